@@ -1,0 +1,64 @@
+# The Indigo Listener. Knobs (make NAME=value):
+#
+#   PREFIX=/usr/local   where `install` puts things; SYSCONFDIR, LOCALSTATEDIR, RUNSTATEDIR follow the usual rules
+#   DESTDIR=            staging folder put before every installed path
+#   DEVELOPER=1         strict warnings as errors; `make lint` runs clang-tidy and cppcheck
+#   SANITIZE=           e.g. address,undefined: build everything with these sanitizers (into build-address,undefined/)
+#   V=1                 show the commands
+#
+# Targets: all deps demo check bench chaos fuzz install uninstall clean lint
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+LOCALSTATEDIR ?= /var
+RUNSTATEDIR ?= /run
+BINDIR = $(PREFIX)/bin
+SBINDIR = $(PREFIX)/sbin
+LIBDIR = $(PREFIX)/lib/listenerd
+MANDIR = $(PREFIX)/share/man
+CC ?= gcc
+BUILD = build$(if $(SANITIZE),-$(SANITIZE))
+VERSION := $(shell sed -n 's/^\#\# \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
+
+Q = $(if $(V),,@)
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wno-format-nonliteral
+ifdef DEVELOPER
+WARN += -Werror -Wundef -Wvla -Wnull-dereference -Wimplicit-fallthrough
+endif
+OPT ?= -O2 -g
+HARDEN = -fstack-protector-strong -D_FORTIFY_SOURCE=2
+SANFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+BASE = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(SANITIZE),-fno-sanitize-recover=undefined,$(HARDEN)) $(SANFLAGS) $(CFLAGS)
+PKGS = libmosquitto jansson sqlite3 libcurl libsystemd libcrypto inih
+PKGFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl
+DEFS = -DLISTENER_VERSION='"$(VERSION)"' -DLISTENER_SYSCONFDIR='"$(SYSCONFDIR)/listenerd"' -DLISTENER_LIBDIR='"$(LIBDIR)"' \
+       -DLISTENER_STATEDIR='"$(LOCALSTATEDIR)/lib/listenerd"' -DLISTENER_RUNDIR='"$(RUNSTATEDIR)/listenerd"'
+
+# The -I flags keep the rule of the house: lib/ sees include/; core/ sees include/ and lib/; an executor sees include/, lib/ and
+# executors/sandbox/; nobody in core/ can name a header of executors/.
+PUBLIC_I = -Iinclude
+LIB_I = $(PUBLIC_I) -Ilib
+
+LIB_SRC := $(wildcard lib/*.c)
+CORE_SRC := $(filter-out core/main.c,$(wildcard core/*.c))
+LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
+CORE_OBJ = $(CORE_SRC:%.c=$(BUILD)/%.o)
+
+all: $(BUILD)/listenerd
+
+-include mk/*.mk
+
+$(BUILD)/lib/%.o: lib/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden $(LIB_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/core/%.o: core/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) -Icore $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
+$(BUILD)/listenerd: $(BUILD)/core/main.o $(CORE_OBJ) $(LIB_OBJ)
+	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
+
+clean:
+	rm -rf build build-*
+.PHONY: all clean
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

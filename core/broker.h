@@ -1,0 +1,86 @@
+/* broker.h - the MQTT connection: libmosquitto in our own loop, acks held back until the caller has stored what they acknowledge.
+ * MOSQ_ERR_* codes stop here.
+ *
+ * How a batch flows:
+ *   socket readable -> hooks.message() for each publication, until the socket is dry or batch_max is reached -> hooks.batch(), from which or
+ *   after which (the caller's turn) the caller commits and calls broker_ack() -> all acknowledgements of what was read so far go out.
+ * Between hooks.batch() and broker_ack() nothing is read and nothing is written; if that lasts longer than the keepalive allows the connection is
+ * lost, which is what we want: the broker keeps what was not acknowledged.
+ *
+ * libmosquitto queues the PUBACK before the message callback and only mosquitto_loop_write() sends it (mosquitto_threaded_set(true) keeps it from
+ * writing by itself). All our writing goes through one place that checks that nothing is unacknowledged.
+ *
+ * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max. */
+#ifndef CORE_BROKER_H
+#define CORE_BROKER_H
+
+#include <listener/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct broker;
+
+enum mqtt_version { MQTT_V311, MQTT_V5 };
+
+struct broker_config {
+	char *host; /* or a unix socket: an absolute path */
+	unsigned port; /* 1..65535; unused with a unix socket */
+	char *client_id;
+	char *user, *password; /* NULL: none */
+	enum mqtt_version version;
+	unsigned keepalive_sec; /* 5..65535 */
+	bool tls, tls_verify;
+	char *tls_ca_file, *tls_cert_file, *tls_key_file; /* NULL: the system's CAs; no client certificate */
+	char **subscriptions; /* NULL-terminated, valid, no two overlap */
+	uint64_t reconnect_min_usec, reconnect_max_usec;
+	unsigned receive_max; /* MQTT 5 receive maximum, and the size of the redelivery window: 1..65535 */
+	unsigned batch_max; /* publications per batch */
+};
+
+struct broker_message { /* borrowed for the call */
+	const char *topic; /* NUL-terminated by libmosquitto, may be ill-formed UTF-8 */
+	const void *payload;
+	size_t payload_size;
+	uint16_t packet_id; /* 0 at QoS 0 */
+	int qos;
+	bool retain;
+};
+
+struct broker_hooks {
+	void (*message)(void *data, const struct broker_message *message);
+	void (*batch)(void *data); /* read at least one message; nothing more is read until broker_ack() */
+	void (*connected)(void *data, bool session_present); /* before the first message of the connection */
+	void (*disconnected)(void *data, const char *reason);
+	void *data;
+};
+
+enum broker_state { BROKER_DISCONNECTED, BROKER_CONNECTING, BROKER_CONNECTED, BROKER_PAUSED, BROKER_STATE_MAX };
+extern const char *const broker_state_names[BROKER_STATE_MAX];
+
+struct broker_figures {
+	enum broker_state state;
+	uint64_t connects, messages, bytes;
+	uint64_t since_realtime_usec; /* in this state */
+	char error[160]; /* the last one, "" if none */
+};
+
+/* broker_new - connects in the background; a broker that is down is not an error. CONFIG and HOOKS are copied. */
+int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
+	       struct lsn_error *err);
+/* broker_free - disconnects (the session stays with the broker). Nothing unacknowledged is acknowledged. */
+void broker_free(struct broker *broker);
+/* broker_ack - everything delivered so far is stored: send the acknowledgements, read on. */
+void broker_ack(struct broker *broker);
+/* broker_pause - stay away from the broker until broker_resume(): it holds the events. REASON for people. broker_resume - connect at once. */
+void broker_pause(struct broker *broker, const char *reason);
+void broker_resume(struct broker *broker);
+/* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown. */
+void broker_quiesce(struct broker *broker);
+void broker_get_figures(const struct broker *broker, struct broker_figures *ret);
+/* broker_config_equal - no reconnect needed on reload? broker_config_clear - free the strings. */
+bool broker_config_equal(const struct broker_config *a, const struct broker_config *b);
+void broker_config_clear(struct broker_config *config);
+
+#endif

@@ -1,0 +1,62 @@
+/* config.h - the INI files: one table of section, key, parser, offset, default and help, walked by the single inih callback.
+ *
+ * config_load() reads FILE and then the *.ini of the folder `conf.d` beside it, in byte order; a later file may set a key again (drop-in), one file
+ * may not. Errors name file and line, an unknown key the nearest valid one. Values: "${ENV:NAME}" and "${FILE:/path}" are replaced (FILE: first line;
+ * refused if others can read or write it). '#' and ';' start a comment only at the start of a line: topics survive. */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "broker.h"
+#include "executors.h"
+#include "journal.h"
+#include "log.h"
+#include "source.h"
+
+struct route_config { /* one [route NAME] section: first match in file order wins */
+	char *name;
+	char *script; /* fnmatch() pattern on the script's name, or NULL */
+	char *filter; /* the route holds for scripts whose filter matches a part of this filter, or NULL */
+	char executor[EXECUTOR_NAME_SIZE];
+};
+
+struct dispatch_config {
+	unsigned running_max; /* jobs at the same time, all executors */
+	unsigned per_script_max; /* ... of one script */
+	unsigned window; /* queued jobs per script kept in memory; the rest waits in the journal */
+	char default_executor[EXECUTOR_NAME_SIZE];
+	struct route_config *routes;
+	size_t route_count;
+	double replay_rate_max; /* replayed jobs per second */
+};
+
+struct control_config {
+	char *socket; /* path */
+	char *group; /* may read and act; NULL: the daemon's own */
+	char **readers, **operators; /* users (names) or @groups: read-only, and all commands; NULL-terminated */
+};
+
+struct config {
+	char *identity; /* [a-z0-9-]{1,32}; default "listener" */
+	char *state_dir, *run_dir, *libexec_dir;
+	enum lsn_log_level log_level;
+	uint64_t drain_usec; /* at SIGTERM wait so long for jobs that cannot be left behind */
+	bool record_unmatched;
+	uint64_t payload_max_bytes;
+	struct broker_config broker;
+	struct journal_config journal;
+	struct source_config source;
+	struct script_policy policy; /* executor_open and data are set by the daemon */
+	struct dispatch_config dispatch;
+	struct executors_config executors;
+	struct control_config control;
+};
+
+/* config_load - 0 and a whole configuration, or -EINVAL, -EACCES, -ENOENT, ... with file and line in ERR. */
+int config_load(const char *file, struct config **ret, struct lsn_error *err);
+void config_free(struct config *config); /* NULL is allowed */
+/* config_print - what the configuration means, as INI with every key and its effective value; secrets as "(set)". */
+void config_print(const struct config *config, FILE *out);
+/* config_help - every section and key with default and meaning; the source of listenerd.ini(5). */
+void config_help(FILE *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* event.h - one MQTT message accepted by the listener. Immutable once made, shared by its jobs through references. */
+#ifndef CORE_EVENT_H
+#define CORE_EVENT_H
+
+#include <cleanup.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVENT_DIGEST_SIZE 16
+
+enum event_state {
+	EVENT_ACCEPTED, /* matched scripts, or record_unmatched is on */
+	EVENT_REJECTED, /* recorded with the reason, never run */
+	EVENT_STATE_MAX
+};
+
+struct event {
+	unsigned refs;
+	uint64_t id; /* > 0, rising; from journal_next_event_id() */
+	uint64_t received_realtime_usec;
+	enum event_state state;
+	char reason[120]; /* EVENT_REJECTED: why */
+	int qos; /* as delivered */
+	int payload_fd; /* sealed memfd, made on first use by event_payload_fd(); -1 */
+	size_t topic_size, payload_size;
+	char *topic; /* NUL-terminated beyond topic_size; for rejected events it may be ill-formed and is stored as bytes */
+	void *payload; /* may be NULL with size 0; for rejected events cut to what is kept */
+};
+
+/* event_new - copies TOPIC and PAYLOAD. One reference is the caller's. 0, -ENOMEM. */
+int event_new(const void *topic, size_t topic_size, const void *payload, size_t payload_size, struct event **ret);
+struct event *event_ref(struct event *event);
+struct event *event_unref(struct event *event); /* NULL is allowed; returns NULL */
+/* event_payload_fd - the payload as sealed memfd, owned by the event. Descriptor or negative errno. */
+int event_payload_fd(struct event *event);
+/* event_object - a hash (never 0) that names the object an event is about, equal for create, update and delete of the same: the topic
+ * below its type; for users, whose topics carry now the id and now the name, the payload's uuid. */
+uint64_t event_object(const struct event *event);
+
+DEFINE_CLEANUP(struct event *, event_unrefp, event_unref)
+#define _cleanup_event_ _cleanup_(event_unrefp)
+
+#endif

@@ -1,0 +1,66 @@
+/* registry.h - every script the source offers: its active revision, or why there is none. Feeds the router.
+ *
+ * At start registry_load() takes the last known state from the journal, so the daemon serves while its source is away. Then the source reports:
+ *
+ *     registry_begin(r)
+ *       registry_offer(r, &offer)  for each script that is new or changed        registry_withdraw(r, name)  for each that is gone
+ *       registry_keep(r, name)     for each that is unchanged (full scans only)
+ *     registry_end(r, full)        one transaction; FULL: what was neither offered nor kept is withdrawn
+ *
+ * Changes reach the router only at registry_end(), and only if the journal took them: matching never sees half an update.
+ *
+ * Loop thread only. */
+#ifndef CORE_REGISTRY_H
+#define CORE_REGISTRY_H
+
+#include "journal.h"
+#include "router.h"
+
+struct registry;
+
+struct registry_meta {
+	const char *key, *value;
+};
+
+struct registry_offer { /* borrowed for the call */
+	const char *name; /* valid UTF-8, relative, no "." or ".." component */
+	const void *content; /* NULL with problem, or to keep the stored content (a metadata change) */
+	size_t size;
+	const char *source_key; /* opaque to the registry; "" if none */
+	const char *topic; /* NULL: no topic metadata */
+	const struct registry_meta *meta; /* the other metadata */
+	size_t meta_count;
+	bool meta_strict; /* an unknown key is an error (a .meta file) rather than somebody else's (an archive) */
+	const char *problem; /* not NULL: cannot be registered, and why */
+	bool problem_is_fetch; /* problem is a fetch failure: an older revision serves on */
+};
+
+struct registry_entry { /* what `listenerctl scripts` shows; borrowed */
+	const char *name, *reason, *source_key;
+	enum script_state state;
+	const struct script *script; /* active revision or NULL */
+	uint64_t updated_realtime_usec;
+};
+
+int registry_new(struct journal *journal, const struct script_policy *policy, struct registry **ret);
+void registry_free(struct registry *registry);
+int registry_load(struct registry *registry, struct lsn_error *err);
+void registry_begin(struct registry *registry);
+/* registry_offer - always takes note of the offer: a refusal becomes the entry's state and reason. Negative only for -ENOMEM and journal errors, then
+ * registry_end() will fail too. */
+int registry_offer(struct registry *registry, const struct registry_offer *offer, struct lsn_error *err);
+void registry_keep(struct registry *registry, const char *name);
+void registry_withdraw(struct registry *registry, const char *name);
+/* registry_withdraw_below - NAME is a sub-folder, "sub/": everything below it. */
+void registry_withdraw_below(struct registry *registry, const char *name);
+/* registry_end - 0: committed and in force. Negative: nothing changed; the source should try again later. */
+int registry_end(struct registry *registry, bool full, struct lsn_error *err);
+/* registry_match - call FN with every active script whose filter matches TOPIC; returns how many. */
+size_t registry_match(const struct registry *registry, const char *topic, size_t size, void (*fn)(void *data, struct script *script), void *data);
+const struct registry_entry *registry_find(struct registry *registry, const char *name); /* valid until the next change; NULL: unknown */
+void registry_each(struct registry *registry, void (*fn)(void *data, const struct registry_entry *entry), void *data); /* by name */
+size_t registry_count(const struct registry *registry, enum script_state state);
+/* registry_set_policy - re-checks every entry's stored settings at the next scan; the caller asks the source to rescan. */
+void registry_set_policy(struct registry *registry, const struct script_policy *policy);
+
+#endif

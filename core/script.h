@@ -1,0 +1,80 @@
+/* script.h - a script revision: immutable bytes (named by their SHA-256) with the filter and settings they were registered with.
+ * Jobs hold a reference, so a job runs what matched it however often the script changes meanwhile.
+ *
+ * Settings come from the script's metadata (directory: NAME.meta; archive: user metadata). The administrator's policy says what a
+ * script may choose and caps the rest; asking for more than allowed is an error the author sees in `listenerctl scripts`. */
+#ifndef CORE_SCRIPT_H
+#define CORE_SCRIPT_H
+
+#include <cleanup.h>
+#include <listener/executor.h>
+
+#define SCRIPT_NAME_MAX 1024 /* bytes */
+#define SCRIPT_VERSION_SIZE 65 /* 64 hex digits and NUL */
+#define EXECUTOR_NAME_SIZE 33
+
+enum script_state {
+	SCRIPT_ACTIVE,
+	SCRIPT_NO_TOPIC, /* no `topic` metadata: registered by nobody's wish */
+	SCRIPT_REFUSED, /* see reason */
+	SCRIPT_FETCH_FAILED, /* see reason; an older revision may still serve */
+	SCRIPT_STATE_MAX
+};
+extern const char *const script_state_names[SCRIPT_STATE_MAX];
+
+enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN };
+
+struct script_settings {
+	uint64_t timeout_usec;
+	uint64_t memory_bytes;
+	enum lsn_output_mode output;
+	char executor[EXECUTOR_NAME_SIZE]; /* as asked for by the script; "" = the INI decides */
+	enum on_lost on_lost;
+	unsigned retries; /* further attempts after a failed one */
+	uint64_t retry_delay_usec; /* before the second attempt; doubles each time */
+	uint32_t retry_on; /* mask of 1 << enum lsn_outcome */
+};
+
+/* What the administrator allows; from the INI. */
+struct script_policy {
+	struct script_settings defaults;
+	uint64_t timeout_max_usec, memory_max_bytes, retry_delay_max_usec;
+	unsigned retries_max;
+	bool capture_allowed; /* may a script set output = capture */
+	bool on_lost_allowed; /* may a script set on_lost */
+	size_t size_max; /* bytes of a script */
+	/* executor_open - may scripts choose this executor? NULL: none. */
+	bool (*executor_open)(void *data, const char *name);
+	void *data;
+};
+
+struct script {
+	unsigned refs;
+	uint64_t revision; /* row in the journal, > 0 once stored */
+	char *name; /* path below the source, "on_create.py" */
+	char *filter; /* valid, normalised */
+	char version[SCRIPT_VERSION_SIZE];
+	size_t size; /* bytes of content */
+	struct script_settings settings;
+	int fd; /* sealed memfd with the content, loaded from the journal on first use; -1 */
+	void *lane; /* the dispatcher's, see dispatcher.h */
+};
+
+struct script *script_ref(struct script *script);
+struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL; closes fd */
+
+/* script_settings_set - apply one metadata KEY = VALUE under POLICY. 0; 1: not a key of ours (ignored in archives, an error in .meta files);
+ * -EINVAL / -EPERM with a reason that names the limit. `topic` is not handled here. */
+int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key, const char *value,
+			struct lsn_error *err);
+/* script_check_content - non-empty, UTF-8 without NUL, within policy->size_max. 0, -EINVAL, -EFBIG with the reason. */
+int script_check_content(const void *content, size_t size, const struct script_policy *policy, struct lsn_error *err);
+/* script_digest - SHA-256 as hex. */
+void script_digest(const void *content, size_t size, char ret[SCRIPT_VERSION_SIZE]);
+/* script_parse_retry_on - "failure timeout lost": names of outcomes, blank- or comma-separated, into a mask. */
+int script_parse_retry_on(const char *text, uint32_t *ret_mask, struct lsn_error *err);
+
+DEFINE_CLEANUP(struct script *, script_unrefp, script_unref)
+#define _cleanup_script_ _cleanup_(script_unrefp)
+
+#endif

@@ -1,0 +1,33 @@
+/* window.h - the redelivery window: which publication of a resumed session is one we have journalled already?
+ *
+ * A broker that does not know our acknowledgement sends a publication again when the session resumes: same packet id, same topic and payload,
+ * in the old order, before anything new. So the window keeps, in order of delivery, (packet id, digest of topic and payload) of the last
+ * publications that were journalled and may be unconfirmed. After a connect with session present the first publication either stands somewhere in
+ * the list - then it and those that follow in the list are repeats - or the window is closed. It closes for good (for this connection) at the
+ * first publication that is not the next of the list. Outside it equal publications are different events.
+ *
+ * Entries are unique in packet id: a packet id that is used again proves that its older use was confirmed, so the older entry and all before
+ * it go. */
+#ifndef CORE_WINDOW_H
+#define CORE_WINDOW_H
+
+#include "event.h"
+
+struct window;
+
+int window_new(size_t entries_max, struct window **ret);
+void window_free(struct window *window);
+/* window_digest - of topic and payload; sizes are part of it. */
+void window_digest(const void *topic, size_t topic_size, const void *payload, size_t payload_size, uint8_t ret[EVENT_DIGEST_SIZE]);
+/* window_connected - a new connection. Without a session nothing can be repeated and the list is emptied. */
+void window_connected(struct window *window, bool session_present);
+/* window_is_repeat - ask for every publication (packet id > 0) in order of delivery. */
+bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
+/* window_add - a publication that was not a repeat has been taken. 0, -ENOMEM. */
+int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
+/* The list as bytes for the journal and back. window_save: pointer into the window, valid until the next change. window_load: -EINVAL if the
+ * bytes are not such a list. */
+void window_save(struct window *window, const void **ret, size_t *ret_size);
+int window_load(struct window *window, const void *data, size_t size);
+
+#endif
