@@ -61,6 +61,12 @@ static int take_fraction(const char **text, uint64_t factor, uint64_t *ret)
 	return 0;
 }
 
+/* A blank may stand between number and unit, but not after a bare number. */
+static const char *skip_blank(const char *text)
+{
+	return *text == ' ' && text[1] != '\0' ? text + 1 : text;
+}
+
 static int scale_up(uint64_t whole, uint64_t fraction, uint64_t factor, uint64_t *ret)
 {
 	uint64_t value;
@@ -92,7 +98,7 @@ static int duration_parse(const char *text, uint64_t *ret_usec)
 	r = take_fraction(&text, 1, &fraction);
 	if (r < 0)
 		return r;
-	text += strspn(text, " ");
+	text = skip_blank(text);
 	unit = unit_find(units, text, false);
 	if (!unit)
 		return -EINVAL;
@@ -133,7 +139,7 @@ static int size_parse(const char *text, uint64_t *ret_bytes)
 	r = take_digits(&text, &whole);
 	if (r < 0)
 		return r;
-	text += strspn(text, " ");
+	text = skip_blank(text);
 	length = strlen(text);
 	if (length > 3)
 		return -EINVAL;

@@ -119,7 +119,7 @@ char *str_quote(char *buf, size_t buf_size, const void *s, size_t size)
 {
 	static const char cut[] = "\"...";
 	const unsigned char *p = s, *end = p + size;
-	size_t used = 0;
+	size_t used = 0, cut_at = 1; /* cut_at: where the mark that says "cut" still finds room */
 
 	if (buf_size < sizeof cut + 1) { /* no room for even an empty cut string */
 		if (buf_size > 0)
@@ -130,15 +130,15 @@ char *str_quote(char *buf, size_t buf_size, const void *s, size_t size)
 	while (p < end) {
 		char one[16];
 		size_t one_size, taken = quote_one(p, end, one, &one_size);
-		/* What is not the last must leave room for the mark that says "cut". */
-		size_t reserve = p + taken == end ? 2 : sizeof cut;
-		if (used + one_size + reserve > buf_size) {
-			memcpy(buf + used, cut, sizeof cut);
+		if (used + one_size + 2 > buf_size) {
+			memcpy(buf + cut_at, cut, sizeof cut);
 			return buf;
 		}
 		memcpy(buf + used, one, one_size);
 		used += one_size;
 		p += taken;
+		if (used + sizeof cut <= buf_size)
+			cut_at = used;
 	}
 	buf[used++] = '"';
 	buf[used] = '\0';
