@@ -1,0 +1,273 @@
+/* intake.c - see intake.h. */
+#include "intake.h"
+#include "fault.h"
+#include "log.h"
+#include "topic.h"
+#include "util.h"
+#include <errno.h>
+#include <string.h>
+
+#define HOLD_MAX_USEC (3 * USEC_PER_SEC)
+#define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
+
+struct held {
+	STAILQ_ENTRY(held) next;
+	uint8_t digest[EVENT_DIGEST_SIZE];
+	struct broker_message message; /* topic and payload point behind the struct */
+};
+
+struct intake {
+	struct intake_parts parts;
+	struct window *window;
+	bool window_dirty;
+	STAILQ_HEAD(, held) held;
+	uint64_t held_since_usec;
+	struct intake_counters counters;
+};
+
+int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err)
+{
+	struct intake *intake = calloc(1, sizeof *intake);
+	_cleanup_free_ void *saved = NULL;
+	size_t size = 0;
+
+	if (!intake)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	intake->parts = *parts;
+	STAILQ_INIT(&intake->held);
+	int r = window_new(parts->config->broker.receive_max, &intake->window);
+	if (r >= 0)
+		r = journal_get_window(parts->journal, &saved, &size);
+	if (r >= 0 && size > 0 && window_load(intake->window, saved, size) < 0)
+		log_warning("the redelivery window in the journal is unreadable, ignoring: repeats of the last connection will not be recognised");
+	if (r < 0) {
+		intake_free(intake);
+		return lsn_error_set(err, r, "cannot load the redelivery window: %s", strerror(-r));
+	}
+	*ret = intake;
+	return 0;
+}
+
+static void drop_held(struct intake *intake)
+{
+	struct held *held;
+
+	while ((held = STAILQ_FIRST(&intake->held))) {
+		STAILQ_REMOVE_HEAD(&intake->held, next);
+		free(held);
+	}
+}
+
+void intake_free(struct intake *intake)
+{
+	if (!intake)
+		return;
+	drop_held(intake);
+	window_free(intake->window);
+	free(intake);
+}
+
+void intake_set_parts(struct intake *intake, const struct intake_parts *parts) { intake->parts = *parts; }
+
+const struct intake_counters *intake_get_counters(const struct intake *intake) { return &intake->counters; }
+
+void intake_connected(struct intake *intake, bool session_present)
+{
+	/* What was held was not acknowledged: the broker sends it again. */
+	drop_held(intake);
+	window_connected(intake->window, session_present);
+	intake->window_dirty = true;
+}
+
+/* reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
+static void reject(struct intake *intake, const struct broker_message *message, const char *reason)
+{
+	size_t topic_size = strlen(message->topic);
+	_cleanup_event_ struct event *event = NULL;
+	char quoted[160];
+
+	intake->counters.rejected++;
+	log_notice("rejected topic=%s: %s", str_quote(quoted, sizeof quoted, message->topic, topic_size), reason);
+	if (topic_size > REJECTED_TOPIC_KEEP)
+		topic_size = REJECTED_TOPIC_KEEP;
+	if (event_new(message->topic, topic_size, NULL, 0, &event) < 0)
+		return;
+	event->id = journal_next_event_id(intake->parts.journal);
+	event->received_realtime_usec = now_realtime_usec();
+	event->state = EVENT_REJECTED;
+	event->qos = message->qos;
+	(void)snprintf(event->reason, sizeof event->reason, "%s", reason);
+	journal_put_event(intake->parts.journal, event);
+}
+
+struct matching {
+	struct intake *intake;
+	const struct broker_message *message;
+	size_t topic_size;
+	struct event *event; /* made for the first script that matches */
+	unsigned jobs;
+};
+
+static int make_event(struct matching *m)
+{
+	int r = event_new(m->message->topic, m->topic_size, m->message->payload, m->message->payload_size, &m->event);
+	if (r < 0) {
+		log_error("out of memory for an event of %zu bytes", m->message->payload_size);
+		return r;
+	}
+	m->event->id = journal_next_event_id(m->intake->parts.journal);
+	m->event->received_realtime_usec = now_realtime_usec();
+	m->event->qos = m->message->qos;
+	journal_put_event(m->intake->parts.journal, m->event);
+	return 0;
+}
+
+static void add_job(void *data, struct script *script)
+{
+	struct matching *m = data;
+
+	if (!m->event && make_event(m) < 0)
+		return;
+	if (dispatcher_add(m->intake->parts.dispatcher, m->event, script, 0, NULL) < 0)
+		log_error("out of memory for a job script=%s", script->name);
+	else
+		m->jobs++;
+}
+
+static void match(struct intake *intake, const struct broker_message *message, size_t topic_size)
+{
+	struct matching m = {.intake = intake, .message = message, .topic_size = topic_size};
+
+	if (registry_match(intake->parts.registry, message->topic, topic_size, add_job, &m) > 0) {
+		intake->counters.matched++;
+	} else {
+		intake->counters.unmatched++;
+		if (intake->parts.config->record_unmatched)
+			(void)make_event(&m);
+	}
+	intake->counters.jobs += m.jobs;
+	event_unref(m.event);
+}
+
+/* remember - only what is marked for the journal in the same turn may stand in the window: a publication that is merely held back is not
+ * recorded yet, and must be new again if we die now. */
+static void remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+{
+	if (message->packet_id == 0)
+		return; /* QoS 0: the broker does not repeat */
+	if (window_add(intake->window, message->packet_id, digest) < 0)
+		log_error("out of memory for the redelivery window: a repeat of packet %u would run twice", message->packet_id);
+	intake->window_dirty = true;
+}
+
+/* take - a publication whose turn has come: check, then match. */
+static void take(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+{
+	size_t topic_size = strlen(message->topic);
+	struct lsn_error why;
+	struct topic_parts parts;
+
+	remember(intake, message, digest);
+	if (message->retain) {
+		intake->counters.retained++;
+		return;
+	}
+	intake->counters.events++;
+	if (topic_check_name(message->topic, topic_size, &why) < 0) {
+		reject(intake, message, why.message);
+		return;
+	}
+	if (message->payload_size > intake->parts.config->payload_max_bytes) {
+		(void)lsn_error_set(&why, -EFBIG, "payload of %zu bytes is over payload_max = %llu", message->payload_size,
+				    (unsigned long long)intake->parts.config->payload_max_bytes);
+		reject(intake, message, why.message);
+		return;
+	}
+	topic_split(message->topic, topic_size, &parts);
+	if (topic_below(&parts, intake->parts.config->source.collection)) {
+		intake->counters.shielded++;
+		if (intake->parts.source && intake->parts.source->ops->event)
+			intake->parts.source->ops->event(intake->parts.source, message->topic, topic_size, message->payload, message->payload_size);
+		return;
+	}
+	match(intake, message, topic_size);
+}
+
+static bool must_wait(struct intake *intake, const struct broker_message *message)
+{
+	struct source *source = intake->parts.source;
+	return source && source->ops->busy_for && source->ops->busy_for(source, message->topic, strlen(message->topic));
+}
+
+static void hold(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+{
+	size_t topic_size = strlen(message->topic) + 1;
+	struct held *held = malloc(sizeof *held + topic_size + message->payload_size);
+
+	if (!held) {
+		log_error("out of memory to hold a publication back, taking it now");
+		take(intake, message, digest);
+		return;
+	}
+	char *topic = (char *)(held + 1);
+	memcpy(topic, message->topic, topic_size);
+	if (message->payload_size)
+		memcpy(topic + topic_size, message->payload, message->payload_size);
+	memcpy(held->digest, digest, sizeof held->digest);
+	held->message = *message;
+	held->message.topic = topic;
+	held->message.payload = topic + topic_size;
+	if (STAILQ_EMPTY(&intake->held))
+		intake->held_since_usec = now_monotonic_usec();
+	STAILQ_INSERT_TAIL(&intake->held, held, next);
+	intake->counters.held++;
+}
+
+void intake_message(struct intake *intake, const struct broker_message *message)
+{
+	uint8_t digest[EVENT_DIGEST_SIZE] = {0};
+
+	fault_point("after-read");
+	if (message->packet_id != 0) {
+		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);
+		if (window_is_repeat(intake->window, message->packet_id, digest)) {
+			intake->counters.repeats++;
+			return;
+		}
+	}
+	if (!STAILQ_EMPTY(&intake->held) || (!message->retain && must_wait(intake, message)))
+		hold(intake, message, digest);
+	else
+		take(intake, message, digest);
+}
+
+bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
+{
+	struct held *held;
+
+	while ((held = STAILQ_FIRST(&intake->held))) {
+		uint64_t waited = now_monotonic_usec() - intake->held_since_usec;
+		if (waited < HOLD_MAX_USEC && must_wait(intake, &held->message)) {
+			*ret_wait_usec = HOLD_MAX_USEC - waited;
+			return false;
+		}
+		STAILQ_REMOVE_HEAD(&intake->held, next);
+		take(intake, &held->message, held->digest);
+		free(held);
+	}
+	return true;
+}
+
+int intake_save(struct intake *intake)
+{
+	const void *data;
+	size_t size;
+
+	if (!intake->window_dirty)
+		return 0;
+	window_save(intake->window, &data, &size);
+	int r = journal_put_window(intake->parts.journal, data, size);
+	if (r >= 0)
+		intake->window_dirty = false;
+	return r;
+}

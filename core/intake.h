@@ -1,0 +1,47 @@
+/* intake.h - from publications to events and jobs: refuses what cannot be an event, recognises repeats, keeps the scripts collection from firing
+ * scripts, matches the rest.
+ *
+ * While the source is fetching a script that an earlier publication announced, publications that it could match are held back (unacknowledged, in
+ * order, with everything behind them) until the fetch is over or hold_max has passed. */
+#ifndef CORE_INTAKE_H
+#define CORE_INTAKE_H
+
+#include "broker.h"
+#include "dispatcher.h"
+#include "window.h"
+
+struct intake;
+
+struct intake_counters {
+	uint64_t events; /* taken, repeats not counted */
+	uint64_t repeats; /* sent again by the broker and recognised */
+	uint64_t retained; /* state, not events */
+	uint64_t rejected; /* recorded with the reason */
+	uint64_t unmatched; /* no script */
+	uint64_t matched; /* at least one script */
+	uint64_t jobs;
+	uint64_t shielded; /* about the scripts collection */
+	uint64_t held; /* publications that had to wait for a fetch */
+};
+
+struct intake_parts { /* borrowed; the pointers may be replaced with intake_set_parts() */
+	struct journal *journal;
+	struct registry *registry;
+	struct dispatcher *dispatcher;
+	struct source *source;
+	const struct config *config;
+};
+
+int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err); /* loads the window from the journal */
+void intake_free(struct intake *intake);
+void intake_set_parts(struct intake *intake, const struct intake_parts *parts);
+void intake_connected(struct intake *intake, bool session_present);
+void intake_message(struct intake *intake, const struct broker_message *message);
+/* intake_release - try the held publications again. Returns true if none is left: then what was read may be acknowledged once committed.
+ * *RET_WAIT_USEC is set when false: call again at latest after so long. */
+bool intake_release(struct intake *intake, uint64_t *ret_wait_usec);
+/* intake_save - give the window to the journal if it changed. */
+int intake_save(struct intake *intake);
+const struct intake_counters *intake_get_counters(const struct intake *intake);
+
+#endif

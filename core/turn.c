@@ -1,0 +1,163 @@
+/* turn.c - see turn.h. */
+#include "turn.h"
+#include "fault.h"
+#include "log.h"
+#include "util.h"
+#include <errno.h>
+#include <string.h>
+
+#define RETRY_USEC USEC_PER_SEC
+
+struct turn {
+	struct turn_parts parts;
+	sd_event_source *deferred; /* enabled while a turn is wanted */
+	sd_event_source *timer; /* a failed commit, a full journal or a held publication */
+	bool batch; /* the broker waits for its acknowledgement */
+	bool paused; /* the broker was told to wait because the journal is full */
+	struct turn_figures figures;
+};
+
+void turn_request(void *data)
+{
+	struct turn *turn = data;
+	(void)sd_event_source_set_enabled(turn->deferred, SD_EVENT_ONESHOT);
+}
+
+static void request_in(struct turn *turn, uint64_t delay_usec)
+{
+	(void)sd_event_source_set_time_relative(turn->timer, delay_usec);
+	(void)sd_event_source_set_enabled(turn->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *data)
+{
+	(void)source;
+	(void)usec;
+	turn_request(data);
+	return 0;
+}
+
+/* commit - true: all that was marked is safe. */
+static bool commit(struct turn *turn)
+{
+	struct lsn_error err = {0};
+
+	if (!journal_has_pending(turn->parts.journal))
+		return true;
+	int r = intake_save(turn->parts.intake);
+	if (r < 0)
+		(void)lsn_error_set(&err, r, "out of memory for the redelivery window");
+	else
+		r = journal_commit(turn->parts.journal, &err);
+	if (r >= 0) {
+		if (turn->figures.error[0])
+			log_notice("the journal can be written again: going on");
+		turn->figures.error[0] = 0;
+		fault_point("after-commit");
+		return true;
+	}
+	turn->figures.failed++;
+	if (!turn->figures.error[0])
+		log_error("the journal cannot be written, so nothing is acknowledged or started until it can: %s", err.message);
+	(void)snprintf(turn->figures.error, sizeof turn->figures.error, "%s", err.message);
+	request_in(turn, RETRY_USEC);
+	return false;
+}
+
+/* keep_room - a full journal: the broker holds the rest until there is room. */
+static void keep_room(struct turn *turn)
+{
+	struct lsn_error err = {0};
+	bool full = journal_room(turn->parts.journal, &err) < 0;
+
+	if (full && !turn->paused && turn->parts.broker) {
+		log_warning("no more events are taken for now, the broker holds them: %s", err.message);
+		broker_pause(turn->parts.broker, err.message);
+	} else if (!full && turn->paused && turn->parts.broker) {
+		log_notice("the journal has room again: taking events");
+		broker_resume(turn->parts.broker);
+	}
+	turn->paused = full;
+	if (full)
+		request_in(turn, RETRY_USEC);
+}
+
+static void acknowledge(struct turn *turn, bool released)
+{
+	if (!turn->batch || !released || !turn->parts.broker)
+		return;
+	turn->batch = false;
+	broker_ack(turn->parts.broker);
+	fault_point("after-ack");
+}
+
+static int on_turn(sd_event_source *source, void *data)
+{
+	struct turn *turn = data;
+	uint64_t wait = 0;
+
+	(void)source;
+	turn->figures.turns++;
+	bool released = intake_release(turn->parts.intake, &wait);
+	if (!released)
+		request_in(turn, wait);
+	dispatcher_place(turn->parts.dispatcher);
+	if (commit(turn)) {
+		acknowledge(turn, released);
+		dispatcher_committed(turn->parts.dispatcher);
+		keep_room(turn);
+	}
+	turn->figures.holding = turn->paused || turn->figures.error[0];
+	return 0;
+}
+
+void turn_batch(struct turn *turn)
+{
+	turn->batch = true;
+	turn_request(turn);
+}
+
+void turn_disconnected(struct turn *turn) { turn->batch = false; }
+
+void turn_set_broker(struct turn *turn, struct broker *broker)
+{
+	turn->parts.broker = broker;
+	turn->batch = false;
+	if (turn->paused && broker)
+		broker_pause(broker, "the journal is full");
+}
+
+bool turn_idle(const struct turn *turn) { return !journal_has_pending(turn->parts.journal) && !turn->batch; }
+
+const struct turn_figures *turn_get_figures(const struct turn *turn) { return &turn->figures; }
+
+int turn_new(sd_event *loop, const struct turn_parts *parts, struct turn **ret, struct lsn_error *err)
+{
+	struct turn *turn = calloc(1, sizeof *turn);
+
+	if (!turn)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	turn->parts = *parts;
+	int r = sd_event_add_defer(loop, &turn->deferred, on_turn, turn);
+	if (r >= 0) /* the last in each turn: everything else that is pending comes first and shares the commit */
+		r = sd_event_source_set_priority(turn->deferred, SD_EVENT_PRIORITY_NORMAL + 10);
+	if (r >= 0)
+		r = sd_event_add_time_relative(loop, &turn->timer, CLOCK_MONOTONIC, RETRY_USEC, 0, on_timer, turn);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(turn->timer, SD_EVENT_OFF);
+	if (r < 0) {
+		turn_free(turn);
+		return lsn_error_set(err, r, "cannot make the turn's event source: %s", strerror(-r));
+	}
+	*ret = turn;
+	return 0;
+}
+
+void turn_free(struct turn *turn)
+{
+	if (!turn)
+		return;
+	sd_event_source_disable_unref(turn->deferred);
+	sd_event_source_disable_unref(turn->timer);
+	free(turn);
+}
