@@ -7,7 +7,10 @@
  * first publication that is not the next of the list. Outside it equal publications are different events.
  *
  * Entries are unique in packet id: a packet id that is used again proves that its older use was confirmed, so the older entry and all before
- * it go. */
+ * it go. What was repeated counts as delivered again, last: when the window closes it goes to the end of the list.
+ *
+ * Size: as many entries as can be unconfirmed on the broker, that is its in-flight limit (MQTT 5: our receive maximum); more entries also recognise
+ * repeats of a broker that was restored from an older state. 18 bytes each, saved with each commit. */
 #ifndef CORE_WINDOW_H
 #define CORE_WINDOW_H
 
@@ -15,18 +18,20 @@
 
 struct window;
 
+/* window_new - for the last ENTRIES_MAX publications, at most 65534 (a broker that counts packet ids upwards must not meet its next one in the list).
+ * Memory grows with use. 0, -ENOMEM. */
 int window_new(size_t entries_max, struct window **ret);
 void window_free(struct window *window);
-/* window_digest - of topic and payload; sizes are part of it. */
+/* window_digest - of topic and payload; sizes are part of it. SHA-256, cut. The same in each run of the daemon. Loop thread only. */
 void window_digest(const void *topic, size_t topic_size, const void *payload, size_t payload_size, uint8_t ret[EVENT_DIGEST_SIZE]);
 /* window_connected - a new connection. Without a session nothing can be repeated and the list is emptied. */
 void window_connected(struct window *window, bool session_present);
 /* window_is_repeat - ask for every publication (packet id > 0) in order of delivery. */
 bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
-/* window_add - a publication that was not a repeat has been taken. 0, -ENOMEM. */
+/* window_add - a publication that was not a repeat has been taken (packet id 0 is ignored). Closes the window. 0, -ENOMEM. */
 int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
 /* The list as bytes for the journal and back. window_save: pointer into the window, valid until the next change. window_load: -EINVAL if the
- * bytes are not such a list. */
+ * bytes are not such a list (then it is left alone or empty), -ENOMEM. A longer list than fits loses its oldest entries. */
 void window_save(struct window *window, const void **ret, size_t *ret_size);
 int window_load(struct window *window, const void *data, size_t size);
 
