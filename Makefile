@@ -3,10 +3,18 @@
 #   PREFIX=/usr/local   where `install` puts things; SYSCONFDIR, LOCALSTATEDIR, RUNSTATEDIR follow the usual rules
 #   DESTDIR=            staging folder put before every installed path
 #   DEVELOPER=1         strict warnings as errors; `make lint` runs clang-tidy and cppcheck
-#   SANITIZE=           e.g. address,undefined: build everything with these sanitizers (into build-address,undefined/)
+#   SANITIZE=           e.g. address,undefined: build everything with these sanitizers (into build-address-undefined/)
+#   T=                  check: only tests whose name contains this
 #   V=1                 show the commands
 #
-# Targets: all deps demo check bench chaos fuzz install uninstall clean lint
+# Targets:
+#   all         the daemon, the executors, the tools            deps        install the Debian packages that are missing (root or sudo)
+#   check       deps, all, every test                           demo        deps, all, a real event runs a real script
+#   image       the sandbox image, into build/image.tar         lint        clang-tidy, cppcheck, function lengths
+#   install     below DESTDIR and PREFIX                        uninstall   what install put there
+#   clean       what was built, but for the image               help        this text
+#
+# mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring theirs.
 
 PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
@@ -17,7 +25,8 @@ SBINDIR = $(PREFIX)/sbin
 LIBDIR = $(PREFIX)/lib/listenerd
 MANDIR = $(PREFIX)/share/man
 CC ?= gcc
-BUILD = build$(if $(SANITIZE),-$(SANITIZE))
+comma := ,
+BUILD = build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 VERSION := $(shell sed -n 's/^\#\# \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 Q = $(if $(V),,@)
@@ -58,7 +67,10 @@ $(BUILD)/core/%.o: core/%.c
 $(BUILD)/listenerd: $(BUILD)/core/main.o $(CORE_OBJ) $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
 
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
-	rm -rf build build-*
-.PHONY: all clean
+	rm -rf $(filter-out build/image.tar,$(wildcard build/* build-*))
+.PHONY: all help clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,31 @@
+# tests.mk - builds the tests; tests/run runs them.
+#
+# tests/unit/test_X.c becomes $(BUILD)/tests/unit/test_X, linked with all of core/ and lib/ (as an archive: what tests/unit/X_stubs.c defines comes first).
+# A test that needs more has a rule of its own in its part's fragment. Other things tests need (bad plugins, helpers) are added to TEST_PARTS there.
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_TESTS = $(UNIT_SRC:%.c=$(BUILD)/%)
+UNIT_LIBS = $(shell pkg-config --libs check 2>/dev/null)
+UNIT_I = $(LIB_I) -Icore -Iexecutors/sandbox -Itests
+
+$(BUILD)/tests/core.a: $(CORE_OBJ) $(LIB_OBJ)
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/tests/unit/%.o: tests/unit/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -fPIE $(UNIT_I) $(PKGFLAGS) $(DEFS) -DTEST_BUILD='"$(BUILD)"' -MMD -MP -c $< -o $@
+.SECONDEXPANSION:
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard tests/unit/$$*_stubs.c)) $(BUILD)/tests/core.a
+	$(Q)$(CC) $(BASE) -pie -rdynamic $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)
+.PRECIOUS: $(BUILD)/tests/unit/%.o
+
+# What tests/run expects to find.
+tests: all $(UNIT_TESTS) $$(TEST_PARTS)
+# A second make: on a machine without the packages the first has found no pkg-config yet.
+check: deps
+	$(Q)$(MAKE) --no-print-directory check-installed
+check-installed: tests
+	$(Q)LISTENER_BUILD=$(BUILD) tests/run $(T)
+unit: $(UNIT_TESTS)
+	$(Q)LISTENER_BUILD=$(BUILD) tests/run --only unit $(T)
+.PHONY: tests check check-installed unit

@@ -1,0 +1,62 @@
+# tools.mk - listenerctl, the sandbox image, packages, demo, installation, lint.
+
+CTL_SRC := $(wildcard tools/listenerctl/*.c)
+CTL_OBJ = $(CTL_SRC:%.c=$(BUILD)/%.o)
+CTL_LIBS := $(shell pkg-config --libs jansson libcrypto 2>/dev/null)
+
+all: $(BUILD)/listenerctl
+$(BUILD)/tools/listenerctl/%.o: tools/listenerctl/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) -Itools/listenerctl $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
+$(BUILD)/listenerctl: $(CTL_OBJ) $(LIB_OBJ)
+	$(Q)$(CC) $(BASE) -pie $(CTL_OBJ) $(filter %/util.o %/parse.o %/file.o,$(LIB_OBJ)) -o $@ $(CTL_LIBS)
+
+deps:
+	$(Q)tools/deps
+image:
+	$(Q)tools/build-image --save build/image.tar
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)LISTENER_BUILD=$(BUILD) tools/demo
+.PHONY: deps image demo
+
+# Installed as: the daemon (sbin), listenerctl (bin), modules and helpers (lib/listenerd, root's alone: the daemon refuses modules others can write),
+# configuration (never overwritten), manual pages, the unit. Files that are not built (yet) are left out.
+INSTALLED_CONF = $(DESTDIR)$(SYSCONFDIR)/listenerd
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+DOCDIR = $(PREFIX)/share/doc/listenerd
+MODULES = $(wildcard $(BUILD)/executors/*.so)
+LIBEXEC = $(wildcard $(BUILD)/libexec/*)
+
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/executors $(DESTDIR)$(LIBDIR)/libexec $(INSTALLED_CONF)/conf.d \
+		$(DESTDIR)$(INSTALLED_SCRIPTS) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)
+	install -m 755 $(BUILD)/listenerd $(DESTDIR)$(SBINDIR)
+	install -m 755 $(BUILD)/listenerctl $(DESTDIR)$(BINDIR)
+	$(if $(MODULES),install -m 755 $(MODULES) $(DESTDIR)$(LIBDIR)/executors)
+	for f in $(LIBEXEC); do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $(DESTDIR)$(LIBDIR)/libexec; done
+	install -m 755 tools/build-image $(DESTDIR)$(LIBDIR)
+	install -d $(DESTDIR)$(LIBDIR)/image && install -m 644 tools/image/Dockerfile $(DESTDIR)$(LIBDIR)/image
+	cd conf.d && for f in *.ini conf.d/*.ini; do [ -e $$f ] || continue; \
+		[ -e $(INSTALLED_CONF)/$$f ] && t=$$f.new || t=$$f; install -m 640 $$f $(INSTALLED_CONF)/$$t; done
+	for f in conf.d/mosquitto/*.conf; do [ ! -e $$f ] || install -m 644 $$f $(DESTDIR)$(DOCDIR); done
+	sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' conf.d/systemd/listenerd.service >$(DESTDIR)$(UNITDIR)/listenerd.service
+	for f in docs/man/*.[1-8]; do [ -e $$f ] || continue; s=$${f##*.}; install -d $(DESTDIR)$(MANDIR)/man$$s; \
+		install -m 644 $$f $(DESTDIR)$(MANDIR)/man$$s; done
+	install -m 644 README.md LICENSE CHANGELOG.md $(wildcard docs/*.md) $(DESTDIR)$(DOCDIR)
+	$(if $(DESTDIR),,-systemctl daemon-reload 2>/dev/null)
+# Configuration, journal and scripts are the administrator's: they stay.
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/listenerd $(DESTDIR)$(BINDIR)/listenerctl $(DESTDIR)$(UNITDIR)/listenerd.service
+	rm -rf $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DOCDIR)
+	for f in docs/man/*.[1-8]; do rm -f $(DESTDIR)$(MANDIR)/man$${f##*.}/$${f##*/}; done
+.PHONY: install uninstall
+INSTALLED_SCRIPTS = $(LOCALSTATEDIR)/lib/listenerd/scripts
+
+LINT_SRC = $(wildcard core/*.c lib/*.c executors/*/*.c tools/*/*.c)
+lint:
+	$(Q)clang-tidy --quiet $(LINT_SRC) -- -std=gnu17 -D_GNU_SOURCE $(LIB_I) -Icore -Iexecutors/sandbox -Itools/listenerctl $(PKGFLAGS) $(DEFS)
+	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance --inline-suppr --suppress=missingIncludeSystem \
+		--std=c11 -D_GNU_SOURCE -DLISTENER_VERSION='""' $(LIB_I) -Icore -Iexecutors/sandbox $(LINT_SRC)
+	$(Q)tools/function-lengths $(LINT_SRC)
+.PHONY: lint
