@@ -1,0 +1,355 @@
+/* daemon.c - see daemon.h. Start and stop; reload.c has the rest. */
+#include "daemon.h"
+#include "fault.h"
+#include "log.h"
+#include "util.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#define SETTLE_STEP_USEC (20 * USEC_PER_MSEC)
+#define SETTLE_MAX_USEC (5 * USEC_PER_SEC) /* wait so long for the first scan before events are taken with the cached scripts */
+#define PRUNE_IDLE_USEC (60 * USEC_PER_SEC)
+#define PRUNE_BUSY_USEC (100 * USEC_PER_MSEC)
+
+/* ------------------------------------------------------------------------------------------------- wiring */
+
+static void on_message(void *data, const struct broker_message *message) { intake_message(((struct daemon *)data)->intake, message); }
+
+static void on_batch(void *data) { turn_batch(((struct daemon *)data)->turn); }
+
+static void on_connected(void *data, bool session_present)
+{
+	struct daemon *daemon = data;
+	struct broker_figures figures;
+
+	intake_connected(daemon->intake, session_present);
+	broker_get_figures(daemon->broker, &figures);
+	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
+	/* What happened on the scripts collection while we were away was not told to a new session. */
+	if (figures.connects > 1 && daemon->source)
+		daemon->source->ops->rescan(daemon->source);
+}
+
+static void on_disconnected(void *data, const char *reason)
+{
+	turn_disconnected(((struct daemon *)data)->turn);
+	log_warning("disconnected from the broker: %s", reason);
+}
+
+int daemon_connect(struct daemon *daemon, struct lsn_error *err)
+{
+	const struct broker_hooks hooks = {
+		.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected, .data = daemon};
+
+	int r = broker_new(daemon->loop, &daemon->config->broker, &hooks, &daemon->broker, err);
+	turn_set_broker(daemon->turn, r < 0 ? NULL : daemon->broker);
+	return r;
+}
+
+static void on_scripts_changed(void *data)
+{
+	struct daemon *daemon = data;
+	if (daemon->turn)
+		turn_request(daemon->turn); /* publications may have been held back for it */
+}
+
+int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret, struct lsn_error *err)
+{
+	if (config->kind == SOURCE_CDMI)
+		return source_cdmi_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
+	return source_directory_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
+}
+
+void daemon_set_parts(struct daemon *daemon)
+{
+	const struct intake_parts parts = {.journal = daemon->journal,
+					   .registry = daemon->registry,
+					   .dispatcher = daemon->dispatcher,
+					   .source = daemon->source,
+					   .config = daemon->config};
+	if (daemon->intake)
+		intake_set_parts(daemon->intake, &parts);
+}
+
+static bool executor_is_open(void *data, const char *name)
+{
+	const struct executors_config *config = data;
+
+	for (size_t i = 0; i < config->executor_count; i++)
+		if (streq(config->executors[i].name, name))
+			return config->executors[i].open;
+	return false;
+}
+
+void daemon_bind_policy(struct config *config)
+{
+	config->policy.executor_open = executor_is_open;
+	config->policy.data = &config->executors;
+}
+
+static void on_turn_wanted(void *data)
+{
+	struct daemon *daemon = data;
+	if (daemon->turn)
+		turn_request(daemon->turn);
+}
+
+/* ------------------------------------------------------------------------------------------------- stop */
+
+/* leave - running jobs that can live without us are left to our successor; the loop ends. */
+static void leave_one(void *data, struct executor *executor)
+{
+	unsigned *left = data;
+	unsigned running = executor_running(executor);
+
+	if (running == 0)
+		return;
+	if (executor_detach(executor))
+		log_notice("executor=%s: %u running jobs go on and are adopted at the next start", executor_name(executor), running);
+	else
+		log_warning("executor=%s: %u running jobs cannot be left behind and will be reported as lost", executor_name(executor), running);
+	*left += running;
+}
+
+static void leave(struct daemon *daemon)
+{
+	unsigned left = 0;
+
+	executors_each(daemon->executors, leave_one, &left);
+	(void)sd_event_exit(daemon->loop, 0);
+}
+
+static int on_drain(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct daemon *daemon = data;
+
+	(void)usec;
+	bool done = dispatcher_running(daemon->dispatcher) == 0 && turn_idle(daemon->turn);
+	if (done || now_monotonic_usec() >= daemon->drain_until_usec) {
+		leave(daemon);
+		return 0;
+	}
+	(void)sd_event_source_set_time_relative(source, SETTLE_STEP_USEC);
+	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+	struct daemon *daemon = data;
+
+	(void)source;
+	if (daemon->state == DAEMON_DRAINING) {
+		log_notice("stopping now");
+		leave(daemon);
+		return 0;
+	}
+	log_notice("stopping on signal %u: %u jobs are running", info->ssi_signo, dispatcher_running(daemon->dispatcher));
+	(void)sd_notify(0, "STOPPING=1");
+	daemon->state = DAEMON_DRAINING;
+	daemon->drain_until_usec = now_monotonic_usec() + daemon->config->drain_usec;
+	dispatcher_stop(daemon->dispatcher);
+	if (daemon->broker)
+		broker_quiesce(daemon->broker);
+	daemon->settle_timer = sd_event_source_disable_unref(daemon->settle_timer);
+	if (sd_event_add_time_relative(daemon->loop, &daemon->settle_timer, CLOCK_MONOTONIC, 0, 0, on_drain, daemon) < 0)
+		leave(daemon);
+	return 0;
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+	struct lsn_error err = {0};
+
+	(void)source;
+	(void)info;
+	if (daemon_reload(data, &err) < 0)
+		log_error("reload failed, the old configuration stays: %s", err.message);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- start */
+
+static int on_settle(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct daemon *daemon = data;
+	struct source_figures figures = {0};
+	struct lsn_error err = {0};
+
+	(void)usec;
+	daemon->source->ops->figures(daemon->source, &figures);
+	bool settled = figures.scanned_realtime_usec || figures.errors || now_monotonic_usec() - daemon->started_monotonic_usec > SETTLE_MAX_USEC;
+	if (!settled) {
+		(void)sd_event_source_set_time_relative(source, SETTLE_STEP_USEC);
+		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+		return 0;
+	}
+	if (daemon_connect(daemon, &err) < 0) {
+		log_error("cannot set up the broker connection: %s", err.message);
+		(void)sd_event_exit(daemon->loop, -EINVAL);
+		return 0;
+	}
+	daemon->state = DAEMON_RUNNING;
+	log_notice("serving %zu scripts", registry_count(daemon->registry, SCRIPT_ACTIVE));
+	return 0;
+}
+
+static int on_prune(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct daemon *daemon = data;
+	struct lsn_error err = {0};
+
+	(void)usec;
+	int r = journal_prune(daemon->journal, &err);
+	if (r < 0)
+		log_warning("cannot prune the journal, trying again: %s", err.message);
+	(void)sd_event_source_set_time_relative(source, r > 0 ? PRUNE_BUSY_USEC : PRUNE_IDLE_USEC);
+	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int make_loop(struct daemon *daemon, struct lsn_error *err)
+{
+	sigset_t signals;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)sigaddset(&signals, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	int r = sd_event_new(&daemon->loop);
+	if (r >= 0)
+		r = sd_event_add_signal(daemon->loop, NULL, SIGTERM, on_stop, daemon);
+	if (r >= 0)
+		r = sd_event_add_signal(daemon->loop, NULL, SIGINT, on_stop, daemon);
+	if (r >= 0)
+		r = sd_event_add_signal(daemon->loop, NULL, SIGHUP, on_hangup, daemon);
+	if (r >= 0)
+		r = sd_event_add_time_relative(daemon->loop, &daemon->prune_timer, CLOCK_MONOTONIC, USEC_PER_SEC, USEC_PER_SEC, on_prune, daemon);
+	if (r >= 0)
+		r = sd_event_set_watchdog(daemon->loop, true);
+	return r < 0 ? lsn_error_set(err, r, "cannot make the event loop: %s", strerror(-r)) : 0;
+}
+
+static int make_folders(const struct config *config, struct lsn_error *err)
+{
+	const char *folders[] = {config->state_dir, config->run_dir};
+
+	for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+		int r = mkdir_p(folders[i], 0750);
+		if (r < 0)
+			return lsn_error_set(err, r, "cannot create %s: %s", folders[i], strerror(-r));
+	}
+	return 0;
+}
+
+static int open_store(struct daemon *daemon, struct lsn_error *err)
+{
+	int r = make_folders(daemon->config, err);
+	if (r >= 0)
+		r = journal_open(&daemon->config->journal, &daemon->journal, err);
+	if (r < 0)
+		return r;
+	r = registry_new(daemon->journal, &daemon->config->policy, &daemon->registry);
+	if (r < 0)
+		return lsn_error_set(err, r, "cannot make the registry: %s", strerror(-r));
+	return registry_load(daemon->registry, err);
+}
+
+static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
+{
+	const struct dispatcher_hooks hooks = {.turn = on_turn_wanted, .data = daemon};
+	int r = dispatcher_new(daemon->loop, daemon->journal, &daemon->config->dispatch, &hooks, &daemon->dispatcher, err);
+	if (r < 0)
+		return r;
+
+	const struct executors_hooks executor_hooks = {.ready = dispatcher_ready, .done = dispatcher_done, .data = daemon->dispatcher};
+	r = executors_new(daemon->loop, &executor_hooks, &daemon->executors);
+	if (r < 0)
+		return lsn_error_set(err, r, "cannot make the executors: %s", strerror(-r));
+	r = executors_prepare(daemon->executors, &daemon->config->executors, err);
+	if (r < 0)
+		return r;
+	executors_swap(daemon->executors);
+	dispatcher_set_executors(daemon->dispatcher, daemon->executors);
+	return 0;
+}
+
+static int make_intake(struct daemon *daemon, struct lsn_error *err)
+{
+	const struct intake_parts parts = {
+		.journal = daemon->journal, .registry = daemon->registry, .dispatcher = daemon->dispatcher, .config = daemon->config};
+	int r = intake_new(&parts, &daemon->intake, err);
+	if (r < 0)
+		return r;
+
+	const struct turn_parts turn = {.journal = daemon->journal, .intake = daemon->intake, .dispatcher = daemon->dispatcher};
+	return turn_new(daemon->loop, &turn, &daemon->turn, err);
+}
+
+static int start(struct daemon *daemon, struct lsn_error *err)
+{
+	int r = make_loop(daemon, err);
+	if (r >= 0)
+		r = open_store(daemon, err);
+	if (r >= 0)
+		r = make_dispatcher(daemon, err);
+	if (r >= 0)
+		r = make_intake(daemon, err);
+	if (r >= 0)
+		r = dispatcher_recover(daemon->dispatcher, err);
+	if (r >= 0)
+		r = daemon_make_source(daemon, &daemon->config->source, &daemon->source, err);
+	if (r >= 0)
+		r = control_new(daemon->loop, &daemon->config->control, daemon_commands, daemon, &daemon->control, err);
+	if (r < 0)
+		return r;
+	daemon_set_parts(daemon);
+	turn_request(daemon->turn);
+	r = sd_event_add_time_relative(daemon->loop, &daemon->settle_timer, CLOCK_MONOTONIC, 0, 0, on_settle, daemon);
+	return r < 0 ? lsn_error_set(err, r, "cannot make a timer: %s", strerror(-r)) : 0;
+}
+
+/* stop - in the reverse order; the broker first, so that nothing new is acknowledged. */
+static void stop(struct daemon *daemon)
+{
+	control_free(daemon->control);
+	broker_free(daemon->broker);
+	source_free(daemon->source);
+	turn_free(daemon->turn);
+	intake_free(daemon->intake);
+	executors_free(daemon->executors);
+	dispatcher_free(daemon->dispatcher);
+	registry_free(daemon->registry);
+	journal_close(daemon->journal);
+	sd_event_source_disable_unref(daemon->settle_timer);
+	sd_event_source_disable_unref(daemon->prune_timer);
+	sd_event_unref(daemon->loop);
+	config_free(daemon->config);
+	free(daemon->config_file);
+}
+
+int daemon_run(const char *config_file, struct config *config, struct lsn_error *err)
+{
+	struct daemon daemon = {.config = config, .config_file = strdup(config_file)};
+
+	daemon.started_realtime_usec = now_realtime_usec();
+	daemon.started_monotonic_usec = now_monotonic_usec();
+	log_init(config->log_level);
+	fault_init();
+	daemon_bind_policy(config);
+	int r = daemon.config_file ? start(&daemon, err) : lsn_error_set(err, -ENOMEM, "out of memory");
+	if (r >= 0) {
+		(void)sd_notify(0, "READY=1");
+		r = sd_event_loop(daemon.loop);
+		if (r < 0)
+			(void)lsn_error_set(err, r, "the event loop failed: %s", strerror(-r));
+		log_notice("stopped");
+	}
+	stop(&daemon);
+	return r;
+}

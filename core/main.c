@@ -1,0 +1,106 @@
+/* main.c - listenerd's command line. */
+#include "daemon.h"
+#include "log.h"
+#include "util.h"
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define DEFAULT_CONFIG LISTENER_SYSCONFDIR "/listenerd.ini"
+
+static const char usage[] = "Usage: listenerd [OPTION]...\n"
+			    "Runs users' scripts, sandboxed, when MQTT events of a data archive match their topics. Stays in the foreground.\n"
+			    "\n"
+			    "  -c, --config FILE   configuration, with the *.ini of conf.d/ beside it (default: " DEFAULT_CONFIG ")\n"
+			    "  -t, --test          test the configuration, print what it means; exit status 0, or 78 if it is wrong\n"
+			    "      --help-config   print every section and key with default and meaning\n"
+			    "  -v, --verbose       log more (twice: everything)\n"
+			    "  -q, --quiet         log warnings and errors only\n"
+			    "      --version       print the version\n"
+			    "  -h, --help          print this text\n"
+			    "\n"
+			    "SIGHUP reloads the configuration, SIGTERM drains and stops, a second SIGTERM stops at once.\n"
+			    "See listenerd(8), listenerd.ini(5), listenerctl(1).\n";
+
+struct arguments {
+	const char *config;
+	bool test, help_config;
+	int verbosity;
+};
+
+enum { OPT_VERSION = 256, OPT_HELP_CONFIG };
+
+/* parse_arguments - 1: go on; otherwise exit with *RET_STATUS. */
+static bool parse_arguments(int argc, char **argv, struct arguments *args, int *ret_status)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"test", no_argument, NULL, 't'},
+						{"help-config", no_argument, NULL, OPT_HELP_CONFIG},
+						{"verbose", no_argument, NULL, 'v'},
+						{"quiet", no_argument, NULL, 'q'},
+						{"version", no_argument, NULL, OPT_VERSION},
+						{"help", no_argument, NULL, 'h'},
+						{NULL, 0, NULL, 0}};
+	int c;
+
+	*ret_status = 0;
+	while ((c = getopt_long(argc, argv, "c:tvqh", options, NULL)) >= 0) {
+		switch (c) {
+		case 'c': args->config = optarg; break;
+		case 't': args->test = true; break;
+		case 'v': args->verbosity++; break;
+		case 'q': args->verbosity = -1; break;
+		case OPT_HELP_CONFIG: args->help_config = true; break;
+		case OPT_VERSION: printf("listenerd %s\n", LISTENER_VERSION); return false;
+		case 'h': fputs(usage, stdout); return false;
+		default: *ret_status = EX_USAGE; return false;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "listenerd: unexpected argument '%s'; see listenerd --help\n", argv[optind]);
+		*ret_status = EX_USAGE;
+		return false;
+	}
+	return true;
+}
+
+static void apply_verbosity(struct config *config, int verbosity)
+{
+	if (verbosity < 0)
+		config->log_level = LSN_LOG_WARNING;
+	else if (verbosity == 1)
+		config->log_level = LSN_LOG_INFO;
+	else if (verbosity > 1)
+		config->log_level = LSN_LOG_DEBUG;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments args = {.config = DEFAULT_CONFIG};
+	struct config *config = NULL;
+	struct lsn_error err = {0};
+	int status;
+
+	if (!parse_arguments(argc, argv, &args, &status))
+		return status;
+	if (args.help_config) {
+		config_help(stdout);
+		return 0;
+	}
+	if (config_load(args.config, &config, &err) < 0) {
+		fprintf(stderr, "listenerd: %s\n", err.message);
+		return EX_CONFIG;
+	}
+	if (args.test) {
+		config_print(config, stdout);
+		config_free(config);
+		return 0;
+	}
+	apply_verbosity(config, args.verbosity);
+	if (daemon_run(args.config, config, &err) < 0) {
+		fprintf(stderr, "listenerd: %s\n", err.message);
+		return err.code == -EINVAL ? EX_CONFIG : 1;
+	}
+	return 0;
+}

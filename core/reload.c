@@ -1,0 +1,118 @@
+/* reload.c - a new configuration is built beside the old one and put in force only when it is whole. What can fail comes first. */
+#include "daemon.h"
+#include "log.h"
+#include "util.h"
+#include <errno.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+/* What cannot change without a restart. */
+static int check_fixed(const struct config *old, const struct config *new, struct lsn_error *err)
+{
+	const struct {
+		const char *key, *old, *new;
+	} fixed[] = {
+		{"[listener] identity", old->identity, new->identity},
+		{"[listener] state_dir", old->state_dir, new->state_dir},
+		{"[listener] run_dir", old->run_dir, new->run_dir},
+		{"[journal] path", old->journal.path, new->journal.path},
+		{"[control] socket", old->control.socket, new->control.socket},
+	};
+	for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
+		if (!streq(fixed[i].old, fixed[i].new))
+			return lsn_error_set(err, -EINVAL, "%s cannot change from %s to %s while the daemon runs: restart it", fixed[i].key,
+					     fixed[i].old, fixed[i].new);
+	return 0;
+}
+
+struct next { /* what was built beside the old */
+	struct config *config;
+	struct source *source; /* NULL: the old one serves on */
+	bool executors;
+};
+
+static void next_abandon(struct daemon *daemon, struct next *next)
+{
+	if (next->executors)
+		executors_abandon(daemon->executors);
+	config_free(next->config);
+}
+
+static int next_build(struct daemon *daemon, struct next *next, struct lsn_error *err)
+{
+	int r = config_load(daemon->config_file, &next->config, err);
+	if (r < 0)
+		return r;
+	r = check_fixed(daemon->config, next->config, err);
+	if (r < 0)
+		return r;
+	daemon_bind_policy(next->config);
+	r = executors_prepare(daemon->executors, &next->config->executors, err);
+	next->executors = r >= 0;
+	return r;
+}
+
+/* replace_source - the last step that can fail; the old source keeps serving if it does. */
+static int replace_source(struct daemon *daemon, struct next *next, struct lsn_error *err)
+{
+	if (source_config_equal(&daemon->config->source, &next->config->source))
+		return 0;
+	return daemon_make_source(daemon, &next->config->source, &next->source, err);
+}
+
+static void put_in_force(struct daemon *daemon, struct next *next)
+{
+	struct config *old = daemon->config;
+	struct lsn_error err = {0};
+
+	executors_swap(daemon->executors);
+	daemon->config = next->config;
+	log_init(daemon->config->log_level);
+	journal_set_config(daemon->journal, &daemon->config->journal);
+	registry_set_policy(daemon->registry, &daemon->config->policy);
+	dispatcher_set_config(daemon->dispatcher, &daemon->config->dispatch);
+	if (next->source) {
+		source_free(daemon->source);
+		daemon->source = next->source;
+	} else {
+		daemon->source->ops->rescan(daemon->source);
+	}
+	daemon_set_parts(daemon);
+	if (daemon->broker && !broker_config_equal(&old->broker, &daemon->config->broker)) {
+		broker_free(daemon->broker);
+		daemon->broker = NULL;
+		turn_disconnected(daemon->turn);
+		if (daemon_connect(daemon, &err) < 0)
+			log_error("cannot set up the broker connection: %s", err.message);
+	}
+	config_free(old);
+	turn_request(daemon->turn);
+}
+
+static void notify_reloading(void)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now_monotonic_usec());
+	(void)sd_notify(0, text);
+}
+
+int daemon_reload(struct daemon *daemon, struct lsn_error *err)
+{
+	struct next next = {0};
+
+	if (daemon->state == DAEMON_DRAINING)
+		return lsn_error_set(err, -EBUSY, "the daemon is stopping");
+	notify_reloading();
+	int r = next_build(daemon, &next, err);
+	if (r >= 0)
+		r = replace_source(daemon, &next, err);
+	if (r < 0) {
+		next_abandon(daemon, &next);
+	} else {
+		put_in_force(daemon, &next);
+		log_notice("reloaded %s", daemon->config_file);
+	}
+	(void)sd_notify(0, "READY=1");
+	return r;
+}
