@@ -316,6 +316,8 @@ void dispatcher_stop(struct dispatcher *d) { d->stopped = true; }
 
 unsigned dispatcher_running(const struct dispatcher *d) { return d->running; }
 
+uint64_t dispatcher_ended(const struct dispatcher *d) { return d->ended; }
+
 void dispatcher_set_config(struct dispatcher *d, const struct dispatch_config *config)
 {
 	d->config = config;

@@ -50,6 +50,8 @@ void dispatcher_done(void *dispatcher, struct executor *executor, struct job *jo
 /* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over, and not done. */
 void dispatcher_stop(struct dispatcher *dispatcher);
 unsigned dispatcher_running(const struct dispatcher *dispatcher);
+/* dispatcher_ended - runs that ended since the start. */
+uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
 /* dispatcher_executor_for - the executor a script gets: its own choice, else the first route that fits, else the default. */
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script);
 

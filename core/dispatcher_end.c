@@ -122,6 +122,7 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 		dispatcher_requeue(d, job);
 		return;
 	}
+	d->ended++;
 	if (job_set_result(job, result) < 0) {
 		log_error("out of memory for the output of job=%llu, recording the outcome only", (unsigned long long)job->abi.id);
 		struct lsn_result bare = *result;

@@ -21,6 +21,7 @@ struct dispatcher {
 	struct job_list starting; /* wait for the commit; linked by job->queue */
 	struct job_list backoff; /* linked by job->queue */
 	unsigned running; /* reserved or handed over, and not done */
+	uint64_t ended; /* runs, since the start */
 	bool stopped;
 	bool spilling; /* some lane has jobs that wait in the journal only */
 	struct forget *forgets;

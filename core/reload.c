@@ -107,6 +107,8 @@ int daemon_reload(struct daemon *daemon, struct lsn_error *err)
 	int r = next_build(daemon, &next, err);
 	if (r >= 0)
 		r = replace_source(daemon, &next, err);
+	if (r >= 0 && (r = control_set_config(daemon->control, &next.config->control, err)) < 0)
+		source_free(next.source);
 	if (r < 0) {
 		next_abandon(daemon, &next);
 	} else {
