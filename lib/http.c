@@ -14,17 +14,25 @@
 #include <cleanup.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <util.h>
 
 #define HTTP_HEADERS_MAX (256 * 1024) /* bytes of all header lines of one reply */
 #define HTTP_CONNECTIONS 8
 #define HTTP_CONNECT_TIMEOUT_MSEC 30000L
 
+/* A descriptor libcurl waits for. libcurl 7.88 closes a socket that is still connecting before it says so, and may at once get the same
+ * number for the next address without saying so at all. Therefore we watch a duplicate, which stays open until we let it go, and
+ * on_open() tells us when a number has come to mean another socket. */
 struct http_socket {
 	struct http *http;
+	int fd; /* libcurl's name for it */
+	int watched_fd; /* the duplicate, -1: none */
+	uint32_t events;
 	struct lsn_watch *watch;
 	LIST_ENTRY(http_socket) link;
 };
@@ -76,9 +84,17 @@ static void exchange_free(struct http_exchange *x)
 }
 DEFINE_CLEANUP(struct http_exchange *, exchange_freep, exchange_free)
 
-static void socket_free(struct http_socket *s)
+static void socket_unwatch(struct http_socket *s)
 {
 	s->http->host->unwatch(s->http->host->handle, s->watch);
+	s->watch = NULL;
+	if (s->watched_fd >= 0)
+		(void)close(TAKE_FD(s->watched_fd));
+}
+
+static void socket_free(struct http_socket *s)
+{
+	socket_unwatch(s);
 	LIST_REMOVE(s, link);
 	free(s);
 }
@@ -362,13 +378,14 @@ static void on_ready(void *data, int fd, uint32_t events)
 	struct http *http = s->http;
 	int mask = 0, running;
 
+	(void)fd;
 	if (events & LSN_WATCH_READ)
 		mask |= CURL_CSELECT_IN;
 	if (events & LSN_WATCH_WRITE)
 		mask |= CURL_CSELECT_OUT;
 	if (events & LSN_WATCH_HANGUP)
 		mask |= CURL_CSELECT_IN; /* reading shows what is left, then the end or the error */
-	(void)curl_multi_socket_action(http->multi, fd, mask, &running);
+	(void)curl_multi_socket_action(http->multi, s->fd, mask, &running);
 	deliver_finished(http);
 }
 
@@ -398,20 +415,35 @@ static int on_timer(CURLM *multi, long timeout_msec, void *user)
 	return 0;
 }
 
-static int socket_watch(struct http *http, curl_socket_t fd, uint32_t events)
+static int socket_watch(struct http_socket *s)
 {
-	_cleanup_free_ struct http_socket *s = calloc(1, sizeof *s);
+	const struct lsn_host *host = s->http->host;
+	int r;
+
+	s->watched_fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+	if (s->watched_fd < 0)
+		return -errno;
+	r = host->watch(host->handle, s->watched_fd, s->events, on_ready, s, &s->watch);
+	if (r < 0)
+		socket_unwatch(s);
+	return r;
+}
+
+static int socket_new(struct http *http, int fd, uint32_t events)
+{
+	struct http_socket *s = malloc(sizeof *s);
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->http = http;
-	r = http->host->watch(http->host->handle, fd, events, on_ready, s, &s->watch);
-	if (r < 0)
-		return r;
+	*s = (struct http_socket){ .http = http, .fd = fd, .watched_fd = -1, .events = events };
 	LIST_INSERT_HEAD(&http->sockets, s, link);
-	(void)curl_multi_assign(http->multi, fd, TAKE_PTR(s));
-	return 0;
+	r = socket_watch(s);
+	if (r < 0)
+		socket_free(s);
+	else
+		(void)curl_multi_assign(http->multi, fd, s);
+	return r;
 }
 
 /* From inside libcurl: it wants to know when FD is ready for WHAT. A failure returned here would make libcurl unusable for good, so
@@ -427,15 +459,39 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *a
 		if (s)
 			socket_free(s);
 		(void)curl_multi_assign(http->multi, fd, NULL);
-	} else if (s) {
+	} else if (s && s->watch) {
+		s->events = events;
 		http->host->watch_set(http->host->handle, s->watch, events);
-	} else if (socket_watch(http, fd, events) < 0) {
+	} else if (s || socket_new(http, fd, events) < 0) {
 		(void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&x);
 		if (x)
 			x->failure = -ENOBUFS;
 		http->unwatched = true;
 	}
 	return 0;
+}
+
+/* From inside libcurl: it wants a socket. Close-on-exec, which libcurl would not do. */
+static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http *http = user;
+	struct http_socket *s;
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+	(void)purpose;
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	LIST_FOREACH(s, &http->sockets, link) {
+		if (s->fd != fd)
+			continue;
+		socket_unwatch(s); /* what it watched is closed and gone */
+		if (socket_watch(s) < 0) {
+			(void)close(fd);
+			return CURL_SOCKET_BAD;
+		}
+		break;
+	}
+	return fd;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- client */
@@ -448,6 +504,25 @@ static int copy_string(char **target, const char *text)
 	return *target ? 0 : -ENOMEM;
 }
 
+/* multi_new - libcurl 7.88 makes a pair of descriptors for itself that is not close-on-exec. New descriptors get the lowest free numbers:
+ * the two that we get and give back are the ones libcurl gets next. (Wrong only if another thread opens something just now; then what is
+ * marked is marked needlessly.) */
+static CURLM *multi_new(void)
+{
+	int pair[2] = { -1, -1 };
+	CURLM *multi;
+
+	if (pipe2(pair, O_CLOEXEC) == 0) {
+		(void)close(pair[0]);
+		(void)close(pair[1]);
+	}
+	multi = curl_multi_init();
+	for (size_t i = 0; i < ELEMENTSOF(pair); i++)
+		if (pair[i] >= 0)
+			(void)fcntl(pair[i], F_SETFD, FD_CLOEXEC);
+	return multi;
+}
+
 static int http_init(struct http *http, const struct http_options *options)
 {
 	http->verify = options->verify;
@@ -455,7 +530,7 @@ static int http_init(struct http *http, const struct http_options *options)
 	if (copy_string(&http->unix_socket, options->unix_socket) < 0 || copy_string(&http->user, options->user) < 0 ||
 	    copy_string(&http->password, options->password) < 0 || copy_string(&http->ca_file, options->ca_file) < 0)
 		return -ENOMEM;
-	http->multi = curl_multi_init();
+	http->multi = multi_new();
 	if (!http->multi)
 		return -ENOMEM;
 	long connections = options->max_connections ? (long)options->max_connections : HTTP_CONNECTIONS;
@@ -599,6 +674,8 @@ static void set_common(struct http_exchange *x)
 	(void)curl_easy_setopt(x->easy, CURLOPT_HEADERFUNCTION, on_header);
 	(void)curl_easy_setopt(x->easy, CURLOPT_HEADERDATA, x);
 	(void)curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
+	(void)curl_easy_setopt(x->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	(void)curl_easy_setopt(x->easy, CURLOPT_OPENSOCKETDATA, x->http);
 	(void)curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(x->easy, CURLOPT_TCP_NODELAY, 1L);

@@ -673,6 +673,31 @@ START_TEST(test_http__callbacks_start_and_cancel)
 }
 END_TEST
 
+/* Descriptors that an exec() would hand on; those that check or the caller left open are not ours. */
+static unsigned count_inherited(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 3; fd < 256; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+		n += flags >= 0 && !(flags & FD_CLOEXEC);
+	}
+	return n;
+}
+
+START_TEST(test_http__descriptors_are_close_on_exec)
+{
+	http_free(client);
+	unsigned before = count_inherited();
+	client_new(&(struct http_options){ 0 });
+	ck_assert_uint_eq(count_inherited(), before);
+	struct answer a = ask("/echo");
+	ck_assert_int_eq(a.status, 200);
+	ck_assert_uint_eq(count_inherited(), before);
+	answer_done(&a);
+}
+END_TEST
+
 START_TEST(test_http__host_that_cannot_watch)
 {
 	refuse_watch = true;
@@ -720,6 +745,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, test_http__many_at_once_wait_for_connections);
 	tcase_add_test(tc, test_http__cancel_does_not_call_back);
 	tcase_add_test(tc, test_http__callbacks_start_and_cancel);
+	tcase_add_test(tc, test_http__descriptors_are_close_on_exec);
 	tcase_add_test(tc, test_http__host_that_cannot_watch);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
