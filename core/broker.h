@@ -10,7 +10,11 @@
  * libmosquitto queues the PUBACK before the message callback and only mosquitto_loop_write() sends it (mosquitto_threaded_set(true) keeps it from
  * writing by itself). All our writing goes through one place that checks that nothing is unacknowledged.
  *
- * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max. */
+ * A lost connection ends the wait for broker_ack(): what was read and not acknowledged comes again. Acknowledgements that were not sent never reach
+ * another connection.
+ *
+ * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max. Connecting does not wait for the network, except that
+ * looking up a host name blocks in getaddrinfo(): prefer an address, "localhost" or a unix socket. */
 #ifndef CORE_BROKER_H
 #define CORE_BROKER_H
 
@@ -36,7 +40,8 @@ struct broker_config {
 	char **subscriptions; /* NULL-terminated, valid, no two overlap */
 	uint64_t reconnect_min_usec, reconnect_max_usec;
 	unsigned receive_max; /* MQTT 5 receive maximum, and the size of the redelivery window: 1..65535 */
-	unsigned batch_max; /* publications per batch */
+	unsigned batch_max; /* publications per batch; with TLS up to one record's worth (16 KiB) more */
+	char **unsubscribe; /* NULL, or filters of an older configuration to take off the session: the broker cannot be asked for them */
 };
 
 struct broker_message { /* borrowed for the call */
@@ -49,12 +54,14 @@ struct broker_message { /* borrowed for the call */
 };
 
 struct broker_hooks {
-	void (*message)(void *data, const struct broker_message *message);
+	void (*message)(void *data, const struct broker_message *message); /* any QoS, retained or not */
 	void (*batch)(void *data); /* read at least one message; nothing more is read until broker_ack() */
 	void (*connected)(void *data, bool session_present); /* before the first message of the connection */
-	void (*disconnected)(void *data, const char *reason);
+	void (*disconnected)(void *data, const char *reason); /* the connection is lost, or connecting failed for another reason than last time */
 	void *data;
 };
+/* From message, connected and disconnected the broker must not be freed; pausing and resuming are fine, acknowledging is ignored. connected and disconnected
+ * may be NULL. */
 
 enum broker_state { BROKER_DISCONNECTED, BROKER_CONNECTING, BROKER_CONNECTED, BROKER_PAUSED, BROKER_STATE_MAX };
 extern const char *const broker_state_names[BROKER_STATE_MAX];
@@ -63,20 +70,23 @@ struct broker_figures {
 	enum broker_state state;
 	uint64_t connects, messages, bytes;
 	uint64_t since_realtime_usec; /* in this state */
-	char error[160]; /* the last one, "" if none */
+	char error[160]; /* why it is not connected, or which subscription is refused; "" if all is well */
 };
 
-/* broker_new - connects in the background; a broker that is down is not an error. CONFIG and HOOKS are copied. */
+/* broker_new - connects in the background; a broker that is down is not an error. CONFIG and HOOKS are copied. No hook is called before the loop runs.
+ * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read), -ENOMEM. SIGPIPE is ignored from here on. */
 int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
 	       struct lsn_error *err);
 /* broker_free - disconnects (the session stays with the broker). Nothing unacknowledged is acknowledged. */
 void broker_free(struct broker *broker);
-/* broker_ack - everything delivered so far is stored: send the acknowledgements, read on. */
+/* broker_ack - everything delivered so far is stored: send the acknowledgements, read on. Without anything to acknowledge it does nothing. */
 void broker_ack(struct broker *broker);
-/* broker_pause - stay away from the broker until broker_resume(): it holds the events. REASON for people. broker_resume - connect at once. */
+/* broker_pause - stay away from the broker until broker_resume(): it holds the events. What is not acknowledged by now will come again. REASON for
+ * people. broker_resume - connect at once. */
 void broker_pause(struct broker *broker, const char *reason);
 void broker_resume(struct broker *broker);
-/* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown. */
+/* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown. Reads no more; a batch that is out is acknowledged by
+ * broker_ack() as usual, after that hooks.disconnected() tells that it is done. */
 void broker_quiesce(struct broker *broker);
 void broker_get_figures(const struct broker *broker, struct broker_figures *ret);
 /* broker_config_equal - no reconnect needed on reload? broker_config_clear - free the strings. */

@@ -1,0 +1,704 @@
+/* broker.c - see broker.h. The states of the connection; broker_client.c knows how a client is made.
+ *
+ *   DISCONNECTED --timer--> CONNECTING --CONNACK--> CONNECTED        any --lost--> DISCONNECTED, timer with back-off
+ *   any --broker_pause()--> PAUSED --broker_resume()--> DISCONNECTED, timer at once
+ *
+ * Rules:
+ * - write_out() is the only place that lets libmosquitto write, and it does so only while nothing is held: PINGREQ, SUBSCRIBE and DISCONNECT stand
+ *   in the same queue as the acknowledgements and would take them along.
+ * - Nothing is read while something waits to be written: what is read then would queue acknowledgements behind what may go.
+ * - A client is never destroyed inside one of its callbacks: they only take notes, and end_connection() runs after the library has returned.
+ *
+ * libmosquitto's `errno == EAGAIN` after mosquitto_loop_read() says "dry" only if no publication came: queueing an acknowledgement also writes to an internal
+ * socket pair nobody drains, which leaves the same errno. */
+#include "broker.h"
+#include "broker_private.h"
+#include "log.h"
+#include "util.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <mqtt_protocol.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#define CONNECT_TIMEOUT_USEC (15 * USEC_PER_SEC) /* TCP, TLS and CONNACK together */
+#define GOODBYE_TIMEOUT_USEC (2 * USEC_PER_SEC) /* for a DISCONNECT that cannot be written */
+#define STABLE_USEC (10 * USEC_PER_SEC) /* a connection that held so long starts the back-off anew */
+#define RESUBSCRIBE_USEC (30 * USEC_PER_SEC)
+/* Edge-triggered where libmosquitto cannot say whether it still waits for the socket to be writable (its want_write flag survives a TLS handshake). */
+#define WATCH_CONNECTING (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define WATCH_WRITE (EPOLLOUT | EPOLLET)
+#define WATCH_READ (EPOLLIN | EPOLLRDHUP)
+#define WATCH_HELD EPOLLRDHUP
+
+enum wish { WISH_CONNECTED, WISH_PAUSED, WISH_GONE };
+
+struct broker {
+	sd_event *loop;
+	struct broker_config config;
+	struct broker_hooks hooks;
+	struct broker_figures figures;
+	sd_event_source *io; /* the client's socket */
+	sd_event_source *timer; /* by state: reconnect, connect timeout, keepalive */
+	sd_event_source *resume; /* read on although the socket may be silent: TLS keeps decrypted data */
+	struct mosquitto *mosq; /* one per connection */
+	uint32_t watched;
+	enum wish wish;
+	char wish_reason[160];
+	char detail[160]; /* what libmosquitto logged while connecting: why TLS failed */
+	char reported[160]; /* the last reason given to hooks.disconnected() */
+	bool in_library;
+	bool held; /* publications were delivered and not acknowledged */
+	bool dry; /* the last reading went on until there was no more */
+	bool goodbye; /* DISCONNECT is queued */
+	bool keepalive_missed; /* fell due while held */
+	int lost_rc, lost_errno; /* from the disconnect callback */
+	char refused[160]; /* why CONNACK refused us */
+	unsigned batch; /* publications delivered by this reading */
+	/* reconnecting */
+	unsigned failures;
+	enum broker_family family;
+	unsigned families_tried;
+	bool reached; /* something listens at the address */
+	char earlier[160]; /* why the address of the other family failed */
+	/* while connected, monotonic */
+	uint64_t connected_usec, in_usec, out_usec, keepalive_usec;
+	uint64_t resubscribe_usec; /* when to try the refused subscriptions again; 0: none was */
+	int subscribe_id;
+};
+
+const char *const broker_state_names[BROKER_STATE_MAX] = {
+	[BROKER_DISCONNECTED] = "disconnected",
+	[BROKER_CONNECTING] = "connecting",
+	[BROKER_CONNECTED] = "connected",
+	[BROKER_PAUSED] = "paused",
+};
+
+static void set_text(char *to, size_t size, const char *text) { (void)snprintf(to, size, "%s", text); }
+#define SET_TEXT(array, text) set_text(array, sizeof(array), text)
+
+static void set_state(struct broker *broker, enum broker_state state)
+{
+	if (broker->figures.state != state)
+		broker->figures.since_realtime_usec = now_realtime_usec();
+	broker->figures.state = state;
+}
+
+static void arm(struct broker *broker, uint64_t delay_usec)
+{
+	(void)sd_event_source_set_time_relative(broker->timer, delay_usec);
+	(void)sd_event_source_set_enabled(broker->timer, SD_EVENT_ONESHOT);
+}
+
+static void disarm(struct broker *broker) { (void)sd_event_source_set_enabled(broker->timer, SD_EVENT_OFF); }
+
+static void watch(struct broker *broker, uint32_t events)
+{
+	if (broker->watched == events)
+		return;
+	broker->watched = events;
+	(void)sd_event_source_set_io_events(broker->io, events);
+}
+
+static uint64_t keepalive_due(const struct broker *broker)
+{
+	uint64_t last = broker->in_usec < broker->out_usec ? broker->in_usec : broker->out_usec;
+	return broker->keepalive_usec ? last + broker->keepalive_usec : UINT64_MAX;
+}
+
+static void arm_next(struct broker *broker)
+{
+	uint64_t now = now_monotonic_usec(), due = keepalive_due(broker);
+
+	if (broker->resubscribe_usec && broker->resubscribe_usec < due)
+		due = broker->resubscribe_usec;
+	if (due == UINT64_MAX)
+		disarm(broker);
+	else
+		/* libmosquitto counts whole seconds: at the very moment it may find that there is time. */
+		arm(broker, due > now ? due - now : USEC_PER_SEC);
+}
+
+static bool host_is_name(const struct broker_config *config)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	return !broker_config_is_unix(config) && inet_pton(AF_INET, config->host, address) != 1 &&
+	       inet_pton(AF_INET6, config->host, address) != 1 && !strchr(config->host, '%');
+}
+
+/* ------------------------------------------------------------------------------------------------- the end of a connection */
+
+static uint64_t next_delay(struct broker *broker)
+{
+	uint64_t delay = broker->config.reconnect_min_usec, random = 0;
+
+	for (unsigned i = 0; i < broker->failures && delay < broker->config.reconnect_max_usec; i++)
+		delay *= 2;
+	if (delay > broker->config.reconnect_max_usec)
+		delay = broker->config.reconnect_max_usec;
+	broker->failures++;
+	if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
+		random = now_monotonic_usec();
+	return delay / 2 + random % (delay / 2 + 1);
+}
+
+static void drop_client(struct broker *broker)
+{
+	broker->io = sd_event_source_disable_unref(broker->io);
+	broker->watched = 0;
+	if (broker->mosq)
+		mosquitto_destroy(broker->mosq);
+	broker->mosq = NULL;
+	broker->held = broker->goodbye = broker->keepalive_missed = false;
+	broker->resubscribe_usec = 0;
+	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
+}
+
+/* try_other_family - nothing answered at this address of a name: true if another one is to be tried before that counts as a failure. */
+static bool try_other_family(struct broker *broker, char *reason, size_t reason_size, bool at_once)
+{
+	if (broker->family == BROKER_FAMILY_ANY || broker->reached) {
+		broker->families_tried = 0;
+		return false;
+	}
+	broker->family = broker->family == BROKER_FAMILY_IPV6 ? BROKER_FAMILY_IPV4 : BROKER_FAMILY_IPV6;
+	if (broker->families_tried++ == 0) {
+		/* "No such address" is a worse answer than what a real address said. */
+		SET_TEXT(broker->earlier, at_once ? "" : reason);
+		return true;
+	}
+	broker->families_tried = 0;
+	if (at_once && broker->earlier[0])
+		set_text(reason, reason_size, broker->earlier);
+	return false;
+}
+
+/* rest - where a broker without a client goes from here. */
+static void rest(struct broker *broker, bool at_once)
+{
+	if (broker->wish == WISH_CONNECTED) {
+		set_state(broker, BROKER_DISCONNECTED);
+		arm(broker, at_once ? 0 : next_delay(broker));
+	} else {
+		set_state(broker, broker->wish == WISH_PAUSED ? BROKER_PAUSED : BROKER_DISCONNECTED);
+		disarm(broker);
+	}
+}
+
+static void end_connection(struct broker *broker, const char *why)
+{
+	bool was_connected = broker->figures.state == BROKER_CONNECTED, was_goodbye = broker->goodbye, at_once = !broker->io;
+	char reason[160];
+
+	SET_TEXT(reason, why);
+	if (was_connected && now_monotonic_usec() - broker->connected_usec >= STABLE_USEC)
+		broker->failures = 0;
+	drop_client(broker);
+	if (!was_connected && broker->wish == WISH_CONNECTED && try_other_family(broker, reason, sizeof reason, at_once)) {
+		rest(broker, true);
+		return;
+	}
+	SET_TEXT(broker->figures.error, reason);
+	rest(broker, was_goodbye);
+	/* Each failed attempt would say the same again. */
+	if (!was_connected && strcmp(broker->reported, reason) == 0)
+		return;
+	SET_TEXT(broker->reported, reason);
+	if (broker->hooks.disconnected)
+		broker->hooks.disconnected(broker->hooks.data, reason);
+}
+
+static void end_by_library(struct broker *broker, int rc, int errno_now)
+{
+	char reason[400];
+
+	if (broker->goodbye) {
+		SET_TEXT(reason, broker->wish_reason);
+	} else if (broker->refused[0]) {
+		SET_TEXT(reason, broker->refused);
+	} else {
+		if (broker->lost_rc) {
+			rc = broker->lost_rc;
+			errno_now = broker->lost_errno;
+		}
+		(void)snprintf(reason, sizeof reason, "%s%s%s", broker_client_strerror(rc, errno_now), broker->detail[0] ? ": " : "", broker->detail);
+	}
+	end_connection(broker, reason);
+}
+
+/* ------------------------------------------------------------------------------------------------- writing */
+
+/* write_out - let out all that is queued. False: the connection is over. */
+static bool write_out(struct broker *broker)
+{
+	if (broker->held || !mosquitto_want_write(broker->mosq)) {
+		watch(broker, broker->held ? broker->watched : WATCH_READ);
+		return true;
+	}
+	int rc = broker_client_write(broker->mosq);
+	int errno_now = errno;
+	if (rc || mosquitto_socket(broker->mosq) < 0) {
+		end_by_library(broker, rc, errno_now);
+		return false;
+	}
+	broker->out_usec = now_monotonic_usec();
+	watch(broker, mosquitto_want_write(broker->mosq) ? WATCH_WRITE : WATCH_READ);
+	return true;
+}
+
+static void say_goodbye(struct broker *broker)
+{
+	broker->goodbye = true;
+	(void)mosquitto_disconnect(broker->mosq);
+	if (write_out(broker)) {
+		watch(broker, WATCH_WRITE);
+		arm(broker, GOODBYE_TIMEOUT_USEC);
+	}
+}
+
+/* follow_wish - to be paused or gone, as far as it can be done now. */
+static void follow_wish(struct broker *broker)
+{
+	if (broker->wish == WISH_CONNECTED || broker->in_library || broker->goodbye)
+		return;
+	if (!broker->mosq)
+		rest(broker, false);
+	else if (broker->figures.state != BROKER_CONNECTED || (broker->held && broker->wish == WISH_PAUSED))
+		end_connection(broker, broker->wish_reason);
+	else if (!broker->held)
+		say_goodbye(broker);
+}
+
+/* ------------------------------------------------------------------------------------------------- subscriptions */
+
+static int strv_length(char **list)
+{
+	int n = 0;
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+/* subscribe - after each CONNACK, also with a session: it costs little, and the configuration may have changed since. Retained messages are not
+ * asked for again then (3.1.1 has no such option and sends them; they are not events). */
+static void subscribe(struct broker *broker)
+{
+	char **filters = broker->config.subscriptions, **old = broker->config.unsubscribe;
+	int n = strv_length(filters), rc = 0;
+
+	broker->resubscribe_usec = 0;
+	if (strv_length(old) > 0)
+		rc = mosquitto_unsubscribe_multiple(broker->mosq, NULL, strv_length(old), old, NULL);
+	if (!rc && n > 0)
+		rc = mosquitto_subscribe_multiple(broker->mosq, &broker->subscribe_id, n, filters, 1, MQTT_SUB_OPT_SEND_RETAIN_NEW, NULL);
+	if (rc) {
+		(void)snprintf(broker->figures.error, sizeof broker->figures.error, "cannot subscribe: %s", mosquitto_strerror(rc));
+		broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
+	}
+}
+
+static void refused_subscription(struct broker *broker, const char *name, int granted)
+{
+	char filter[80], *error = broker->figures.error;
+	size_t size = sizeof broker->figures.error;
+
+	(void)str_quote(filter, sizeof filter, name, strlen(name));
+	if (granted == 0)
+		(void)snprintf(error, size, "the broker grants %s at QoS 0 only: events can be lost", filter);
+	else
+		(void)snprintf(error, size, "the broker refuses the subscription %s: %s", filter,
+			       granted > 128 ? mosquitto_reason_string(granted) : "no reason given");
+	log_warning("%s", error);
+	broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
+}
+
+static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted, const mosquitto_property *properties)
+{
+	struct broker *broker = data;
+
+	(void)mosq;
+	(void)properties;
+	if (id == broker->subscribe_id) {
+		broker->figures.error[0] = 0;
+		for (int i = 0; i < count && i < strv_length(broker->config.subscriptions); i++)
+			if (granted[i] != 1 && granted[i] != 2)
+				refused_subscription(broker, broker->config.subscriptions[i], granted[i]);
+		arm_next(broker);
+	}
+	errno = 0; /* not "dry" */
+}
+
+/* ------------------------------------------------------------------------------------------------- libmosquitto's callbacks */
+
+static void on_log(struct mosquitto *mosq, void *data, int level, const char *text)
+{
+	struct broker *broker = data;
+
+	(void)mosq;
+	if (!(level & (MOSQ_LOG_ERR | MOSQ_LOG_WARNING)) || broker->detail[0])
+		return;
+	SET_TEXT(broker->detail, str_startswith(text, "Error: ") ? text + strlen("Error: ") : text);
+	broker->detail[strcspn(broker->detail, "\n")] = 0;
+}
+
+static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, const mosquitto_property *properties)
+{
+	struct broker *broker = data;
+	uint16_t keepalive_sec = (uint16_t)broker->config.keepalive_sec;
+
+	if (rc) {
+		(void)snprintf(broker->refused, sizeof broker->refused, "the broker refuses the connection: %s",
+			       broker->config.version == MQTT_V5 ? mosquitto_reason_string(rc) : mosquitto_connack_string(rc));
+		return;
+	}
+	/* libmosquitto formats a line for each packet while somebody listens. */
+	mosquitto_log_callback_set(mosq, NULL);
+	(void)mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive_sec, false);
+	broker->keepalive_usec = keepalive_sec * USEC_PER_SEC;
+	broker->connected_usec = broker->in_usec = broker->out_usec = now_monotonic_usec();
+	broker->families_tried = 0;
+	broker->detail[0] = broker->reported[0] = broker->figures.error[0] = 0;
+	broker->figures.connects++;
+	set_state(broker, BROKER_CONNECTED);
+	subscribe(broker);
+	arm_next(broker);
+	if (broker->hooks.connected)
+		broker->hooks.connected(broker->hooks.data, flags & 1);
+	errno = 0;
+}
+
+static void on_disconnect(struct mosquitto *mosq, void *data, int rc, const mosquitto_property *properties)
+{
+	struct broker *broker = data;
+
+	(void)mosq;
+	(void)properties;
+	broker->lost_rc = rc;
+	broker->lost_errno = errno;
+}
+
+static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *in, const mosquitto_property *properties)
+{
+	struct broker *broker = data;
+	const struct broker_message message = {
+		.topic = in->topic,
+		.payload = in->payload,
+		.payload_size = (size_t)in->payloadlen,
+		.packet_id = (uint16_t)(in->qos > 0 ? in->mid : 0),
+		.qos = in->qos,
+		.retain = in->retain,
+	};
+
+	(void)mosq;
+	(void)properties;
+	broker->held = true;
+	broker->batch++;
+	broker->figures.messages++;
+	broker->figures.bytes += message.payload_size;
+	broker->hooks.message(broker->hooks.data, &message);
+}
+
+/* ------------------------------------------------------------------------------------------------- reading */
+
+/* read_some - up to batch_max publications. While connecting: one step of the handshake. Returns false if the connection is over. */
+static bool read_some(struct broker *broker)
+{
+	broker->batch = 0;
+	broker->dry = false;
+	do {
+		unsigned before = broker->batch;
+		errno = 0;
+		broker->in_library = true;
+		int rc = mosquitto_loop_read(broker->mosq, 1);
+		int errno_now = errno;
+		broker->in_library = false;
+		if (rc || mosquitto_socket(broker->mosq) < 0) {
+			end_by_library(broker, rc, errno_now);
+			return false;
+		}
+		broker->dry = broker->batch == before && errno_now == EAGAIN;
+	} while (!broker->dry && broker->batch < broker->config.batch_max && broker->figures.state == BROKER_CONNECTED &&
+		 broker->wish == WISH_CONNECTED);
+	broker->in_usec = now_monotonic_usec();
+	return true;
+}
+
+/* read_batch - read, let out what must not wait (SUBSCRIBE after CONNACK), and give the batch to the caller. */
+static void read_batch(struct broker *broker)
+{
+	if (read_some(broker)) {
+		if (broker->figures.state == BROKER_CONNECTED && broker->watched == WATCH_CONNECTING)
+			watch(broker, WATCH_READ);
+		if (broker->wish != WISH_CONNECTED)
+			follow_wish(broker);
+		else if (broker->figures.state == BROKER_CONNECTED)
+			(void)write_out(broker);
+	}
+	/* Also if the connection is over: what was delivered can be stored all the same, and repeats of it will be recognised. Last, because the caller may
+	 * do anything now. */
+	if (broker->batch > 0)
+		broker->hooks.batch(broker->hooks.data);
+}
+
+/* connect_step - TCP, TLS, CONNECT and CONNACK: whatever comes next. libmosquitto reports neither a refused TCP connection nor a reset during the TLS
+ * handshake. */
+static void connect_step(struct broker *broker, uint32_t revents)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	(void)getsockopt(mosquitto_socket(broker->mosq), SOL_SOCKET, SO_ERROR, &error, &size);
+	if (error) {
+		end_connection(broker, strerror(error));
+		return;
+	}
+	if (revents & EPOLLOUT)
+		broker->reached = true;
+	read_batch(broker);
+	if (broker->figures.state != BROKER_CONNECTING)
+		return;
+	int rc = broker_client_write(broker->mosq);
+	int errno_now = errno;
+	if (rc || mosquitto_socket(broker->mosq) < 0)
+		end_by_library(broker, rc, errno_now);
+	else if (revents & EPOLLHUP)
+		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	struct broker *broker = data;
+
+	(void)source;
+	(void)fd;
+	if (broker->figures.state == BROKER_CONNECTING)
+		connect_step(broker, revents);
+	else if (broker->held && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0); /* acknowledgements have nowhere to go */
+	else if (broker->held)
+		watch(broker, WATCH_HELD);
+	else if (broker->goodbye || mosquitto_want_write(broker->mosq))
+		(void)write_out(broker);
+	else
+		read_batch(broker);
+	return 0;
+}
+
+static int on_resume(sd_event_source *source, void *data)
+{
+	struct broker *broker = data;
+
+	(void)source;
+	if (broker->figures.state == BROKER_CONNECTED && !broker->held && !broker->goodbye && !mosquitto_want_write(broker->mosq))
+		read_batch(broker);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- the timer */
+
+static int watch_socket(struct broker *broker)
+{
+	broker->watched = WATCH_CONNECTING;
+	return sd_event_add_io(broker->loop, &broker->io, mosquitto_socket(broker->mosq), WATCH_CONNECTING, on_io, broker);
+}
+
+static void start_connecting(struct broker *broker)
+{
+	struct lsn_error err = {0};
+
+	broker->detail[0] = broker->refused[0] = 0;
+	broker->lost_rc = 0;
+	broker->reached = false;
+	set_state(broker, BROKER_CONNECTING);
+	int r = broker_client_new(&broker->config, broker, &broker->mosq, &err);
+	if (r >= 0) {
+		mosquitto_log_callback_set(broker->mosq, on_log);
+		mosquitto_connect_v5_callback_set(broker->mosq, on_connect);
+		mosquitto_disconnect_v5_callback_set(broker->mosq, on_disconnect);
+		mosquitto_subscribe_v5_callback_set(broker->mosq, on_subscribe);
+		mosquitto_message_v5_callback_set(broker->mosq, on_message);
+		r = broker_client_connect(broker->mosq, &broker->config, broker->family, &err);
+	}
+	if (r >= 0) {
+		r = watch_socket(broker);
+		if (r < 0)
+			(void)lsn_error_set(&err, r, "cannot watch the broker's socket: %s", strerror(-r));
+	} else if (broker->detail[0] || r == -EHOSTUNREACH) {
+		broker->reached = true; /* TLS settings, or no such name: the other family would fail alike */
+		if (broker->detail[0])
+			(void)lsn_error_prefix(&err, r, "%s", broker->detail);
+	}
+	if (r < 0)
+		end_connection(broker, err.message);
+	else
+		arm(broker, CONNECT_TIMEOUT_USEC);
+}
+
+/* keep_alive - once per keepalive time when nothing happens: the timer is not moved with each packet, it looks when it goes off. */
+static void keep_alive(struct broker *broker)
+{
+	uint64_t now = now_monotonic_usec();
+
+	broker->keepalive_missed = broker->held;
+	if (broker->held)
+		return;
+	if (broker->resubscribe_usec && now >= broker->resubscribe_usec)
+		subscribe(broker);
+	if (now >= keepalive_due(broker)) {
+		int rc = mosquitto_loop_misc(broker->mosq);
+		int errno_now = errno;
+		if (rc || mosquitto_socket(broker->mosq) < 0) {
+			end_by_library(broker, rc, errno_now);
+			return;
+		}
+		if (mosquitto_want_write(broker->mosq))
+			broker->in_usec = now; /* libmosquitto gives the answer as much time */
+	}
+	if (write_out(broker))
+		arm_next(broker);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct broker *broker = data;
+
+	(void)source;
+	(void)usec;
+	switch (broker->figures.state) {
+	case BROKER_DISCONNECTED:
+		start_connecting(broker);
+		break;
+	case BROKER_CONNECTING:
+		end_connection(broker, broker->reached ? "no answer from the broker" : "the broker's address does not answer");
+		break;
+	case BROKER_CONNECTED:
+		if (broker->goodbye)
+			end_connection(broker, broker->wish_reason);
+		else
+			keep_alive(broker);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- interface */
+
+/* init_library - once. There is no way back: mosquitto_lib_cleanup() unloads OpenSSL's configuration, which others in this process use. */
+static void init_library(void)
+{
+	static bool done;
+
+	if (!done)
+		(void)mosquitto_lib_init();
+	done = true;
+}
+
+static int add_sources(struct broker *broker)
+{
+	int r = sd_event_add_time_relative(broker->loop, &broker->timer, CLOCK_MONOTONIC, 0, 10 * USEC_PER_MSEC, on_timer, broker);
+	if (r >= 0)
+		r = sd_event_add_defer(broker->loop, &broker->resume, on_resume, broker);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
+	return r;
+}
+
+int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
+	       struct lsn_error *err)
+{
+	struct mosquitto *probe = NULL;
+	struct broker *broker = calloc(1, sizeof *broker);
+
+	if (!broker)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	init_library();
+	broker->loop = sd_event_ref(loop);
+	broker->hooks = *hooks;
+	int r = broker_config_copy(config, &broker->config);
+	if (r >= 0)
+		r = add_sources(broker);
+	if (r < 0) {
+		broker_free(broker);
+		return lsn_error_set(err, r, "cannot make the broker's event sources: %s", strerror(-r));
+	}
+	/* Settings that can never work are told now, not with each attempt. */
+	r = broker_client_new(config, broker, &probe, err);
+	if (r < 0) {
+		broker_free(broker);
+		return r;
+	}
+	mosquitto_destroy(probe);
+	if (broker->config.batch_max == 0)
+		broker->config.batch_max = 1;
+	broker->family = host_is_name(&broker->config) ? BROKER_FAMILY_IPV6 : BROKER_FAMILY_ANY;
+	broker->figures.since_realtime_usec = now_realtime_usec();
+	*ret = broker;
+	return 0;
+}
+
+void broker_free(struct broker *broker)
+{
+	if (!broker)
+		return;
+	if (broker->figures.state == BROKER_CONNECTED && !broker->held) {
+		(void)mosquitto_disconnect(broker->mosq);
+		(void)broker_client_write(broker->mosq);
+	}
+	drop_client(broker);
+	sd_event_source_disable_unref(broker->timer);
+	sd_event_source_disable_unref(broker->resume);
+	sd_event_unref(broker->loop);
+	broker_config_clear(&broker->config);
+	free(broker);
+}
+
+void broker_ack(struct broker *broker)
+{
+	if (!broker->held || broker->in_library)
+		return;
+	broker->held = false;
+	if (!write_out(broker))
+		return;
+	if (broker->keepalive_missed) {
+		broker->keepalive_missed = false;
+		arm(broker, 0);
+	}
+	if (broker->wish != WISH_CONNECTED)
+		follow_wish(broker);
+	else if (!broker->dry && broker->config.tls)
+		(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_ONESHOT);
+}
+
+void broker_pause(struct broker *broker, const char *reason)
+{
+	if (broker->wish == WISH_GONE)
+		return;
+	(void)snprintf(broker->wish_reason, sizeof broker->wish_reason, "paused: %s", reason);
+	broker->wish = WISH_PAUSED;
+	follow_wish(broker);
+}
+
+void broker_resume(struct broker *broker)
+{
+	if (broker->wish != WISH_PAUSED)
+		return;
+	broker->wish = WISH_CONNECTED;
+	if (broker->mosq)
+		return; /* not gone yet; if it says goodbye it comes back at once */
+	broker->failures = 0;
+	rest(broker, true);
+}
+
+void broker_quiesce(struct broker *broker)
+{
+	SET_TEXT(broker->wish_reason, "shutting down");
+	broker->wish = WISH_GONE;
+	follow_wish(broker);
+}
+
+void broker_get_figures(const struct broker *broker, struct broker_figures *ret) { *ret = broker->figures; }
