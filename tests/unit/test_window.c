@@ -1,0 +1,508 @@
+/* test_window.c - the redelivery window: scenarios of real brokers, and random histories against a plain model. */
+#include "window.h"
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+static struct window *window;
+
+static void setup(void) { ck_assert_int_eq(window_new(100, &window), 0); }
+static void teardown(void) { window_free(window); }
+
+static void digest_of(const char *text, uint8_t ret[EVENT_DIGEST_SIZE]) { window_digest("t", 1, text, strlen(text), ret); }
+
+/* take - what the intake does with a publication. True: it was run. */
+static bool take(uint16_t id, const char *text)
+{
+	uint8_t digest[EVENT_DIGEST_SIZE];
+
+	digest_of(text, digest);
+	if (window_is_repeat(window, id, digest))
+		return false;
+	ck_assert_int_eq(window_add(window, id, digest), 0);
+	return true;
+}
+
+static size_t saved_count(void)
+{
+	const void *data;
+	size_t size;
+
+	window_save(window, &data, &size);
+	ck_assert_uint_eq(size % 18, 0);
+	return size / 18 - 1;
+}
+
+START_TEST(test_window__new_connection_without_list_repeats_nothing)
+{
+	window_connected(window, true);
+	ck_assert(take(1, "a"));
+	ck_assert(take(2, "a"));
+}
+END_TEST
+
+START_TEST(test_window__unconfirmed_tail_is_repeated)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 5; id++)
+		ck_assert(take(id, "same"));
+	window_connected(window, true);
+	ck_assert(!take(4, "same"));
+	ck_assert(!take(5, "same"));
+	ck_assert_msg(take(6, "same"), "an equal message after the repeats is a new event");
+	ck_assert_msg(take(1, "same"), "the window is closed");
+}
+END_TEST
+
+START_TEST(test_window__equal_update_after_reconnect_runs)
+{
+	window_connected(window, false);
+	ck_assert(take(1, "update"));
+	window_connected(window, true);
+	ck_assert_msg(take(2, "update"), "all was confirmed, this is another update");
+	ck_assert(take(3, "update"));
+}
+END_TEST
+
+START_TEST(test_window__closes_at_first_stranger)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 5; id++)
+		ck_assert(take(id, "x"));
+	window_connected(window, true);
+	ck_assert(!take(2, "x"));
+	ck_assert_msg(take(4, "x"), "3 is missing, so this is not a repeat");
+	ck_assert(take(5, "x"));
+}
+END_TEST
+
+START_TEST(test_window__same_id_other_content_runs)
+{
+	window_connected(window, false);
+	ck_assert(take(7, "old"));
+	window_connected(window, true);
+	ck_assert(take(7, "new"));
+	window_connected(window, true);
+	ck_assert(!take(7, "new"));
+}
+END_TEST
+
+START_TEST(test_window__no_session_empties_the_list)
+{
+	window_connected(window, false);
+	ck_assert(take(1, "a"));
+	window_connected(window, false);
+	ck_assert(take(1, "a"));
+	ck_assert_uint_eq(saved_count(), 1);
+	window_connected(window, true);
+	ck_assert(!take(1, "a"));
+}
+END_TEST
+
+START_TEST(test_window__connection_lost_amid_repeats)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 9; id++)
+		ck_assert(take(id, "x"));
+	for (int i = 0; i < 3; i++) { /* lost again and again before the acknowledgements got through */
+		window_connected(window, true);
+		for (uint16_t id = 6; id <= 8; id++)
+			ck_assert(!take(id, "x"));
+	}
+	window_connected(window, true);
+	for (uint16_t id = 6; id <= 9; id++)
+		ck_assert(!take(id, "x"));
+	ck_assert(take(10, "x"));
+}
+END_TEST
+
+/* A broker that was killed and restored its state as of publication 11: it sends 10 and 11 again, forgets 12 to 14 and uses their ids for others. */
+START_TEST(test_window__broker_restored_from_older_state)
+{
+	char text[16];
+
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 14; id++) {
+		(void)snprintf(text, sizeof text, "%d", id);
+		ck_assert(take(id, text));
+	}
+	window_connected(window, true);
+	ck_assert(!take(10, "10"));
+	ck_assert(!take(11, "11"));
+	ck_assert(take(12, "other 12"));
+	ck_assert(take(13, "other 13"));
+	/* Lost before any of that was acknowledged: all four come again. */
+	window_connected(window, true);
+	ck_assert(!take(10, "10"));
+	ck_assert(!take(11, "11"));
+	ck_assert(!take(12, "other 12"));
+	ck_assert(!take(13, "other 13"));
+	ck_assert(take(14, "other 14"));
+}
+END_TEST
+
+/* Restored twice from the same file. */
+START_TEST(test_window__broker_restored_twice)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 8; id++)
+		ck_assert(take(id, "x"));
+	for (int i = 0; i < 2; i++) {
+		window_connected(window, true);
+		ck_assert(!take(3, "x"));
+		ck_assert(!take(4, "x"));
+		ck_assert(take(5, i ? "second" : "first"));
+	}
+}
+END_TEST
+
+START_TEST(test_window__packet_ids_wrap_around)
+{
+	uint32_t id = 65500;
+	bool all_new = true; /* ck_assert() in a long loop takes longer than what it checks */
+
+	window_connected(window, false);
+	for (unsigned n = 0; n < 200000; n++) {
+		all_new &= take((uint16_t)id, "same");
+		id = id == 65535 ? 1 : id + 1;
+	}
+	ck_assert(all_new);
+	window_connected(window, true);
+	for (uint32_t back = 3; back > 0; back--)
+		ck_assert(!take((uint16_t)(id > back ? id - back : id + 65535 - back), "same"));
+	ck_assert(take((uint16_t)id, "same"));
+	ck_assert_uint_eq(saved_count(), 100);
+}
+END_TEST
+
+/* The list as long as there are ids: the next id in turn must not be taken for a repeat of its last use. */
+START_TEST(test_window__full_id_space_next_id_is_new)
+{
+	window_free(window);
+	ck_assert_int_eq(window_new(65535, &window), 0);
+	window_connected(window, false);
+	bool all_new = true;
+	for (unsigned round = 0; round < 2; round++)
+		for (uint32_t id = 1; id <= 65535; id++)
+			all_new &= take((uint16_t)id, "same");
+	ck_assert(all_new);
+	window_connected(window, true);
+	ck_assert(take(1, "same"));
+	window_connected(window, true);
+	ck_assert(!take(1, "same"));
+}
+END_TEST
+
+START_TEST(test_window__id_used_again_confirms_what_was_before)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 5; id++)
+		ck_assert(take(id, "x"));
+	ck_assert(take(3, "y"));
+	ck_assert_uint_eq(saved_count(), 3); /* 4, 5, 3 */
+	window_connected(window, true);
+	ck_assert(!take(4, "x"));
+	ck_assert(!take(5, "x"));
+	ck_assert(!take(3, "y"));
+}
+END_TEST
+
+START_TEST(test_window__list_is_bounded)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 1000; id++)
+		ck_assert(take(id, "x"));
+	ck_assert_uint_eq(saved_count(), 100);
+	window_connected(window, true);
+	ck_assert(!take(901, "x"));
+	window_connected(window, true);
+	ck_assert(take(900, "x"));
+}
+END_TEST
+
+START_TEST(test_window__qos0_is_no_matter)
+{
+	window_connected(window, false);
+	ck_assert(take(0, "x"));
+	ck_assert(take(1, "x"));
+	ck_assert_uint_eq(saved_count(), 1);
+	window_connected(window, true);
+	ck_assert(take(0, "x"));
+	ck_assert_uint_eq(saved_count(), 1);
+}
+END_TEST
+
+static struct window *reload(size_t entries_max)
+{
+	struct window *copy;
+	const void *data;
+	size_t size;
+
+	window_save(window, &data, &size);
+	ck_assert_int_eq(window_new(entries_max, &copy), 0);
+	ck_assert_int_eq(window_load(copy, data, size), 0);
+	return copy;
+}
+
+START_TEST(test_window__saved_list_survives_the_daemon)
+{
+	window_connected(window, false);
+	for (uint16_t id = 60; id <= 220; id++)
+		ck_assert(take(id, "x"));
+	struct window *copy = reload(100);
+	window_free(window);
+	window = copy;
+	ck_assert_msg(take(300, "x"), "nothing is a repeat before the connection");
+	window_connected(window, true);
+	ck_assert(!take(219, "x"));
+	ck_assert(!take(220, "x"));
+	ck_assert(!take(300, "x"));
+	ck_assert(take(301, "x"));
+}
+END_TEST
+
+START_TEST(test_window__smaller_window_keeps_the_newest)
+{
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 50; id++)
+		ck_assert(take(id, "x"));
+	struct window *copy = reload(10);
+	window_free(window);
+	window = copy;
+	window_connected(window, true);
+	ck_assert(!take(41, "x"));
+}
+END_TEST
+
+START_TEST(test_window__empty_list_can_be_saved)
+{
+	struct window *copy = reload(10);
+	window_free(copy);
+	ck_assert_uint_eq(saved_count(), 0);
+}
+END_TEST
+
+START_TEST(test_window__load_refuses_what_is_no_list)
+{
+	const void *data;
+	uint8_t bytes[18 * 4];
+	size_t size;
+
+	window_connected(window, false);
+	for (uint16_t id = 1; id <= 3; id++)
+		ck_assert(take(id, "x"));
+	window_save(window, &data, &size);
+	ck_assert_uint_eq(size, sizeof bytes);
+	memcpy(bytes, data, size);
+	ck_assert_int_eq(window_load(window, NULL, 0), -EINVAL);
+	ck_assert_int_eq(window_load(window, bytes, 0), -EINVAL);
+	for (size_t cut = 1; cut < size; cut++)
+		ck_assert_int_eq(window_load(window, bytes, cut), -EINVAL);
+	for (size_t i = 0; i < 18; i++) { /* each byte of the header counts */
+		bytes[i] ^= 1;
+		ck_assert_int_eq(window_load(window, bytes, size), -EINVAL);
+		bytes[i] ^= 1;
+	}
+	memset(bytes + 18, 0, 2);
+	ck_assert_int_eq(window_load(window, bytes, size), -EINVAL); /* packet id 0 */
+	memcpy(bytes + 18, bytes + 36, 2);
+	ck_assert_int_eq(window_load(window, bytes, size), -EINVAL); /* one id twice */
+	ck_assert_uint_eq(saved_count(), 0);
+}
+END_TEST
+
+START_TEST(test_window__digest_knows_the_border)
+{
+	uint8_t a[EVENT_DIGEST_SIZE], b[EVENT_DIGEST_SIZE];
+
+	window_digest("ab", 2, "c", 1, a);
+	window_digest("a", 1, "bc", 2, b);
+	ck_assert_int_ne(memcmp(a, b, sizeof a), 0);
+	window_digest("ab", 2, "c", 1, b);
+	ck_assert_int_eq(memcmp(a, b, sizeof a), 0);
+	window_digest("", 0, NULL, 0, a);
+	window_digest("", 0, "\0", 1, b);
+	ck_assert_int_ne(memcmp(a, b, sizeof a), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------------- against a model */
+
+#define MODEL_MAX 12
+static struct { uint16_t id; int content; } model[64];
+static size_t model_count;
+static bool model_open;
+static int model_run, model_cursor; /* -1: none yet */
+
+static void model_close(void)
+{
+	if (model_open && model_cursor >= 0 && (size_t)model_cursor < model_count) {
+		__typeof__(model[0]) run[64];
+		size_t n = (size_t)(model_cursor - model_run), behind = model_count - (size_t)model_cursor;
+		memcpy(run, &model[model_run], n * sizeof run[0]);
+		memmove(&model[model_run], &model[model_cursor], behind * sizeof run[0]);
+		memcpy(&model[(size_t)model_run + behind], run, n * sizeof run[0]);
+	}
+	model_open = false;
+}
+
+static bool model_is_repeat(uint16_t id, int content)
+{
+	int found = -1;
+
+	if (!model_open)
+		return false;
+	for (size_t i = 0; i < model_count; i++)
+		if (model[i].id == id && model[i].content == content)
+			found = (int)i;
+	if (found < 0 || (model_cursor >= 0 && found != model_cursor)) {
+		model_close();
+		return false;
+	}
+	if (model_cursor < 0)
+		model_run = found;
+	model_cursor = found + 1;
+	return true;
+}
+
+static void model_cut(size_t n)
+{
+	model_count -= n;
+	memmove(&model[0], &model[n], model_count * sizeof model[0]);
+}
+
+static void model_add(uint16_t id, int content)
+{
+	model_close();
+	for (size_t i = 0; i < model_count; i++) {
+		if (model[i].id == id) {
+			model_cut(i + 1);
+			break;
+		}
+	}
+	model[model_count].id = id;
+	model[model_count++].content = content;
+	if (model_count > MODEL_MAX)
+		model_cut(1);
+}
+
+static void model_connected(bool session_present)
+{
+	model_open = session_present;
+	model_run = model_cursor = -1;
+	if (!session_present)
+		model_count = 0;
+}
+
+START_TEST(test_window__random_histories_follow_the_model)
+{
+	char text[16];
+
+	window_free(window);
+	ck_assert_int_eq(window_new(MODEL_MAX, &window), 0);
+	srandom(4711);
+	window_connected(window, false);
+	model_connected(false);
+	for (unsigned step = 0; step < 50000; step++) {
+		uint16_t id = (uint16_t)(1 + random() % 20 * (random() % 4 == 0 ? 64 : 1)); /* collide in the index */
+		int content = (int)(random() % 2);
+		uint8_t digest[EVENT_DIGEST_SIZE];
+		if (random() % 16 == 0) {
+			bool session_present = random() % 8 != 0;
+			window_connected(window, session_present);
+			model_connected(session_present);
+		}
+		if (model_open && model_count && random() % 2) { /* likely the next of the list */
+			size_t i = model_cursor >= 0 && (size_t)model_cursor < model_count ? (size_t)model_cursor
+											  : (size_t)random() % model_count;
+			id = model[i].id;
+			content = model[i].content;
+		}
+		(void)snprintf(text, sizeof text, "%d", content);
+		digest_of(text, digest);
+		bool repeat = window_is_repeat(window, id, digest);
+		if (repeat != model_is_repeat(id, content))
+			ck_abort_msg("step %u: packet id %u is %s repeat", step, id, repeat ? "taken for a" : "not taken for a");
+		if (!repeat) {
+			(void)window_add(window, id, digest);
+			model_add(id, content);
+		}
+		if (step % 16 == 0) { /* all of it, in order */
+			const uint8_t *data;
+			size_t size;
+			window_save(window, (const void **)&data, &size);
+			ck_assert_uint_eq(size, 18 * (model_count + 1));
+			for (size_t i = 0; i < model_count; i++)
+				ck_assert_int_eq(data[18 * (i + 1)] | data[18 * (i + 1) + 1] << 8, model[i].id);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_window__costs_little_per_publication)
+{
+	static char payload[500];
+	uint8_t digest[EVENT_DIGEST_SIZE];
+	struct timespec a, b;
+	double best = 1e9;
+	bool all_new = true;
+
+	window_free(window);
+	ck_assert_int_eq(window_new(20000, &window), 0);
+	window_connected(window, false);
+	for (int round = 0; round < 10; round++) {
+		(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+		for (uint32_t i = 0; i < 10000; i++) {
+			memcpy(payload, &i, sizeof i);
+			window_digest("create/resource/a/b/c", 21, payload, sizeof payload, digest);
+			uint16_t id = (uint16_t)(1 + i % 65535);
+			all_new &= !window_is_repeat(window, id, digest);
+			(void)window_add(window, id, digest);
+		}
+		(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+		double ns = ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / 10000;
+		best = ns < best ? ns : best;
+	}
+	ck_assert(all_new);
+	(void)printf("window: %.0f ns per publication of 500 bytes\n", best);
+	/* 10 times what it takes on a slow machine: this is to catch a list that is walked, not to measure. */
+	ck_assert_double_lt(best, 10000);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("window");
+	TCase *tc = tcase_create("window");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_window__new_connection_without_list_repeats_nothing);
+	tcase_add_test(tc, test_window__unconfirmed_tail_is_repeated);
+	tcase_add_test(tc, test_window__equal_update_after_reconnect_runs);
+	tcase_add_test(tc, test_window__closes_at_first_stranger);
+	tcase_add_test(tc, test_window__same_id_other_content_runs);
+	tcase_add_test(tc, test_window__no_session_empties_the_list);
+	tcase_add_test(tc, test_window__connection_lost_amid_repeats);
+	tcase_add_test(tc, test_window__broker_restored_from_older_state);
+	tcase_add_test(tc, test_window__broker_restored_twice);
+	tcase_add_test(tc, test_window__packet_ids_wrap_around);
+	tcase_add_test(tc, test_window__full_id_space_next_id_is_new);
+	tcase_add_test(tc, test_window__id_used_again_confirms_what_was_before);
+	tcase_add_test(tc, test_window__list_is_bounded);
+	tcase_add_test(tc, test_window__qos0_is_no_matter);
+	tcase_add_test(tc, test_window__saved_list_survives_the_daemon);
+	tcase_add_test(tc, test_window__smaller_window_keeps_the_newest);
+	tcase_add_test(tc, test_window__empty_list_can_be_saved);
+	tcase_add_test(tc, test_window__load_refuses_what_is_no_list);
+	tcase_add_test(tc, test_window__digest_knows_the_border);
+	tcase_add_test(tc, test_window__random_histories_follow_the_model);
+	tcase_add_test(tc, test_window__costs_little_per_publication);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
