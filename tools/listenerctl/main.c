@@ -1,0 +1,416 @@
+/* main.c - listenerctl: ask a running listenerd, or tell it. One table of commands, one of options; docs/man/listenerctl.1 is the manual. */
+#include "ctl.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+enum option_bit {
+	O_SCRIPT = 1 << 0,
+	O_TOPIC = 1 << 1,
+	O_STATE = 1 << 2,
+	O_OUTCOME = 1 << 3,
+	O_SINCE = 1 << 4,
+	O_UNTIL = 1 << 5,
+	O_BEFORE = 1 << 6,
+	O_LIMIT = 1 << 7,
+	O_CURRENT = 1 << 8,
+	O_PAYLOAD = 1 << 9,
+};
+#define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_SINCE | O_UNTIL | O_LIMIT)
+
+enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_FLAG };
+
+static const struct option_spec {
+	const char *name, *key; /* on the command line, in the request */
+	enum option_kind kind;
+} option_specs[] = { /* in the order of the bits */
+	{ "script", "script", KIND_TEXT },
+	{ "topic", "topic", KIND_TEXT },
+	{ "state", "state", KIND_TEXT },
+	{ "outcome", "outcome", KIND_TEXT },
+	{ "since", "since_realtime_usec", KIND_TIME },
+	{ "until", "until_realtime_usec", KIND_TIME },
+	{ "before", "before", KIND_NUMBER },
+	{ "limit", "limit", KIND_NUMBER },
+	{ "current", "current", KIND_FLAG },
+	{ "payload", "payload", KIND_FLAG },
+};
+
+struct invocation {
+	const char *socket;
+	bool json;
+	uint32_t options; /* enum option_bit given */
+	char **words; /* after the command */
+	int word_count;
+	json_t *request;
+};
+
+struct command {
+	const char *name, *words, *help;
+	int words_min, words_max; /* -1: any number */
+	uint32_t options; /* enum option_bit allowed */
+	/* fill - the words into the request; 0 or -1 after printing what is wrong. NULL: takes none. */
+	int (*fill)(struct invocation *invocation);
+	enum exit_code (*run)(struct client *client, struct invocation *invocation);
+};
+
+static int complain(const char *format, const char *word)
+{
+	(void)fprintf(stderr, "listenerctl: ");
+	(void)fprintf(stderr, format, word);
+	(void)fprintf(stderr, "; see listenerctl --help\n");
+	return -1;
+}
+
+/* -------------------------------------------------------------------------------------------------------- running commands */
+
+static enum exit_code run_table(struct client *client, struct invocation *invocation, const struct column *columns, const char *if_empty)
+{
+	struct table *table = table_new(columns);
+	enum exit_code code = client_ask(client, json_incref(invocation->request), table_add, NULL, table);
+	if (code == EXIT_OK)
+		table_print(table, stdout, if_empty);
+	table_free(table);
+	return code;
+}
+
+static enum exit_code run_status(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), NULL, print_status, NULL);
+}
+
+static enum exit_code run_scripts(struct client *client, struct invocation *invocation)
+{
+	static const struct column columns[] = {
+		{ "SCRIPT", "name", CELL_TEXT },	 { "STATE", "state", CELL_TEXT },	{ "TOPIC", "topic", CELL_TEXT },
+		{ "VERSION", "version", CELL_HASH },	 { "EXECUTOR", "executor", CELL_TEXT }, { "TIMEOUT", "timeout_usec", CELL_DURATION },
+		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },	{ "REASON", "reason", CELL_TEXT },
+		{ NULL, NULL, CELL_TEXT },
+	};
+	return run_table(client, invocation, columns, "No scripts.");
+}
+
+static enum exit_code run_executors(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), print_executor, NULL, NULL);
+}
+
+static enum exit_code run_jobs(struct client *client, struct invocation *invocation)
+{
+	static const struct column columns[] = {
+		{ "JOB", "id", CELL_NUMBER },	    { "RECEIVED", "received_realtime_usec", CELL_TIME }, { "STATE", "state", CELL_TEXT },
+		{ "OUTCOME", "outcome", CELL_TEXT }, { "TOOK", "duration_usec", CELL_DURATION },	  { "SCRIPT", "script", CELL_TEXT },
+		{ "TOPIC", "topic", CELL_TEXT },     { "MESSAGE", "message", CELL_TEXT },		  { NULL, NULL, CELL_TEXT },
+	};
+	return run_table(client, invocation, columns, "No such jobs.");
+}
+
+static enum exit_code run_show(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), NULL, print_job, NULL);
+}
+
+static enum exit_code run_rejected(struct client *client, struct invocation *invocation)
+{
+	static const struct column columns[] = {
+		{ "EVENT", "event", CELL_NUMBER }, { "RECEIVED", "received_realtime_usec", CELL_TIME }, { "REASON", "reason", CELL_TEXT },
+		{ "TOPIC", "topic", CELL_TEXT },   { NULL, NULL, CELL_TEXT },
+	};
+	return run_table(client, invocation, columns, "Nothing was rejected.");
+}
+
+static enum exit_code run_why(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), NULL, print_explain, NULL);
+}
+
+static enum exit_code run_done(struct client *client, struct invocation *invocation)
+{
+	unsigned failed = 0;
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print_done, NULL, &failed);
+	return code == EXIT_OK && failed ? EXIT_FAILED : code;
+}
+
+static enum exit_code run_doctor(struct client *client, struct invocation *invocation)
+{
+	int worst = 0;
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print_doctor, NULL, &worst);
+	return code == EXIT_OK ? (enum exit_code)worst : code; /* 0 all well, 1 warnings, 2 failures */
+}
+
+static enum exit_code run_reload(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), NULL, print_reload, NULL);
+}
+
+static enum exit_code run_rescan(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), NULL, NULL, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- as JSON */
+
+struct json_run {
+	unsigned failed;
+	int worst;
+};
+
+static void print_json(void *data, const json_t *object)
+{
+	struct json_run *run = data;
+	const char *level = json_string_value(json_object_get(object, "level"));
+	run->failed += json_is_false(json_object_get(object, "ok"));
+	if (level && !streq(level, "ok"))
+		run->worst = streq(level, "warning") && run->worst < 2 ? 1 : 2;
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+	(void)fflush(stdout);
+}
+
+static void print_json_last(void *data, const json_t *object)
+{
+	if (json_object_size(object) < 2)
+		return; /* nothing but "end" */
+	json_t *copy = json_copy((json_t *)object);
+	(void)json_object_del(copy, "end");
+	print_json(data, copy);
+	json_decref(copy);
+}
+
+static enum exit_code run_json(struct client *client, const struct command *command, struct invocation *invocation)
+{
+	struct json_run run = { 0 };
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print_json, print_json_last, &run);
+	if (code != EXIT_OK)
+		return code;
+	if (command->run == run_doctor)
+		return (enum exit_code)run.worst;
+	return command->run == run_done && run.failed ? EXIT_FAILED : EXIT_OK;
+}
+
+/* --------------------------------------------------------------------------------------------------- words and options */
+
+static int parse_job(const char *word, json_int_t *ret)
+{
+	uint64_t id;
+	if (parse_uint(word, INT64_MAX, &id, NULL) < 0 || id == 0)
+		return complain("'%s' is not the number of a job", word);
+	*ret = (json_int_t)id;
+	return 0;
+}
+
+static int fill_job(struct invocation *invocation)
+{
+	json_int_t id;
+	if (parse_job(invocation->words[0], &id) < 0)
+		return -1;
+	return json_object_set_new(invocation->request, "job", json_integer(id));
+}
+
+static int fill_jobs(struct invocation *invocation)
+{
+	json_t *ids = json_array();
+	json_int_t id;
+	for (int i = 0; i < invocation->word_count; i++) {
+		if (parse_job(invocation->words[i], &id) < 0) {
+			json_decref(ids);
+			return -1;
+		}
+		(void)json_array_append_new(ids, json_integer(id));
+	}
+	return json_object_set_new(invocation->request, "jobs", ids);
+}
+
+static int fill_replay(struct invocation *invocation)
+{
+	bool filters = invocation->options & O_FILTERS & ~(uint32_t)O_LIMIT;
+	if (invocation->word_count && (invocation->options & O_FILTERS))
+		return complain("%s takes either jobs or filters", "replay");
+	if (!invocation->word_count && !filters)
+		return complain("%s wants jobs, or a filter such as --script", "replay");
+	return invocation->word_count ? fill_jobs(invocation) : 0;
+}
+
+static int fill_text(struct invocation *invocation, const char *key, const char *word)
+{
+	json_t *text = json_string(word);
+	return text ? json_object_set_new(invocation->request, key, text) : complain("%s is not UTF-8", key);
+}
+
+static int fill_name(struct invocation *invocation)
+{
+	return invocation->word_count ? fill_text(invocation, "name", invocation->words[0]) : 0;
+}
+
+static int fill_why(struct invocation *invocation)
+{
+	return fill_text(invocation, "script", invocation->words[0]) < 0 ? -1 : fill_text(invocation, "topic", invocation->words[1]);
+}
+
+/* parse_when - "2h" ago, or a local date and time. */
+static int parse_when(const char *word, uint64_t *ret)
+{
+	static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+	uint64_t ago, now = now_realtime_usec();
+	for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
+		struct tm tm = { .tm_isdst = -1 };
+		const char *end = strptime(word, formats[i], &tm);
+		if (end && !*end) {
+			*ret = (uint64_t)mktime(&tm) * USEC_PER_SEC;
+			return 0;
+		}
+	}
+	if (parse_duration(word, &ago, NULL) < 0)
+		return complain("'%s' is neither a time ago (90s, 2h, 7d) nor a date (2026-01-31 12:00)", word);
+	*ret = ago < now ? now - ago : 1;
+	return 0;
+}
+
+static int fill_option(struct invocation *invocation, const struct option_spec *spec, const char *word)
+{
+	uint64_t number = 0;
+	switch (spec->kind) {
+	case KIND_FLAG:
+		return json_object_set_new(invocation->request, spec->key, json_true());
+	case KIND_TEXT:
+		return fill_text(invocation, spec->key, word);
+	case KIND_TIME:
+		if (parse_when(word, &number) < 0)
+			return -1;
+		break;
+	case KIND_NUMBER:
+		if (parse_uint(word, INT64_MAX, &number, NULL) < 0)
+			return complain("'%s' is not a number", word);
+		break;
+	}
+	return json_object_set_new(invocation->request, spec->key, json_integer((json_int_t)number));
+}
+
+static const struct command command_table[] = {
+	{ "status", "", "how the daemon is", 0, 0, 0, NULL, run_status },
+	{ "scripts", "[NAME] [--state S]", "what is registered, or why not", 0, 1, O_STATE, fill_name, run_scripts },
+	{ "why", "SCRIPT TOPIC", "would SCRIPT run on TOPIC, and why (not)", 2, 2, 0, fill_why, run_why },
+	{ "executors", "", "what runs the jobs", 0, 0, 0, NULL, run_executors },
+	{ "jobs", "[FILTERS] [--before JOB]", "what ran, runs, waits", 0, 0, O_FILTERS | O_BEFORE, NULL, run_jobs },
+	{ "show", "JOB [--payload]", "all about one job, with its output", 1, 1, O_PAYLOAD, fill_job, run_show },
+	{ "rejected", "[--limit N]", "messages that were not taken as events", 0, 0, O_LIMIT, NULL, run_rejected },
+	{ "doctor", "", "measure whether the promises can be kept", 0, 0, 0, NULL, run_doctor },
+	{ "reload", "", "read the configuration and the modules again", 0, 0, 0, NULL, run_reload },
+	{ "rescan", "", "look at all scripts again", 0, 0, 0, NULL, run_rescan },
+	{ "retry", "JOB...", "another attempt at lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
+	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay, run_done },
+	{ "cancel", "JOB...", "end jobs that wait or run", 1, -1, 0, fill_jobs, run_done },
+};
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ELEMENTSOF(command_table); i++)
+		if (streq(command_table[i].name, name))
+			return &command_table[i];
+	return NULL;
+}
+
+static void usage(FILE *out)
+{
+	(void)fprintf(out, "usage: listenerctl [-s SOCKET] [--json] COMMAND ...\n\n");
+	for (size_t i = 0; i < ELEMENTSOF(command_table); i++)
+		(void)fprintf(out, "  %-10s%-28s %s\n", command_table[i].name, command_table[i].words, command_table[i].help);
+	(void)fprintf(out, "\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
+			   "         --outcome success|failure|signal|timeout|memory|...  --since 2h|DATE  --until ...  --limit N\n"
+			   "options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
+			   "         --json  answers as JSON, one object a line     --version  --help\n"
+			   "exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 failures\n",
+		      LISTENER_RUNDIR "/control");
+}
+
+enum { OPT_JSON = 1000, OPT_HELP, OPT_VERSION, OPT_FIRST };
+
+static const struct option *long_options(void)
+{
+	static struct option list[ELEMENTSOF(option_specs) + 5] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+	};
+	for (size_t i = 0; i < ELEMENTSOF(option_specs); i++)
+		list[4 + i] = (struct option){ option_specs[i].name, option_specs[i].kind == KIND_FLAG ? no_argument : required_argument, NULL,
+					       OPT_FIRST + (int)i };
+	return list;
+}
+
+/* parse_options - 0 to go on, else EXIT code + 1. */
+static int parse_options(int argc, char **argv, struct invocation *invocation)
+{
+	for (int c; (c = getopt_long(argc, argv, "s:hj", long_options(), NULL)) != -1;) {
+		if (c == 's') {
+			invocation->socket = optarg;
+		} else if (c == OPT_JSON || c == 'j') {
+			invocation->json = true;
+		} else if (c == OPT_HELP || c == 'h') {
+			usage(stdout);
+			return EXIT_OK + 1;
+		} else if (c == OPT_VERSION) {
+			(void)printf("listenerctl %s\n", LISTENER_VERSION);
+			return EXIT_OK + 1;
+		} else if (c == '?' || fill_option(invocation, &option_specs[c - OPT_FIRST], optarg) < 0) {
+			return EXIT_USAGE + 1;
+		} else {
+			invocation->options |= UINT32_C(1) << (c - OPT_FIRST);
+		}
+	}
+	return 0;
+}
+
+static int check_command(const struct command *command, struct invocation *invocation)
+{
+	uint32_t foreign = invocation->options & ~command->options;
+	if (foreign)
+		return complain("this command has no option --%s", option_specs[__builtin_ctz(foreign)].name);
+	if (invocation->word_count < command->words_min)
+		return complain(*command->words ? "it is written: %s" : "%s takes no words", *command->words ? command->words : command->name);
+	if (command->words_max >= 0 && invocation->word_count > command->words_max)
+		return complain("'%s' is one word too many", invocation->words[command->words_max]);
+	return command->fill ? command->fill(invocation) : 0;
+}
+
+static enum exit_code execute(const struct command *command, struct invocation *invocation)
+{
+	enum exit_code code;
+	(void)json_object_set_new(invocation->request, "command", json_string(command->run == run_why ? "explain" : command->name));
+	struct client *client = client_connect(invocation->socket, &code);
+	if (client)
+		code = invocation->json ? run_json(client, command, invocation) : command->run(client, invocation);
+	client_free(client);
+	if (fflush(stdout) != 0 && code == EXIT_OK)
+		code = EXIT_FAILED;
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	const char *socket = getenv("LISTENER_SOCKET");
+	struct invocation invocation = { .socket = socket && *socket ? socket : LISTENER_RUNDIR "/control", .request = json_object() };
+	int stop = parse_options(argc, argv, &invocation);
+	enum exit_code code = EXIT_USAGE;
+	if (stop) {
+		code = (enum exit_code)(stop - 1);
+	} else if (optind == argc) {
+		usage(stderr);
+	} else {
+		const struct command *command = command_find(argv[optind]);
+		invocation.words = argv + optind + 1;
+		invocation.word_count = argc - optind - 1;
+		if (!command)
+			(void)complain("there is no command '%s'", argv[optind]);
+		else if (check_command(command, &invocation) == 0)
+			code = execute(command, &invocation);
+	}
+	json_decref(invocation.request);
+	return code;
+}

@@ -1,0 +1,246 @@
+/* text.c - answers that are no tables, for people. */
+#include "ctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+static void line(const json_t *object, const char *title, const char *key, enum cell_kind kind)
+{
+	_cleanup_free_ char *text = cell_text(object, key, kind);
+	(void)printf("%-14s %s\n", title, text ? text : "?");
+}
+
+/* phrase - "LEFT text RIGHT", or nothing if there is nothing to say. */
+static void phrase(const json_t *object, const char *left, const char *key, enum cell_kind kind, const char *right)
+{
+	_cleanup_free_ char *text = cell_text(object, key, kind);
+	if (text && strcmp(text, "-") != 0)
+		(void)printf("%s%s%s", left, text, right);
+}
+
+static void print_broker(const json_t *broker)
+{
+	(void)printf("%-14s ", "broker");
+	phrase(broker, "", "state", CELL_TEXT, "");
+	phrase(broker, ", ", "address", CELL_TEXT, "");
+	phrase(broker, ", since ", "since_realtime_usec", CELL_TIME, "");
+	phrase(broker, ", ", "messages", CELL_NUMBER, " messages");
+	phrase(broker, "\n               ", "error", CELL_TEXT, "");
+	(void)printf("\n");
+}
+
+static void print_journal(const json_t *journal)
+{
+	(void)printf("%-14s ", "journal");
+	phrase(journal, "", "size_bytes", CELL_BYTES, "");
+	phrase(journal, ", ", "events", CELL_NUMBER, " events");
+	phrase(journal, ", ", "jobs", CELL_NUMBER, " jobs");
+	phrase(journal, ", ", "disk_free_bytes", CELL_BYTES, " of disk free");
+	phrase(journal, ", a commit takes ", "commit_usec_mean", CELL_DURATION, "");
+	phrase(journal, "\n               ", "error", CELL_TEXT, "");
+	(void)printf("\n");
+}
+
+static void print_scripts(const json_t *scripts)
+{
+	const json_t *source = json_object_get(scripts, "source");
+	(void)printf("%-14s ", "scripts");
+	phrase(scripts, "", "active", CELL_NUMBER, " active");
+	phrase(scripts, ", ", "no-topic", CELL_NUMBER, " without topic");
+	phrase(scripts, ", ", "refused", CELL_NUMBER, " refused");
+	phrase(scripts, ", ", "fetch-failed", CELL_NUMBER, " not fetched");
+	phrase(source, "; ", "kind", CELL_TEXT, "");
+	phrase(source, " ", "where", CELL_TEXT, "");
+	phrase(source, " is ", "state", CELL_TEXT, "");
+	phrase(source, ", scanned ", "scanned_realtime_usec", CELL_TIME, "");
+	phrase(source, "\n               ", "error", CELL_TEXT, "");
+	(void)printf("\n");
+}
+
+static void print_numbers(const char *title, const json_t *object)
+{
+	const char *key, *comma = "";
+	json_t *value;
+	(void)printf("%-14s ", title);
+	/* json_object_foreach wants no const. */
+	json_object_foreach((json_t *)object, key, value)
+	{
+		_cleanup_free_ char *name = text_escape(key, strlen(key), false);
+		(void)printf("%s%" JSON_INTEGER_FORMAT " %s", comma, json_integer_value(value), name ? name : "?");
+		comma = ", ";
+	}
+	(void)printf("\n");
+}
+
+void print_status(void *data, const json_t *object)
+{
+	size_t i;
+	json_t *executor;
+	(void)data;
+	(void)printf("%-14s ", "listenerd");
+	phrase(object, "", "version", CELL_TEXT, "");
+	phrase(object, ", '", "identity", CELL_TEXT, "'");
+	phrase(object, ", ", "state", CELL_TEXT, "");
+	phrase(object, " (", "state_reason", CELL_TEXT, ")");
+	phrase(object, ", up ", "uptime_usec", CELL_DURATION, "");
+	phrase(object, ", pid ", "pid", CELL_NUMBER, "\n");
+	print_broker(json_object_get(object, "broker"));
+	print_journal(json_object_get(object, "journal"));
+	print_scripts(json_object_get(object, "scripts"));
+	json_array_foreach(json_object_get(object, "executors"), i, executor)
+		print_executor(NULL, executor);
+	print_numbers("jobs", json_object_get(object, "jobs"));
+	print_numbers("since start", json_object_get(object, "counters"));
+	if (json_integer_value(json_object_get(object, "oldest_waiting_usec")) > 0)
+		line(object, "oldest waits", "oldest_waiting_usec", CELL_DURATION);
+}
+
+void print_executor(void *data, const json_t *row)
+{
+	const char *key;
+	json_t *value;
+	(void)data;
+	(void)printf("%-14s ", "executor");
+	phrase(row, "", "name", CELL_TEXT, "");
+	phrase(row, " (module ", "module", CELL_TEXT, "");
+	phrase(row, " ", "version", CELL_TEXT, ")");
+	phrase(row, ", ", "running", CELL_NUMBER, "");
+	phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
+	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open to scripts' choice" : "",
+		     json_is_true(json_object_get(row, "draining")) ? ", draining" : "");
+	json_object_foreach(json_object_get(row, "details"), key, value)
+	{
+		_cleanup_free_ char *name = text_escape(key, strlen(key), false);
+		const char *string = json_string_value(value);
+		_cleanup_free_ char *text = text_escape(string ? string : "?", string ? json_string_length(value) : 1, false);
+		(void)printf("%-14s   %-22s %s\n", "", name ? name : "?", text ? text : "?");
+	}
+}
+
+/* print_bytes - "out" or "out_base64" of RUN, indented. */
+static void print_bytes(const json_t *run, const char *title, const char *key)
+{
+	char name[64];
+	const json_t *text = json_object_get(run, key);
+	(void)snprintf(name, sizeof name, "%s_truncated", key);
+	const char *cut = json_is_true(json_object_get(run, name)) ? " (cut)" : "";
+	(void)snprintf(name, sizeof name, "%s_base64", key);
+	if (!text && !json_object_get(run, name))
+		return;
+	(void)printf("  %s%s:\n", title, cut);
+	if (!text) {
+		(void)printf("    not text; base64: %s\n", json_string_value(json_object_get(run, name)));
+		return;
+	}
+	_cleanup_free_ char *shown = text_escape(json_string_value(text), json_string_length(text), true);
+	for (char *next = shown, *part; next && *next && (part = strsep(&next, "\n"));)
+		(void)printf("    %s\n", part);
+}
+
+static void print_run(const json_t *run)
+{
+	(void)printf("run");
+	phrase(run, " ", "attempt", CELL_NUMBER, ":");
+	phrase(run, " ", "outcome", CELL_TEXT, "");
+	phrase(run, ", exit status ", "exit_status", CELL_NUMBER, "");
+	if (json_integer_value(json_object_get(run, "signal")))
+		phrase(run, ", signal ", "signal", CELL_NUMBER, "");
+	phrase(run, ", started ", "started_realtime_usec", CELL_TIME, "");
+	phrase(run, ", took ", "duration_usec", CELL_DURATION, "");
+	phrase(run, " (user ", "user_usec", CELL_DURATION, ",");
+	phrase(run, " system ", "system_usec", CELL_DURATION, ")");
+	phrase(run, ", memory ", "max_rss_bytes", CELL_BYTES, "");
+	phrase(run, "\n  on ", "executor", CELL_TEXT, "");
+	phrase(run, " at ", "place", CELL_TEXT, "");
+	phrase(run, "\n  ", "message", CELL_TEXT, "");
+	(void)printf("\n");
+	print_bytes(run, "stdout", "out");
+	print_bytes(run, "stderr", "err");
+}
+
+void print_job(void *data, const json_t *object)
+{
+	size_t i;
+	json_t *run;
+	(void)data;
+	line(object, "job", "id", CELL_NUMBER);
+	line(object, "state", "state", CELL_TEXT);
+	line(object, "outcome", "outcome", CELL_TEXT);
+	line(object, "script", "script", CELL_TEXT);
+	line(object, "version", "version", CELL_TEXT);
+	line(object, "filter", "filter", CELL_TEXT);
+	line(object, "topic", "topic", CELL_TEXT);
+	line(object, "event", "event", CELL_NUMBER);
+	line(object, "payload", "payload_bytes", CELL_BYTES);
+	line(object, "received", "received_realtime_usec", CELL_TIME);
+	if (json_integer_value(json_object_get(object, "replay_of")))
+		line(object, "replay of job", "replay_of", CELL_NUMBER);
+	phrase(object, "message        ", "message", CELL_TEXT, "\n");
+	json_array_foreach(json_object_get(object, "runs"), i, run)
+		print_run(run);
+	print_bytes(object, "payload", "payload");
+}
+
+void print_explain(void *data, const json_t *object)
+{
+	static const struct column columns[] = {
+		{ "JOB", "id", CELL_NUMBER },		{ "STATE", "state", CELL_TEXT },     { "OUTCOME", "outcome", CELL_TEXT },
+		{ "RECEIVED", "received_realtime_usec", CELL_TIME }, { "TOPIC", "topic", CELL_TEXT }, { NULL, NULL, CELL_TEXT },
+	};
+	size_t i;
+	json_t *job;
+	(void)data;
+	(void)printf("%s", json_is_true(json_object_get(object, "runs")) ? "It runs" : "It does not run");
+	phrase(object, ": ", "why", CELL_TEXT, "");
+	(void)printf(".\n\n");
+	line(object, "script", "script", CELL_TEXT);
+	line(object, "state", "state", CELL_TEXT);
+	line(object, "reason", "reason", CELL_TEXT);
+	line(object, "filter", "filter", CELL_TEXT);
+	line(object, "matches", "matches", CELL_BOOL);
+	line(object, "subscribed", "subscribed", CELL_BOOL);
+	line(object, "shielded", "shielded", CELL_BOOL);
+	line(object, "executor", "executor", CELL_TEXT);
+	phrase(object, "               ", "executor_problem", CELL_TEXT, "\n");
+	struct table *table = table_new(columns);
+	json_array_foreach(json_object_get(object, "jobs"), i, job)
+		table_add(table, job);
+	(void)printf("\n");
+	table_print(table, stdout, "It has no jobs yet.");
+	table_free(table);
+}
+
+void print_doctor(void *worst, const json_t *row)
+{
+	const char *level = json_string_value(json_object_get(row, "level"));
+	int rank = streq(level, "ok") ? 0 : streq(level, "warning") ? 1 : 2;
+	int *known = worst;
+	*known = rank > *known ? rank : *known;
+	_cleanup_free_ char *area = cell_text(row, "area", CELL_TEXT), *what = cell_text(row, "what", CELL_TEXT);
+	(void)printf("%-8s %-10s %s\n", rank == 0 ? "ok" : rank == 1 ? "warning" : "FAILURE", area ? area : "", what ? what : "");
+	phrase(row, "                    -> ", "remedy", CELL_TEXT, "\n");
+	(void)fflush(stdout);
+}
+
+void print_reload(void *data, const json_t *object)
+{
+	(void)data;
+	_cleanup_free_ char *message = cell_text(object, "message", CELL_TEXT);
+	(void)printf("%s\n", message && strcmp(message, "-") != 0 ? message : "reloaded");
+}
+
+void print_done(void *failed, const json_t *row)
+{
+	bool ok = json_is_true(json_object_get(row, "ok"));
+	unsigned *count = failed;
+	*count += !ok;
+	phrase(row, "job ", "job", CELL_NUMBER, "");
+	if (ok)
+		(void)printf(": done");
+	phrase(row, ", new job ", "new_job", CELL_NUMBER, "");
+	phrase(row, ": ", "message", CELL_TEXT, "");
+	(void)printf("\n");
+}
