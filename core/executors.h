@@ -1,13 +1,14 @@
 /* executors.h - loads executor modules and keeps their instances.
  *
- * Modules are found as NAME.so in one folder, copied to the run folder and opened from the copy, so that overwriting the file cannot hurt a
+ * Modules are found as NAME.so in one folder, copied into memory and opened from the copy, so that overwriting the file cannot hurt a
  * running daemon. A file or folder that anyone but its owner (root or the daemon's user) can write is refused, and so is a module with the wrong
- * symbol, major version or struct size.
+ * symbol, major version or struct size, and one that crashes or hangs while it is loaded (see module.h) or crashed in init() before (init_guard.h).
  *
  * A configuration is applied as a whole: executors_prepare() loads and initialises everything new beside the old; executors_swap() puts it in
- * force; on any failure executors_prepare() undoes its own work and the old instances serve on. An instance whose module file, options or
- * section changed is replaced; the old one drains: it takes no new jobs and is freed when its last job is done. Where two instances of one
- * section share outside resources (a network, a label), the module must cope: both know the same listener and instance name. */
+ * force; on any failure executors_prepare() undoes its own work and the old instances serve on. An instance whose module file or options
+ * changed is replaced; one of which only `concurrency` or `open` changed is kept and gets the new figures. The old one drains: it takes no new jobs and is
+ * freed, from the loop and not from inside any call, when its last job is done and its results have been forgotten. Where two instances of one
+ * section share outside resources (a network, a label, the run folder), the module must cope: both know the same listener and instance name. */
 #ifndef CORE_EXECUTORS_H
 #define CORE_EXECUTORS_H
 
@@ -36,9 +37,11 @@ struct executors_config {
 };
 
 struct executors_hooks {
-	void (*ready)(void *data, struct executor *executor); /* offer waiting jobs again; from a callback, not nested */
-	void (*done)(void *data, struct executor *executor, struct job *job, const struct lsn_result *result); /* exactly once per job, guarded: a second done
-														    is logged and ignored */
+	void (*ready)(void *data, struct executor *executor); /* offer waiting jobs again; from the loop, never nested */
+	/* done - exactly once per job, guarded: a second done() of the module is logged and ignored, one from inside submit() or recover() is logged and the
+	 * job ends as LOST on the next turn. RESULT is whole, its strings are valid, its output within the job's limit. May be nested in
+	 * executor_cancel(), never in submit or recover. */
+	void (*done)(void *data, struct executor *executor, struct job *job, const struct lsn_result *result);
 	void *data;
 };
 
@@ -50,7 +53,9 @@ int executors_prepare(struct executors *executors, const struct executors_config
 void executors_swap(struct executors *executors); /* after a successful prepare */
 void executors_abandon(struct executors *executors); /* drop what prepare built */
 
-struct executor *executors_find(struct executors *executors, const char *name); /* in force; NULL */
+/* executors_find - the instance in force; if the section is gone, the youngest that still drains (it refuses new jobs with -EAGAIN, but its results can be
+ * forgotten); NULL. */
+struct executor *executors_find(struct executors *executors, const char *name);
 void executors_each(struct executors *executors, void (*fn)(void *data, struct executor *executor), void *data); /* with the draining ones */
 
 const char *executor_name(const struct executor *executor);
@@ -62,11 +67,15 @@ const struct lsn_executor_module *executor_module(const struct executor *executo
 
 /* The calls of the ABI, guarded: optional ones may be missing, each call is timed and a slow one is named in the log. JOB->abi must be filled. While
  * reserved or submitted the executor counts the job and JOB->host points to it. */
-int executor_reserve(struct executor *executor, struct job *job, struct lsn_error *err); /* fills job->place; -EAGAIN also at concurrency */
+int executor_reserve(struct executor *executor, struct job *job, struct lsn_error *err); /* fills job->place; -EAGAIN also at concurrency and when
+											   draining. Needed before submit() even of a module without reserve(): its
+											   place is "" */
 void executor_release(struct executor *executor, struct job *job);
 int executor_submit(struct executor *executor, struct job *job, struct lsn_error *err);
 void executor_cancel(struct executor *executor, struct job *job);
 int executor_recover(struct executor *executor, struct job *job, struct lsn_error *err); /* -ENOSYS if not offered */
+/* executor_forget - once for every done job that had a place and whose outcome is not NOT_STARTED; an instance that drains waits for it. Finds the
+ * instance that ran the job if EXECUTOR has replaced it. */
 void executor_forget(struct executor *executor, uint64_t job_id, const char *place);
 /* executor_detach - true: running jobs go on without us. */
 bool executor_detach(struct executor *executor);

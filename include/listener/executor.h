@@ -137,8 +137,8 @@ struct lsn_host {
 	void (*log)(void *handle, enum lsn_log_level level, const char *format, ...)
 		__attribute__((format(printf, 3, 4)));
 	/* watch - call FN with DATA whenever FD is ready for EVENTS (level-triggered). FD stays the caller's and must
-	 * stay open until unwatch(). Returns 0 and sets *RET_WATCH, or -EINVAL, -EPERM (a kind of file that cannot be
-	 * watched), -ENOMEM. */
+	 * stay open until unwatch(). At a hang-up or error FN gets LSN_WATCH_HANGUP with all of EVENTS. Returns 0 and sets
+	 * *RET_WATCH, or -EINVAL, -EPERM (a kind of file that cannot be watched), -EEXIST (FD is watched already), -ENOMEM. */
 	int (*watch)(void *handle, int fd, uint32_t events, lsn_watch_fn fn, void *data, struct lsn_watch **ret_watch);
 	/* watch_set - change the mask; 0 pauses. */
 	void (*watch_set)(void *handle, struct lsn_watch *watch, uint32_t events);
@@ -151,8 +151,8 @@ struct lsn_host {
 	/* ready - places may have become free or stopped being wanted: jobs that reserve() put off with -EAGAIN will be
 	 * offered again soon (never from inside this call). */
 	void (*ready)(void *handle);
-	/* done - JOB has ended. Exactly once per successful submit() or recover(), never from inside them. The host
-	 * copies what it needs from RESULT. */
+	/* done - JOB has ended. Exactly once per successful submit() or recover(), never from inside them (a job reported
+	 * there is LOST; timer() with delay 0 is the way). The host copies what it needs from RESULT. */
 	void (*done)(void *handle, const struct lsn_job *job, const struct lsn_result *result);
 };
 
