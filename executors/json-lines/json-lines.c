@@ -1,0 +1,164 @@
+/* json-lines.c - the smallest executor that is useful: it appends each job to a file, as one JSON object on a line, and runs nothing.
+ *
+ *     [executor audit]
+ *     module = json-lines
+ *     path = /var/log/listenerd/events.jsonl
+ *     sync = yes
+ *
+ * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what this one does for a living, here is how it talks with
+ * the daemon. Three things are worth a look: done() is called from a timer, never from inside submit(); what can fail is made before anything
+ * happens; and the place that reserve() names lets recover() say for certain whether a job was written. */
+#include "line.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct json_lines { /* one instance: no globals, there may be several */
+	const struct lsn_host *host;
+	char *path;
+	bool sync;
+};
+
+struct run { /* a job that waits to be reported */
+	struct json_lines *self;
+	const struct lsn_job *job;
+	struct lsn_timer *timer;
+	struct lsn_result result;
+};
+
+static int set_option(struct json_lines *self, const struct lsn_option *option, struct lsn_error *err)
+{
+	if (strcmp(option->key, "path") == 0 && option->value[0] == '/') {
+		free(self->path);
+		self->path = strdup(option->value);
+		return self->path ? 0 : lsn_error_set(err, -ENOMEM, "out of memory");
+	}
+	if (strcmp(option->key, "path") == 0)
+		return lsn_error_set(err, -EINVAL, "%s:%u: path: '%s' is not an absolute path", option->file, option->line, option->value);
+	if (strcmp(option->key, "sync") != 0)
+		return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; there are path and sync", option->file, option->line, option->key);
+	self->sync = strcasecmp(option->value, "yes") == 0;
+	if (!self->sync && strcasecmp(option->value, "no") != 0)
+		return lsn_error_set(err, -EINVAL, "%s:%u: sync: '%s' is neither yes nor no", option->file, option->line, option->value);
+	return 0;
+}
+
+static void json_lines_free(void *instance)
+{
+	struct json_lines *self = instance;
+
+	free(self->path);
+	free(self);
+}
+
+static int json_lines_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+{
+	struct json_lines *self = calloc(1, sizeof *self);
+	int r = 0;
+
+	if (!self)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	self->host = host;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = set_option(self, &options[i], err);
+	if (r == 0 && !self->path)
+		r = lsn_error_set(err, -EINVAL, "path is missing: name the file to append to, e.g. path = /var/log/listenerd/events.jsonl");
+	else if (r == 0 && (r = line_check(self->path)) < 0)
+		(void)lsn_error_set(err, r, "cannot append to %s: %s", self->path, r == -EINVAL ? "not a regular file" : strerror(-r));
+	if (r < 0)
+		json_lines_free(self);
+	else
+		*ret_instance = self;
+	return r;
+}
+
+static void report(void *data)
+{
+	struct run *run = data;
+
+	run->self->host->done(run->self->host->handle, run->job, &run->result);
+	free(run);
+}
+
+/* A run that is reported as soon as we are out of the host's call. */
+static struct run *run_new(struct json_lines *self, const struct lsn_job *job, struct lsn_error *err)
+{
+	struct run *run = calloc(1, sizeof *run);
+
+	if (run) {
+		*run = (struct run){.self = self, .job = job, .result = {.version = LSN_ABI_VERSION, .size = sizeof run->result}};
+		if (self->host->timer(self->host->handle, 0, report, run, &run->timer) == 0)
+			return run;
+	}
+	free(run);
+	(void)lsn_error_set(err, -ENOMEM, "out of memory");
+	return NULL;
+}
+
+static int json_lines_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
+{
+	struct json_lines *self = instance;
+	int r = line_place(self->path, place);
+
+	(void)job;
+	return r < 0 ? lsn_error_set(err, r, "cannot append to %s: %s", self->path, strerror(-r)) : 0;
+}
+
+static void json_lines_release(void *instance, const struct lsn_job *job)
+{
+	(void)instance; /* nothing is kept for a reservation */
+	(void)job;
+}
+
+static int json_lines_submit(void *instance, const struct lsn_job *job, struct lsn_error *err)
+{
+	struct json_lines *self = instance;
+	struct run *run = run_new(self, job, err);
+	int r;
+
+	if (!run)
+		return -ENOMEM;
+	r = line_append(self->path, job, self->sync);
+	run->result.outcome = r < 0 ? LSN_OUTCOME_ERROR : LSN_OUTCOME_SUCCESS;
+	if (r < 0)
+		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s", self->path, strerror(-r));
+	return 0;
+}
+
+static int json_lines_recover(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err)
+{
+	struct json_lines *self = instance;
+	int found = line_find(self->path, job, place);
+	struct run *run;
+
+	if (found < 0) /* it cannot be known: a negative return makes the job LOST */
+		return lsn_error_set(err, found, "%s: %s", self->path, found == -ESTALE ? "it is another file now" : strerror(-found));
+	run = run_new(self, job, err);
+	if (!run)
+		return -ENOMEM;
+	run->result.outcome = found ? LSN_OUTCOME_SUCCESS : LSN_OUTCOME_NOT_STARTED;
+	return 0;
+}
+
+static void json_lines_describe(void *instance, lsn_describe_fn fn, void *data)
+{
+	struct json_lines *self = instance;
+
+	fn(data, "path", self->path);
+	fn(data, "sync", self->sync ? "yes" : "no");
+}
+
+LSN_EXPORT const struct lsn_executor_module lsn_executor = {
+	.version = LSN_ABI_VERSION,
+	.size = sizeof lsn_executor,
+	.name = "json-lines",
+	.description = "appends each job to a file, one JSON object a line",
+	.init = json_lines_init,
+	.free = json_lines_free,
+	.reserve = json_lines_reserve,
+	.release = json_lines_release,
+	.submit = json_lines_submit,
+	.recover = json_lines_recover,
+	.describe = json_lines_describe,
+};

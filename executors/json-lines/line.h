@@ -1,0 +1,16 @@
+/* line.h - the file of json-lines.c: one job is one JSON object on one line. */
+#ifndef JSON_LINES_LINE_H
+#define JSON_LINES_LINE_H
+
+#include <listener/executor.h>
+
+/* line_check - PATH can be appended to; it is made if need be. Regular files only: a pipe that nobody reads would block the daemon. 0 or negative errno. */
+int line_check(const char *path);
+/* line_place - name the file and its size: a line that is written from now on stands in this file at or after this size. */
+int line_place(const char *path, char place[LSN_PLACE_SIZE]);
+/* line_append - write JOB's line as a whole or not at all; SYNC: and wait until it is on the disk. 0 or negative errno. */
+int line_append(const char *path, const struct lsn_job *job, bool sync);
+/* line_find - was JOB's line written after line_place() said PLACE? 1, 0, -ESTALE if it is another file now, other negative errno. */
+int line_find(const char *path, const struct lsn_job *job, const char *place);
+
+#endif
