@@ -4,8 +4,8 @@
  * (so each entry is moved about once, however long the daemon runs). Thus it is always in one piece and window_save() copies nothing. The slot
  * before `head` is never a live entry: window_save() writes the header of the saved form there.
  *
- * The index finds an entry by packet id: open addressing, positions relative to `base`, so moving the list does not touch it. Packet ids are
- * handed out one after the other by all known brokers, so the identity is a good hash.
+ * The index finds an entry by packet id: open addressing, positions relative to `base`, so moving the list does not touch it. Brokers hand out packet ids
+ * one after the other; used as they are they would fill one long stretch of the index, and dropping an entry looks through the stretch it is in.
  *
  * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0: "LSNW", version, 0, count (4), 8 zeros. Then the
  * entries: packet id (2), digest (16). */
@@ -32,6 +32,7 @@ struct window {
 	uint32_t base; /* number of slots[0]; wraps */
 	uint32_t *index; /* number of the entry, 0 = free; by packet id */
 	size_t index_mask, entries_max;
+	unsigned index_shift;
 	bool open; /* repeats may still come */
 	size_t run, cursor; /* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
 };
@@ -43,10 +44,13 @@ static uint16_t entry_id(const struct entry *entry) { return (uint16_t)(entry->i
 static uint32_t number_of(const struct window *window, size_t slot) { return window->base + (uint32_t)slot; }
 static size_t slot_of(const struct window *window, uint32_t number) { return number - window->base; }
 
+/* home_of - where ID's entry should be: multiplying by an odd number scatters neighbours, and is one to one in 16 bits. */
+static size_t home_of(const struct window *window, uint16_t id) { return (uint16_t)(id * UINT32_C(40503)) >> window->index_shift; }
+
 /* index_seek - the place of ID's entry, or the free place where it would go. */
 static size_t index_seek(const struct window *window, uint16_t id)
 {
-	size_t i = id & window->index_mask;
+	size_t i = home_of(window, id);
 	while (window->index[i] && entry_id(&window->slots[slot_of(window, window->index[i])]) != id)
 		i = (i + 1) & window->index_mask;
 	return i;
@@ -64,8 +68,9 @@ static void index_drop(struct window *window, uint16_t id)
 {
 	size_t mask = window->index_mask, gap = index_seek(window, id);
 
-	for (size_t i = (gap + 1) & mask; window->index[i]; i = (i + 1) & mask) {
-		size_t home = entry_id(&window->slots[slot_of(window, window->index[i])]) & mask;
+	/* With a place for each id nothing was ever displaced. */
+	for (size_t i = (gap + 1) & mask; window->index_shift > 0 && window->index[i]; i = (i + 1) & mask) {
+		size_t home = home_of(window, entry_id(&window->slots[slot_of(window, window->index[i])]));
 		if (((i - home) & mask) >= ((i - gap) & mask)) {
 			window->index[gap] = window->index[i];
 			gap = i;
@@ -157,11 +162,12 @@ int window_new(size_t entries_max, struct window **ret)
 
 	if (!window)
 		return -ENOMEM;
+	window->index_shift = 10;
 	if (entries_max < 1)
 		entries_max = 1;
 	window->entries_max = entries_max < ENTRIES_LIMIT ? entries_max : ENTRIES_LIMIT;
 	/* At most half full; with 65,536 places each id has its own. One more entry than the limit lives for a moment in window_add(). */
-	while (places < 2 * (window->entries_max + 1) && places < 65536)
+	for (; places < 2 * (window->entries_max + 1) && places < 65536; window->index_shift--)
 		places *= 2;
 	window->index_mask = places - 1;
 	window->index = calloc(places, sizeof *window->index);
