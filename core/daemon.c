@@ -28,8 +28,11 @@ static void on_connected(void *data, bool session_present)
 	broker_get_figures(daemon->broker, &figures);
 	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
 	/* What happened on the scripts collection while we were away was not told to a new session. */
-	if (figures.connects > 1 && daemon->source)
-		daemon->source->ops->rescan(daemon->source);
+	const struct source_ops *ops = daemon->source->ops;
+	if (!session_present && ops->revalidate)
+		ops->revalidate(daemon->source);
+	else if (figures.connects > 1)
+		ops->rescan(daemon->source);
 }
 
 static void on_disconnected(void *data, const char *reason)

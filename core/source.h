@@ -39,6 +39,8 @@ struct source_ops {
 	void (*free)(struct source *source);
 	/* rescan - a full scan soon. */
 	void (*rescan)(struct source *source);
+	/* revalidate - a full scan that also reads again what seems unchanged: events may have been missed. NULL: as rescan. */
+	void (*revalidate)(struct source *source);
 	/* event - an event on the scripts collection: look again at what it is about. PAYLOAD is the event's. */
 	void (*event)(struct source *source, const char *topic, size_t topic_size, const void *payload, size_t payload_size);
 	/* busy_for - a fetch is under way whose script could match TOPIC: events published after the script's own event should wait. */
@@ -57,6 +59,7 @@ int source_cdmi_new(sd_event *loop, const struct source_config *config, struct r
 		    struct source **ret, struct lsn_error *err);
 void source_free(struct source *source); /* NULL is allowed */
 bool source_config_equal(const struct source_config *a, const struct source_config *b);
+int source_config_copy(const struct source_config *config, struct source_config *ret); /* 0, -ENOMEM: *RET is clear */
 void source_config_clear(struct source_config *config);
 
 #endif
