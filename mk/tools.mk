@@ -14,7 +14,7 @@ $(BUILD)/listenerctl: $(CTL_OBJ) $(LIB_OBJ)
 deps:
 	$(Q)tools/deps
 image:
-	$(Q)tools/build-image --save build/image.tar
+	$(Q)tools/build-image --keep build/image.tar
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)LISTENER_BUILD=$(BUILD) tools/demo
@@ -36,7 +36,7 @@ install: all
 	$(if $(MODULES),install -m 755 $(MODULES) $(DESTDIR)$(LIBDIR)/executors)
 	for f in $(LIBEXEC); do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $(DESTDIR)$(LIBDIR)/libexec; done
 	install -m 755 tools/build-image $(DESTDIR)$(LIBDIR)
-	install -d $(DESTDIR)$(LIBDIR)/image && install -m 644 tools/image/Dockerfile $(DESTDIR)$(LIBDIR)/image
+	install -d $(DESTDIR)$(LIBDIR)/image && install -m 644 tools/image/Dockerfile tools/image/requirements.txt $(DESTDIR)$(LIBDIR)/image
 	cd conf.d && for f in *.ini conf.d/*.ini; do [ -e $$f ] || continue; \
 		[ -e $(INSTALLED_CONF)/$$f ] && t=$$f.new || t=$$f; install -m 640 $$f $(INSTALLED_CONF)/$$t; done
 	for f in conf.d/mosquitto/*.conf; do [ ! -e $$f ] || install -m 644 $$f $(DESTDIR)$(DOCDIR); done
