@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define EVENT_DIGEST_SIZE 16
 
@@ -26,16 +27,22 @@ struct event {
 	size_t topic_size, payload_size;
 	char *topic; /* NUL-terminated beyond topic_size; for rejected events it may be ill-formed and is stored as bytes */
 	void *payload; /* may be NULL with size 0; for rejected events cut to what is kept */
+	uint64_t object; /* event_object()'s answer, 0: not asked yet */
+	bool stored; /* the journal has a row */
+	bool dirty; /* waits for the journal's next commit */
+	TAILQ_ENTRY(event) marked; /* the journal's */
 };
+TAILQ_HEAD(event_list, event);
 
-/* event_new - copies TOPIC and PAYLOAD. One reference is the caller's. 0, -ENOMEM. */
+/* event_new - copies TOPIC and PAYLOAD; state ACCEPTED, received now, id 0 (the caller's to set). One reference is the caller's. 0, -ENOMEM. */
 int event_new(const void *topic, size_t topic_size, const void *payload, size_t payload_size, struct event **ret);
 struct event *event_ref(struct event *event);
 struct event *event_unref(struct event *event); /* NULL is allowed; returns NULL */
 /* event_payload_fd - the payload as sealed memfd, owned by the event. Descriptor or negative errno. */
 int event_payload_fd(struct event *event);
-/* event_object - a hash (never 0) that names the object an event is about, equal for create, update and delete of the same: the topic
- * below its type; for users, whose topics carry now the id and now the name, the payload's uuid. */
+/* event_object - a hash (never 0, the same after a restart) that names the object an event is about, equal for create, update and delete of the
+ * same: the topic below its operation, that is type and identifier; for users, whose topics carry now the id and now the name, the payload's
+ * uuid in place of the identifier. Worked out once per event. */
 uint64_t event_object(const struct event *event);
 
 DEFINE_CLEANUP(struct event *, event_unrefp, event_unref)

@@ -6,6 +6,9 @@
  *     │ └─────────┘           ▼   ▶ LOST                BACKOFF: waits for its next attempt
  *     ├──────────────────  BACKOFF                      RECOVERING: after a restart, the executor is being asked
  *     └────────────────── RECOVERING ──▶ RUNNING, FINISHED, LOST
+ *
+ * Not drawn: STARTING and RECOVERING may end in BACKOFF, QUEUED in FINISHED (cancelled, refused) or BACKOFF (refused, to be tried again), BACKOFF in
+ * FINISHED (cancelled), STARTING in FINISHED or LOST; and FINISHED and LOST go back to QUEUED on an operator's word. job.c has the table.
  */
 #ifndef CORE_JOB_H
 #define CORE_JOB_H
@@ -26,6 +29,8 @@ enum job_state {
 };
 extern const char *const job_state_names[JOB_STATE_MAX]; /* "queued" ... */
 extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" "failure" ... "not-started" */
+
+#define JOB_OUTPUT_LIMIT_BYTES (64 * 1024) /* kept per stream with output = capture */
 
 /* A copy of what an executor reported, owned by the job. */
 struct job_result {
@@ -53,13 +58,15 @@ struct job {
 };
 TAILQ_HEAD(job_list, job);
 
-/* job_new - state QUEUED, attempt 0, one reference for the caller; takes references of EVENT and SCRIPT. 0, -ENOMEM. */
+/* job_new - state QUEUED, attempt 0, created now, ABI part filled but for the descriptors (-1); one reference for the caller; takes references of
+ * EVENT and SCRIPT. 0, -ENOMEM. */
 int job_new(uint64_t id, struct event *event, struct script *script, struct job **ret);
 struct job *job_ref(struct job *job);
 struct job *job_unref(struct job *job); /* NULL is allowed; returns NULL */
-/* job_set_state - checks the move against the table (a forbidden move is our own mistake: assert), logs "old -> new" at debug level. */
+/* job_set_state - checks the move against the table (a forbidden move is our own mistake: assert), logs "old -> new" at debug level.
+ * STARTING drops the result of the attempt before. */
 void job_set_state(struct job *job, enum job_state state);
-/* job_set_result - copies RESULT and its output. 0, -ENOMEM. */
+/* job_set_result - copies RESULT and its output; replaces an earlier one, also if RESULT was made from it. 0, -ENOMEM: the old one stays. */
 int job_set_result(struct job *job, const struct lsn_result *result);
 
 #endif

@@ -22,11 +22,12 @@ struct journal_config {
 	uint64_t size_max_bytes; /* of the database and its WAL together */
 	uint64_t jobs_max; /* unfinished jobs */
 	uint64_t disk_free_min_bytes; /* keep this much of the file system free */
-	uint64_t keep_usec; /* finished jobs and their events are kept this long */
-	uint64_t keep_jobs; /* and at most so many */
+	uint64_t keep_usec; /* finished and lost jobs and their events are kept this long */
+	uint64_t keep_jobs; /* and at most so many finished ones (lost ones stay); near size_max_bytes finished ones go earlier */
 };
 
-/* journal_open - create or open; migrates an older schema, refuses a newer one, locks the file against a second daemon. CONFIG is copied. */
+/* journal_open - create or open; migrates an older schema, refuses a newer one, locks PATH.lock against a second daemon. CONFIG is copied. -EBUSY
+ * (in use), -EPROTONOSUPPORT (newer), -EMEDIUMTYPE (another program's file), -EUCLEAN (damaged), other negative errno. */
 int journal_open(const struct journal_config *config, struct journal **ret, struct lsn_error *err);
 void journal_close(struct journal *journal); /* what is marked and uncommitted is not written */
 void journal_set_config(struct journal *journal, const struct journal_config *config); /* path is not changed */
@@ -34,8 +35,9 @@ void journal_set_config(struct journal *journal, const struct journal_config *co
 uint64_t journal_next_event_id(struct journal *journal); /* each call a new one, never used before, also not by a lost daemon */
 uint64_t journal_next_job_id(struct journal *journal);
 
-/* Mark for the next commit; each holds a reference until then. An event is written once. A job's row is inserted or brought up to date, and
- * so is the row of its current attempt (from abi.attempt 1 on). Marking twice is fine. */
+/* Mark for the next commit; each holds a reference until then. An event is written once. A job's row is inserted or brought up to date (and its event
+ * written, if that is not yet), and so is the row of its current attempt (from abi.attempt 1 on). Marking twice is fine. What counts is how the
+ * job looks at the commit: a job that is dirty and has a result must not start again before, or the result is not recorded. */
 void journal_put_event(struct journal *journal, struct event *event);
 void journal_put_job(struct journal *journal, struct job *job);
 /* journal_put_window - remember SIZE bytes (copied) as the redelivery window, replacing the old; see broker.h. Written with the next commit that
@@ -95,7 +97,7 @@ int journal_script_fd(struct journal *journal, struct script *script);
 struct journal_query {
 	const char *script; /* exact name or NULL */
 	const char *topic; /* filter the event's topic must match (valid) or NULL */
-	int state; /* enum job_state or -1 */
+	int state; /* enum job_state or -1; RUNNING stands for all that are handed over (the journal knows the intent, see job.h) */
 	int outcome; /* enum lsn_outcome or -1 */
 	uint64_t since_realtime_usec, until_realtime_usec; /* 0: open */
 	uint64_t before_id; /* 0: from the newest */
@@ -111,7 +113,7 @@ struct journal_job_row { /* strings borrowed for the call */
 	uint64_t payload_size;
 	const char *message;
 };
-/* Newest first. Return false from FN to stop. */
+/* Newest first. Return false from FN to stop. -ETIME: the question has looked at rows for too long; the rows given so far are right. */
 int journal_each_job(struct journal *journal, const struct journal_query *query, bool (*fn)(void *data, const struct journal_job_row *row),
 		     void *data, struct lsn_error *err);
 struct journal_run_row {
@@ -132,7 +134,8 @@ int journal_each_rejected(struct journal *journal, unsigned limit,
 				     const char *reason),
 			  void *data, struct lsn_error *err);
 
-/* journal_prune - drop a bounded number of rows that retention no longer keeps. Returns how many (0: done for now) or negative. */
+/* journal_prune - a bounded step of dropping what retention no longer keeps: ended jobs with their runs, events without jobs, revisions and contents
+ * nobody uses; and of giving free space back to the file system. Returns how much was done (0: enough for now) or negative. */
 int journal_prune(struct journal *journal, struct lsn_error *err);
 
 #endif

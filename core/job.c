@@ -1,0 +1,142 @@
+/* job.c - see job.h. */
+#include "job.h"
+#include "log.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <util.h>
+
+const char *const job_state_names[JOB_STATE_MAX] = {
+	[JOB_QUEUED] = "queued",	 [JOB_STARTING] = "starting", [JOB_RUNNING] = "running", [JOB_RECOVERING] = "recovering",
+	[JOB_BACKOFF] = "backoff", [JOB_FINISHED] = "finished", [JOB_LOST] = "lost",
+};
+
+const char *const outcome_names[LSN_OUTCOME_MAX] = {
+	[LSN_OUTCOME_SUCCESS] = "success",     [LSN_OUTCOME_FAILURE] = "failure",	[LSN_OUTCOME_SIGNAL] = "signal",
+	[LSN_OUTCOME_TIMEOUT] = "timeout",     [LSN_OUTCOME_MEMORY] = "memory",		[LSN_OUTCOME_CPU] = "cpu",
+	[LSN_OUTCOME_OUTPUT] = "output",       [LSN_OUTCOME_PROCESSES] = "processes",	[LSN_OUTCOME_CANCELLED] = "cancelled",
+	[LSN_OUTCOME_ERROR] = "error",	       [LSN_OUTCOME_LOST] = "lost",		[LSN_OUTCOME_NOT_STARTED] = "not-started",
+};
+
+#define TO(state) (1U << JOB_##state)
+
+static const unsigned moves[JOB_STATE_MAX] = {
+	[JOB_QUEUED] = TO(STARTING) | TO(BACKOFF) | TO(FINISHED),
+	[JOB_STARTING] = TO(RUNNING) | TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
+	[JOB_RUNNING] = TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
+	[JOB_RECOVERING] = TO(RUNNING) | TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
+	[JOB_BACKOFF] = TO(QUEUED) | TO(FINISHED),
+	[JOB_FINISHED] = TO(QUEUED),
+	[JOB_LOST] = TO(QUEUED),
+};
+
+static void fill_abi(struct job *job, uint64_t id)
+{
+	const struct event *event = job->event;
+	const struct script *script = job->script;
+
+	job->abi = (struct lsn_job){
+		.version = LSN_ABI_VERSION,
+		.size = sizeof job->abi,
+		.id = id,
+		.event = event->id,
+		.output = script->settings.output,
+		.script = script->name,
+		.script_version = script->version,
+		.topic = event->topic,
+		.topic_size = event->topic_size,
+		.payload_fd = -1,
+		.script_fd = -1,
+		.payload_size = event->payload_size,
+		.script_size = script->size,
+		.received_realtime_usec = event->received_realtime_usec,
+		.timeout_usec = script->settings.timeout_usec,
+		.memory_bytes = script->settings.memory_bytes,
+		.output_limit_bytes = JOB_OUTPUT_LIMIT_BYTES,
+	};
+}
+
+int job_new(uint64_t id, struct event *event, struct script *script, struct job **ret)
+{
+	struct job *job = calloc(1, sizeof *job);
+
+	if (!job)
+		return -ENOMEM;
+	job->refs = 1;
+	job->state = JOB_QUEUED;
+	job->event = event_ref(event);
+	job->script = script_ref(script);
+	job->object = event_object(event);
+	job->created_realtime_usec = now_realtime_usec();
+	fill_abi(job, id);
+	*ret = job;
+	return 0;
+}
+
+struct job *job_ref(struct job *job)
+{
+	assert(job->refs > 0);
+	job->refs++;
+	return job;
+}
+
+struct job *job_unref(struct job *job)
+{
+	if (!job)
+		return NULL;
+	assert(job->refs > 0);
+	if (--job->refs == 0) {
+		free(job->result);
+		event_unref(job->event);
+		script_unref(job->script);
+		free(job);
+	}
+	return NULL;
+}
+
+void job_set_state(struct job *job, enum job_state state)
+{
+	assert(job->state < JOB_STATE_MAX && state < JOB_STATE_MAX);
+	assert(moves[job->state] & (1U << state));
+	log_debug("job=%llu %s -> %s", (unsigned long long)job->abi.id, job_state_names[job->state], job_state_names[state]);
+	job->state = state;
+	if (state == JOB_STARTING) {
+		free(job->result);
+		job->result = NULL;
+	}
+}
+
+static const void *copy_output(char **end, const void *data, size_t size)
+{
+	char *copy = *end;
+
+	if (size == 0)
+		return NULL;
+	memcpy(copy, data, size);
+	*end += size;
+	return copy;
+}
+
+int job_set_result(struct job *job, const struct lsn_result *result)
+{
+	size_t size;
+
+	if (__builtin_add_overflow(sizeof(struct job_result) + result->out_size, result->err_size, &size))
+		return -ENOMEM;
+	struct job_result *copy = calloc(1, size);
+	if (!copy)
+		return -ENOMEM;
+	char *end = (char *)(copy + 1);
+	/* An executor built against an older minor version gives a shorter struct. */
+	memcpy(&copy->r, result, result->size && result->size < sizeof copy->r ? result->size : sizeof copy->r);
+	copy->r.version = LSN_ABI_VERSION;
+	copy->r.size = sizeof copy->r;
+	if (copy->r.outcome >= LSN_OUTCOME_MAX)
+		copy->r.outcome = LSN_OUTCOME_ERROR;
+	copy->r.message[sizeof copy->r.message - 1] = 0;
+	copy->r.out = copy_output(&end, result->out, result->out_size);
+	copy->r.err = copy_output(&end, result->err, result->err_size);
+	free(job->result);
+	job->result = copy;
+	return 0;
+}
