@@ -252,7 +252,8 @@ int executor_new(struct executors *set, const struct executors_config *common, s
 	if (r == 0)
 		r = call_init(executor, common, err);
 	if (r < 0) {
-		executor->config = (struct executor_config){0}; /* stays the caller's */
+		executor->config.options = NULL; /* stay the caller's */
+		executor->config.option_count = 0;
 		executor_destroy(executor);
 		return r;
 	}

@@ -18,3 +18,4 @@ endef
 $(foreach c,$(wildcard tests/plugins/*.c),$(eval $(call plugin_rule,$(c))))
 
 $(BUILD)/tests/unit/test_executors: | $(TEST_PLUGINS) $(JSON_LINES)
+TEST_PARTS += $(TEST_PLUGINS) $(JSON_LINES)

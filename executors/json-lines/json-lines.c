@@ -85,14 +85,16 @@ static void report(void *data)
 static struct run *run_new(struct json_lines *self, const struct lsn_job *job, struct lsn_error *err)
 {
 	struct run *run = calloc(1, sizeof *run);
+	int r = -ENOMEM;
 
 	if (run) {
 		*run = (struct run){.self = self, .job = job, .result = {.version = LSN_ABI_VERSION, .size = sizeof run->result}};
-		if (self->host->timer(self->host->handle, 0, report, run, &run->timer) == 0)
-			return run;
+		r = self->host->timer(self->host->handle, 0, report, run, &run->timer);
 	}
+	if (r == 0)
+		return run;
+	(void)lsn_error_set(err, r, "cannot set a timer: %s", strerror(-r));
 	free(run);
-	(void)lsn_error_set(err, -ENOMEM, "out of memory");
 	return NULL;
 }
 

@@ -45,8 +45,10 @@ lsn_error_prefix(struct lsn_error *err, int code, const char *format, ...)
 		va_start(ap, format);
 		int n = vsnprintf(err->message, sizeof err->message, format, ap);
 		va_end(ap);
-		if (n >= 0 && (size_t)n < sizeof err->message)
-			(void)snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+		if (n >= 0 && (size_t)n < sizeof err->message - 3) {
+			int room = (int)sizeof err->message - n - 3; /* what does not fit is cut */
+			(void)snprintf(err->message + n, sizeof err->message - (size_t)n, ": %.*s", room, old);
+		}
 	}
 	return code;
 }
