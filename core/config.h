@@ -49,6 +49,8 @@ struct config {
 	struct dispatch_config dispatch;
 	struct executors_config executors;
 	struct control_config control;
+	const char **hidden; /* executors' option values that came from ${...}: not printed */
+	size_t hidden_count;
 };
 
 /* config_load - 0 and a whole configuration, or -EINVAL, -EACCES, -ENOENT, ... with file and line in ERR. */

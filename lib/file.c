@@ -114,14 +114,10 @@ static int read_all(int fd, size_t max, size_t size_hint, char **ret, size_t *re
 	}
 }
 
-int read_file_limited(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size)
+int read_fd_limited(int fd, size_t max, char **ret, size_t *ret_size)
 {
-	/* O_NONBLOCK: opening a fifo must not wait for a writer. */
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
-	if (fd < 0)
-		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
@@ -133,4 +129,12 @@ int read_file_limited(int dir_fd, const char *name, size_t max, char **ret, size
 	if ((uint64_t)st.st_size > max)
 		return -EFBIG;
 	return read_all(fd, max, (size_t)st.st_size, ret, ret_size);
+}
+
+int read_file_limited(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size)
+{
+	/* O_NONBLOCK: opening a fifo must not wait for a writer. */
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	return fd < 0 ? -errno : read_fd_limited(fd, max, ret, ret_size);
 }

@@ -47,5 +47,7 @@ int mkdir_p(const char *path, unsigned mode);
 /* read_file_limited - the whole of the file NAME below the folder DIR_FD (AT_FDCWD allowed), at most MAX bytes, following no
  * link in the last component. *RET is malloc()ed, NUL-terminated beyond *RET_SIZE. 0, -EFBIG, -ELOOP, other negative errno. */
 int read_file_limited(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size);
+/* read_fd_limited - likewise of the open FD, from its offset on; -EINVAL if it is no regular file. */
+int read_fd_limited(int fd, size_t max, char **ret, size_t *ret_size);
 
 #endif
