@@ -12,7 +12,7 @@
 
 struct router;
 
-/* Must not add or remove. */
+/* Must not add, remove or match. */
 typedef void (*router_match_fn)(void *data, void *value);
 
 int router_new(struct router **ret); /* 0, -ENOMEM */
@@ -24,6 +24,6 @@ int router_remove(struct router *router, const char *filter, size_t size, void *
 /* router_match - call FN for every value whose filter matches TOPIC (valid name), each once, in no order. Returns how many. */
 size_t router_match(const struct router *router, const char *topic, size_t size, router_match_fn fn, void *data);
 size_t router_count(const struct router *router); /* registered values */
-size_t router_memory_bytes(const struct router *router); /* heap in use, for figures */
+size_t router_memory_bytes(const struct router *router); /* in use, the filters' text included, for figures */
 
 #endif

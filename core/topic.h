@@ -26,8 +26,11 @@ size_t topic_normalise_filter(char *filter);
 
 /* topic_matches - FILTER (valid) matches NAME (valid): the plain rule, for tests and single questions. */
 bool topic_matches(const char *filter, const char *name);
+bool topic_matches_sized(const char *filter, size_t filter_size, const char *name, size_t name_size);
 /* topic_filters_overlap - some name is matched by both (valid filters). */
 bool topic_filters_overlap(const char *a, const char *b);
+/* topic_filter_covers - every name that B matches is matched by A too (valid filters). "+/#" covers "#": a name has at least one level. */
+bool topic_filter_covers(const char *a, const char *b);
 
 enum topic_operation { TOPIC_CREATE, TOPIC_UPDATE, TOPIC_DELETE, TOPIC_OPERATION_OTHER };
 enum topic_object { TOPIC_COLLECTION, TOPIC_RESOURCE, TOPIC_USER, TOPIC_GROUP, TOPIC_OBJECT_OTHER };
@@ -41,7 +44,9 @@ struct topic_parts {
 };
 void topic_split(const char *topic, size_t size, struct topic_parts *ret);
 
-/* topic_below - IDENT of a collection or resource topic is the collection ROOT ("/scripts", any number of slashes) itself or lies below. */
+/* topic_below - IDENT of a collection or resource topic is the collection ROOT ("/scripts", any number of slashes) itself or lies below. The
+ * publisher deletes '#' and '+' from topics, so they are left out of the comparison on both sides: a collection "/scripts+" cannot be told from
+ * "/scripts". */
 bool topic_below(const struct topic_parts *parts, const char *root);
 
 #endif
