@@ -120,14 +120,15 @@ static int type_find(const char *heading, const struct config_section_type **ret
 	const struct config_section_type *type = NULL;
 
 	for (size_t i = 0; i < config_section_count && !type; i++)
-		if (strlen(config_sections[i].name) == word && strncmp(config_sections[i].name, heading, word) == 0 &&
-		    (!config_sections[i].label || *label))
+		if (strlen(config_sections[i].name) == word && strncmp(config_sections[i].name, heading, word) == 0)
 			type = &config_sections[i];
 	if (!type) {
 		const char *near = config_suggest(heading, next_section_name, NULL);
 		return lsn_error_set(err, -EINVAL, "unknown section [%s]%s%s%s", heading, near ? "; did you mean [" : "", near ? near : "",
 				     near ? "]?" : "; see listenerd --help-config");
 	}
+	if (type->label && !*label)
+		return lsn_error_set(err, -EINVAL, "[%s] needs a name: [%s %s]", type->name, type->name, type->label);
 	if (!type->label && *label)
 		return lsn_error_set(err, -EINVAL, "unknown section [%s]; [%s] takes no name", heading, type->name);
 	if (type->label && !config_name_valid(label, true))
