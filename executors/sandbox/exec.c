@@ -171,6 +171,9 @@ __attribute__((noreturn)) static void become_script(const struct init *in, const
 	int r = place_fds(in, req, out_fd, err_fd, &report_fd, python);
 	if (r == 0 && (setsid() < 0 || chdir(SB_SCRIPTS_DIR) < 0))
 		r = -errno;
+	char score[16], job_score[16];
+	int oom_fd = oom_score_open(score, job_score);
+	(void)!write(oom_fd, job_score, strlen(job_score));
 	if (r == 0)
 		r = walls_enter(in);
 	if (r == 0)

@@ -1,7 +1,7 @@
 # forkserver.py - a warm Python: a script starts in a forked child that finds the interpreter ready.
 #
-# sandbox-init starts it as `python3 -c STUB serve MAX_FORKS MODULES` behind all walls (Landlock, seccomp, no-new-privileges), root with SETUID and
-# SETGID only, with 2 = init's stderr, 3 = a SOCK_SEQPACKET socket to init, 4 = this text, 5 = the note, a memfd. Or, for a run in a new
+# sandbox-init starts it as `python3 -c STUB serve SCORE JOB_SCORE MODULES` behind all walls (Landlock, seccomp, no-new-privileges), root with SETUID and
+# SETGID only, with 2 = init's stderr, 3 = a SOCK_SEQPACKET socket to init, 4 = this text, 5 = the note, a memfd, 6 = its oom_score_adj. Or, for a run in a new
 # interpreter, as `python3 -c STUB one NAME TOPIC [PAYLOAD]` in the script's own identity, with 3 = the script.
 #
 # One child is always forked ahead. It waits for the RUN frame on the same socket as the server would, takes it, writes the job's number into
@@ -9,7 +9,7 @@
 # ended and forks the next. So the server never looks at what a job brings: not at the frame, not at the script. The first child of a script
 # version compiles it, as nobody, and leaves the code in the note; the server hands those bytes on unread to later children.
 #
-# What a script can find different from a new interpreter: the hash seed is that of the server (init starts a new server every MAX_FORKS jobs),
+# What a script can find different from a new interpreter: the hash seed is that of the server (init starts a new server every --max-forks jobs),
 # frames of this file lie below its own, the script is not there as a file. Runs on Python 3.4 and later.
 import sys
 import os
@@ -19,12 +19,14 @@ import _signal
 PLAIN_MAIN = [(k, v) for k, v in sys.modules['__main__'].__dict__.items() if k.startswith('__')]
 THIS_MAIN = sys.modules['__main__']  # kept: its end would take our globals along
 
-SOCKET_FD, NOTE_FD = 3, 5
+SOCKET_FD, NOTE_FD, OOM_FD = 3, 5, 6
 NOBODY = 65534
 FRAME_MAX = 160 * 1024
 MAGIC = 0x4c534231
 RUN = '=IHHII7Q6I64s'  # struct sb_run of protocol.h
+RUN_TYPE = 64
 CAPTURE = 1
+PEEK = 0x42  # MSG_PEEK | MSG_DONTWAIT
 ARG_PAYLOAD_MAX = 128 * 1024 - 1
 SERVER = '=IiQQQQ'  # struct server_frame of server.c
 READY, DONE = 1, 2
@@ -44,8 +46,11 @@ def text_stream(fd, old, mode, name):
     return text
 
 
-def new_streams():
+def new_stdin():
     sys.stdin = sys.__stdin__ = text_stream(0, sys.__stdin__, 'r', '<stdin>')
+
+
+def new_output():
     sys.stdout = sys.__stdout__ = text_stream(1, sys.__stdout__, 'w', '<stdout>')
     sys.stderr = sys.__stderr__ = text_stream(2, sys.__stderr__, 'w', '<stderr>')
 
@@ -90,7 +95,9 @@ def show(kind, value, tb):
         sys.last_exc = value
     hook = sys.excepthook
     try:
-        if hook is sys.__excepthook__:
+        if hook is sys.__excepthook__ and sys.stderr is Server.discarded:
+            pass  # nobody will read it, and the module that prints it takes ten times as long to import as a job takes
+        elif hook is sys.__excepthook__:
             print_exception(kind, value, tb)
         else:
             hook(kind, value, tb)
@@ -123,7 +130,15 @@ def exit_status(e):
     return 1
 
 
-def finish(main, status, interrupted):
+def clear(names):
+    """The objects of a module go in the order in which the interpreter lets them go."""
+    for key in [k for k in names if k.startswith('_') and k != '__builtins__']:
+        names[key] = None
+    for key in [k for k in names if k != '__builtins__']:
+        names[key] = None
+
+
+def finish(main, status, interrupted, collect):
     """As Py_Finalize does it: threads, atexit, streams, the objects of __main__; but not the rest of the interpreter."""
     threading = sys.modules.get('threading')
     if threading is not None:
@@ -141,13 +156,8 @@ def finish(main, status, interrupted):
     ok = flush(sys.stdout)
     flush(sys.stderr)
     stdout, stderr = sys.stdout, sys.stderr
-    names = main.__dict__
-    for key in [k for k in names if k.startswith('_') and k != '__builtins__']:
-        names[key] = None
-    for key in [k for k in names if k != '__builtins__']:
-        names[key] = None
-    gc = sys.modules.get('gc') or __import__('gc')
-    gc.collect()
+    clear(main.__dict__)
+    collect()
     ok = flush(stdout) and ok
     flush(stderr)
     if interrupted:
@@ -156,7 +166,7 @@ def finish(main, status, interrupted):
     os._exit(status if ok else 120)
 
 
-def run_main(main, get_code):
+def run_main(main, get_code, collect):
     status, interrupted = 0, False
     try:
         exec(get_code(), main.__dict__)
@@ -169,13 +179,13 @@ def run_main(main, get_code):
         interrupted = kind is KeyboardInterrupt and sys.version_info >= (3, 8)
         status = show(kind, value.with_traceback(tb), tb)
         kind = value = tb = e = None
-    finish(main, status, interrupted)
+    finish(main, status, interrupted, collect)
 
 
 def read_all(fd):
     parts, at = [], 0
     while True:
-        part = os.pread(fd, 1 << 20, at)
+        part = os.pread(fd, 1 << 16, at)
         if not part:
             return b''.join(parts)
         parts.append(part)
@@ -192,20 +202,27 @@ def one():
     if hasattr(sys, 'orig_argv'):
         sys.orig_argv = ['python3'] + sys.argv
     main, filename = new_main(name, lambda: source)
-    run_main(main, lambda: compile(source, filename, 'exec', 0, True))
+    run_main(main, lambda: compile(source, filename, 'exec', 0, True), lambda: __import__('gc').collect())
 
 
 # ---------------------------------------------------------------------------------------------- the fork server
 
+class Job(object):
+    __slots__ = ('id', 'cpu_usec', 'payload_size', 'flags', 'nofile', 'version', 'name', 'topic', 'env')
+
+
 class Server(object):
-    def __init__(self, modules):
+    discarded = False  # stderr, if it is /dev/null
+
+    def __init__(self, score, job_score, modules):
         """Imports beyond what a new interpreter has are C modules only, and the children do not see them."""
-        self.plain = set(sys.modules)
+        self.score, self.job_score = score.encode(), job_score.encode()
         for module in modules:
             try:
                 __import__(module)
             except Exception as e:
                 print('forkserver: cannot preload %s: %s' % (module, e), file=sys.stderr)
+        __import__('pwd')  # what a new interpreter without HOME imports to find its user's own packages
         self.keep = set(sys.modules)
         import _ctypes
         import _socket
@@ -227,6 +244,7 @@ class Server(object):
         self.cache = {}
         self.null = os.open('/dev/null', os.O_RDWR)
         self.set_dumpable(0)
+        os.environ.pop('HOME', None)  # was to keep root's own packages out
         self.random = [sys.modules[m].seed for m in ('random',) if m in sys.modules and sys.version_info < (3, 7)]
         if 'numpy.random' in sys.modules:
             self.random.append(sys.modules['numpy.random'].seed)
@@ -256,10 +274,15 @@ class Server(object):
             self.keep_code(version, size)
 
     def fork(self):
-        """What the last run left may fill the process limit until init has swept it."""
+        """What the last run left may fill the process limit until init has swept it. The child inherits how likely the kernel is to
+        choose it when memory is short: likelier than us."""
         for _ in range(1000):
             try:
-                return os.fork()
+                os.pwrite(OOM_FD, self.job_score, 0)
+                pid = os.fork()
+                if pid:
+                    os.pwrite(OOM_FD, self.score, 0)
+                return pid
             except OSError:
                 self.sleep(0.005)
         os._exit(1)
@@ -300,29 +323,72 @@ class Server(object):
             fds += self.struct.unpack('=%di' % (len(part) // 4), part)
         return data, fds
 
-    def become_script(self):
-        data, fds = self.take()
-        head = self.struct.unpack_from(RUN, data)
-        job, cpu_usec, payload_size, flags, nofile, name_size, topic_size, version = (
-            head[5], head[8], head[10], head[12], head[13], head[14], head[15], head[18])
+    def rehearse(self):
+        """Do what a job will need done, with nothing in it, while nobody waits: every page written to for the first time after a fork
+        costs a copy, and together these are most of what a job takes. A job that waits already is taken at once."""
+        try:
+            if self.socket.recv(1, PEEK):
+                return
+        except OSError:
+            pass
+        names = (b'x', b'y', b'PATH=' + os.environb[b'PATH'], b'LANG=' + os.environb[b'LANG'], b'LISTENER_JOB=0')
+        strings = b''.join(n + b'\0' for n in names)
+        size = self.struct.calcsize(RUN) + len(strings)
+        frame = self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1, 1, 3, 0, b'') + strings
+        job = self.parse(frame)
+        self.note(job, 0)
+        os.ftruncate(NOTE_FD, 0)
+        self.set_dumpable(0)
+        self.become_process(job)
+        main, filename = new_main('x', lambda: b'')
+        exec(self.marshal.loads(self.marshal.dumps(compile('def f(): pass', filename, 'exec', 0, True))), main.__dict__)
+        clear(main.__dict__)
+        self.gc.collect()
+        flush(sys.stdout)
+
+    def parse(self, data):
+        job = Job()
+        (_, _, _, _, _, job.id, _, _, job.cpu_usec, _, job.payload_size, _, job.flags, job.nofile, name_size, topic_size, _, _,
+         job.version) = self.struct.unpack_from(RUN, data)
         strings = data[self.struct.calcsize(RUN):]
-        name, topic = strings[:name_size], strings[name_size + 1:name_size + 1 + topic_size]
-        env = strings[name_size + topic_size + 2:].split(b'\0')[:-1]
-        cached = self.cache.get(version)
-        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job, version, 0), 0)
-        script = fds[0]
-        os.dup2(fds[1], 0)
-        os.dup2(fds[2] if flags & CAPTURE else self.null, 1)
-        os.dup2(fds[3] if flags & CAPTURE else self.null, 2)
+        job.name, job.topic = strings[:name_size], strings[name_size + 1:name_size + 1 + topic_size]
+        job.env = strings[name_size + topic_size + 2:].split(b'\0')[:-1]
+        return job
+
+    def note(self, job, code_size):
+        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job.id, job.version, code_size), 0)
+
+    def become_script(self):
         os.setsid()
-        self.set_limits(nofile, cpu_usec)
+        os.dup2(self.null, 1)
+        os.dup2(self.null, 2)
+        new_output()
+        self.rehearse()
+        data, fds = self.take()
+        job = self.parse(data)
+        self.note(job, 0)
+        os.dup2(fds[1], 0)
+        if job.flags & CAPTURE:
+            os.dup2(fds[2], 1)
+            os.dup2(fds[3], 2)
+            new_output()
+        else:
+            Server.discarded = sys.stderr
+        self.set_limits(job.nofile, job.cpu_usec)
         self.drop()
-        self.set_env(env)
-        sys.argv = [os.fsdecode(name), os.fsdecode(topic)] + self.payload_argument(payload_size)
+        self.become_process(job)
+        for module in self.hidden:
+            sys.modules.pop(module, None)
+        for seed in self.random:
+            seed()
+        self.start(job, read_all(fds[0]))
+
+    def become_process(self, job):
+        self.set_env(job.env)
+        sys.argv = [os.fsdecode(job.name), os.fsdecode(job.topic)] + self.payload_argument(job.payload_size)
         if hasattr(sys, 'orig_argv'):
             sys.orig_argv = ['python3'] + sys.argv
-        self.forget_ourselves()
-        self.start(sys.argv[0], read_all(script), cached, version, job)
+        new_stdin()
 
     def set_limits(self, nofile, cpu_usec):
         if nofile:
@@ -340,10 +406,13 @@ class Server(object):
         self.set_dumpable(1)
 
     def set_env(self, env):
-        os.environ.clear()
-        for item in env:
-            key, _, value = item.partition(b'=')
-            os.environb[key] = value
+        """Most of it is the same for every job, and telling libc is what takes time."""
+        wanted = dict(item.split(b'=', 1) for item in env)
+        for key in [k for k in os.environb if k not in wanted]:
+            del os.environb[key]
+        for key in wanted:
+            if os.environb.get(key) != wanted[key]:
+                os.environb[key] = wanted[key]
 
     def payload_argument(self, size):
         if size > ARG_PAYLOAD_MAX:
@@ -351,16 +420,10 @@ class Server(object):
         payload = os.pread(0, size, 0)
         return [] if b'\0' in payload else [os.fsdecode(payload)]
 
-    def forget_ourselves(self):
-        for module in self.hidden:
-            sys.modules.pop(module, None)
-        for seed in self.random:
-            seed()
-        new_streams()
-
-    def start(self, name, source, cached, version, job):
-        marshal, struct, gc = self.marshal, self.struct, self.gc
-        main, filename = new_main(name, lambda: source)
+    def start(self, job, source):
+        marshal, gc = self.marshal, self.gc
+        cached = self.cache.get(job.version)
+        main, filename = new_main(sys.argv[0], lambda: source)
 
         def get_code():
             if cached is not None:
@@ -368,8 +431,8 @@ class Server(object):
             code = compile(source, filename, 'exec', 0, True)
             data = marshal.dumps(code)
             if len(data) <= CODE_MAX:
-                os.pwrite(NOTE_FD, data, struct.calcsize(NOTE))
-                os.pwrite(NOTE_FD, struct.pack(NOTE, job, version, len(data)), 0)
+                os.pwrite(NOTE_FD, data, self.struct.calcsize(NOTE))
+                self.note(job, len(data))
             return code
 
         def prepared():
@@ -381,7 +444,7 @@ class Server(object):
                 os.closerange(3, 64)
                 gc.enable()
 
-        run_main(main, prepared)
+        run_main(main, prepared, gc.collect)
 
 
 def main():
@@ -389,7 +452,7 @@ def main():
         one()
     os.close(4)
     sys.path[0] = '/scripts'
-    Server([m for m in sys.argv[3].split(',') if m]).serve()
+    Server(sys.argv[2], sys.argv[3], [m for m in sys.argv[4].split(',') if m]).serve()
 
 
 main()

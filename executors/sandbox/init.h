@@ -151,6 +151,9 @@ int walls_init(struct init *in); /* init's own standing; in->walls, in->ruleset_
 int walls_enter(const struct init *in); /* in a child, before the drop: Landlock and seccomp */
 int walls_keep_setid(void); /* in the fork server to be: SETUID and SETGID survive execve */
 int walls_drop(void); /* in a child: nobody, no capability */
+/* oom_score_open - where a process says how likely the kernel is to choose it when memory is short: a descriptor to write to, or -1; what it
+ * is now and what it is to be for a job, so that neither init nor the fork server is chosen. To be called before walls_enter(). */
+int oom_score_open(char score[16], char job_score[16]);
 int walls_limits(void); /* in a child: the limits that are the same for all */
 
 /* filter.c */

@@ -22,46 +22,31 @@ struct server_frame {
 	uint64_t job, user_usec, system_usec, max_rss_bytes;
 };
 
-static int place_fds(const struct init *in, int sock)
+static int place_fds(const struct init *in, int sock, int oom_fd)
 {
-	/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note. */
-	const int from[6] = { in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, in->note_fd };
-	int high[6];
-	for (int i = 0; i < 6; i++)
+	/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note; 6: its place in the kernel's queue of
+	 * those to kill when memory is short. */
+	const int from[7] = { in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, in->note_fd, oom_fd >= 0 ? oom_fd : in->null_fd };
+	int high[7];
+	for (int i = 0; i < 7; i++)
 		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 32)) < 0)
 			return -errno;
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 		if (dup2(high[i], i) < 0)
 			return -errno;
 	return 0;
 }
 
-/* Jobs are likelier to be chosen than init when the kernel needs memory. Written before Landlock forbids it. */
-static void set_oom_score(void)
-{
-	char text[16];
-	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	ssize_t n = pread(fd, text, sizeof text - 1, 0);
-	text[n > 0 ? n : 0] = '\0';
-	long score = strtol(text, NULL, 10) + 100;
-	int len = snprintf(text, sizeof text, "%ld", score > 1000 ? 1000 : score);
-	(void)!pwrite(fd, text, (size_t)len, 0);
-	(void)close(fd);
-}
-
 __attribute__((noreturn)) static void become_server(const struct init *in, int sock)
 {
-	char max_forks[16];
+	char score[16] = "0", job_score[16] = "0";
 	char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
-	char *const argv[] = { (char *)"python3", (char *)"-c", stub, (char *)"serve", max_forks, (char *)in->options.preload, NULL };
+	char *const argv[] = { (char *)"python3", (char *)"-c", stub, (char *)"serve", score, job_score, (char *)in->options.preload, NULL };
 	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", (char *)"HOME=/nonexistent", NULL };
 	sigset_t none;
 	(void)sigemptyset(&none);
-	(void)snprintf(max_forks, sizeof max_forks, "%u", in->options.max_forks);
-	set_oom_score();
-	if (place_fds(in, sock) < 0 || chdir(SB_SCRIPTS_DIR) < 0 || setsid() < 0 || walls_limits() < 0)
+	int oom_fd = oom_score_open(score, job_score);
+	if (place_fds(in, sock, oom_fd) < 0 || chdir(SB_SCRIPTS_DIR) < 0 || setsid() < 0 || walls_limits() < 0)
 		say("fork server: cannot prepare: %s", strerror(errno));
 	else if (walls_enter(in) < 0 || walls_keep_setid() < 0)
 		say("fork server: cannot put up the walls: %s", strerror(errno));

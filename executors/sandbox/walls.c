@@ -9,6 +9,8 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -212,6 +214,17 @@ int walls_drop(void)
 	    setresuid(SB_SCRIPT_UID, SB_SCRIPT_UID, SB_SCRIPT_UID) < 0)
 		return -errno;
 	return set_caps(0, 0);
+}
+
+int oom_score_open(char score[16], char job_score[16])
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, score, 15, 0);
+	score[n > 0 ? n : 0] = '\0';
+	long value = strtol(score, NULL, 10);
+	(void)snprintf(score, 16, "%ld", value);
+	(void)snprintf(job_score, 16, "%ld", value > 800 ? 1000 : value + 200);
+	return fd;
 }
 
 int walls_limits(void)

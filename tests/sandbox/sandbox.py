@@ -135,6 +135,7 @@ class Sandbox(object):
                            (CAPTURE if capture else 0) | (EXEC if exec_ else 0), nofile, len(name), len(topic), len(env), 0,
                            hashlib.sha256(script).hexdigest().encode())
         body += name + b'\0' + topic + b'\0' + b''.join(e + b'\0' for e in env)
+        self.sent = time.perf_counter()
         self.conn.sendmsg([self.frame(RUN, body)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])
         for fd in fds:
             os.close(fd)
