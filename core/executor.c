@@ -267,12 +267,8 @@ static void drop_held(struct executor *executor)
 {
 	if (executor->running > 0 && !executor->detached)
 		log_error("%u jobs are cut off executor=%s", executor->running, executor->config.name);
-	while (!LIST_EMPTY(&executor->held)) {
-		struct held *held = LIST_FIRST(&executor->held);
-		if (held->job)
-			held->job->host = NULL;
-		free_held(held);
-	}
+	while (!LIST_EMPTY(&executor->held)) /* the jobs themselves may be gone already: at the end of the daemon the dispatcher goes first */
+		free_held(LIST_FIRST(&executor->held));
 }
 
 void executor_destroy(struct executor *executor)

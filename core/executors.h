@@ -46,7 +46,7 @@ struct executors_hooks {
 };
 
 int executors_new(sd_event *loop, const struct executors_hooks *hooks, struct executors **ret);
-/* executors_free - frees all instances; running jobs must have been detached or be done. */
+/* executors_free - frees all instances; running jobs must have been detached or be done. Jobs are not touched: they may be gone before. */
 void executors_free(struct executors *executors);
 /* executors_prepare - build what CONFIG (copied) asks for beside what serves. ERR names section, file and remedy. */
 int executors_prepare(struct executors *executors, const struct executors_config *config, struct lsn_error *err);

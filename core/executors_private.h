@@ -49,10 +49,10 @@ struct executor {
 	void *instance;
 	bool initialised, detached, ready_pending;
 	const struct held *entering; /* submit() or recover() of this one is on the stack */
-	LIST_HEAD(, held) held;
+	LIST_HEAD(held_list, held) held;
 	unsigned running; /* held ones that are not HELD_DONE */
 	unsigned probing; /* probes that run */
-	LIST_HEAD(, probe) probes;
+	LIST_HEAD(probe_list, probe) probes;
 	char version[13];
 };
 TAILQ_HEAD(executor_list, executor);

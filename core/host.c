@@ -43,8 +43,8 @@ struct host {
 	sd_event *loop;
 	unsigned refs; /* the owner's, and one per handler that is running */
 	char *listener, *instance, *run_dir, *libexec_dir;
-	LIST_HEAD(, lsn_watch) watches;
-	LIST_HEAD(, lsn_timer) timers;
+	LIST_HEAD(watch_list, lsn_watch) watches;
+	LIST_HEAD(timer_list, lsn_timer) timers;
 };
 
 static struct host *host_unref(struct host *host)

@@ -55,47 +55,40 @@ _Noreturn static void child_main(int module_fd, int report_fd, const char *name)
 	_exit(write(CHILD_REPORT_FD, &report, sizeof report) == (ssize_t)sizeof report ? 0 : 1);
 }
 
-/* Wait until the child is gone, at most TRY_TIMEOUT_MSEC. */
-static int wait_child(pid_t pid, siginfo_t *ret, bool *ret_timeout)
+/* Wait for the child's report, its end or the time limit. The pipe tells all of them: nobody else holds its other end. The child is gone afterwards; how it
+ * ended stays what it was, should it have been about to when we killed it. Returns true if REPORT came. */
+static bool wait_child(pid_t pid, int report_fd, struct lsn_error *report, siginfo_t *ret_end, bool *ret_timeout)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t end = now_monotonic_usec() + TRY_TIMEOUT_MSEC * USEC_PER_MSEC, now;
-	struct pollfd wait = {.fd = pidfd, .events = POLLIN};
+	struct pollfd wait = {.fd = report_fd, .events = POLLIN};
+	bool reported;
 	int r = 0;
 
-	while (pidfd >= 0 && r <= 0 && (now = now_monotonic_usec()) < end)
+	while (r <= 0 && (now = now_monotonic_usec()) < end)
 		r = poll(&wait, 1, (int)((end - now) / USEC_PER_MSEC) + 1); /* interrupted: once more with what is left */
 	*ret_timeout = r <= 0;
-	if (*ret_timeout)
-		(void)kill(pid, SIGKILL);
+	reported = read(report_fd, report, sizeof *report) == (ssize_t)sizeof *report;
+	(void)kill(pid, SIGKILL);
 	do
-		r = waitid(P_PID, (id_t)pid, ret, WEXITED);
+		r = waitid(P_PID, (id_t)pid, ret_end, WEXITED);
 	while (r < 0 && errno == EINTR);
-	if (r == 0 && pidfd < 0)
-		return -ENOSYS; /* every kernel that has Landlock has pidfds */
-	return r < 0 ? -errno : 0;
+	return reported;
 }
 
-static int judge(const siginfo_t *end, bool timeout, int report_fd, struct lsn_error *err)
+static int judge(const siginfo_t *end, struct lsn_error *err)
 {
-	struct lsn_error report;
-
-	if (timeout)
-		return lsn_error_set(err, -ETIMEDOUT, "it was not loaded after %d s: does one of its constructors hang?", TRY_TIMEOUT_MSEC / 1000);
 	if (end->si_code == CLD_KILLED || end->si_code == CLD_DUMPED)
 		return lsn_error_set(err, -ENOEXEC, "it crashed while being loaded (signal %d, %s)", end->si_status, strsignal(end->si_status));
-	if (read(report_fd, &report, sizeof report) != (ssize_t)sizeof report)
-		return lsn_error_set(err, -ENOEXEC, "it ended the process while being loaded (exit status %d)", end->si_status);
-	report.message[sizeof report.message - 1] = 0;
-	return report.code < 0 ? lsn_error_set(err, report.code, "%s", report.message) : 0;
+	return lsn_error_set(err, -ENOEXEC, "it ended the process while being loaded (exit status %d)", end->si_status);
 }
 
 int module_try(int fd, const char *name, struct lsn_error *err)
 {
 	_cleanup_close_ int read_end = -1;
-	int ends[2], r;
+	struct lsn_error report = {0};
 	bool timeout = false;
 	siginfo_t end = {0};
+	int ends[2], r;
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -108,8 +101,10 @@ int module_try(int fd, const char *name, struct lsn_error *err)
 	(void)close(ends[1]);
 	if (pid < 0)
 		return lsn_error_set(err, r, "cannot fork to try it: %s", strerror(-r));
-	r = wait_child(pid, &end, &timeout);
-	if (r < 0)
-		return lsn_error_set(err, r, "cannot wait for the child that tries it: %s", strerror(-r));
-	return judge(&end, timeout, read_end, err);
+	if (!wait_child(pid, read_end, &report, &end, &timeout))
+		return timeout ? lsn_error_set(err, -ETIMEDOUT, "it was not loaded after %d s: does one of its constructors hang?",
+					       TRY_TIMEOUT_MSEC / 1000)
+			       : judge(&end, err);
+	report.message[sizeof report.message - 1] = 0;
+	return report.code < 0 ? lsn_error_set(err, report.code, "%s", report.message) : 0;
 }

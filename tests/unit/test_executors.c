@@ -429,7 +429,6 @@ START_TEST(test_executors__done_never_is_cut_off_at_the_end)
 	executors_free(set);
 	set = NULL;
 	ck_assert_uint_eq(seen.done, 0);
-	ck_assert_ptr_null(job.host);
 }
 END_TEST
 
@@ -887,7 +886,9 @@ static void fill_up(void)
 	char *big = calloc(1, 100000);
 
 	memset(big, 'x', 100000);
-	ck_assert_int_ge(sd_event_new(&loop), 0); /* a loop does not work across fork() */
+	executors_free(set); /* a loop does not work across fork() */
+	sd_event_unref(loop);
+	ck_assert_int_ge(sd_event_new(&loop), 0);
 	ck_assert_int_eq(executors_new(loop, &(struct executors_hooks){.done = on_done}, &set), 0);
 	on_small_disk = true;
 	executor = load_lines();
@@ -899,6 +900,9 @@ static void fill_up(void)
 		wait_done((unsigned)id);
 	}
 	(void)stat(lines_path, &after);
+	free(big);
+	executors_free(set);
+	sd_event_unref(loop);
 	if (seen.result.outcome != LSN_OUTCOME_ERROR || !strstr(seen.result.message, "No space left"))
 		_exit(2);
 	if (before.st_size == 0 || after.st_size != before.st_size) /* half a line is taken back */
