@@ -1,0 +1,143 @@
+"""A reload that fails anywhere changes nothing and says why; one that works takes in new modules, swaps changed ones, drains removed ones."""
+import os
+import shutil
+import signal
+
+import harness
+from harness import check, equal
+
+
+def plugin(daemon, name, module):
+    """Drop tests/plugins' NAME into the executors folder as MODULE.so, in place at once."""
+    path = os.path.join(daemon.modules, module + '.so')
+    shutil.copy('%s/tests/plugins/%s.so' % (harness.BUILD, name), path + '.new')
+    os.chmod(path + '.new', 0o755)
+    os.rename(path + '.new', path)
+
+
+def serves(daemon, broker):
+    before = len(daemon.json_lines())
+    broker.publish('create/resource/still-there', b'{}')
+    harness.wait(lambda: len(daemon.json_lines()) == before + 1, 'the daemon to serve on')
+
+
+def refused(daemon, *words):
+    """Reload, and it must fail with all of WORDS in its message; returns the message."""
+    done = daemon.ctl_run('reload')
+    equal(done.returncode, 1, 'status of listenerctl reload (it says %r)' % (done.stdout + done.stderr))
+    message = done.stderr.decode()
+    for word in words:
+        check(word in message, '%r is not in the message %r' % (word, message))
+    return message
+
+
+def start(t):
+    broker = t.broker()
+    daemon = t.listener(broker).start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    serves(daemon, broker)
+    return broker, daemon
+
+
+def test_broken_ini_keeps_the_old_state(t):
+    broker, daemon = start(t)
+    good = open(daemon.file).read()
+    for broken, words in (
+            (good + '[broker]\nport = many\n', ['listenerd.ini:', 'port']),
+            (good.replace('log_level', 'log_levle'), ['listenerd.ini:', 'log_levle', 'log_level']),
+            (good + '[nonsense]\na = b\n', ['listenerd.ini:', 'nonsense']),
+            (good.replace('[broker]', '[broker'), ['listenerd.ini:']),
+            (good.replace('path = ', 'pth = '), ['listenerd.ini:', 'pth']),
+            (good.replace('default_executor = json-lines', 'default_executor = no-such'), ['no-such'])):
+        with open(daemon.file, 'w') as f:
+            f.write(broken)
+        refused(daemon, *words)
+        serves(daemon, broker)
+    with open(daemon.file, 'w') as f:
+        f.write(good)
+    daemon.reload()
+    serves(daemon, broker)
+
+
+def test_sighup_with_a_broken_ini_keeps_the_old_state(t):
+    broker, daemon = start(t)
+    daemon.change({'broker': {'port': 'many'}})
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_log(r'listenerd.ini:\d+: .*port')
+    serves(daemon, broker)
+
+
+def test_bad_modules_keep_the_old_state(t):
+    broker, daemon = start(t)
+    for name, words in (('bad-no-symbol', ['lsn_executor']), ('bad-major', ['version']), ('bad-short-struct', []), ('bad-init-fails', [])):
+        plugin(daemon, name, 'extra')
+        daemon.change({'executor extra': {}})
+        refused(daemon, 'extra', *words)
+        serves(daemon, broker)
+        daemon.change({'executor extra': None})
+    with open(os.path.join(daemon.modules, 'extra.so'), 'wb') as f:
+        f.write(b'\x7fELF this is not')
+    daemon.change({'executor extra': {}})
+    refused(daemon, 'extra')
+    os.unlink(os.path.join(daemon.modules, 'extra.so'))
+    refused(daemon, 'extra')
+    plugin(daemon, 'good', 'extra')
+    os.chmod(os.path.join(daemon.modules, 'extra.so'), 0o777)
+    refused(daemon, 'extra.so', 'writ')
+    serves(daemon, broker)
+
+
+def test_new_module_is_loaded_replaced_and_removed(t):
+    broker, daemon = start(t)
+    equal([row['name'] for row in daemon.ctl('executors')], ['json-lines'])
+    shutil.copy(daemon.modules + '/json-lines.so', daemon.modules + '/second.so.new')
+    os.rename(daemon.modules + '/second.so.new', daemon.modules + '/second.so')
+    second = daemon.folder + '/second.jsonl'
+    # a module's name is part of it: a copy under another name is used through `module`
+    os.unlink(daemon.modules + '/second.so')
+    daemon.change({'executor second': {'module': 'json-lines', 'path': second}, 'route two': {'script': 'b.py', 'executor': 'second'}})
+    daemon.reload()
+    equal(sorted(row['name'] for row in daemon.ctl('executors')), ['json-lines', 'second'])
+    daemon.script('b.py', 'pass\n', topic='create/#')
+    broker.publish('create/resource/x', b'{}')
+    harness.wait(lambda: os.path.exists(second) and len(open(second).readlines()) == 1, 'the second instance to get a job')
+    daemon.change({'executor second': None, 'route two': None})
+    daemon.reload()
+    harness.wait(lambda: [row['name'] for row in daemon.ctl('executors')] == ['json-lines'], 'the second instance to go')
+    serves(daemon, broker)
+
+
+def test_module_overwritten_in_place_hurts_nobody(t):
+    broker, daemon = start(t)
+    with open(daemon.modules + '/json-lines.so', 'r+b') as f:
+        f.truncate(0)
+    serves(daemon, broker)
+    refused(daemon, 'json-lines')
+    serves(daemon, broker)
+    shutil.copy(harness.BUILD + '/executors/json-lines.so', daemon.modules)
+    daemon.reload()
+    serves(daemon, broker)
+
+
+def test_missing_image_is_said_and_the_old_state_serves(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}, ini={'dispatcher': {'default_executor': 'json-lines'}}).start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    serves(daemon, broker)
+    daemon.change({'executor docker-sandbox': {'image': 'no-such-image:ever'}})
+    refused(daemon, 'no-such-image:ever', 'build-image')
+    serves(daemon, broker)
+
+
+def test_broken_configuration_at_the_start_is_78(t):
+    broker = t.broker()
+    daemon = t.listener(broker)
+    daemon.change({'broker': {'port': 'many'}})
+    daemon.start(ready=False)
+    process, daemon.process = daemon.process, None
+    equal(process.wait(20), 78)
+    check('listenerd.ini:' in daemon.log_text(), daemon.log_text())
+
+
+if __name__ == '__main__':
+    harness.main()
