@@ -254,17 +254,21 @@ static int set_option(struct file *file, const char *key, const char *text, bool
 {
 	struct executor_config *executor = file->section->base;
 	struct lsn_option *option = option_find(executor, key);
-	_cleanup_free_ char *value = strdup(text), *name = strdup(file->name);
-	int r = value && name ? 0 : -ENOMEM;
+	int r;
 
 	if (option && streq(option->file, file->name))
 		return seen_already(file, key, option->line);
+	_cleanup_free_ char *value = strdup(text);
+	if (!value)
+		return lsn_error_set(file->err, -ENOMEM, "out of memory");
+	_cleanup_free_ char *name = strdup(file->name);
+	r = name ? 0 : -ENOMEM;
 	if (r == 0 && !option)
 		r = option_add(executor, key, &option);
 	if (r == 0 && secret)
 		r = hide(file->loader->config, value);
 	if (r < 0)
-		return lsn_error_set(file->err, r, "out of memory");
+		return lsn_error_set(file->err, r, "out of memory"); /* cppcheck-suppress memleak: freed by attribute */
 	unhide(file->loader->config, option->value);
 	free((char *)(uintptr_t)option->value);
 	free((char *)(uintptr_t)option->file);

@@ -138,7 +138,7 @@ __attribute__((format(printf, 4, 5))) static int complain(const struct config_se
 	return lsn_error_prefix(err, -EINVAL, "[%s]", section->heading);
 }
 
-/* later_of - of two keys that do not go together, name the one that was set; a default is nobody's mistake. */
+/* set_one - of two keys that do not go together, name the one that was set; a default is nobody's mistake. */
 static const char *set_one(const struct config_section *section, const char *a, const char *b)
 {
 	int index = config_item_index(section->type, a);
@@ -341,9 +341,8 @@ int config_check(const struct config_loader *loader, struct lsn_error *err)
 		{ "executor", check_executor },	    { "route", check_route },	{ "executors", check_executors }, { "dispatcher", check_dispatcher },
 		{ "control", check_control },
 	};
-	const struct config_section *section;
 
-	TAILQ_FOREACH(section, &loader->sections, link) {
+	for (const struct config_section *section = TAILQ_FIRST(&loader->sections); section; section = TAILQ_NEXT(section, link)) {
 		for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
 			int r = streq(section->type->name, checks[i].name) ? checks[i].check(loader->config, section, err) : 0;
 			if (r < 0)

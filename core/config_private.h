@@ -56,11 +56,13 @@ struct config_section { /* [broker], or one [executor NAME], over all files */
 	TAILQ_ENTRY(config_section) link;
 };
 
+TAILQ_HEAD(config_section_list, config_section);
+
 struct config_loader {
 	struct config *config;
 	char **files; /* names, kept for messages */
 	size_t file_count;
-	TAILQ_HEAD(, config_section) sections; /* in the order of their first appearance */
+	struct config_section_list sections; /* in the order of their first appearance */
 };
 
 extern const struct config_type config_type_string, config_type_secret, config_type_path, config_type_name, config_type_bool, config_type_uint,

@@ -66,13 +66,14 @@ static int mkdir_one(const char *path, unsigned mode)
 
 int mkdir_p(const char *path, unsigned mode)
 {
-	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_free_ char *copy = NULL;
 	int r;
 
+	if (*path == '\0')
+		return -EINVAL;
+	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
-	if (*copy == '\0')
-		return -EINVAL;
 	for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		r = mkdir_one(copy, mode);

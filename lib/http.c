@@ -37,12 +37,15 @@ struct http_socket {
 	LIST_ENTRY(http_socket) link;
 };
 
+LIST_HEAD(http_socket_list, http_socket);
+LIST_HEAD(http_exchange_list, http_exchange);
+
 struct http {
 	const struct lsn_host *host;
 	CURLM *multi;
 	struct lsn_timer *timer; /* libcurl's */
-	LIST_HEAD(, http_socket) sockets;
-	LIST_HEAD(, http_exchange) exchanges;
+	struct http_socket_list sockets;
+	struct http_exchange_list exchanges;
 	char *unix_socket, *user, *password, *ca_file;
 	bool verify;
 	unsigned max_redirects;
@@ -475,13 +478,12 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *a
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http *http = user;
-	struct http_socket *s;
 	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
 	(void)purpose;
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
-	LIST_FOREACH(s, &http->sockets, link) {
+	for (struct http_socket *s = LIST_FIRST(&http->sockets); s; s = LIST_NEXT(s, link)) {
 		if (s->fd != fd)
 			continue;
 		socket_unwatch(s); /* what it watched is closed and gone */
