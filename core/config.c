@@ -268,7 +268,8 @@ static int set_option(struct file *file, const char *key, const char *text, bool
 	if (r == 0 && secret)
 		r = hide(file->loader->config, value);
 	if (r < 0)
-		return lsn_error_set(file->err, r, "out of memory"); /* cppcheck-suppress memleak: freed by attribute */
+		/* cppcheck-suppress memleak ; freed by attribute */
+		return lsn_error_set(file->err, r, "out of memory");
 	unhide(file->loader->config, option->value);
 	free((char *)(uintptr_t)option->value);
 	free((char *)(uintptr_t)option->file);
