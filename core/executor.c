@@ -273,9 +273,12 @@ static void drop_held(struct executor *executor)
 
 void executor_destroy(struct executor *executor)
 {
+	struct probe *running;
 	unsigned left;
 
-	/* From here on done() finds no job and is ignored. */
+	/* From here on done() finds no job and a probe reports to nobody: at the end of the daemon those who asked may be gone. */
+	LIST_FOREACH(running, &executor->probes, list)
+		running->running = false;
 	drop_held(executor);
 	executor->running = 0;
 	if (executor->initialised)
