@@ -1,0 +1,312 @@
+/* engine.c - requests to the Docker Engine, the search for it, and what it says when it refuses. */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <cleanup.h>
+#include <http.h>
+#include <sys/queue.h>
+#include <util.h>
+
+#include "say.h"
+
+#define REPLY_MAX (4u << 20) /* bytes of any reply */
+#define RETRY_MIN_USEC (250 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (15 * USEC_PER_SEC)
+
+struct engine_call {
+	struct engine *engine;
+	struct http_exchange *exchange;
+	engine_fn fn;
+	void *data;
+	uint64_t started_usec;
+	bool probe; /* the search itself */
+	LIST_ENTRY(engine_call) link;
+};
+
+struct engine {
+	const struct lsn_host *host;
+	struct engine_hooks hooks;
+	struct http *http;
+	uint64_t timeout_usec;
+	bool up;
+	char api[16]; /* "1.41" */
+	char version[80];
+	struct lsn_error problem;
+	struct lsn_timer *retry;
+	uint64_t retry_usec; /* the next pause */
+	uint64_t calls, total_usec, max_usec;
+	LIST_HEAD(, engine_call) pending;
+};
+
+static void look(struct engine *engine);
+
+/* ----------------------------------------------------------------------------------------------------- small parts */
+
+char *engine_escape(const char *text)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+	char *ret = malloc(3 * strlen(text) + 1), *at = ret;
+
+	if (!ret)
+		return NULL;
+	for (; *text; text++) {
+		if (strchr(plain, *text))
+			*at++ = *text;
+		else
+			at += sprintf(at, "%%%02X", (unsigned char)*text);
+	}
+	*at = 0;
+	return ret;
+}
+
+void engine_message(const json_t *json, long status, char *buf, size_t size)
+{
+	const json_t *message = json_object_get(json, "message");
+	char quoted[256];
+
+	if (!json_is_string(message)) {
+		(void)snprintf(buf, size, "the engine answered %ld", status);
+		return;
+	}
+	(void)str_quote(quoted, sizeof quoted, json_string_value(message), json_string_length(message));
+	(void)snprintf(buf, size, "the engine answered %ld: %s", status, quoted);
+}
+
+static unsigned api_number(const char *text)
+{
+	unsigned major, minor;
+	char end;
+
+	if (!text || sscanf(text, "%3u.%3u%c", &major, &minor, &end) != 2)
+		return 0;
+	return major * 1000 + minor;
+}
+
+int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err)
+{
+	unsigned newest = api_number(json_string_value(json_object_get(json, "ApiVersion")));
+	unsigned oldest = api_number(json_string_value(json_object_get(json, "MinAPIVersion")));
+	unsigned ours = 1041;
+
+	if (newest == 0)
+		return lsn_error_set(err, -EPROTO, "what answers on the engine's socket is not a Docker Engine");
+	if (newest < ours)
+		return lsn_error_set(err, -EPROTONOSUPPORT, "the engine speaks API %u.%u at most; Docker 20.10 (API 1.41) or later is needed",
+				     newest / 1000, newest % 1000);
+	if (oldest > ours)
+		ours = oldest;
+	(void)snprintf(ret, 16, "%u.%u", ours / 1000 % 1000, ours % 1000);
+	return 0;
+}
+
+bool engine_up(const struct engine *engine)
+{
+	return engine->up;
+}
+
+const char *engine_version(const struct engine *engine)
+{
+	return engine->version;
+}
+
+const char *engine_problem(const struct engine *engine)
+{
+	return engine->up ? "" : engine->problem.message;
+}
+
+void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec)
+{
+	*ret_calls = engine->calls;
+	*ret_total_usec = engine->total_usec;
+	*ret_max_usec = engine->max_usec;
+}
+
+/* -------------------------------------------------------------------------------------------------- coming, going */
+
+static void retry_look(void *data)
+{
+	struct engine *engine = data;
+
+	engine->retry = NULL;
+	look(engine);
+}
+
+static void look_later(struct engine *engine)
+{
+	uint64_t pause = engine->retry_usec ? engine->retry_usec : RETRY_MIN_USEC;
+
+	if (engine->retry)
+		return;
+	engine->retry_usec = pause * 2 < RETRY_MAX_USEC ? pause * 2 : RETRY_MAX_USEC;
+	if (engine->host->timer(engine->host->handle, pause, retry_look, engine, &engine->retry) < 0)
+		say(engine->host, ERROR, "out of memory: the search for the engine stops");
+}
+
+static void went(struct engine *engine, const struct lsn_error *why)
+{
+	bool was_up = engine->up, news = was_up || !streq(engine->problem.message, why->message);
+
+	engine->up = false;
+	engine->problem = *why;
+	if (news)
+		say(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
+	look_later(engine);
+	if (was_up)
+		engine->hooks.changed(engine->hooks.data);
+}
+
+static void looked(void *data, const struct engine_reply *reply)
+{
+	struct engine *engine = data;
+	struct lsn_error err = reply->error;
+	char quoted[48];
+
+	if (reply->status == 200 && engine_api_version(reply->json, engine->api, &err) == 0) {
+		const json_t *version = json_object_get(reply->json, "Version");
+		const char *text = json_is_string(version) ? json_string_value(version) : "?";
+		(void)str_quote(quoted, sizeof quoted, text, strlen(text));
+		(void)snprintf(engine->version, sizeof engine->version, "%s (API %s)", quoted, engine->api);
+		engine->retry_usec = 0;
+		engine->up = true;
+		say(engine->host, INFO, "Docker Engine %s is there", engine->version);
+		engine->hooks.changed(engine->hooks.data);
+		return;
+	}
+	went(engine, &err);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- calls */
+
+static void call_drop(struct engine_call *call)
+{
+	LIST_REMOVE(call, link);
+	free(call);
+}
+
+static bool nobody_there(const struct lsn_error *error)
+{
+	return error->code != -ETIMEDOUT && error->code != -EFBIG && error->code != -EBADMSG;
+}
+
+static void replied(void *data, const struct http_reply *http)
+{
+	struct engine_call *call = data;
+	struct engine *engine = call->engine;
+	engine_fn fn = call->fn;
+	void *fn_data = call->data;
+	bool probe = call->probe;
+	struct engine_reply reply = { .status = http->status, .error = http->error };
+	uint64_t took = now_monotonic_usec() - call->started_usec;
+	json_t *json = NULL;
+
+	engine->calls++;
+	engine->total_usec += took;
+	if (took > engine->max_usec)
+		engine->max_usec = took;
+	call_drop(call);
+	if (http->status > 0 && http->body_size > 0) {
+		json_error_t why;
+		json = json_loadb(http->body, http->body_size, JSON_DISABLE_EOF_CHECK, &why);
+		if (!json && http->status < 400) {
+			reply.status = 0;
+			(void)lsn_error_set(&reply.error, -EBADMSG, "the engine's reply is not JSON: %s", why.text);
+		}
+	}
+	if (reply.status >= 400) {
+		char message[LSN_ERROR_MESSAGE_SIZE];
+		engine_message(json, reply.status, message, sizeof message);
+		(void)lsn_error_set(&reply.error, -EREMOTEIO, "%s", message);
+	}
+	reply.json = json;
+	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
+		went(engine, &reply.error);
+	fn(fn_data, &reply);
+	json_decref(json);
+}
+
+static int start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data, bool probe,
+		 struct engine_call **ret)
+{
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	_cleanup_free_ char *url = NULL, *text = NULL;
+	struct engine_call *call = calloc(1, sizeof *call);
+	int r = 0;
+
+	if (body) {
+		text = json_dumps(body, JSON_COMPACT);
+		json_decref(body);
+	}
+	if (!call || (body && !text) || asprintf(&url, "http://engine%s%s%s", probe ? "" : "/v", probe ? "" : engine->api, path) < 0) {
+		url = NULL;
+		free(call);
+		return -ENOMEM;
+	}
+	*call = (struct engine_call){ .engine = engine, .fn = fn, .data = data, .probe = probe, .started_usec = now_monotonic_usec() };
+	struct http_request request = { .method = method, .url = url, .headers = text ? headers : NULL, .body = text,
+					.body_size = text ? strlen(text) : 0, .timeout_usec = engine->timeout_usec, .max_body = REPLY_MAX };
+	r = http_start(engine->http, &request, replied, call, &call->exchange);
+	if (r < 0) {
+		free(call);
+		return r;
+	}
+	LIST_INSERT_HEAD(&engine->pending, call, link);
+	if (ret)
+		*ret = call;
+	return 0;
+}
+
+int engine_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
+		 struct engine_call **ret)
+{
+	return start(engine, method, path, body, fn, data, false, ret);
+}
+
+void engine_cancel(struct engine_call *call)
+{
+	if (!call)
+		return;
+	http_cancel(call->exchange);
+	call_drop(call);
+}
+
+static void look(struct engine *engine)
+{
+	if (start(engine, "GET", "/version", NULL, looked, engine, true, NULL) < 0)
+		look_later(engine);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- life */
+
+int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks, struct engine **ret,
+	       struct lsn_error *err)
+{
+	struct engine *engine = calloc(1, sizeof *engine);
+	if (!engine)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	*engine = (struct engine){ .host = host, .hooks = *hooks, .timeout_usec = timeout_usec };
+	LIST_INIT(&engine->pending);
+	memcpy(engine->api, "1.41", 5);
+	(void)lsn_error_set(&engine->problem, -EAGAIN, "not asked yet");
+	struct http_options options = { .unix_socket = socket, .max_connections = 8 };
+	int r = http_new(host, &options, &engine->http, err);
+	if (r < 0) {
+		free(engine);
+		return r;
+	}
+	look(engine);
+	*ret = engine;
+	return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	http_free(engine->http);
+	while (!LIST_EMPTY(&engine->pending))
+		call_drop(LIST_FIRST(&engine->pending));
+	engine->host->timer_cancel(engine->host->handle, engine->retry);
+	free(engine);
+}

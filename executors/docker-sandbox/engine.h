@@ -1,0 +1,62 @@
+/* engine.h - the Docker Engine API over the engine's unix socket: JSON in, JSON out, every reply bounded and parsed as hostile.
+ *
+ *   1. engine_new() makes it and begins to look for the engine, for ever, with back-off; hooks.changed() tells when it came or went.
+ *   2. engine_start() makes one request and calls back once; it works in any state (and fails with status 0 when nobody answers).
+ *   3. A request that finds nobody makes the engine count as gone; the search begins again.
+ *
+ * The API version is negotiated: 1.41 (Docker 20.10) where the engine still speaks it, else the oldest it speaks. Loop thread only; nothing blocks,
+ * but engine_check_now(), which is for init(), and engine_sweep_now(), which is for free(); both within a budget. */
+#ifndef DOCKER_SANDBOX_ENGINE_H
+#define DOCKER_SANDBOX_ENGINE_H
+
+#include <jansson.h>
+#include <listener/executor.h>
+
+#define ENGINE_LABEL_LISTENER "org.indigo.listener"
+#define ENGINE_LABEL_INSTANCE "org.indigo.instance"
+#define ENGINE_LABEL_SANDBOX "org.indigo.sandbox"
+
+struct engine;
+struct engine_call;
+
+struct engine_reply {
+	long status; /* 0: no whole reply or not JSON where JSON was due: see error */
+	const json_t *json; /* borrowed for the call; NULL if the reply has no body */
+	struct lsn_error error; /* set when status is 0 or 400 and above: the engine's own message */
+};
+typedef void (*engine_fn)(void *data, const struct engine_reply *reply);
+
+struct engine_hooks {
+	void (*changed)(void *data); /* engine_up() has changed */
+	void *data;
+};
+
+int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks, struct engine **ret,
+	       struct lsn_error *err);
+void engine_free(struct engine *engine); /* cancels what is under way */
+/* engine_start - METHOD and PATH (without the version, escaped); BODY may be NULL, its reference is taken in any case. Unless RET is NULL *RET is valid
+ * until FN has been called. 0, -ENOMEM, -EINVAL. FN is never called from inside. */
+int engine_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
+		 struct engine_call **ret);
+void engine_cancel(struct engine_call *call); /* NULL is allowed; FN will not be called */
+
+bool engine_up(const struct engine *engine);
+const char *engine_version(const struct engine *engine); /* "20.10.24 (API 1.41)", "" before */
+const char *engine_problem(const struct engine *engine); /* why it is not up; "" */
+/* engine_stats - finished requests and the time they took together and at most. */
+void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec);
+
+/* engine_escape - TEXT percent-encoded for a query string; malloc()ed, NULL without memory. */
+char *engine_escape(const char *text);
+/* engine_message - the "message" of an error reply into BUF; hostile bytes quoted. */
+void engine_message(const json_t *json, long status, char *buf, size_t size);
+/* engine_api_version - from a reply to /version: writes "1.41" or so. 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
+int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
+
+/* engine_now.c: blocking, for BUDGET_USEC at most.
+ * engine_check_now - is IMAGE there? 0; -ENOENT: the engine answers and has no such image; other negative: nobody answers (in time). */
+int engine_check_now(const char *socket, const char *image, uint64_t budget_usec, struct lsn_error *err);
+/* engine_sweep_now - remove containers (names, COUNT of them) with all force, all at the same time; what is not done in time is left. */
+void engine_sweep_now(const char *socket, char *const *names, size_t count, uint64_t budget_usec);
+
+#endif

@@ -1,0 +1,255 @@
+/* executor.c - docker-sandbox as an executor: the calls of listener/executor.h, each handed to the part that knows.
+ *
+ * Who does what: options.c reads the section; site.c brings up engine, network (network.c) and port wall (wall.c and the helper portwall.c);
+ * pool.c keeps sandboxes (sandbox.c), each a container (spec.c) with a control socket (control.c); janitor.c removes what nobody looks after. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+#include "executor.h"
+#include "say.h"
+
+#define SECCOMP_MAX (256u << 10)
+#define CHECK_BUDGET_USEC (3 * USEC_PER_SEC)
+#define JANITOR_DELAY_USEC USEC_PER_SEC /* recover() has been called for all by then */
+
+static void clean_up_now(struct instance *in)
+{
+	if (!engine_up(in->site.engine))
+		return;
+	in->cleaned = true;
+	janitor_run(&in->janitor, &in->pool);
+}
+
+static void clean_up(void *data)
+{
+	struct instance *in = data;
+
+	in->janitor_timer = NULL;
+	in->recovered = true;
+	clean_up_now(in);
+}
+
+static void site_changed(void *data)
+{
+	struct instance *in = data;
+
+	in->pool.env.network = in->options.network == NETWORK_BRIDGE ? in->site.network.name : NULL;
+	if (!site_up(&in->site))
+		return;
+	say(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->site.engine), in->options.image,
+	    in->site.wall ? ", port wall " : ", no network", in->site.wall ? wall_state(in->site.wall) : "");
+	if (in->recovered) /* what an engine that was away could not be asked about */
+		clean_up_now(in);
+	pool_fill(&in->pool);
+	in->host->ready(in->host->handle);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- life */
+
+static void instance_clear(struct instance *in)
+{
+	free(in->seccomp);
+	if (in->run_dir_fd >= 0)
+		(void)close(in->run_dir_fd);
+	options_clear(&in->options);
+	free(in);
+}
+
+/* Files the sandboxes cannot do without; found missing now rather than with the first job. */
+static int read_files(struct instance *in, struct lsn_error *err)
+{
+	static const char *const needed[] = { "sandbox-init", "forkserver.py", "portwall" };
+	const char *dir = in->host->libexec_dir;
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t size;
+
+	if (fd < 0)
+		return lsn_error_set(err, -errno, "%s: %s", dir, strerror(errno));
+	for (size_t i = 0; i < ELEMENTSOF(needed); i++)
+		if (faccessat(fd, needed[i], R_OK, 0) < 0)
+			return lsn_error_set(err, -errno, "%s/%s: %s: the listener is not installed completely", dir, needed[i], strerror(errno));
+	int r = read_file_limited(fd, "seccomp.json", SECCOMP_MAX, &in->seccomp, &size);
+	if (r < 0)
+		return lsn_error_set(err, r, "%s/seccomp.json: %s", dir, strerror(-r));
+	json_t *json = json_loadb(in->seccomp, size, 0, NULL);
+	json_decref(json);
+	if (!json)
+		return lsn_error_set(err, -EINVAL, "%s/seccomp.json is not JSON", dir);
+	in->run_dir_fd = open(in->host->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return in->run_dir_fd >= 0 ? 0 : lsn_error_set(err, -errno, "%s: %s", in->host->run_dir, strerror(errno));
+}
+
+/* An engine that is down at boot will come; an image that is not there will not. */
+static int check_engine(struct instance *in, struct lsn_error *err)
+{
+	struct lsn_error why;
+	int r = engine_check_now(in->options.socket, in->options.image, CHECK_BUDGET_USEC, &why);
+
+	if (r == -ENOENT || r == -EPROTONOSUPPORT || r == -EPROTO) {
+		if (err)
+			*err = why;
+		return r;
+	}
+	if (r < 0)
+		say(in->host, WARNING, "%s; it is looked for on", why.message);
+	return 0;
+}
+
+static int bring_up(struct instance *in, struct lsn_error *err)
+{
+	struct sandbox_env env = { .host = in->host, .options = &in->options, .seccomp = in->seccomp, .run_dir_fd = in->run_dir_fd };
+	int r = site_init(&in->site, in->host, &in->options, site_changed, in, err);
+
+	if (r < 0)
+		return r;
+	env.engine = in->site.engine;
+	env.network = in->options.network == NETWORK_BRIDGE ? in->site.network.name : NULL;
+	r = pool_init(&in->pool, &env, &in->site, err);
+	if (r == 0)
+		r = in->host->timer(in->host->handle, JANITOR_DELAY_USEC, clean_up, in, &in->janitor_timer);
+	if (r < 0) {
+		site_done(&in->site, false);
+		return lsn_error_set(err, r, "out of memory");
+	}
+	return 0;
+}
+
+static int docker_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+{
+	struct instance *in = calloc(1, sizeof *in);
+
+	if (!in)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	in->host = host;
+	in->run_dir_fd = -1;
+	int r = options_parse(options, count, &in->options, err);
+	if (r == 0)
+		r = read_files(in, err);
+	if (r == 0)
+		r = check_engine(in, err);
+	if (r == 0)
+		r = bring_up(in, err);
+	if (r < 0) {
+		instance_clear(in);
+		return r;
+	}
+	if (in->options.network == NETWORK_BRIDGE && in->options.dns.count == 0)
+		say(host, WARNING, "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = ADDRESS");
+	*ret_instance = in;
+	return 0;
+}
+
+static void docker_free(void *instance)
+{
+	struct instance *in = instance;
+
+	probe_cancel(in);
+	janitor_done(&in->janitor);
+	in->host->timer_cancel(in->host->handle, in->janitor_timer);
+	unsigned left = pool_done(&in->pool, in->detached);
+	site_done(&in->site, left == 0);
+	instance_clear(in);
+}
+
+static void docker_detach(void *instance)
+{
+	((struct instance *)instance)->detached = true;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- jobs */
+
+static int docker_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
+{
+	return pool_reserve(&((struct instance *)instance)->pool, job, place, err);
+}
+
+static void docker_release(void *instance, const struct lsn_job *job)
+{
+	pool_release(&((struct instance *)instance)->pool, job);
+}
+
+static int docker_submit(void *instance, const struct lsn_job *job, struct lsn_error *err)
+{
+	return pool_submit(&((struct instance *)instance)->pool, job, err);
+}
+
+static void docker_cancel(void *instance, const struct lsn_job *job)
+{
+	pool_cancel(&((struct instance *)instance)->pool, job);
+}
+
+static int docker_recover(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err)
+{
+	return pool_recover(&((struct instance *)instance)->pool, job, place, err);
+}
+
+static void docker_forget(void *instance, uint64_t id, const char *place)
+{
+	pool_forget(&((struct instance *)instance)->pool, id, place);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- figures */
+
+static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
+{
+	uint64_t calls, total, most;
+	char text[128];
+
+	fn(data, "state", site_state_names[in->site.state]);
+	fn(data, "engine", engine_up(in->site.engine) ? engine_version(in->site.engine) : engine_problem(in->site.engine));
+	engine_stats(in->site.engine, &calls, &total, &most);
+	(void)snprintf(text, sizeof text, "%llu, %.1f ms each, %.1f ms at most", (unsigned long long)calls,
+		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
+	fn(data, "engine_calls", text);
+	fn(data, "image", in->options.image);
+	fn(data, "network", in->site.wall ? in->site.network.name : "none");
+	if (in->site.wall) {
+		fn(data, "wall", wall_state(in->site.wall));
+		(void)snprintf(text, sizeof text, "%u", wall_restored(in->site.wall));
+		fn(data, "wall_restored", text);
+	}
+}
+
+static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
+{
+	struct instance *in = instance;
+	struct pool_figures f;
+	char text[160];
+
+	describe_engine(in, fn, data);
+	pool_get_figures(&in->pool, &f);
+	(void)snprintf(text, sizeof text, "%u spare, %u idle, %u busy, %u starting, %u ending; at most %u", f.spare, f.idle, f.busy, f.starting,
+		       f.ending, (unsigned)in->options.pool_max);
+	fn(data, "pool", text);
+	(void)snprintf(text, sizeof text, "%llu started, %llu ended, %u left behind by others removed", (unsigned long long)in->pool.started,
+		       (unsigned long long)in->pool.ended, in->janitor.removed);
+	fn(data, "sandboxes", text);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)in->pool.jobs);
+	fn(data, "jobs", text);
+	(void)snprintf(text, sizeof text, in->pool.landlock_known ? "%u" : "not known yet", in->pool.landlock_abi);
+	fn(data, "landlock_abi", text);
+	fn(data, "problem", *in->site.problem ? in->site.problem : *in->pool.problem ? in->pool.problem : "none");
+}
+
+LSN_EXPORT extern const struct lsn_executor_module lsn_executor;
+LSN_EXPORT const struct lsn_executor_module lsn_executor = {
+	.version = LSN_ABI_VERSION,
+	.size = sizeof lsn_executor,
+	.name = "docker-sandbox",
+	.description = "runs each script in a locked-down Docker container with a warm interpreter",
+	.init = docker_init,
+	.free = docker_free,
+	.reserve = docker_reserve,
+	.release = docker_release,
+	.submit = docker_submit,
+	.cancel = docker_cancel,
+	.recover = docker_recover,
+	.forget = docker_forget,
+	.detach = docker_detach,
+	.describe = docker_describe,
+	.probe = probe_start,
+};

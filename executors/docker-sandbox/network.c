@@ -1,0 +1,134 @@
+/* network.c - the bridge network: no traffic between containers, a bridge whose name we know, so that the port wall can name it. */
+#include "network.h"
+
+#include <errno.h>
+
+#include <util.h>
+
+#include "say.h"
+#include "wall_rules.h"
+
+#define OPTION_BRIDGE "com.docker.network.bridge.name"
+#define OPTION_ICC "com.docker.network.bridge.enable_icc"
+#define OPTION_MASQUERADE "com.docker.network.bridge.enable_ip_masquerade"
+
+static uint64_t hash(uint64_t seed, const char *text)
+{
+	for (; *text; text++)
+		seed = (seed ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return (seed ^ 0xff) * UINT64_C(0x100000001b3);
+}
+
+/* Different settings give a different network, beside the old one while that is still in use. */
+void network_init(struct network *network, const struct lsn_host *host, const struct options *options)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	*network = (struct network){ .host = host, .options = options };
+	h = hash(hash(hash(h, host->listener), host->instance), options->network_name);
+	h = hash(hash(h, options->subnet), options->ipv6 ? "6" : "4");
+	(void)snprintf(network->bridge, sizeof network->bridge, WALL_BRIDGE_PREFIX "%08x", (unsigned)(h ^ h >> 32));
+	if (*options->network_name)
+		(void)snprintf(network->name, sizeof network->name, "%.120s", options->network_name);
+	else
+		(void)snprintf(network->name, sizeof network->name, "listener-%s-%s-%s", host->listener, host->instance, network->bridge + 3);
+}
+
+static void finish(struct network *network, const struct lsn_error *error)
+{
+	network->done(network->data, error);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	return text ? text : "";
+}
+
+/* Is what bears the name ours, and as we would make it? */
+static int check(const struct network *network, const json_t *json, struct lsn_error *err)
+{
+	const json_t *options = json_object_get(json, "Options"), *labels = json_object_get(json, "Labels");
+
+	if (!streq(text_of(labels, ENGINE_LABEL_LISTENER), network->host->listener) ||
+	    !streq(text_of(labels, ENGINE_LABEL_INSTANCE), network->host->instance))
+		return lsn_error_set(err, -EEXIST, "network %s exists and is not this listener's: choose another network_name", network->name);
+	if (!streq(text_of(json, "Driver"), "bridge") || !streq(text_of(options, OPTION_BRIDGE), network->bridge) ||
+	    !streq(text_of(options, OPTION_ICC), "false"))
+		return lsn_error_set(err, -EEXIST, "network %s was made with other settings: remove it (docker network rm %s)", network->name,
+				     network->name);
+	return 0;
+}
+
+static json_t *ipam(const struct network *network)
+{
+	json_t *config = json_array();
+	const char *subnet = network->options->subnet, *hex = network->bridge + 3;
+	char ula[64];
+
+	if (*subnet)
+		(void)json_array_append_new(config, json_pack("{s:s}", "Subnet", subnet));
+	if (network->options->ipv6) {
+		(void)snprintf(ula, sizeof ula, "fd%.2s:%.4s:%.2s00::/64", hex, hex + 2, hex + 6);
+		(void)json_array_append_new(config, json_pack("{s:s}", "Subnet", ula));
+	}
+	return json_pack("{s:s, s:o}", "Driver", "default", "Config", config);
+}
+
+static json_t *spec(const struct network *network)
+{
+	return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "Name", network->name, "Driver", "bridge",
+			 "CheckDuplicate", 1, "Internal", 0, "EnableIPv6", (int)network->options->ipv6, "IPAM", ipam(network), "Options",
+			 OPTION_BRIDGE, network->bridge, OPTION_ICC, "false", OPTION_MASQUERADE, "true", "Labels", ENGINE_LABEL_LISTENER,
+			 network->host->listener, ENGINE_LABEL_INSTANCE, network->host->instance);
+}
+
+static void created(void *data, const struct engine_reply *reply)
+{
+	struct network *network = data;
+	struct lsn_error err = reply->error;
+
+	network->call = NULL;
+	if (reply->status == 201) {
+		say(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
+		finish(network, NULL);
+		return;
+	}
+	(void)lsn_error_prefix(&err, err.code, "network %s", network->name);
+	finish(network, &err);
+}
+
+static void inspected(void *data, const struct engine_reply *reply)
+{
+	struct network *network = data;
+	struct lsn_error err = reply->error;
+
+	network->call = NULL;
+	if (reply->status == 404) {
+		if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network, &network->call) == 0)
+			return;
+		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
+	} else if (reply->status == 200 && check(network, reply->json, &err) == 0) {
+		finish(network, NULL);
+		return;
+	}
+	finish(network, &err);
+}
+
+int network_ensure(struct network *network, struct engine *engine, void (*done)(void *data, const struct lsn_error *error), void *data)
+{
+	char path[160];
+
+	network_done(network);
+	network->engine = engine;
+	network->done = done;
+	network->data = data;
+	(void)snprintf(path, sizeof path, "/networks/%s", network->name);
+	return engine_start(engine, "GET", path, NULL, inspected, network, &network->call);
+}
+
+void network_done(struct network *network)
+{
+	engine_cancel(network->call);
+	network->call = NULL;
+}

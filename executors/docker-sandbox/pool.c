@@ -1,0 +1,467 @@
+/* pool.c - who gets which sandbox. */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+#include "say.h"
+
+#define HOLD_MIN_USEC (500 * USEC_PER_MSEC)
+#define HOLD_MAX_USEC (30 * USEC_PER_SEC)
+#define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
+#define STARVING_USEC (50 * USEC_PER_MSEC)
+#define SWEEP_BUDGET_USEC USEC_PER_SEC
+
+static void plan_expiry(struct pool *pool);
+
+static void ready(struct pool *pool)
+{
+	pool->env.host->ready(pool->env.host->handle);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- looking */
+
+static bool is_starting(const struct sandbox *sb)
+{
+	return sb->state == SANDBOX_CREATING || sb->state == SANDBOX_STARTING || sb->state == SANDBOX_UPDATING;
+}
+
+static bool is_for(const struct sandbox *sb, const char *version, uint64_t memory_bytes)
+{
+	return sb->bound && sb->memory_bytes == memory_bytes && streq(sb->version, version);
+}
+
+struct sandbox *pool_find(struct pool *pool, const char *id)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (streq(sb->id, id))
+			return sb;
+	return NULL;
+}
+
+static struct sandbox *find_job(struct pool *pool, uint64_t job, unsigned states)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (sb->job_id == job && states & 1u << sb->state)
+			return sb;
+	return NULL;
+}
+
+void pool_get_figures(const struct pool *pool, struct pool_figures *ret)
+{
+	const struct sandbox *sb;
+
+	*ret = (struct pool_figures){ .total = pool->total };
+	TAILQ_FOREACH(sb, &pool->list, link) {
+		if (is_starting(sb))
+			ret->starting++;
+		else if (sb->state == SANDBOX_WARM && !sb->bound)
+			ret->spare++;
+		else if (sb->state == SANDBOX_WARM)
+			ret->idle++;
+		else if (sb->state == SANDBOX_ENDING)
+			ret->ending++;
+		else
+			ret->busy++;
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------------- demands */
+
+static void demand_drop(struct pool *pool, size_t i)
+{
+	pool->demands[i] = pool->demands[--pool->demand_count];
+}
+
+static void demand_note(struct pool *pool, const struct lsn_job *job)
+{
+	uint64_t now = now_monotonic_usec();
+
+	if (pool->unmet < pool->options->starting)
+		pool->unmet++;
+	for (size_t i = 0; i < pool->demand_count; i++)
+		if (streq(pool->demands[i].version, job->script_version) && pool->demands[i].memory_bytes == job->memory_bytes) {
+			pool->demands[i].last_usec = now;
+			return;
+		}
+	if (pool->demand_count == DEMANDS_MAX)
+		return;
+	struct demand *d = &pool->demands[pool->demand_count++];
+	*d = (struct demand){ .memory_bytes = job->memory_bytes, .since_usec = now, .last_usec = now };
+	(void)snprintf(d->version, sizeof d->version, "%s", job->script_version);
+}
+
+static void demand_met(struct pool *pool, const struct lsn_job *job)
+{
+	for (size_t i = pool->demand_count; i-- > 0;)
+		if (streq(pool->demands[i].version, job->script_version))
+			demand_drop(pool, i);
+}
+
+static bool has_sandbox(struct pool *pool, const struct demand *d)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (is_for(sb, d->version, d->memory_bytes) && sb->state != SANDBOX_ENDING)
+			return true;
+	return false;
+}
+
+/* The script that has waited longest without having any sandbox; NULL. */
+static const struct demand *starving(struct pool *pool, uint64_t at_least_usec)
+{
+	uint64_t now = now_monotonic_usec();
+	const struct demand *oldest = NULL;
+
+	for (size_t i = pool->demand_count; i-- > 0;)
+		if (now - pool->demands[i].last_usec > DEMAND_STALE_USEC)
+			demand_drop(pool, i);
+	for (size_t i = 0; i < pool->demand_count; i++) {
+		const struct demand *d = &pool->demands[i];
+		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && !has_sandbox(pool, d))
+			oldest = d;
+	}
+	return oldest;
+}
+
+/* --------------------------------------------------------------------------------------------- starting, giving up */
+
+static void hold_over(void *data)
+{
+	struct pool *pool = data;
+
+	pool->hold = NULL;
+	pool_fill(pool);
+}
+
+static void hold(struct pool *pool)
+{
+	uint64_t pause = HOLD_MIN_USEC << (pool->failures < 7 ? pool->failures : 7);
+
+	pool->failures++;
+	if (!pool->hold)
+		(void)pool->env.host->timer(pool->env.host->handle, pause < HOLD_MAX_USEC ? pause : HOLD_MAX_USEC, hold_over, pool, &pool->hold);
+}
+
+static void note_problem(struct pool *pool, const char *why)
+{
+	(void)snprintf(pool->problem, sizeof pool->problem, "%.250s", why);
+}
+
+static bool start_one(struct pool *pool, const struct demand *d)
+{
+	struct lsn_error err;
+	struct sandbox *sb;
+
+	if (sandbox_new(&pool->env, d ? d->memory_bytes : pool->memory_bytes, &sb, &err) < 0) {
+		say(pool->env.host, ERROR, "%s", err.message);
+		note_problem(pool, err.message);
+		hold(pool);
+		return false;
+	}
+	if (d)
+		sandbox_bind(sb, d->version);
+	TAILQ_INSERT_HEAD(&pool->list, sb, link);
+	pool->total++;
+	pool->started++;
+	return true;
+}
+
+/* An idle one that serves another script than those that wait; the list's order is that of use. */
+static struct sandbox *least_used(struct pool *pool)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (sb->state == SANDBOX_WARM && sb->bound)
+			return sb;
+	return NULL;
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
+void pool_fill(struct pool *pool)
+{
+	const struct options *o = pool->options;
+	struct pool_figures f;
+
+	if (!site_up(pool->site) || pool->hold || pool->stopping)
+		return;
+	pool_get_figures(pool, &f);
+	unsigned spares = f.spare + f.starting, coming = f.starting + f.ending;
+	unsigned need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, pool->unmet > coming ? pool->unmet - coming : 0);
+	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
+		if (!start_one(pool, starving(pool, pool->total + 1 == o->pool_max ? 0 : STARVING_USEC)))
+			return;
+	for (; need > 0 && pool->unmet > coming && pool->total >= o->pool_max; need--, coming++) {
+		struct sandbox *victim = least_used(pool);
+		if (!victim)
+			break;
+		sandbox_end(victim, "another script needs its place");
+	}
+	plan_expiry(pool);
+}
+
+static void on_idle(void *data, struct sandbox *sb)
+{
+	struct pool *pool = data;
+
+	pool->failures = 0;
+	*pool->problem = 0;
+	if (pool->unmet > 0)
+		pool->unmet--;
+	if (!pool->landlock_known) {
+		pool->landlock_known = true;
+		pool->landlock_abi = sb->landlock_abi;
+		say(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi, sb->walls);
+	}
+	TAILQ_REMOVE(&pool->list, sb, link);
+	TAILQ_INSERT_TAIL(&pool->list, sb, link);
+	ready(pool);
+	pool_fill(pool);
+}
+
+static void on_gone(void *data, struct sandbox *sb, bool never_served, bool missing, const char *why)
+{
+	struct pool *pool = data;
+
+	TAILQ_REMOVE(&pool->list, sb, link);
+	pool->total--;
+	pool->ended++;
+	if (never_served) {
+		note_problem(pool, why);
+		hold(pool);
+	}
+	sandbox_free(sb);
+	if (missing)
+		site_recheck(pool->site);
+	pool_fill(pool);
+}
+
+/* --------------------------------------------------------------------------------------------------------- time goes by */
+
+/* When this idle sandbox is due to go; UINT64_MAX: never. A spare within pool_min goes by its age only. */
+static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned spares)
+{
+	const struct options *o = pool->options;
+	uint64_t age = o->max_age_usec ? sb->created_usec + o->max_age_usec : UINT64_MAX;
+	uint64_t idle = o->idle_timeout_usec && (sb->bound || spares > o->pool_min) ? sb->idle_usec + o->idle_timeout_usec : UINT64_MAX;
+
+	return age < idle ? age : idle;
+}
+
+static void expire(void *data)
+{
+	struct pool *pool = data;
+	struct pool_figures f;
+	struct sandbox *sb;
+	uint64_t now = now_monotonic_usec();
+
+	pool->expiry = NULL;
+	pool_get_figures(pool, &f);
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) <= now) {
+			f.spare -= !sb->bound;
+			sandbox_end(sb, "it has been idle, or there, for long enough");
+		}
+	pool_fill(pool);
+	plan_expiry(pool);
+}
+
+static void plan_expiry(struct pool *pool)
+{
+	const struct lsn_host *host = pool->env.host;
+	uint64_t now = now_monotonic_usec(), next = UINT64_MAX;
+	struct pool_figures f;
+	struct sandbox *sb;
+
+	pool_get_figures(pool, &f);
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) < next)
+			next = due(pool, sb, f.spare);
+	if (next == UINT64_MAX || (pool->expiry && pool->expiry_usec <= next))
+		return; /* a timer that is too early finds nothing and plans again */
+	host->timer_cancel(host->handle, pool->expiry);
+	pool->expiry = NULL;
+	pool->expiry_usec = next;
+	(void)host->timer(host->handle, next > now ? next - now : 0, expire, pool, &pool->expiry);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- jobs */
+
+static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
+{
+	struct sandbox *sb, *spare = NULL;
+
+	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
+		if (!sandbox_free_for_job(sb))
+			continue;
+		if (is_for(sb, job->script_version, job->memory_bytes))
+			return sb;
+		if (!sb->bound && (!spare || sb->memory_bytes == job->memory_bytes))
+			spare = sb;
+	}
+	return spare;
+}
+
+int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
+{
+	struct sandbox *sb = site_up(pool->site) ? choose(pool, job) : NULL;
+
+	if (strlen(job->script) > SB_NAME_MAX)
+		return lsn_error_set(err, -ENAMETOOLONG, "the script's name is longer than %d bytes", SB_NAME_MAX);
+	pool->memory_bytes = job->memory_bytes;
+	if (sb && sb->memory_bytes != job->memory_bytes) {
+		sandbox_bind(sb, job->script_version);
+		if (sandbox_update(sb, job->memory_bytes) < 0)
+			sandbox_end(sb, "out of memory");
+		sb = NULL;
+	}
+	if (!sb) {
+		demand_note(pool, job);
+		pool_fill(pool);
+		return -EAGAIN;
+	}
+	sandbox_bind(sb, job->script_version);
+	sandbox_reserve(sb, job);
+	demand_met(pool, job);
+	(void)snprintf(place, LSN_PLACE_SIZE, "%s", sb->id);
+	TAILQ_REMOVE(&pool->list, sb, link);
+	TAILQ_INSERT_TAIL(&pool->list, sb, link);
+	pool_fill(pool);
+	return 0;
+}
+
+void pool_release(struct pool *pool, const struct lsn_job *job)
+{
+	struct sandbox *sb = find_job(pool, job->id, 1u << SANDBOX_RESERVED);
+
+	if (sb) {
+		sandbox_release(sb);
+		ready(pool);
+	}
+}
+
+int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err)
+{
+	struct sandbox *sb = find_job(pool, job->id, 1u << SANDBOX_RESERVED);
+
+	if (!sb)
+		return lsn_error_set(err, -ESTALE, "the sandbox reserved for the job has gone");
+	if (pool->site->wall && !wall_up(pool->site->wall)) {
+		sandbox_release(sb);
+		return lsn_error_set(err, -EHOSTDOWN, "port wall: %.200s", wall_state(pool->site->wall));
+	}
+	int r = sandbox_submit(sb, job, err);
+	if (r == 0)
+		pool->jobs++;
+	return r;
+}
+
+void pool_cancel(struct pool *pool, const struct lsn_job *job)
+{
+	struct sandbox *sb = find_job(pool, job->id, 1u << SANDBOX_RUNNING | 1u << SANDBOX_RECOVERING);
+
+	if (sb)
+		sandbox_cancel(sb);
+}
+
+int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err)
+{
+	struct sandbox *sb;
+	int r = sandbox_recover(&pool->env, place, job, &sb, err);
+
+	if (r < 0)
+		return r;
+	TAILQ_INSERT_HEAD(&pool->list, sb, link);
+	pool->total++;
+	return 0;
+}
+
+static bool may_stay(struct pool *pool, const struct sandbox *sb)
+{
+	const struct options *o = pool->options;
+
+	if (o->reuse == REUSE_NEVER || sb->jobs_done >= o->max_jobs)
+		return false;
+	if (o->max_age_usec && now_monotonic_usec() - sb->created_usec >= o->max_age_usec)
+		return false;
+	const struct demand *d = pool->total >= o->pool_max ? starving(pool, STARVING_USEC) : NULL;
+	return !d || is_for(sb, d->version, d->memory_bytes);
+}
+
+void pool_forget(struct pool *pool, uint64_t job, const char *place)
+{
+	struct sandbox *sb = pool_find(pool, place);
+
+	if (!sb || sb->state != SANDBOX_REPORTED || sb->job_id != job)
+		return;
+	sandbox_forget(sb, may_stay(pool, sb));
+	if (sb->state == SANDBOX_WARM)
+		ready(pool);
+	pool_fill(pool);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- life */
+
+int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *site, struct lsn_error *err)
+{
+	(void)err;
+	*pool = (struct pool){ .env = *env, .options = env->options, .site = site, .memory_bytes = env->options->memory_bytes };
+	pool->env.idle = on_idle;
+	pool->env.gone = on_gone;
+	pool->env.data = pool;
+	TAILQ_INIT(&pool->list);
+	return 0;
+}
+
+/* A job whose result is not committed yet may be asked for by a successor. */
+static bool stays(const struct sandbox *sb)
+{
+	return sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED;
+}
+
+unsigned pool_done(struct pool *pool, bool detach)
+{
+	const struct lsn_host *host = pool->env.host;
+	_cleanup_free_ char **names = calloc(pool->total + 1, sizeof *names);
+	_cleanup_free_ char *ids = calloc(pool->total + 1, SANDBOX_ID_SIZE);
+	struct sandbox *sb;
+	unsigned left = 0;
+	size_t count = 0;
+
+	pool->stopping = true;
+	while ((sb = TAILQ_FIRST(&pool->list))) {
+		TAILQ_REMOVE(&pool->list, sb, link);
+		if (detach && stays(sb))
+			left++;
+		else if (names && ids) {
+			char name[128];
+			sandbox_name(&pool->env, sb->id, name, sizeof name);
+			memcpy(ids + count * SANDBOX_ID_SIZE, sb->id, SANDBOX_ID_SIZE);
+			names[count] = strdup(name);
+			count += names[count] != NULL;
+		}
+		sandbox_free(sb);
+	}
+	if (count > 0)
+		engine_sweep_now(pool->options->socket, names, count, SWEEP_BUDGET_USEC);
+	for (size_t i = 0; i < count; i++) {
+		sandbox_remove_folder(pool->env.run_dir_fd, ids + i * SANDBOX_ID_SIZE);
+		free(names[i]);
+	}
+	host->timer_cancel(host->handle, pool->hold);
+	host->timer_cancel(host->handle, pool->expiry);
+	return left;
+}

@@ -1,0 +1,64 @@
+/* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which are given up.
+ *
+ * Unbound sandboxes are spare: no script was in them. The first job binds one to its script version; with reuse = script it then serves successive
+ * jobs of that version and of no other, with reuse = never it goes after its job. A reservation that finds nothing leaves a demand: sandboxes are
+ * started for it, and at pool_max idle ones of other scripts are given up, least recently used first. A script that has no sandbox at all while
+ * others keep theirs busy gets the next one that ends its job. Loop thread only. */
+#ifndef DOCKER_SANDBOX_POOL_H
+#define DOCKER_SANDBOX_POOL_H
+
+#include "sandbox.h"
+#include "site.h"
+
+#define DEMANDS_MAX 64
+
+struct demand { /* a script that found no sandbox */
+	char version[VERSION_SIZE];
+	uint64_t memory_bytes;
+	uint64_t since_usec, last_usec;
+};
+
+TAILQ_HEAD(sandbox_list, sandbox);
+
+struct pool {
+	struct sandbox_env env;
+	const struct options *options;
+	struct site *site;
+	struct sandbox_list list; /* idle ones: least recently used first */
+	unsigned total;
+	unsigned unmet; /* sandboxes asked for in vain since the last one became ready */
+	struct demand demands[DEMANDS_MAX];
+	size_t demand_count;
+	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */
+	unsigned failures; /* starts in a row that failed */
+	struct lsn_timer *hold; /* no start before it has fired */
+	struct lsn_timer *expiry;
+	uint64_t expiry_usec; /* when it fires */
+	uint64_t started, ended, jobs; /* since init */
+	uint32_t landlock_abi;
+	bool landlock_known, stopping;
+	char problem[256];
+};
+
+int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *site, struct lsn_error *err);
+/* pool_done - with DETACH sandboxes that owe a result stay for a successor, all others are removed (at most a second is spent on it). Returns how many
+ * stay. */
+unsigned pool_done(struct pool *pool, bool detach);
+
+int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
+void pool_release(struct pool *pool, const struct lsn_job *job);
+int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err);
+void pool_cancel(struct pool *pool, const struct lsn_job *job);
+int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err);
+void pool_forget(struct pool *pool, uint64_t job, const char *place);
+
+/* pool_fill - start what is missing; after the site has come up. */
+void pool_fill(struct pool *pool);
+struct sandbox *pool_find(struct pool *pool, const char *id);
+
+struct pool_figures {
+	unsigned spare, idle, busy, starting, ending, total;
+};
+void pool_get_figures(const struct pool *pool, struct pool_figures *ret);
+
+#endif

@@ -1,0 +1,733 @@
+/* sandbox.c - the state machine of one sandbox. */
+#include "sandbox.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+#include "say.h"
+#include "spec.h"
+
+#define KILL_MARGIN_USEC (2 * USEC_PER_SEC) /* init kills at timeout + grace; later than that it is done from outside */
+#define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
+#define RECOVER_USEC (10 * USEC_PER_SEC)
+#define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
+#define RETRY_USEC (500 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (30 * USEC_PER_SEC)
+
+const char *const sandbox_state_names[SANDBOX_STATE_MAX] = {
+	[SANDBOX_CREATING] = "creating", [SANDBOX_STARTING] = "starting", [SANDBOX_WARM] = "warm", [SANDBOX_UPDATING] = "updating",
+	[SANDBOX_RESERVED] = "reserved", [SANDBOX_RUNNING] = "running", [SANDBOX_REPORTED] = "reported",
+	[SANDBOX_RECOVERING] = "recovering", [SANDBOX_ENDING] = "ending", [SANDBOX_GONE] = "gone",
+};
+
+#define TO(state) (1u << SANDBOX_##state)
+static const unsigned moves[SANDBOX_STATE_MAX] = {
+	[SANDBOX_CREATING] = TO(STARTING) | TO(ENDING),
+	[SANDBOX_STARTING] = TO(WARM) | TO(ENDING),
+	[SANDBOX_WARM] = TO(UPDATING) | TO(RESERVED) | TO(ENDING),
+	[SANDBOX_UPDATING] = TO(WARM) | TO(ENDING),
+	[SANDBOX_RESERVED] = TO(WARM) | TO(RUNNING) | TO(ENDING),
+	[SANDBOX_RUNNING] = TO(REPORTED) | TO(ENDING),
+	[SANDBOX_REPORTED] = TO(WARM) | TO(ENDING),
+	[SANDBOX_RECOVERING] = TO(RUNNING) | TO(ENDING),
+	[SANDBOX_ENDING] = TO(GONE),
+};
+
+static void try_to_remove(struct sandbox *sb);
+static void look_at_container(struct sandbox *sb);
+
+/* ---------------------------------------------------------------------------------------------------- small parts */
+
+static void set_state(struct sandbox *sb, enum sandbox_state state)
+{
+	assert(moves[sb->state] & 1u << state);
+	say(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state], sandbox_state_names[state]);
+	sb->state = state;
+}
+
+static void disarm(struct sandbox *sb, struct lsn_timer **timer)
+{
+	sb->env->host->timer_cancel(sb->env->host->handle, *timer);
+	*timer = NULL;
+}
+
+static void arm(struct sandbox *sb, struct lsn_timer **timer, uint64_t delay_usec, lsn_timer_fn fn)
+{
+	disarm(sb, timer);
+	if (sb->env->host->timer(sb->env->host->handle, delay_usec, fn, sb, timer) < 0)
+		say(sb->env->host, ERROR, "sandbox=%s out of memory for a timer", sb->id);
+}
+
+static void drop_call(struct sandbox *sb)
+{
+	engine_cancel(sb->call);
+	sb->call = NULL;
+}
+
+void sandbox_name(const struct sandbox_env *env, const char *id, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "lsn-%s-%s-%s", env->host->listener, env->host->instance, id);
+}
+
+bool sandbox_id_valid(const char *id)
+{
+	return strlen(id) == SANDBOX_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == SANDBOX_ID_SIZE - 1;
+}
+
+/* A request about this sandbox's container. WHAT comes behind its name. */
+static int ask(struct sandbox *sb, const char *method, const char *what, json_t *body, engine_fn fn)
+{
+	char name[128], path[256];
+
+	sandbox_name(sb->env, sb->id, name, sizeof name);
+	(void)snprintf(path, sizeof path, "/containers/%s%s", name, what);
+	drop_call(sb);
+	return engine_start(sb->env->engine, method, path, body, fn, sb, &sb->call);
+}
+
+static void result_init(struct lsn_result *result, enum lsn_outcome outcome, const char *message)
+{
+	*result = (struct lsn_result){ .version = LSN_ABI_VERSION, .size = sizeof *result, .outcome = outcome };
+	(void)snprintf(result->message, sizeof result->message, "%s", message);
+}
+
+/* The one place that settles what is owed to the host. */
+static void report(struct sandbox *sb, const struct lsn_result *result)
+{
+	const struct lsn_job *job = sb->job;
+
+	sb->job = NULL;
+	if (job)
+		sb->env->host->done(sb->env->host->handle, job, result);
+}
+
+/* --------------------------------------------------------------------------------------------------------- the end */
+
+static void finish_gone(struct sandbox *sb)
+{
+	report(sb, &sb->verdict);
+	sandbox_remove_folder(sb->env->run_dir_fd, sb->id);
+	set_state(sb, SANDBOX_GONE);
+	sb->env->gone(sb->env->data, sb, !sb->served, sb->missing, sb->why);
+}
+
+static void retry_removal(void *data)
+{
+	struct sandbox *sb = data;
+
+	sb->deadline = NULL;
+	try_to_remove(sb);
+}
+
+static void removed(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+
+	sb->call = NULL;
+	if (reply->status == 204 || reply->status == 404) {
+		finish_gone(sb);
+		return;
+	}
+	/* 409: a removal is under way already. The engine away: its containers end with it, but only it can say so. */
+	if (reply->status != 409 && sb->end_tries == 1)
+		say(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
+	if (sb->job && now_monotonic_usec() - sb->ending_usec > AWAY_USEC)
+		report(sb, &sb->verdict);
+	uint64_t pause = RETRY_USEC << (sb->end_tries < 6 ? sb->end_tries : 6);
+	arm(sb, &sb->deadline, pause < RETRY_MAX_USEC ? pause : RETRY_MAX_USEC, retry_removal);
+}
+
+static void try_to_remove(struct sandbox *sb)
+{
+	sb->end_tries++;
+	if (ask(sb, "DELETE", "?force=1&v=1", NULL, removed) < 0)
+		arm(sb, &sb->deadline, RETRY_USEC, retry_removal);
+}
+
+/* The job, if there is one, gets OUTCOME and MESSAGE once the container is gone. */
+static void end_with(struct sandbox *sb, enum lsn_outcome outcome, const char *message)
+{
+	uint64_t started = sb->verdict.started_realtime_usec, now = now_realtime_usec();
+
+	if (sb->state == SANDBOX_ENDING || sb->state == SANDBOX_GONE)
+		return;
+	result_init(&sb->verdict, outcome, message);
+	sb->verdict.started_realtime_usec = started;
+	if (started > 0 && now > started)
+		sb->verdict.duration_usec = now - started;
+	(void)snprintf(sb->why, sizeof sb->why, "%.199s", message);
+	set_state(sb, SANDBOX_ENDING);
+	control_close(&sb->control);
+	drop_call(sb);
+	disarm(sb, &sb->deadline);
+	disarm(sb, &sb->patience);
+	sb->ending_usec = now_monotonic_usec();
+	try_to_remove(sb);
+}
+
+void sandbox_end(struct sandbox *sb, const char *why)
+{
+	end_with(sb, LSN_OUTCOME_LOST, why);
+}
+
+static void trouble(struct sandbox *sb, const char *what)
+{
+	say(sb->env->host, WARNING, "sandbox=%s %s: it is given up", sb->id, what);
+	end_with(sb, LSN_OUTCOME_LOST, what);
+}
+
+/* -------------------------------------------------------------------------------------------------------- starting */
+
+static void become_idle(struct sandbox *sb)
+{
+	set_state(sb, SANDBOX_WARM);
+	sb->idle_usec = now_monotonic_usec();
+	sb->served = true;
+	sb->env->idle(sb->env->data, sb);
+}
+
+static void start_ran_out(void *data)
+{
+	struct sandbox *sb = data;
+
+	sb->deadline = NULL;
+	trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time" : "its init did not connect in time");
+}
+
+static void maybe_warm(struct sandbox *sb)
+{
+	if (sb->state != SANDBOX_STARTING || !sb->started || !sb->warm)
+		return;
+	disarm(sb, &sb->deadline);
+	become_idle(sb);
+}
+
+static void start_replied(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+
+	sb->call = NULL;
+	if (reply->status != 204 && reply->status != 304) {
+		sb->missing = reply->status == 404;
+		trouble(sb, reply->error.message);
+		return;
+	}
+	sb->started = true;
+	maybe_warm(sb);
+}
+
+static void create_replied(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+
+	sb->call = NULL;
+	if (reply->status != 201) {
+		sb->missing = reply->status == 404;
+		trouble(sb, reply->error.message);
+		return;
+	}
+	set_state(sb, SANDBOX_STARTING);
+	if (ask(sb, "POST", "/start", NULL, start_replied) < 0)
+		trouble(sb, "out of memory");
+}
+
+static int ask_for_container(struct sandbox *sb)
+{
+	char path[192], name[128];
+	_cleanup_free_ char *folder = NULL;
+	const struct sandbox_env *env = sb->env;
+
+	if (asprintf(&folder, "%s/%s", env->host->run_dir, sb->id) < 0) {
+		folder = NULL;
+		return -ENOMEM;
+	}
+	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .id = sb->id,
+				   .folder = folder, .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
+				   .gid = (unsigned)getegid() };
+	json_t *body = spec_create(&spec);
+	sandbox_name(env, sb->id, name, sizeof name);
+	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
+	return body ? engine_start(env->engine, "POST", path, body, create_replied, sb, &sb->call) : -ENOMEM;
+}
+
+static void update_replied(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+
+	sb->call = NULL;
+	if (reply->status == 200)
+		become_idle(sb);
+	else
+		trouble(sb, reply->error.message);
+}
+
+int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
+{
+	int r = ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes), update_replied);
+	if (r < 0)
+		return r;
+	sb->memory_bytes = memory_bytes;
+	set_state(sb, SANDBOX_UPDATING);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------ what init says */
+
+static bool walls_suffice(const struct sandbox *sb, const struct sb_hello *hello)
+{
+	if (!(hello->walls & SB_WALL_NO_NEW_PRIVS))
+		return false;
+	return sb->env->options->landlock != LANDLOCK_REQUIRE ||
+	       ((hello->walls & SB_WALL_LANDLOCK_FS) && (!sb->env->network || (hello->walls & SB_WALL_LANDLOCK_TCP)));
+}
+
+static void run_too_long(void *data)
+{
+	struct sandbox *sb = data;
+
+	sb->deadline = NULL;
+	say(sb->env->host, WARNING, "sandbox=%s job=%llu did not end in time: the container is killed", sb->id, (unsigned long long)sb->job_id);
+	if (sb->cancelled)
+		end_with(sb, LSN_OUTCOME_CANCELLED, "cancelled; the whole container was killed");
+	else
+		end_with(sb, LSN_OUTCOME_TIMEOUT, "ran longer than its time limit; the whole container was killed");
+}
+
+/* A job that an earlier daemon handed over runs on under our eyes. */
+static void adopt(struct sandbox *sb)
+{
+	uint64_t now = now_realtime_usec(), begun = sb->job->started_realtime_usec;
+	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC, used = begun && now > begun ? now - begun : 0;
+
+	disarm(sb, &sb->deadline);
+	disarm(sb, &sb->patience);
+	drop_call(sb);
+	sb->verdict.started_realtime_usec = begun;
+	set_state(sb, SANDBOX_RUNNING);
+	arm(sb, &sb->deadline, used < allowed ? allowed - used : 0, run_too_long);
+}
+
+static void recovered_idle(struct sandbox *sb)
+{
+	sb->verdict.started_realtime_usec = 0;
+	end_with(sb, LSN_OUTCOME_NOT_STARTED, "the sandbox never received it");
+}
+
+static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
+{
+	if (hello->state != SB_IDLE && hello->job != sb->job_id) {
+		trouble(sb, "its init speaks of another job");
+		return;
+	}
+	disarm(sb, &sb->patience);
+	if (sb->state == SANDBOX_RECOVERING && hello->state == SB_IDLE)
+		recovered_idle(sb);
+	else if (sb->state == SANDBOX_RECOVERING)
+		adopt(sb);
+	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE) /* the frame was lost with its connection */
+		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
+	else {
+		drop_call(sb);
+		if (sb->cancelled)
+			(void)control_send_job(&sb->control, SB_CANCEL, sb->job_id);
+	}
+}
+
+static void on_hello(void *data, const struct sb_hello *hello)
+{
+	struct sandbox *sb = data;
+
+	sb->landlock_abi = hello->landlock_abi;
+	sb->walls = hello->walls;
+	if (hello->state > SB_FINISHED || !walls_suffice(sb, hello)) {
+		trouble(sb, hello->state > SB_FINISHED ? "its init is in no known state" : "its init could not put up the walls that are required");
+		return;
+	}
+	switch (sb->state) {
+	case SANDBOX_RUNNING:
+	case SANDBOX_REPORTED:
+	case SANDBOX_RECOVERING:
+		hello_while_busy(sb, hello);
+		break;
+	case SANDBOX_CREATING:
+		trouble(sb, "its init is there before its container");
+		break;
+	default: /* idle in one way or another */
+		disarm(sb, &sb->patience);
+		if (hello->state == SB_FINISHED && hello->job == sb->job_id && sb->job_id > 0)
+			(void)control_send_job(&sb->control, SB_FORGET, sb->job_id); /* the first one was lost */
+		else if (hello->state != SB_IDLE)
+			trouble(sb, "its init runs something we did not ask for");
+	}
+}
+
+static void on_ready(void *data)
+{
+	struct sandbox *sb = data;
+
+	if (sb->state != SANDBOX_STARTING)
+		return; /* after a connection came again */
+	sb->warm = true;
+	maybe_warm(sb);
+}
+
+static void *read_output(int fd, uint64_t size)
+{
+	char *bytes = size > 0 && fd >= 0 ? malloc(size) : NULL;
+	uint64_t at = 0;
+
+	while (bytes && at < size) {
+		ssize_t n = pread(fd, bytes + at, size - at, (off_t)at);
+		if (n <= 0) {
+			free(bytes);
+			return NULL;
+		}
+		at += (uint64_t)n;
+	}
+	return bytes;
+}
+
+static uint64_t at_most(uint64_t value, uint64_t limit)
+{
+	return value < limit ? value : limit;
+}
+
+/* Only figures and bytes cross over; which job they belong to we know ourselves. */
+static void deliver(struct sandbox *sb, const struct sb_result *from, const int fds[2])
+{
+	const struct lsn_job *job = sb->job;
+	uint64_t out_size = at_most(from->out_size, job->output_limit_bytes), err_size = at_most(from->err_size, job->output_limit_bytes);
+	_cleanup_free_ void *out = read_output(fds[0], out_size), *err = read_output(fds[1], err_size);
+	struct lsn_result result;
+	char message[sizeof from->message];
+
+	memcpy(message, from->message, sizeof message);
+	for (char *p = message; *p; p++)
+		if ((unsigned char)*p < ' ' || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	result_init(&result, from->outcome, message);
+	result.exit_status = from->exit_status;
+	result.signal = from->signal;
+	result.out = out;
+	result.out_size = out ? out_size : 0;
+	result.err = err;
+	result.err_size = err ? err_size : 0;
+	result.out_truncated = from->out_truncated || out_size < from->out_size || (out_size > 0 && !out);
+	result.err_truncated = from->err_truncated || err_size < from->err_size || (err_size > 0 && !err);
+	result.started_realtime_usec = at_most(from->started_realtime_usec, now_realtime_usec());
+	result.duration_usec = from->duration_usec;
+	result.user_usec = from->user_usec;
+	result.system_usec = from->system_usec;
+	result.max_rss_bytes = from->max_rss_bytes;
+	report(sb, &result);
+}
+
+static void on_result(void *data, const struct sb_result *result, const int fds[2])
+{
+	struct sandbox *sb = data;
+	bool limit = result->outcome != LSN_OUTCOME_SUCCESS && result->outcome != LSN_OUTCOME_FAILURE && result->outcome != LSN_OUTCOME_SIGNAL;
+
+	if (sb->state == SANDBOX_REPORTED && result->job == sb->job_id)
+		return; /* repeated after the connection came again; the host has it */
+	if (sb->state != SANDBOX_RUNNING || result->job != sb->job_id) {
+		trouble(sb, "its init reports a job that does not run there");
+		return;
+	}
+	if (sb->job->output == LSN_OUTPUT_CAPTURE && fds[0] < 0 && result->outcome != LSN_OUTCOME_ERROR) {
+		trouble(sb, "its init brought no output");
+		return;
+	}
+	disarm(sb, &sb->deadline);
+	disarm(sb, &sb->patience);
+	sb->jobs_done++;
+	sb->control.connects = 0;
+	if (limit || !result->clean || sb->cancelled)
+		sb->spoiled = true;
+	set_state(sb, SANDBOX_REPORTED);
+	deliver(sb, result, fds);
+}
+
+static void on_violation(void *data, const char *what)
+{
+	struct sandbox *sb = data;
+	char text[160];
+
+	(void)snprintf(text, sizeof text, "its init sent %s", what);
+	trouble(sb, text);
+}
+
+/* --------------------------------------------------------------------------------------- a connection that is gone */
+
+static void patience_ran_out(void *data)
+{
+	struct sandbox *sb = data;
+
+	sb->patience = NULL;
+	if (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING)
+		trouble(sb, "its init does not answer");
+	else
+		trouble(sb, "its init did not come back");
+}
+
+static void look_again(void *data)
+{
+	struct sandbox *sb = data;
+
+	sb->patience = NULL;
+	look_at_container(sb);
+}
+
+static void container_stopped(struct sandbox *sb, const json_t *state)
+{
+	bool oom = json_is_true(json_object_get(state, "OOMKilled"));
+	json_int_t code = json_integer_value(json_object_get(state, "ExitCode"));
+	char text[200];
+
+	if (oom && code == 137) {
+		end_with(sb, LSN_OUTCOME_MEMORY, "the memory limit killed the whole sandbox");
+		return;
+	}
+	(void)snprintf(text, sizeof text, "its container stopped (exit status %lld)", (long long)code);
+	trouble(sb, text);
+}
+
+static void looked_at(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+	const json_t *state = json_object_get(reply->json, "State");
+
+	sb->call = NULL;
+	if (control_connected(&sb->control))
+		return; /* it has come again meanwhile */
+	if (reply->status == 404) {
+		sb->left = true;
+		trouble(sb, "its container is gone");
+	} else if (reply->status != 200)
+		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again); /* the engine is away: ask until it is back */
+	else if (json_is_true(json_object_get(state, "Running")))
+		arm(sb, &sb->patience, sb->state == SANDBOX_RECOVERING ? RECOVER_USEC : PATIENCE_USEC, patience_ran_out);
+	else
+		container_stopped(sb, state);
+}
+
+static void look_at_container(struct sandbox *sb)
+{
+	if (ask(sb, "GET", "/json", NULL, looked_at) < 0)
+		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
+}
+
+static void on_closed(void *data)
+{
+	struct sandbox *sb = data;
+
+	switch (sb->state) {
+	case SANDBOX_RUNNING:
+	case SANDBOX_REPORTED:
+	case SANDBOX_RECOVERING:
+	case SANDBOX_WARM:
+		look_at_container(sb);
+		break;
+	case SANDBOX_STARTING: /* its deadline runs */
+		break;
+	case SANDBOX_ENDING:
+	case SANDBOX_GONE:
+		break;
+	default:
+		arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out);
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------------ jobs */
+
+bool sandbox_free_for_job(const struct sandbox *sb)
+{
+	return sb->state == SANDBOX_WARM && control_connected(&sb->control) && !sb->spoiled;
+}
+
+void sandbox_bind(struct sandbox *sb, const char *version)
+{
+	sb->bound = true;
+	(void)snprintf(sb->version, sizeof sb->version, "%s", version);
+}
+
+void sandbox_reserve(struct sandbox *sb, const struct lsn_job *job)
+{
+	sb->job_id = job->id;
+	set_state(sb, SANDBOX_RESERVED);
+}
+
+void sandbox_release(struct sandbox *sb)
+{
+	set_state(sb, SANDBOX_WARM);
+	sb->job_id = 0;
+	sb->idle_usec = now_monotonic_usec();
+}
+
+int sandbox_submit(struct sandbox *sb, const struct lsn_job *job, struct lsn_error *err)
+{
+	const struct options *o = sb->env->options;
+	const struct control_run run = { .grace_usec = o->grace_usec, .cpu_usec = o->cpu_time_usec, .nofile = (uint32_t)o->nofile,
+					 .exec = o->start == START_EXEC };
+
+	int r = control_send_run(&sb->control, job, &run);
+	if (r < 0) {
+		(void)lsn_error_set(err, r, "sandbox %s cannot take the job: %s", sb->id, strerror(-r));
+		sandbox_end(sb, "it could not take a job");
+		return r;
+	}
+	sb->job = job;
+	sb->job_id = job->id;
+	sb->cancelled = false;
+	sb->verdict.started_realtime_usec = now_realtime_usec();
+	set_state(sb, SANDBOX_RUNNING);
+	arm(sb, &sb->deadline, job->timeout_usec + o->grace_usec + KILL_MARGIN_USEC, run_too_long);
+	return 0;
+}
+
+void sandbox_cancel(struct sandbox *sb)
+{
+	if (sb->state == SANDBOX_RECOVERING) {
+		end_with(sb, LSN_OUTCOME_CANCELLED, "cancelled while it was being recovered");
+		return;
+	}
+	if (sb->state != SANDBOX_RUNNING || sb->cancelled)
+		return;
+	sb->cancelled = true;
+	(void)control_send_job(&sb->control, SB_CANCEL, sb->job_id);
+	arm(sb, &sb->deadline, sb->env->options->grace_usec + KILL_MARGIN_USEC, run_too_long);
+}
+
+void sandbox_forget(struct sandbox *sb, bool keep)
+{
+	if (sb->state != SANDBOX_REPORTED)
+		return;
+	if (!keep || sb->spoiled) {
+		end_with(sb, LSN_OUTCOME_LOST, sb->spoiled ? "it must not serve again" : "it has served");
+		return;
+	}
+	(void)control_send_job(&sb->control, SB_FORGET, sb->job_id); /* if the connection is gone: repeated at the next HELLO */
+	set_state(sb, SANDBOX_WARM);
+	sb->idle_usec = now_monotonic_usec();
+	sb->verdict.started_realtime_usec = 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ life */
+
+void sandbox_remove_folder(int run_dir_fd, const char *id)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof path, "%s/socket", id);
+	(void)unlinkat(run_dir_fd, path, 0);
+	(void)unlinkat(run_dir_fd, id, AT_REMOVEDIR);
+}
+
+static int open_folder(struct sandbox *sb)
+{
+	if (mkdirat(sb->env->run_dir_fd, sb->id, 0750) < 0 && errno != EEXIST)
+		return -errno;
+	_cleanup_close_ int fd = openat(sb->env->run_dir_fd, sb->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	/* the group of a new folder may come from its parent (setgid): init looks for the daemon's own */
+	if (fchown(fd, (uid_t)-1, getegid()) < 0 || fchmod(fd, 0750) < 0)
+		return -errno;
+	sb->dir_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int new_object(const struct sandbox_env *env, struct sandbox **ret)
+{
+	struct sandbox *sb = calloc(1, sizeof *sb);
+
+	if (!sb)
+		return -ENOMEM;
+	sb->env = env;
+	sb->dir_fd = -1;
+	sb->control.fd = sb->control.listen_fd = -1;
+	sb->created_usec = now_monotonic_usec();
+	*ret = sb;
+	return 0;
+}
+
+DEFINE_CLEANUP(struct sandbox *, sandbox_freep, sandbox_free)
+
+static int open_socket(struct sandbox *sb)
+{
+	const struct control_hooks hooks = { on_hello, on_ready, on_result, on_closed, on_violation, sb };
+	int r = open_folder(sb);
+
+	return r < 0 ? r : control_open(&sb->control, sb->env->host, sb->dir_fd, &hooks);
+}
+
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct sandbox **ret, struct lsn_error *err)
+{
+	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
+	unsigned char random[8];
+	int r = new_object(env, &sb);
+
+	if (r < 0)
+		return lsn_error_set(err, r, "out of memory");
+	if (getrandom(random, sizeof random, 0) != sizeof random)
+		return lsn_error_set(err, -EIO, "no random numbers");
+	hex_encode(random, sizeof random, sb->id);
+	sb->memory_bytes = memory_bytes;
+	r = open_socket(sb);
+	if (r == 0)
+		r = ask_for_container(sb);
+	if (r < 0) {
+		sandbox_remove_folder(env->run_dir_fd, sb->id);
+		return lsn_error_set(err, r, "a sandbox in %s: %s", env->host->run_dir, strerror(-r));
+	}
+	arm(sb, &sb->deadline, env->options->start_timeout_usec, start_ran_out);
+	*ret = TAKE_PTR(sb);
+	return 0;
+}
+
+int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret, struct lsn_error *err)
+{
+	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
+	int r = sandbox_id_valid(place) ? new_object(env, &sb) : -EINVAL;
+
+	if (r < 0)
+		return lsn_error_set(err, r, r == -EINVAL ? "not the name of a sandbox" : "out of memory");
+	memcpy(sb->id, place, sizeof sb->id);
+	r = open_socket(sb);
+	if (r < 0)
+		return lsn_error_set(err, r, "sandbox %s: %s", place, r == -EBUSY ? "somebody else looks after it" : strerror(-r));
+	sb->state = SANDBOX_RECOVERING;
+	sb->job = job;
+	sb->job_id = job->id;
+	sb->memory_bytes = job->memory_bytes;
+	sb->served = sb->started = sb->warm = true;
+	sb->spoiled = true; /* made by another daemon with other settings, perhaps: it finishes this job and goes */
+	sb->verdict.started_realtime_usec = job->started_realtime_usec;
+	sandbox_bind(sb, job->script_version);
+	look_at_container(sb);
+	*ret = TAKE_PTR(sb);
+	return 0;
+}
+
+void sandbox_free(struct sandbox *sb)
+{
+	if (!sb)
+		return;
+	drop_call(sb);
+	disarm(sb, &sb->deadline);
+	disarm(sb, &sb->patience);
+	control_close(&sb->control);
+	if (sb->dir_fd >= 0)
+		(void)close(sb->dir_fd);
+	free(sb);
+}

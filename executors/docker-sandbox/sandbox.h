@@ -1,0 +1,107 @@
+/* sandbox.h - one sandbox: a folder, a control socket, a container, and the state machine that ties them to at most one job.
+ *
+ *   CREATING ─▶ STARTING ─▶ WARM ◀──▶ RESERVED ─▶ RUNNING ─▶ REPORTED ─▶ WARM ...
+ *                            │  ◀──▶ UPDATING       ▲
+ *                            ▼                      │
+ *     any ──────────────▶ ENDING ─▶ GONE        RECOVERING        (after a restart of the daemon)
+ *
+ * ENDING: the engine removes the container with all force; a job that is still owed its result gets it when the container is gone, not before.
+ * The folder is locked (flock) as long as an instance looks after the sandbox: so instances that live side by side, and a successor, know which
+ * containers are nobody's.
+ *
+ * The owner (pool.c) hears hooks.idle() when the sandbox can take a job, hooks.gone() when there is nothing left: then it calls sandbox_free().
+ * Results go straight to host->done(). Hooks are called from the loop, never from inside sandbox_*(). Loop thread only. */
+#ifndef DOCKER_SANDBOX_SANDBOX_H
+#define DOCKER_SANDBOX_SANDBOX_H
+
+#include <sys/queue.h>
+
+#include "control.h"
+#include "engine.h"
+#include "options.h"
+
+#define SANDBOX_ID_SIZE 17 /* 16 hex digits and a NUL: the place's name */
+#define VERSION_SIZE 65
+
+enum sandbox_state {
+	SANDBOX_CREATING,
+	SANDBOX_STARTING,
+	SANDBOX_WARM,
+	SANDBOX_UPDATING, /* gets another memory limit */
+	SANDBOX_RESERVED,
+	SANDBOX_RUNNING,
+	SANDBOX_REPORTED, /* the result is with the host and may be asked for again until it is committed */
+	SANDBOX_RECOVERING,
+	SANDBOX_ENDING,
+	SANDBOX_GONE,
+	SANDBOX_STATE_MAX
+};
+extern const char *const sandbox_state_names[SANDBOX_STATE_MAX];
+
+struct sandbox;
+
+struct sandbox_env { /* what all sandboxes of an instance share; outlives them */
+	const struct lsn_host *host;
+	const struct options *options;
+	struct engine *engine;
+	const char *network; /* name in the engine, NULL: none */
+	char *seccomp;
+	int run_dir_fd;
+	void (*idle)(void *data, struct sandbox *sandbox);
+	/* never_served: it ended before it was warm; MISSING: because the image or the network has gone; WHY for people */
+	void (*gone)(void *data, struct sandbox *sandbox, bool never_served, bool missing, const char *why);
+	void *data;
+};
+
+struct sandbox {
+	const struct sandbox_env *env;
+	char id[SANDBOX_ID_SIZE];
+	enum sandbox_state state;
+	int dir_fd; /* locked */
+	struct control control;
+	struct engine_call *call;
+	struct lsn_timer *deadline; /* of the state */
+	struct lsn_timer *patience; /* a connection that should come again */
+
+	uint64_t memory_bytes; /* the script's share of the limit */
+	bool bound; /* to a script version */
+	char version[VERSION_SIZE];
+
+	const struct lsn_job *job; /* owed a result */
+	uint64_t job_id; /* the last one */
+	bool started, warm; /* the engine says so; init says so */
+	bool served; /* was warm once */
+	bool spoiled; /* must not serve another job */
+	bool missing, cancelled, left; /* see gone(); cancel() was called; container is nobody's or already gone */
+	struct lsn_result verdict; /* ENDING: what JOB gets */
+	char why[200]; /* ENDING */
+	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
+	unsigned end_tries;
+	uint32_t landlock_abi, walls;
+	TAILQ_ENTRY(sandbox) link; /* the pool's */
+};
+
+/* sandbox_new - begin to make one for scripts of MEMORY_BYTES. 0, or negative errno with ERR; then nothing is left. */
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct sandbox **ret, struct lsn_error *err);
+/* sandbox_recover - the one an earlier daemon left at PLACE with JOB: find out what became of it; done() follows. 0; -EINVAL (not a place of ours),
+ * -EBUSY (somebody else looks after it), other negative errno. */
+int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret, struct lsn_error *err);
+/* sandbox_free - forget the object; container and folder are left as they are. NULL is allowed. */
+void sandbox_free(struct sandbox *sandbox);
+/* sandbox_remove_folder - after the container has gone. */
+void sandbox_remove_folder(int run_dir_fd, const char *id);
+
+bool sandbox_free_for_job(const struct sandbox *sandbox); /* WARM, connected, not spoiled */
+void sandbox_bind(struct sandbox *sandbox, const char *version);
+int sandbox_update(struct sandbox *sandbox, uint64_t memory_bytes); /* WARM -> UPDATING -> idle() */
+void sandbox_reserve(struct sandbox *sandbox, const struct lsn_job *job);
+void sandbox_release(struct sandbox *sandbox);
+int sandbox_submit(struct sandbox *sandbox, const struct lsn_job *job, struct lsn_error *err); /* RESERVED -> RUNNING; on failure it ends */
+void sandbox_cancel(struct sandbox *sandbox);
+void sandbox_forget(struct sandbox *sandbox, bool keep); /* REPORTED -> WARM at once (no idle()), or ENDING without KEEP */
+void sandbox_end(struct sandbox *sandbox, const char *why); /* -> ENDING; a running job becomes LOST */
+/* sandbox_name - of the container. */
+void sandbox_name(const struct sandbox_env *env, const char *id, char *buf, size_t size);
+bool sandbox_id_valid(const char *id);
+
+#endif

@@ -1,0 +1,125 @@
+/* spec.c - what a sandbox's container is made of. Read it together with docs/security.md: each line is a wall. */
+#include "spec.h"
+
+#include <protocol.h>
+#include <util.h>
+
+#include "engine.h"
+
+/* Docker's own list, which ours replaces, and what a script has no business with. */
+static const char *const masked[] = {
+	"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+	"/proc/scsi", "/proc/interrupts", "/proc/kallsyms", "/proc/modules", "/proc/swaps", "/proc/slabinfo", "/proc/vmallocinfo",
+	"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/kernel", "/sys/module", "/sys/class", "/sys/block",
+};
+static const char *const read_only[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+
+/* SETUID and SETGID to become nobody, KILL to end nobody's processes, SETPCAP to empty the bounding set. */
+static const char *const capabilities[] = { "SETUID", "SETGID", "KILL", "SETPCAP" };
+
+static json_t *strings(const char *const *list, size_t count)
+{
+	json_t *array = json_array();
+	for (size_t i = 0; i < count; i++)
+		(void)json_array_append_new(array, json_string(list[i]));
+	return array;
+}
+
+static json_t *string_list(const struct str_list *list)
+{
+	return strings((const char *const *)list->items, list->count);
+}
+
+static void add_format(json_t *array, const char *format, const char *value)
+{
+	char *text;
+	if (asprintf(&text, format, value) < 0)
+		return;
+	(void)json_array_append_new(array, json_string(text));
+	free(text);
+}
+
+static json_t *entrypoint(const struct spec *spec)
+{
+	const struct options *o = spec->options;
+	json_t *argv = json_array();
+	char ports[64] = "", preload[4096] = "", orphan[32];
+	size_t size = 0;
+
+	for (size_t i = 0; spec->network && i < o->ports.count; i++)
+		(void)snprintf(ports + strlen(ports), sizeof ports - strlen(ports), "%s%s", i ? "," : "", o->ports.items[i]);
+	for (size_t i = 0; i < o->preload.count && size + 140 < sizeof preload; i++)
+		size += (size_t)snprintf(preload + size, sizeof preload - size, "%s%s", i ? "," : "", o->preload.items[i]);
+	(void)snprintf(orphan, sizeof orphan, "%llu", (unsigned long long)(o->orphan_grace_usec / USEC_PER_SEC));
+	(void)json_array_append_new(argv, json_string(SB_DIR "/sandbox-init"));
+	add_format(argv, "--ports=%s", ports);
+	add_format(argv, "--orphan-timeout=%s", orphan);
+	if (*preload)
+		add_format(argv, "--preload=%s", preload);
+	if (spec->network && o->dns.count > 0)
+		(void)json_array_append_new(argv, json_string("--dns"));
+	if (o->start == START_EXEC)
+		(void)json_array_append_new(argv, json_string("--no-forkserver"));
+	return argv;
+}
+
+static json_t *binds(const struct spec *spec)
+{
+	json_t *array = json_array();
+	add_format(array, "%s:" SB_DIR ":ro", spec->host->libexec_dir);
+	add_format(array, "%s:" SB_CONTROL_DIR ":ro", spec->folder);
+	return array;
+}
+
+static json_t *security(const struct spec *spec)
+{
+	json_t *array = json_pack("[s]", "no-new-privileges:true");
+	add_format(array, "seccomp=%s", spec->seccomp);
+	return array;
+}
+
+static json_t *ulimits(const struct options *o)
+{
+	json_int_t nofile = (json_int_t)o->nofile < 1024 ? 1024 : (json_int_t)o->nofile; /* init's own; a script's is set per run */
+	return json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i},{s:s,s:I,s:I}]", "Name", "msgqueue", "Soft", 0, "Hard", 0, "Name", "core", "Soft", 0,
+			 "Hard", 0, "Name", "nofile", "Soft", nofile, "Hard", nofile);
+}
+
+static json_t *host_config(const struct spec *spec)
+{
+	const struct options *o = spec->options;
+	json_t *c = json_pack("{s:o, s:b, s:[s], s:o, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "Binds", binds(spec), "ReadonlyRootfs", 1,
+			      "CapDrop", "ALL", "CapAdd", strings(capabilities, ELEMENTSOF(capabilities)), "SecurityOpt", security(spec),
+			      "IpcMode", "none", "LogConfig", "Type", "none", "PidsLimit", (json_int_t)o->pids, "Memory",
+			      (json_int_t)spec->memory_bytes, "MemorySwap", (json_int_t)spec->memory_bytes, "NanoCpus",
+			      (json_int_t)o->nano_cpus, "Ulimits", ulimits(o));
+	json_t *more = json_pack("{s:i, s:b, s:b, s:s, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init", 0, "AutoRemove", 0,
+				 "NetworkMode", spec->network ? spec->network : "none", "RestartPolicy", "Name", "no", "CgroupnsMode", "private",
+				 "UsernsMode", "host", "Privileged", 0, "PublishAllPorts", 0, "MaskedPaths",
+				 strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths", strings(read_only, ELEMENTSOF(read_only)));
+	if (!c || !more || json_object_update(c, more) < 0) {
+		json_decref(c);
+		c = NULL;
+	}
+	json_decref(more);
+	if (c && spec->network && o->dns.count > 0)
+		(void)json_object_set_new(c, "Dns", string_list(&o->dns));
+	return c;
+}
+
+json_t *spec_create(const struct spec *spec)
+{
+	char user[32];
+
+	(void)snprintf(user, sizeof user, "0:%u", spec->gid);
+	return json_pack("{s:s, s:s, s:o, s:[], s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:{s:s, s:s, s:s}, s:o}", "Image",
+			 spec->options->image, "User", user, "Entrypoint", entrypoint(spec), "Cmd", "WorkingDir", SB_SCRIPTS_DIR, "Hostname",
+			 "sandbox", "AttachStdin", 0, "AttachStdout", 0, "AttachStderr", 0, "OpenStdin", 0, "Tty", 0, "NetworkDisabled",
+			 spec->network == NULL, "Healthcheck", "Test", "NONE", "Labels", ENGINE_LABEL_LISTENER, spec->host->listener,
+			 ENGINE_LABEL_INSTANCE, spec->host->instance, ENGINE_LABEL_SANDBOX, spec->id, "HostConfig", host_config(spec));
+}
+
+json_t *spec_memory(uint64_t memory_bytes)
+{
+	return json_pack("{s:I, s:I}", "Memory", (json_int_t)memory_bytes, "MemorySwap", (json_int_t)memory_bytes);
+}

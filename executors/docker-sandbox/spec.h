@@ -1,0 +1,22 @@
+/* spec.h - the container of a sandbox as the engine is asked for it: every wall Docker can put up, in one place. */
+#ifndef DOCKER_SANDBOX_SPEC_H
+#define DOCKER_SANDBOX_SPEC_H
+
+#include <jansson.h>
+
+#include "options.h"
+
+struct spec {
+	const struct lsn_host *host;
+	const struct options *options;
+	const char *seccomp; /* the profile, JSON text */
+	const char *network; /* name, or NULL: none */
+	const char *id, *folder; /* of the sandbox; its folder on this host */
+	uint64_t memory_bytes; /* script's and overhead */
+	unsigned gid; /* the daemon's group, which may use the control socket */
+};
+
+json_t *spec_create(const struct spec *spec); /* body of POST /containers/create; NULL without memory */
+json_t *spec_memory(uint64_t memory_bytes); /* body of POST /containers/ID/update */
+
+#endif
