@@ -443,20 +443,33 @@ static void read_batch(struct broker *broker)
 		broker->hooks.batch(broker->hooks.data);
 }
 
+/* connect_error - why there is no TCP connection: an errno, or 0 if there is one or may still be. */
+static int connect_error(struct broker *broker, uint32_t revents)
+{
+	struct sockaddr_storage peer;
+	socklen_t peer_size = sizeof peer, error_size = sizeof(int);
+	int fd = mosquitto_socket(broker->mosq), error = 0;
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
+	if (error)
+		return error;
+	if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0)
+		broker->reached = true;
+	else if (revents & EPOLLHUP && !broker->reached)
+		return ECONNREFUSED; /* starting TLS has already taken the error from the socket */
+	return 0;
+}
+
 /* connect_step - TCP, TLS, CONNECT and CONNACK: whatever comes next. libmosquitto reports neither a refused TCP connection nor a reset during the TLS
  * handshake. */
 static void connect_step(struct broker *broker, uint32_t revents)
 {
-	int error = 0;
-	socklen_t size = sizeof error;
+	int error = connect_error(broker, revents);
 
-	(void)getsockopt(mosquitto_socket(broker->mosq), SOL_SOCKET, SO_ERROR, &error, &size);
 	if (error) {
 		end_connection(broker, strerror(error));
 		return;
 	}
-	if (revents & EPOLLOUT)
-		broker->reached = true;
 	read_batch(broker);
 	if (broker->figures.state != BROKER_CONNECTING)
 		return;
