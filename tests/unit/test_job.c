@@ -1,0 +1,179 @@
+/* test_job.c - jobs: what executors see of them, their states, their results. */
+#include "job.h"
+#include "log.h"
+#include <check.h>
+#include <signal.h>
+#include <string.h>
+
+static struct event *event;
+static struct script *script;
+static struct job *job;
+
+static void setup(void)
+{
+	ck_assert_int_eq(event_new("create/resource/a", 17, "{}", 2, &event), 0);
+	event->id = 5;
+	script = calloc(1, sizeof *script);
+	ck_assert_ptr_nonnull(script);
+	script->refs = 1;
+	script->fd = -1;
+	script->name = strdup("a.py");
+	script->filter = strdup("create/#");
+	(void)snprintf(script->version, sizeof script->version, "%064d", 1);
+	script->size = 100;
+	script->settings = (struct script_settings){.timeout_usec = 12000000, .memory_bytes = 1 << 26, .output = LSN_OUTPUT_CAPTURE};
+	ck_assert_int_eq(job_new(9, event, script, &job), 0);
+}
+
+static void teardown(void)
+{
+	job_unref(job);
+	event_unref(event);
+	script_unref(script);
+}
+
+START_TEST(test_job__new_is_queued_and_filled)
+{
+	ck_assert_int_eq(job->state, JOB_QUEUED);
+	ck_assert_uint_eq(job->abi.version, LSN_ABI_VERSION);
+	ck_assert_uint_eq(job->abi.size, sizeof(struct lsn_job));
+	ck_assert_uint_eq(job->abi.id, 9);
+	ck_assert_uint_eq(job->abi.event, 5);
+	ck_assert_uint_eq(job->abi.attempt, 0);
+	ck_assert_uint_eq(job->abi.output, LSN_OUTPUT_CAPTURE);
+	ck_assert_str_eq(job->abi.script, "a.py");
+	ck_assert_str_eq(job->abi.script_version, script->version);
+	ck_assert_str_eq(job->abi.topic, "create/resource/a");
+	ck_assert_uint_eq(job->abi.topic_size, 17);
+	ck_assert_int_eq(job->abi.payload_fd, -1);
+	ck_assert_int_eq(job->abi.script_fd, -1);
+	ck_assert_uint_eq(job->abi.payload_size, 2);
+	ck_assert_uint_eq(job->abi.script_size, 100);
+	ck_assert_uint_eq(job->abi.received_realtime_usec, event->received_realtime_usec);
+	ck_assert_uint_eq(job->abi.timeout_usec, 12000000);
+	ck_assert_uint_eq(job->abi.memory_bytes, 1 << 26);
+	ck_assert_uint_eq(job->abi.output_limit_bytes, JOB_OUTPUT_LIMIT_BYTES);
+	ck_assert_uint_eq(job->object, event_object(event));
+	ck_assert_uint_gt(job->created_realtime_usec, 0);
+	ck_assert_ptr_null(job->result);
+}
+END_TEST
+
+START_TEST(test_job__holds_event_and_script)
+{
+	ck_assert_uint_eq(event->refs, 2);
+	ck_assert_uint_eq(script->refs, 2);
+	job_ref(job);
+	ck_assert_ptr_null(job_unref(job));
+	ck_assert_uint_eq(event->refs, 2);
+	job = job_unref(job);
+	ck_assert_uint_eq(event->refs, 1);
+	ck_assert_uint_eq(script->refs, 1);
+}
+END_TEST
+
+static const struct {
+	enum job_state from, to;
+} allowed[] = {
+	{JOB_QUEUED, JOB_STARTING},	{JOB_QUEUED, JOB_BACKOFF},	{JOB_QUEUED, JOB_FINISHED},	{JOB_STARTING, JOB_RUNNING},
+	{JOB_STARTING, JOB_QUEUED},	{JOB_STARTING, JOB_BACKOFF},	{JOB_STARTING, JOB_FINISHED},	{JOB_STARTING, JOB_LOST},
+	{JOB_RUNNING, JOB_QUEUED},	{JOB_RUNNING, JOB_BACKOFF},	{JOB_RUNNING, JOB_FINISHED},	{JOB_RUNNING, JOB_LOST},
+	{JOB_RECOVERING, JOB_RUNNING},	{JOB_RECOVERING, JOB_QUEUED},	{JOB_RECOVERING, JOB_BACKOFF},	{JOB_RECOVERING, JOB_FINISHED},
+	{JOB_RECOVERING, JOB_LOST},	{JOB_BACKOFF, JOB_QUEUED},	{JOB_BACKOFF, JOB_FINISHED},	{JOB_FINISHED, JOB_QUEUED},
+	{JOB_LOST, JOB_QUEUED},
+};
+#define ALLOWED (sizeof allowed / sizeof allowed[0])
+
+START_TEST(test_job__allowed_moves)
+{
+	for (size_t i = 0; i < ALLOWED; i++) {
+		job->state = allowed[i].from;
+		job_set_state(job, allowed[i].to);
+		ck_assert_int_eq(job->state, allowed[i].to);
+	}
+}
+END_TEST
+
+START_TEST(test_job__forbidden_moves_abort)
+{
+	enum job_state from = (enum job_state)(_i / JOB_STATE_MAX), to = (enum job_state)(_i % JOB_STATE_MAX);
+
+	for (size_t i = 0; i < ALLOWED; i++)
+		if (allowed[i].from == from && allowed[i].to == to)
+			(void)raise(SIGABRT); /* not this one's matter */
+	(void)!freopen("/dev/null", "w", stderr);
+	job->state = from;
+	job_set_state(job, to);
+}
+END_TEST
+
+START_TEST(test_job__result_is_a_copy)
+{
+	char out[] = "out", err[] = "error";
+	struct lsn_result result = {
+		.version = 1 << 16, .size = sizeof result, .outcome = LSN_OUTCOME_FAILURE, .exit_status = 3, .out = out, .out_size = 3, .err = err, .err_size = 5};
+
+	memset(result.message, 'm', sizeof result.message);
+	ck_assert_int_eq(job_set_result(job, &result), 0);
+	memset(out, 0, sizeof out);
+	memset(err, 0, sizeof err);
+	ck_assert_mem_eq(job->result->r.out, "out", 3);
+	ck_assert_mem_eq(job->result->r.err, "error", 5);
+	ck_assert_int_eq(job->result->r.exit_status, 3);
+	ck_assert_uint_eq(strlen(job->result->r.message), LSN_MESSAGE_SIZE - 1);
+	/* Also of itself. */
+	ck_assert_int_eq(job_set_result(job, &job->result->r), 0);
+	ck_assert_mem_eq(job->result->r.err, "error", 5);
+	result = (struct lsn_result){.size = sizeof result, .outcome = 4711};
+	ck_assert_int_eq(job_set_result(job, &result), 0);
+	ck_assert_uint_eq(job->result->r.outcome, LSN_OUTCOME_ERROR);
+	ck_assert_ptr_null(job->result->r.out);
+}
+END_TEST
+
+START_TEST(test_job__new_attempt_has_no_result)
+{
+	struct lsn_result result = {.size = sizeof result, .outcome = LSN_OUTCOME_LOST};
+
+	job_set_state(job, JOB_STARTING);
+	job_set_state(job, JOB_RUNNING);
+	ck_assert_int_eq(job_set_result(job, &result), 0);
+	job_set_state(job, JOB_QUEUED);
+	ck_assert_ptr_nonnull(job->result);
+	job_set_state(job, JOB_STARTING);
+	ck_assert_ptr_null(job->result);
+}
+END_TEST
+
+START_TEST(test_job__everything_has_a_name)
+{
+	for (int i = 0; i < JOB_STATE_MAX; i++)
+		ck_assert_ptr_nonnull(job_state_names[i]);
+	for (int i = 0; i < LSN_OUTCOME_MAX; i++)
+		ck_assert_ptr_nonnull(outcome_names[i]);
+	ck_assert_str_eq(job_state_names[JOB_LOST], "lost");
+	ck_assert_str_eq(outcome_names[LSN_OUTCOME_NOT_STARTED], "not-started");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("job");
+	TCase *tc = tcase_create("job");
+
+	log_init(LSN_LOG_ERROR);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_job__new_is_queued_and_filled);
+	tcase_add_test(tc, test_job__holds_event_and_script);
+	tcase_add_test(tc, test_job__allowed_moves);
+	tcase_add_loop_test_raise_signal(tc, test_job__forbidden_moves_abort, SIGABRT, 0, JOB_STATE_MAX * JOB_STATE_MAX);
+	tcase_add_test(tc, test_job__result_is_a_copy);
+	tcase_add_test(tc, test_job__new_attempt_has_no_result);
+	tcase_add_test(tc, test_job__everything_has_a_name);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
