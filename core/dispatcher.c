@@ -116,6 +116,8 @@ static int take_place(struct dispatcher *d, struct job *job, struct lsn_error *e
 	job->result = NULL;
 	job->abi.attempt++;
 	r = executor_reserve(executor, job, err);
+	if (r == -EBUSY) /* it still holds an earlier attempt */
+		r = -EAGAIN;
 	if (r < 0)
 		job->abi.attempt--;
 	else

@@ -180,27 +180,35 @@ static void give_up(struct dispatcher *d, struct job *job)
 	dispatcher_end_with(d, job, LSN_OUTCOME_LOST, "the executor did not report the end of the job");
 }
 
+/* chase - deal with one overdue job of LANE. True: one was; the lists may have changed under us. */
+static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, &lane->active, active) {
+		uint64_t limit = job->abi.started_realtime_usec + job->abi.timeout_usec;
+		if (job->state != JOB_RUNNING || !job->abi.started_realtime_usec || now <= limit + OVERDUE_CANCEL_USEC)
+			continue;
+		if (now > limit + OVERDUE_LOST_USEC)
+			give_up(d, job);
+		else if (job->host)
+			executor_cancel(job->host, job);
+		return true;
+	}
+	return false;
+}
+
 static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct dispatcher *d = data;
 	uint64_t now = now_realtime_usec();
 	struct lane *lane;
-	struct job *job, *next;
 
 	(void)source;
 	(void)usec;
-	TAILQ_FOREACH(lane, &d->lanes, all) {
-		for (job = TAILQ_FIRST(&lane->active); job; job = next) {
-			next = TAILQ_NEXT(job, active);
-			if (job->state != JOB_RUNNING || !job->abi.started_realtime_usec)
-				continue;
-			uint64_t limit = job->abi.started_realtime_usec + job->abi.timeout_usec;
-			if (now > limit + OVERDUE_LOST_USEC)
-				give_up(d, job);
-			else if (now > limit + OVERDUE_CANCEL_USEC && job->host)
-				executor_cancel(job->host, job);
-		}
-	}
+	TAILQ_FOREACH(lane, &d->lanes, all)
+		if (chase(d, lane, now))
+			break;
 	if (d->running > 0)
 		dispatcher_arm_overdue(d);
 	return 0;
