@@ -37,7 +37,7 @@ install: all
 	for f in $(LIBEXEC); do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $(DESTDIR)$(LIBDIR)/libexec; done
 	install -m 755 tools/build-image $(DESTDIR)$(LIBDIR)
 	install -d $(DESTDIR)$(LIBDIR)/image && install -m 644 tools/image/Dockerfile tools/image/requirements.txt $(DESTDIR)$(LIBDIR)/image
-	cd conf.d && for f in *.ini conf.d/*.ini; do [ -e $$f ] || continue; \
+	cd conf.d && for f in *.ini conf.d/*.ini conf.d/*.example; do [ -e $$f ] || continue; \
 		[ -e $(INSTALLED_CONF)/$$f ] && t=$$f.new || t=$$f; install -m 640 $$f $(INSTALLED_CONF)/$$t; done
 	for f in conf.d/mosquitto/*.conf; do [ ! -e $$f ] || install -m 644 $$f $(DESTDIR)$(DOCDIR); done
 	sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' conf.d/systemd/listenerd.service >$(DESTDIR)$(UNITDIR)/listenerd.service
