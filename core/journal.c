@@ -225,6 +225,7 @@ void journal_set_config(struct journal *journal, const struct journal_config *co
 
 	journal->config = *config;
 	journal->config.path = path;
+	journal->sample.taken_usec = 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- marks */
@@ -234,7 +235,8 @@ void journal_put_event(struct journal *journal, struct event *event)
 	if (event->stored || event->dirty)
 		return;
 	event->dirty = true;
-	TAILQ_INSERT_TAIL(&journal->events, event_ref(event), marked);
+	(void)event_ref(event);
+	TAILQ_INSERT_TAIL(&journal->events, event, marked);
 }
 
 void journal_put_job(struct journal *journal, struct job *job)
@@ -244,7 +246,8 @@ void journal_put_job(struct journal *journal, struct job *job)
 	if (job->dirty)
 		return;
 	job->dirty = true;
-	TAILQ_INSERT_TAIL(&journal->jobs, job_ref(job), marked);
+	(void)job_ref(job);
+	TAILQ_INSERT_TAIL(&journal->jobs, job, marked);
 }
 
 int journal_put_window(struct journal *journal, const void *data, size_t size)

@@ -9,12 +9,12 @@
 
 /* Set before the first table exists, so that they hold for a new file; later they do nothing.
  * auto_vacuum = incremental: space of pruned rows can go back to the file system in bounded steps. */
-#define PRAGMAS_NEW_FILE "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;"
+#define PRAGMAS_NEW_FILE "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
 
 /* wal_autocheckpoint: a checkpoint copies at most about so many pages (8 MB) and then syncs the database: some ten milliseconds.
  * journal_size_limit: a WAL that grew because a checkpoint was held up is cut back to this. */
 #define PRAGMAS_ALWAYS                                                                                                             \
-	"PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216;"                       \
+	"PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216;"                       \
 	"PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"
 
 static const char *const statements[ST_MAX] = {
@@ -46,6 +46,7 @@ static const char *const statements[ST_MAX] = {
 		       " WHERE runs.outcome IS NULL",
 	[ST_DROP_UNSTARTED] = "DELETE FROM runs WHERE job = ?1 AND attempt > ?2 AND outcome IS NULL",
 	[ST_PUT_WINDOW] = "INSERT INTO window(one, data) VALUES(1, ?1) ON CONFLICT(one) DO UPDATE SET data = excluded.data",
+	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT min(event) FROM jobs WHERE " SQL_UNFINISHED ")",
 	[ST_GET_EVENT] = "SELECT received, state, reason, qos, topic, payload FROM events WHERE id = ?1",

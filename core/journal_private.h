@@ -33,6 +33,7 @@ enum statement {
 	ST_END_RUN,
 	ST_DROP_UNSTARTED,
 	ST_PUT_WINDOW,
+	ST_PAGES,
 	ST_FREE_PAGES,
 	ST_OLDEST,
 	ST_GET_EVENT,
@@ -55,7 +56,8 @@ struct journal_counts {
 struct journal_sample { /* sizes, looked at now and then */
 	uint64_t taken_usec, commits; /* CLOCK_MONOTONIC; figures.commits then; 0: never */
 	uint64_t file_bytes; /* database and WAL */
-	uint64_t free_bytes; /* pages in them that wait for reuse */
+	uint64_t pages, free_pages; /* of the database; free ones wait for reuse */
+	uint64_t used_bytes; /* what counts against the limit: pages in use and the WAL. The file may lag behind until the next checkpoint. */
 	uint64_t disk_free_bytes;
 };
 

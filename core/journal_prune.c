@@ -11,6 +11,7 @@
 
 #define LOOK_MAX 2000 /* rows looked at in a step */
 #define DROP_MAX 500 /* rows dropped in a step */
+#define DROP_USEC (20 * USEC_PER_MSEC) /* ... and so long */
 #define WALK_MAX 5000 /* jobs looked at in a step for the revisions they use */
 #define WALK_EVERY_USEC (600 * USEC_PER_SEC)
 #define VACUUM_PAGES 256 /* moved in a step */
@@ -22,12 +23,18 @@ struct id_set { /* sorted once it is full */
 	size_t count, size;
 };
 
+struct victim {
+	uint64_t id, event;
+	enum job_state state;
+};
+
 /* What marked objects refer to, and one step's intent. */
 struct step {
 	struct journal *journal;
 	struct id_set pinned_jobs, pinned_events, pinned_revisions;
 	uint64_t keep_after; /* rows that ended later are kept */
-	int64_t surplus; /* finished jobs beyond keep_jobs */
+	int64_t surplus; /* finished jobs beyond keep_jobs, less those that are to go */
+	uint64_t deadline_usec; /* CLOCK_MONOTONIC, for dropping */
 	bool pressed; /* the size limit is near: finished jobs go before their time */
 	bool more; /* the pass has not come to its end */
 	struct journal_counts dropped;
@@ -103,84 +110,87 @@ static bool job_may_go(const struct step *step, enum job_state state, uint64_t f
 {
 	if (state == JOB_LOST)
 		return finished < step->keep_after;
-	return state == JOB_FINISHED && (finished < step->keep_after || step->surplus > step->dropped.states[JOB_FINISHED] || step->pressed);
+	return state == JOB_FINISHED && (finished < step->keep_after || step->surplus > 0 || step->pressed);
 }
 
-/* look_at_jobs - collect the ids of jobs that may go and of their events. */
-static int look_at_jobs(struct step *step, struct id_set *jobs, struct id_set *events, struct lsn_error *err)
+/* look_at_jobs - fill VICTIMS with at most DROP_MAX jobs that may go. */
+static int look_at_jobs(struct step *step, struct victim *victims, int *ret_count, struct lsn_error *err)
 {
 	struct journal *journal = step->journal;
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "SELECT id, event, state, finished, created FROM jobs WHERE id > ?1 ORDER BY id", &stmt, err);
+	int count = 0, r = db_prepare(journal, "SELECT id, event, state, finished, created FROM jobs WHERE id > ?1 ORDER BY id", &stmt, err);
 
 	if (r < 0)
 		return r;
 	bind_u64(stmt, 1, journal->prune.job_cursor);
-	for (int looked = 0; looked < LOOK_MAX && jobs->count < DROP_MAX; looked++) {
+	for (int looked = 0; looked < LOOK_MAX && count < DROP_MAX; looked++) {
 		r = db_step(journal, stmt, err);
-		bool stop = r == 0 || (r > 0 && column_u64(stmt, 4) >= step->keep_after && !step->pressed &&
-				       step->surplus <= step->dropped.states[JOB_FINISHED]);
 		if (r < 0)
 			return r;
-		if (stop) {
+		if (r == 0 || (column_u64(stmt, 4) >= step->keep_after && !step->pressed && step->surplus <= 0)) {
 			journal->prune.job_cursor = 0;
+			*ret_count = count;
 			return 0;
 		}
 		journal->prune.job_cursor = column_u64(stmt, 0);
-		enum job_state state = (enum job_state)sqlite3_column_int(stmt, 2);
-		if (!job_may_go(step, state, column_u64(stmt, 3)) || set_has(&step->pinned_jobs, column_u64(stmt, 0)))
+		const struct victim job = {column_u64(stmt, 0), column_u64(stmt, 1), (enum job_state)sqlite3_column_int(stmt, 2)};
+		if (!job_may_go(step, job.state, column_u64(stmt, 3)) || set_has(&step->pinned_jobs, job.id))
 			continue;
-		if (set_add(jobs, column_u64(stmt, 0)) < 0 || set_add(events, column_u64(stmt, 1)) < 0)
-			return lsn_error_set(err, -ENOMEM, "out of memory");
-		step->dropped.states[state]++;
+		victims[count++] = job;
+		step->surplus -= job.state == JOB_FINISHED;
 	}
 	step->more = true;
+	*ret_count = count;
 	return 0;
 }
 
-static int drop_events(struct step *step, const struct id_set *events, struct lsn_error *err)
-{
-	struct journal *journal = step->journal;
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "DELETE FROM events WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM jobs WHERE event = ?1)", &stmt, err);
+#define DROP_EVENT "DELETE FROM events WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM jobs WHERE event = ?1)"
 
-	for (size_t i = 0; r >= 0 && i < events->count; i++) {
-		if (set_has(&step->pinned_events, events->ids[i]))
-			continue;
-		r = run_with_id(journal, stmt, events->ids[i], err);
-		if (r >= 0)
-			step->dropped.events += sqlite3_changes(journal->db);
-	}
+static int drop_event(struct step *step, sqlite3_stmt *stmt, uint64_t id, struct lsn_error *err)
+{
+	if (set_has(&step->pinned_events, id))
+		return 0;
+	int r = run_with_id(step->journal, stmt, id, err);
+	int dropped = r < 0 ? 0 : sqlite3_changes(step->journal->db);
+	step->dropped.events += dropped;
+	step->done += dropped;
 	return r;
 }
 
-static int drop_jobs(struct step *step, const struct id_set *jobs, struct lsn_error *err)
+/* drop_jobs - until the step's time is up: a row can have a megabyte behind it. */
+static int drop_jobs(struct step *step, const struct victim *victims, int count, struct lsn_error *err)
 {
-	static const char *const sql[] = {"DELETE FROM runs WHERE job = ?1", "DELETE FROM jobs WHERE id = ?1"};
 	struct journal *journal = step->journal;
+	_cleanup_finalize_ sqlite3_stmt *runs = NULL, *jobs = NULL, *events = NULL;
+	int r = db_prepare(journal, "DELETE FROM runs WHERE job = ?1", &runs, err);
 
-	for (size_t i = 0; i < ELEMENTSOF(sql); i++) {
-		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-		int r = db_prepare(journal, sql[i], &stmt, err);
-		for (size_t k = 0; r >= 0 && k < jobs->count; k++)
-			r = run_with_id(journal, stmt, jobs->ids[k], err);
-		if (r < 0)
-			return r;
+	if (r >= 0)
+		r = db_prepare(journal, "DELETE FROM jobs WHERE id = ?1", &jobs, err);
+	if (r >= 0)
+		r = db_prepare(journal, DROP_EVENT, &events, err);
+	for (int i = 0; r >= 0 && i < count; i++) {
+		if (i > 0 && now_monotonic_usec() >= step->deadline_usec) {
+			journal->prune.job_cursor = victims[i - 1].id;
+			step->more = true;
+			return 0;
+		}
+		r = run_with_id(journal, runs, victims[i].id, err);
+		if (r >= 0)
+			r = run_with_id(journal, jobs, victims[i].id, err);
+		if (r >= 0)
+			r = drop_event(step, events, victims[i].event, err);
+		step->dropped.states[victims[i].state]++;
+		step->done++;
 	}
-	return 0;
+	return r;
 }
 
 static int prune_jobs(struct step *step, struct lsn_error *err)
 {
-	_cleanup_(set_done) struct id_set jobs = {0}, events = {0};
-	int r = look_at_jobs(step, &jobs, &events, err);
+	struct victim victims[DROP_MAX];
+	int count = 0, r = look_at_jobs(step, victims, &count, err);
 
-	if (r >= 0)
-		r = drop_jobs(step, &jobs, err);
-	if (r >= 0)
-		r = drop_events(step, &events, err);
-	step->done += (int)jobs.count;
-	return r;
+	return r < 0 || count == 0 ? r : drop_jobs(step, victims, count, err);
 }
 
 /* ------------------------------------------------------------------------------------------------- events without jobs */
@@ -196,36 +206,56 @@ static bool too_many_events(const struct step *step)
 	return events > jobs && (uint64_t)(events - jobs) > step->journal->config.keep_jobs;
 }
 
-static int prune_events(struct step *step, struct lsn_error *err)
+/* look_at_events - fill IDS with at most DROP_MAX events that no job needs. */
+static int look_at_events(struct step *step, uint64_t *ids, int *ret_count, struct lsn_error *err)
 {
 	struct journal *journal = step->journal;
-	_cleanup_(set_done) struct id_set events = {0};
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	uint64_t keep_after = step->keep_after, young = now_realtime_usec() - EVENT_AGE_MIN_USEC;
-	int r = db_prepare(journal, "SELECT id, received, EXISTS(SELECT 1 FROM jobs WHERE event = events.id) FROM events WHERE id > ?1 ORDER BY id", &stmt,
-			   err);
+	int count = 0, r = db_prepare(journal, "SELECT id, received, EXISTS(SELECT 1 FROM jobs WHERE event = events.id) FROM events WHERE id > ?1 ORDER BY id",
+				      &stmt, err);
 
 	if (r < 0)
 		return r;
 	if (too_many_events(step) || step->pressed || keep_after > young)
 		keep_after = young;
 	bind_u64(stmt, 1, journal->prune.event_cursor);
-	for (int looked = 0; looked < LOOK_MAX && events.count < DROP_MAX; looked++) {
+	for (int looked = 0; looked < LOOK_MAX && count < DROP_MAX; looked++) {
 		r = db_step(journal, stmt, err);
 		if (r < 0)
 			return r;
 		if (r == 0 || column_u64(stmt, 1) >= keep_after) {
 			journal->prune.event_cursor = 0;
-			break;
+			*ret_count = count;
+			return 0;
 		}
 		journal->prune.event_cursor = column_u64(stmt, 0);
-		if (sqlite3_column_int(stmt, 2) == 0 && set_add(&events, column_u64(stmt, 0)) < 0)
-			return lsn_error_set(err, -ENOMEM, "out of memory");
+		if (sqlite3_column_int(stmt, 2) == 0)
+			ids[count++] = column_u64(stmt, 0);
 	}
-	(void)sqlite3_reset(stmt);
-	step->more |= journal->prune.event_cursor > 0;
-	step->done += (int)events.count;
-	return drop_events(step, &events, err);
+	step->more = true;
+	*ret_count = count;
+	return 0;
+}
+
+static int prune_events(struct step *step, struct lsn_error *err)
+{
+	struct journal *journal = step->journal;
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	uint64_t ids[DROP_MAX];
+	int count = 0, r = look_at_events(step, ids, &count, err);
+
+	if (r >= 0 && count > 0)
+		r = db_prepare(journal, DROP_EVENT, &stmt, err);
+	for (int i = 0; r >= 0 && i < count; i++) {
+		if (i > 0 && now_monotonic_usec() >= step->deadline_usec) {
+			journal->prune.event_cursor = ids[i - 1];
+			step->more = true;
+			return 0;
+		}
+		r = drop_event(step, stmt, ids[i], err);
+	}
+	return r;
 }
 
 /* ------------------------------------------------------------------------------------------------- revisions nobody uses */
@@ -332,16 +362,17 @@ static int give_back_space(struct step *step, struct lsn_error *err)
 {
 	struct journal *journal = step->journal;
 	const struct journal_sample *sample = &journal->sample;
-	uint64_t free_pages = sample->free_bytes / journal->page_bytes, pages = sample->file_bytes / journal->page_bytes;
-	bool short_of_disk = sample->disk_free_bytes < journal->config.disk_free_min_bytes && free_pages > 0;
+	bool short_of_disk = sample->disk_free_bytes < journal->config.disk_free_min_bytes && sample->free_pages > 0;
 	char sql[64];
 
-	if (!short_of_disk && (free_pages < VACUUM_FREE_MIN || free_pages < pages / 4))
+	if (!short_of_disk && (sample->free_pages < VACUUM_FREE_MIN || sample->free_pages < sample->pages / 4))
 		return 0;
 	(void)snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%d)", VACUUM_PAGES);
 	int r = db_exec(journal, sql, err);
-	journal->sample.taken_usec = 0;
-	step->done += r >= 0 ? 1 : 0;
+	if (r >= 0) {
+		journal->sample.taken_usec = 0;
+		step->done++;
+	}
 	return r;
 }
 
@@ -365,6 +396,8 @@ static int prune_rows(struct step *step, struct lsn_error *err)
 		journal->prune = (struct journal_prune){0};
 		return r;
 	}
+	if (step->done > 0)
+		journal->sample.taken_usec = 0;
 	journal->counts.events -= step->dropped.events;
 	for (size_t i = 0; i < JOB_STATE_MAX; i++)
 		journal->counts.states[i] -= step->dropped.states[i];
@@ -382,10 +415,10 @@ int journal_prune(struct journal *journal, struct lsn_error *err)
 	int r = pin_marked(&step) < 0 ? lsn_error_set(err, -ENOMEM, "out of memory") : journal_sample(journal, err);
 	if (r < 0)
 		return r;
-	uint64_t used = journal->sample.file_bytes > journal->sample.free_bytes ? journal->sample.file_bytes - journal->sample.free_bytes : 0;
+	step.deadline_usec = now_monotonic_usec() + DROP_USEC;
 	step.keep_after = now > config->keep_usec ? now - config->keep_usec : 0;
 	step.surplus = journal->counts.states[JOB_FINISHED] - (int64_t)(config->keep_jobs < INT64_MAX ? config->keep_jobs : INT64_MAX);
-	step.pressed = used >= config->size_max_bytes - config->size_max_bytes / 10;
+	step.pressed = journal->sample.used_bytes >= config->size_max_bytes - config->size_max_bytes / 10;
 	r = prune_rows(&step, err);
 	if (r >= 0)
 		r = give_back_space(&step, err);

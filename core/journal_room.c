@@ -53,25 +53,37 @@ static uint64_t file_size(const char *path)
 	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+static int ask_number(struct journal *journal, enum statement which, uint64_t *ret, struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, which, &stmt, err);
+
+	if (r >= 0)
+		r = db_step(journal, stmt, err);
+	if (r > 0)
+		*ret = column_u64(stmt, 0);
+	return r < 0 ? r : 0;
+}
+
 int journal_sample(struct journal *journal, struct lsn_error *err)
 {
 	struct journal_sample *sample = &journal->sample;
 	uint64_t now = now_monotonic_usec();
-	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
 	struct statvfs vfs;
 
 	if (sample->taken_usec && now < sample->taken_usec + SAMPLE_USEC && journal->figures.commits < sample->commits + SAMPLE_COMMITS)
 		return 0;
-	int r = db_kept(journal, ST_FREE_PAGES, &stmt, err);
+	int r = ask_number(journal, ST_PAGES, &sample->pages, err);
 	if (r >= 0)
-		r = db_step(journal, stmt, err);
+		r = ask_number(journal, ST_FREE_PAGES, &sample->free_pages, err);
 	if (r < 0)
 		return r;
-	sample->free_bytes = r > 0 ? column_u64(stmt, 0) * journal->page_bytes : 0;
 	if (statvfs(journal->config.path, &vfs) < 0)
 		return lsn_error_set(err, -errno, "cannot ask for the free space of the file system of %s: %s", journal->config.path, strerror(errno));
+	uint64_t wal = file_size(journal->wal_path);
 	sample->disk_free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-	sample->file_bytes = file_size(journal->config.path) + file_size(journal->wal_path);
+	sample->file_bytes = file_size(journal->config.path) + wal;
+	sample->used_bytes = (sample->pages - sample->free_pages) * journal->page_bytes + wal;
 	sample->taken_usec = now;
 	sample->commits = journal->figures.commits;
 	return 0;
@@ -101,11 +113,11 @@ int journal_room(struct journal *journal, struct lsn_error *err)
 				     "%llu jobs are unfinished, the most the journal may hold (jobs_max = %llu): scripts are slower than events come; "
 				     "it goes on as they finish",
 				     (unsigned long long)unfinished, (unsigned long long)config->jobs_max);
-	if (sample->file_bytes - sample->free_bytes >= config->size_max_bytes && sample->file_bytes > sample->free_bytes)
+	if (sample->used_bytes >= config->size_max_bytes)
 		return lsn_error_set(err, -ENOSPC,
 				     "the journal %s holds %.1f MiB, the most it may (size_max = %.1f MiB): it goes on as jobs finish and are dropped; "
 				     "or raise size_max",
-				     config->path, (double)(sample->file_bytes - sample->free_bytes) / mb, (double)config->size_max_bytes / mb);
+				     config->path, (double)sample->used_bytes / mb, (double)config->size_max_bytes / mb);
 	if (sample->disk_free_bytes < config->disk_free_min_bytes)
 		return lsn_error_set(err, -ENOSPC,
 				     "the file system of %s has %.1f MiB free, less than must stay free (disk_free_min = %.1f MiB): make room there",
