@@ -63,7 +63,7 @@ struct control {
 	sd_event_source *io, *tick;
 	unsigned connection_count;
 	size_t answer_bytes; /* unread, all connections */
-	LIST_HEAD(, connection) connections;
+	LIST_HEAD(connection_list, connection) connections;
 };
 
 /* -------------------------------------------------------------------------------------------------------------- buffers */
@@ -542,7 +542,7 @@ static int socket_set_access(const char *path, const struct control_access *acce
 static int control_bind(struct control *control, struct lsn_error *err)
 {
 	struct sockaddr_un final, fresh;
-	struct stat st;
+	struct stat st = { 0 };
 	int r = socket_address(control->path, ".new", &fresh, err);
 	if (r == 0)
 		r = socket_address(control->path, "", &final, err);
