@@ -28,6 +28,7 @@
 #define GOODBYE_TIMEOUT_USEC (2 * USEC_PER_SEC) /* for a DISCONNECT that cannot be written */
 #define STABLE_USEC (10 * USEC_PER_SEC) /* a connection that held so long starts the back-off anew */
 #define RESUBSCRIBE_USEC (30 * USEC_PER_SEC)
+#define RIVAL_FAILURES 3 /* so many short connections in a row look like two clients that throw each other out */
 /* Edge-triggered where libmosquitto cannot say whether it still waits for the socket to be writable (its want_write flag survives a TLS handshake). */
 #define WATCH_CONNECTING (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define WATCH_WRITE (EPOLLOUT | EPOLLET)
@@ -224,7 +225,10 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 			rc = broker->lost_rc;
 			errno_now = broker->lost_errno;
 		}
-		(void)snprintf(reason, sizeof reason, "%s%s%s", broker_client_strerror(rc, errno_now), broker->detail[0] ? ": " : "", broker->detail);
+		/* 3.1.1 has no way to tell, and mosquitto 2.0 does not tell either. */
+		bool rival = broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) && broker->failures >= RIVAL_FAILURES;
+		(void)snprintf(reason, sizeof reason, "%s%s%s%s", broker_client_strerror(rc, errno_now),
+			       rival ? " again; does another client use the same client id?" : "", broker->detail[0] ? ": " : "", broker->detail);
 	}
 	end_connection(broker, reason);
 }
