@@ -7,7 +7,10 @@ SANDBOX_FILES = $(BUILD)/libexec/sandbox-init $(BUILD)/libexec/forkserver.py $(B
 
 all: sandbox
 sandbox: $(SANDBOX_FILES)
-.PHONY: sandbox
+# Needs a Docker engine and the image of scripts.
+check-sandbox: sandbox
+	SANDBOX_LIBEXEC=$(CURDIR)/$(BUILD)/libexec python3 tests/sandbox/test_sandbox.py
+.PHONY: sandbox check-sandbox
 
 $(BUILD)/executors/sandbox/%.o: executors/sandbox/%.c
 	@mkdir -p $(@D)

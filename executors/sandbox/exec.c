@@ -102,7 +102,7 @@ static const char *make_argv(const struct init *in, const struct run_request *re
 	static char script[] = "/proc/self/fd/3";
 	int n = 0;
 	if (is_python(s)) {
-		argv[n++] = (char *)"python3";
+		argv[n++] = (char *)in->options.python;
 		argv[n++] = (char *)"-c";
 		argv[n++] = stub;
 		argv[n++] = (char *)"one";
@@ -149,7 +149,9 @@ static int place_fds(const struct init *in, const struct run_request *req, int o
 static int set_limits(const struct sb_run *frame)
 {
 	if (frame->nofile > 0) {
-		struct rlimit l = { frame->nofile, frame->nofile };
+		struct rlimit l = { frame->nofile, frame->nofile }, old;
+		if (getrlimit(RLIMIT_NOFILE, &old) == 0 && old.rlim_max < l.rlim_max)
+			l = (struct rlimit){ old.rlim_max, old.rlim_max };
 		if (setrlimit(RLIMIT_NOFILE, &l) < 0)
 			return -errno;
 	}

@@ -26,11 +26,12 @@ MAGIC = 0x4c534231
 RUN = '=IHHII7Q6I64s'  # struct sb_run of protocol.h
 RUN_TYPE = 64
 CAPTURE = 1
-PEEK = 0x42  # MSG_PEEK | MSG_DONTWAIT
+JOB_ID = slice(16, 24)  # in a RUN frame
+MSG_PEEK, MSG_DONTWAIT = 2, 0x40
 ARG_PAYLOAD_MAX = 128 * 1024 - 1
 SERVER = '=IiQQQQ'  # struct server_frame of server.c
-READY, DONE = 1, 2
-NOTE = '=Q64sQ'  # job, script version, size of the marshalled code behind it
+READY, DONE, FAILED = 1, 2, 3
+NOTE = '=Q64sQI'  # job, script version, size of the marshalled code behind it, 1: the script starts
 CODE_MAX = 16 << 20
 CACHE_MAX = 4
 
@@ -268,8 +269,10 @@ class Server(object):
                 self.socket.send(self.struct.pack(SERVER, READY, 0, 0, 0, 0, 0))
                 ready = True
             _, status, usage = os.wait4(pid, 0)
-            job, version, size = self.read_note()
-            self.socket.send(self.struct.pack(SERVER, DONE, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000),
+            job, version, size, started = self.read_note()
+            if job and not started:
+                self.drop_frame()
+            self.socket.send(self.struct.pack(SERVER, DONE if started else FAILED, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000),
                                               usage.ru_maxrss * 1024))
             self.keep_code(version, size)
 
@@ -287,10 +290,17 @@ class Server(object):
                 self.sleep(0.005)
         os._exit(1)
 
+    def drop_frame(self):
+        """A child was killed with a frame at hand. If it had not taken it yet, nobody shall: init is told that the job has ended."""
+        try:
+            self.socket.recv(1, MSG_DONTWAIT)
+        except OSError:
+            pass
+
     def read_note(self):
         head = os.pread(NOTE_FD, self.struct.calcsize(NOTE), 0)
         if len(head) < self.struct.calcsize(NOTE):
-            return 0, b'', 0
+            return 0, b'', 0, 0
         return self.struct.unpack(NOTE, head)
 
     def keep_code(self, version, size):
@@ -312,12 +322,12 @@ class Server(object):
             os._exit(255)
 
     def take(self):
-        try:
-            data, anc, flags, _ = self.socket.recvmsg(FRAME_MAX, self.anc_size)
-        except (OSError, KeyboardInterrupt):
+        """The note is written before the frame is taken: at whatever moment we are killed, it is known whose frame that was."""
+        head = self.socket.recv(JOB_ID.stop, MSG_PEEK)
+        if not head:
             os._exit(0)
-        if not data:
-            os._exit(0)
+        self.note(self.struct.unpack('=Q', head[JOB_ID])[0], b'', 0, 0)
+        data, anc, flags, _ = self.socket.recvmsg(FRAME_MAX, self.anc_size)
         fds = []
         for _, _, part in anc:
             fds += self.struct.unpack('=%di' % (len(part) // 4), part)
@@ -327,7 +337,7 @@ class Server(object):
         """Do what a job will need done, with nothing in it, while nobody waits: every page written to for the first time after a fork
         costs a copy, and together these are most of what a job takes. A job that waits already is taken at once."""
         try:
-            if self.socket.recv(1, PEEK):
+            if self.socket.recv(1, MSG_PEEK | MSG_DONTWAIT):
                 return
         except OSError:
             pass
@@ -336,7 +346,7 @@ class Server(object):
         size = self.struct.calcsize(RUN) + len(strings)
         frame = self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1, 1, 3, 0, b'') + strings
         job = self.parse(frame)
-        self.note(job, 0)
+        self.note(job.id, b'', 0, 0)
         os.ftruncate(NOTE_FD, 0)
         self.set_dumpable(0)
         self.become_process(job)
@@ -355,8 +365,8 @@ class Server(object):
         job.env = strings[name_size + topic_size + 2:].split(b'\0')[:-1]
         return job
 
-    def note(self, job, code_size):
-        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job.id, job.version, code_size), 0)
+    def note(self, job_id, version, code_size, started):
+        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job_id, version, code_size, started), 0)
 
     def become_script(self):
         os.setsid()
@@ -366,7 +376,6 @@ class Server(object):
         self.rehearse()
         data, fds = self.take()
         job = self.parse(data)
-        self.note(job, 0)
         os.dup2(fds[1], 0)
         if job.flags & CAPTURE:
             os.dup2(fds[2], 1)
@@ -392,6 +401,8 @@ class Server(object):
 
     def set_limits(self, nofile, cpu_usec):
         if nofile:
+            hard = self.resource.getrlimit(self.resource.RLIMIT_NOFILE)[1]
+            nofile = nofile if hard < 0 else min(nofile, hard)
             self.resource.setrlimit(self.resource.RLIMIT_NOFILE, (nofile, nofile))
         if cpu_usec:
             seconds = (cpu_usec + 999999) // 1000000
@@ -426,13 +437,14 @@ class Server(object):
         main, filename = new_main(sys.argv[0], lambda: source)
 
         def get_code():
+            self.note(job.id, job.version, 0, 1)
             if cached is not None:
                 return marshal.loads(cached)
             code = compile(source, filename, 'exec', 0, True)
             data = marshal.dumps(code)
             if len(data) <= CODE_MAX:
                 os.pwrite(NOTE_FD, data, self.struct.calcsize(NOTE))
-                self.note(job, len(data))
+                self.note(job.id, job.version, len(data), 1)
             return code
 
         def prepared():

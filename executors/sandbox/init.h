@@ -62,6 +62,7 @@ struct run {
 	uint64_t next_usec; /* when run_tick() has something to do */
 	uint64_t give_up_usec; /* when what cannot be killed is given up */
 	bool capture, ended;
+	bool unstarted; /* it ended before the script began */
 	int judged; /* enum lsn_outcome decided before the end, or -1 */
 	int status; /* wait status of the first process */
 	uint64_t user_usec, system_usec, max_rss_bytes;

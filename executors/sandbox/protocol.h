@@ -6,11 +6,11 @@
  * violation ends the sandbox.
  *
  *     init  -> HELLO    on every connect: who I am, what I can, what I am doing (IDLE, RUNNING job, FINISHED job)
- *     init  -> READY    the interpreter is warm (once per connection, at once if it is so already)
- *     daemon-> RUN      + descriptors script, payload (read-only, own offset)
+ *     init  -> READY    the interpreter is warm (once per connection, at once if it is so already or there is none to warm)
+ *     daemon-> RUN      + descriptors script, payload (sealed memfds of the sizes named, read-only, own offset); only when init is IDLE
  *     init  -> RESULT   + descriptors out, err if captured; repeated after a reconnect until FORGET
  *     daemon-> FORGET   the result is committed: drop it; init is IDLE
- *     daemon-> CANCEL   end the job now; RESULT follows
+ *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing happens if it is another job
  *
  * Byte order is the machine's: both ends run on it. Versions: HELLO carries the protocol version; an executor speaks all older ones. */
 #ifndef SANDBOX_PROTOCOL_H
@@ -95,7 +95,7 @@ struct sb_result {
 	uint32_t out_truncated, err_truncated;
 	uint32_t clean; /* 1: nothing of the run is left, the sandbox may serve again */
 	uint64_t started_realtime_usec, duration_usec, user_usec, system_usec, max_rss_bytes;
-	uint64_t out_size, err_size; /* bytes in the memfds that come along (two if SB_RUN_CAPTURE, else none) */
+	uint64_t out_size, err_size; /* bytes in the sealed memfds that come along: two if SB_RUN_CAPTURE and it got as far, else none */
 	char message[128]; /* NUL-terminated */
 };
 

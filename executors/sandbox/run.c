@@ -110,9 +110,12 @@ static void judge(const struct run *run, struct sb_result *result)
 		result->outcome = (uint32_t)run->judged;
 	else if (oom)
 		result->outcome = LSN_OUTCOME_MEMORY;
+	else if (run->unstarted)
+		result->outcome = LSN_OUTCOME_ERROR;
 	else if (pids && result->outcome != LSN_OUTCOME_CPU)
 		result->outcome = LSN_OUTCOME_PROCESSES;
-	(void)snprintf(result->message, sizeof result->message, "%s%s%s%s%s", run->message, run->message[0] && pids ? "; " : "",
+	(void)snprintf(result->message, sizeof result->message, "%s%s%s%s%s",
+		       run->unstarted && !run->message[0] ? "the interpreter could not be made ready" : run->message, run->message[0] && pids ? "; " : "",
 		       pids ? "it reached the limit of processes" : "", (run->message[0] || pids) && oom ? "; " : "",
 		       oom ? "the kernel killed at the limit of memory" : "");
 }

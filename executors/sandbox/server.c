@@ -14,8 +14,9 @@
 
 #define FAILURES_MAX 3 /* servers that end before they are warm, in a row */
 
-/* What it tells: a job of ours has ended (JOB != 0), or it is warm. Numbers as in forkserver.py. */
-enum server_type { SERVER_READY = 1, SERVER_DONE = 2 };
+/* What it tells: it is warm; the child with JOB has ended (0: it had none); it has ended before the script began. Numbers as in
+ * forkserver.py. */
+enum server_type { SERVER_READY = 1, SERVER_DONE, SERVER_FAILED };
 struct server_frame {
 	uint32_t type;
 	int32_t status;
@@ -41,7 +42,8 @@ __attribute__((noreturn)) static void become_server(const struct init *in, int s
 {
 	char score[16] = "0", job_score[16] = "0";
 	char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
-	char *const argv[] = { (char *)"python3", (char *)"-c", stub, (char *)"serve", score, job_score, (char *)in->options.preload, NULL };
+	/* argv[0] is the whole path: Python finds its library by it. */
+	char *const argv[] = { (char *)in->options.python, (char *)"-c", stub, (char *)"serve", score, job_score, (char *)in->options.preload, NULL };
 	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", (char *)"HOME=/nonexistent", NULL };
 	sigset_t none;
 	(void)sigemptyset(&none);
@@ -128,7 +130,7 @@ static bool take(struct init *in, struct server *server, const struct server_fra
 		became_ready(in, server);
 		return true;
 	}
-	if (frame->type != SERVER_DONE)
+	if (frame->type != SERVER_DONE && frame->type != SERVER_FAILED)
 		return false;
 	if (in->run.phase == RUN_NONE || in->run.pid > 0 || server != &in->server || frame->job != in->run.job)
 		return true; /* a spare child that ended before it had a job */
@@ -137,6 +139,7 @@ static bool take(struct init *in, struct server *server, const struct server_fra
 		.ru_stime = { .tv_sec = (time_t)(frame->system_usec / USEC_PER_SEC), .tv_usec = (suseconds_t)(frame->system_usec % USEC_PER_SEC) },
 		.ru_maxrss = (long)(frame->max_rss_bytes / 1024),
 	};
+	in->run.unstarted = frame->type == SERVER_FAILED;
 	run_main_ended(in, frame->status, &ru);
 	return true;
 }

@@ -540,6 +540,17 @@ def test_server__off_or_missing():
         outcome(s.run('#!/bin/sh\nexit 0'), 'success')
 
 
+def test_server__idle_child_killed():
+    with Sandbox() as s:
+        s.wait_ready()
+        for _ in range(3):
+            outcome(s.run('pass', nofile=1 << 30), 'success')
+            time.sleep(0.1)
+            os.kill(max(int(p[1]) for p in s.processes()), 9)
+        outcome(s.run('pass'), 'success')
+        same(s.alive(), True)
+
+
 def test_server__preload():
     with Sandbox(options=['--preload', 'json,requests,no_such_module']) as s:
         s.wait_ready()
