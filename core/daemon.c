@@ -88,6 +88,7 @@ static bool executor_is_open(void *data, const char *name)
 
 void daemon_bind_policy(struct config *config)
 {
+	config->policy.size_max = config->source.size_max;
 	config->policy.executor_open = executor_is_open;
 	config->policy.data = &config->executors;
 }
