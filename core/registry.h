@@ -7,6 +7,7 @@
  *       registry_keep(r, name)     for each that is unchanged (full scans only)
  *     registry_end(r, full)        one transaction; FULL: what was neither offered nor kept is withdrawn
  *
+ * Between begin and end the loop may turn; what was offered waits in memory, large amounts of content in the journal.
  * Changes reach the router only at registry_end(), and only if the journal took them: matching never sees half an update.
  *
  * Loop thread only. */
@@ -42,6 +43,7 @@ struct registry_entry { /* what `listenerctl scripts` shows; borrowed */
 	uint64_t updated_realtime_usec;
 };
 
+/* registry_new - POLICY is copied. 0, -ENOMEM. */
 int registry_new(struct journal *journal, const struct script_policy *policy, struct registry **ret);
 void registry_free(struct registry *registry);
 int registry_load(struct registry *registry, struct lsn_error *err);
@@ -55,12 +57,15 @@ void registry_withdraw(struct registry *registry, const char *name);
 void registry_withdraw_below(struct registry *registry, const char *name);
 /* registry_end - 0: committed and in force. Negative: nothing changed; the source should try again later. */
 int registry_end(struct registry *registry, bool full, struct lsn_error *err);
+/* registry_generation - rises with every registry_end() that changed what people see: a script, a state, a reason. */
+uint64_t registry_generation(const struct registry *registry);
 /* registry_match - call FN with every active script whose filter matches TOPIC; returns how many. */
 size_t registry_match(const struct registry *registry, const char *topic, size_t size, void (*fn)(void *data, struct script *script), void *data);
 const struct registry_entry *registry_find(struct registry *registry, const char *name); /* valid until the next change; NULL: unknown */
 void registry_each(struct registry *registry, void (*fn)(void *data, const struct registry_entry *entry), void *data); /* by name */
 size_t registry_count(const struct registry *registry, enum script_state state);
-/* registry_set_policy - re-checks every entry's stored settings at the next scan; the caller asks the source to rescan. */
+/* registry_set_policy - POLICY is copied. What was offered under another policy shows an empty source_key from now on, so that sources offer it
+ * again at the next scan, which the caller asks for; what a source only keeps has its stored settings checked. The same holds over restarts. */
 void registry_set_policy(struct registry *registry, const struct script_policy *policy);
 
 #endif

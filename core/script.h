@@ -67,6 +67,8 @@ struct script *script_unref(struct script *script); /* NULL is allowed; returns 
  * -EINVAL / -EPERM with a reason that names the limit. `topic` is not handled here. */
 int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key, const char *value,
 			struct lsn_error *err);
+/* script_settings_check - are SETTINGS that were accepted once still within POLICY? 0, -EPERM with the reason. */
+int script_settings_check(const struct script_settings *settings, const struct script_policy *policy, struct lsn_error *err);
 /* script_check_content - non-empty, UTF-8 without NUL, within policy->size_max. 0, -EINVAL, -EFBIG with the reason. */
 int script_check_content(const void *content, size_t size, const struct script_policy *policy, struct lsn_error *err);
 /* script_digest - SHA-256 as hex. */
