@@ -517,7 +517,8 @@ static void scan_start(struct directory_source *source)
 		scan_failed(source, "away", &err);
 		return;
 	}
-	qsort(source->scan.list, source->scan.count, sizeof(char *), compare_names);
+	if (source->scan.count > 0)
+		qsort(source->scan.list, source->scan.count, sizeof(char *), compare_names);
 	limit_names(source);
 	source->scan_next = 0;
 	source->scanning = true;
