@@ -1,5 +1,6 @@
 """A reload that fails anywhere changes nothing and says why; one that works takes in new modules, swaps changed ones, drains removed ones."""
 import os
+import re
 import shutil
 import signal
 
@@ -18,7 +19,7 @@ def plugin(daemon, name, module):
 def serves(daemon, broker):
     before = len(daemon.json_lines())
     broker.publish('create/resource/still-there', b'{}')
-    harness.wait(lambda: len(daemon.json_lines()) == before + 1, 'the daemon to serve on')
+    harness.wait(lambda: len(daemon.json_lines()) > before, 'the daemon to serve on')
 
 
 def refused(daemon, *words):
@@ -43,7 +44,8 @@ def test_broken_ini_keeps_the_old_state(t):
     broker, daemon = start(t)
     good = open(daemon.file).read()
     for broken, words in (
-            (good + '[broker]\nport = many\n', ['listenerd.ini:', 'port']),
+            (re.sub('port = .*', 'port = many', good), ['listenerd.ini:', 'port']),
+            (good + '[broker]\nport = 1\n', ['listenerd.ini:', 'broker']),
             (good.replace('log_level', 'log_levle'), ['listenerd.ini:', 'log_levle', 'log_level']),
             (good + '[nonsense]\na = b\n', ['listenerd.ini:', 'nonsense']),
             (good.replace('[broker]', '[broker'), ['listenerd.ini:']),
@@ -90,11 +92,7 @@ def test_bad_modules_keep_the_old_state(t):
 def test_new_module_is_loaded_replaced_and_removed(t):
     broker, daemon = start(t)
     equal([row['name'] for row in daemon.ctl('executors')], ['json-lines'])
-    shutil.copy(daemon.modules + '/json-lines.so', daemon.modules + '/second.so.new')
-    os.rename(daemon.modules + '/second.so.new', daemon.modules + '/second.so')
     second = daemon.folder + '/second.jsonl'
-    # a module's name is part of it: a copy under another name is used through `module`
-    os.unlink(daemon.modules + '/second.so')
     daemon.change({'executor second': {'module': 'json-lines', 'path': second}, 'route two': {'script': 'b.py', 'executor': 'second'}})
     daemon.reload()
     equal(sorted(row['name'] for row in daemon.ctl('executors')), ['json-lines', 'second'])

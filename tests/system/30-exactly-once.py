@@ -2,6 +2,7 @@
 import collections
 import signal
 import threading
+import time
 
 import harness
 from harness import check, equal
@@ -100,20 +101,22 @@ def test_death_at_every_named_step(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     scripts(daemon, 2)
-    done = 0
+    published = 0
     for step in STEPS:
         daemon.stop()
         daemon.start(env={'LISTENER_FAULT': step + ':3'})
-        broker.publish_all([('create/%s/%d' % (step, i), b'{}') for i in range(20)])
-        for i in range(20, 25):  # more turns of the loop, if all came in one
-            broker.publish('create/%s/%d' % (step, i), b'{}')
-        harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die at ' + step, 20)
+        broker.publish_all([('create/%s/batch/%d' % (step, i), b'{}') for i in range(20)])
+        published += 20
+        deadline = time.monotonic() + 20 * harness.SLOW
+        while daemon.process.poll() is None:  # one by one, so that there are more turns of the loop
+            check(time.monotonic() < deadline, 'the daemon does not die at ' + step)
+            broker.publish('create/%s/%d' % (step, published), b'{}')
+            published += 1
         equal(daemon.process.returncode, -signal.SIGKILL, 'status at ' + step)
         daemon.process = None
         daemon.start()
-        done += 50
-        jobs = daemon.wait_jobs(done, 60)
-        equal(collections.Counter(job['state'] for job in jobs), {'finished': done}, 'after ' + step)
+        jobs = daemon.wait_jobs(2 * published, 60)
+        equal(collections.Counter(job['state'] for job in jobs), {'finished': 2 * published}, 'after ' + step)
         ran = collections.Counter((line['script'], line['topic']) for line in daemon.json_lines())
         equal([pair for pair, times in ran.items() if times != 1], [], 'pairs that ran twice after ' + step)
 

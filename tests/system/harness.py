@@ -314,6 +314,8 @@ class Listener:
                 docker(*(remove.split() + ids), check_status=False)
 
     def log_text(self):
+        if not os.path.exists(self.log):
+            return ''
         with open(self.log, errors='replace') as f:
             return f.read()
 
@@ -403,8 +405,12 @@ class Listener:
         self.put(name, text)
         if ready and self.process:
             version = hashlib.sha256(text).hexdigest()
-            self.wait_script(name, lambda row: row['state'] == 'active' and row.get('version') == version and
-                             row.get('topic') == settings.get('topic'))
+            began = time.time() * 1e6
+
+            def registered(row):
+                check(row['state'] != 'refused' or row['updated_realtime_usec'] < began, 'script %s was refused: %s' % (name, row['reason']))
+                return row['state'] == 'active' and row.get('version') == version and row.get('topic') == settings.get('topic')
+            self.wait_script(name, registered)
         return self
 
     def put(self, name, data):
