@@ -122,7 +122,7 @@ static int read_job(struct journal *journal, struct loading *loading, sqlite3_st
 
 	if (r >= 0)
 		r = share_script(journal, loading, column_u64(stmt, 8), &script, err);
-	if (r < 0)
+	if (r < 0 || !event || !script) /* both or an error: said for the analyser */
 		return lsn_error_prefix(err, r, "job %llu", (unsigned long long)column_u64(stmt, 0));
 	event->object = column_u64(stmt, 3); /* spares reading the payload again */
 	r = job_new(column_u64(stmt, 0), event, script, &job);
@@ -194,7 +194,8 @@ int journal_load_running(struct journal *journal, journal_job_fn fn, void *data,
 	int r;
 	{
 		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-		r = db_prepare(journal, JOB_COLUMNS "WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY j.id", &stmt, err);
+		/* "+": sort the few, rather than walk all jobs because they come in order. */
+		r = db_prepare(journal, JOB_COLUMNS "WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY +j.id", &stmt, err);
 		if (r < 0)
 			return r;
 		r = read_jobs(journal, &loading, stmt, err);

