@@ -56,7 +56,8 @@ int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
 /* engine_now.c: blocking, for BUDGET_USEC at most.
  * engine_check_now - is IMAGE there? 0; -ENOENT: the engine answers and has no such image; other negative: nobody answers (in time). */
 int engine_check_now(const char *socket, const char *image, uint64_t budget_usec, struct lsn_error *err);
-/* engine_sweep_now - remove containers (names, COUNT of them) with all force, all at the same time; what is not done in time is left. */
-void engine_sweep_now(const char *socket, char *const *names, size_t count, uint64_t budget_usec);
+/* engine_sweep_now - DELETE these PATHS (COUNT of them), all at the same time; what is not there is asked for again for RETRY_USEC; what is not
+ * done in time is left. */
+void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint64_t retry_usec, uint64_t budget_usec);
 
 #endif

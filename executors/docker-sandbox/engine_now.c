@@ -101,20 +101,40 @@ int engine_check_now(const char *socket, const char *image, uint64_t budget_usec
 	return status == 200 ? 0 : lsn_error_set(err, -EREMOTEIO, "image %s: %s", image, message);
 }
 
-static void sweep(CURLM *multi, uint64_t end)
+/* What answered 404 is asked for again; returns whether there was such a one. */
+static bool again(CURLM *multi)
 {
-	int running = 1;
+	int left;
+	bool any = false;
 
-	while (running > 0) {
-		uint64_t now = now_monotonic_usec();
-		if (curl_multi_perform(multi, &running) != CURLM_OK || now >= end)
-			return;
-		if (running > 0)
-			(void)curl_multi_poll(multi, NULL, 0, (int)((end - now) / USEC_PER_MSEC) + 1, NULL);
+	for (CURLMsg *msg; (msg = curl_multi_info_read(multi, &left));) {
+		CURL *easy = msg->easy_handle;
+		long status = 0;
+		if (msg->msg != CURLMSG_DONE || curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK || status != 404)
+			continue;
+		(void)curl_multi_remove_handle(multi, easy);
+		any |= curl_multi_add_handle(multi, easy) == CURLM_OK;
 	}
+	return any;
 }
 
-void engine_sweep_now(const char *socket, char *const *names, size_t count, uint64_t budget_usec)
+static void sweep(CURLM *multi, uint64_t retry_usec, uint64_t budget_usec)
+{
+	uint64_t began = now_monotonic_usec(), now;
+	int running = 1;
+
+	do {
+		if (curl_multi_perform(multi, &running) != CURLM_OK || (now = now_monotonic_usec()) >= began + budget_usec)
+			return;
+		if (now < began + retry_usec && again(multi)) {
+			running = 1;
+			(void)curl_multi_poll(multi, NULL, 0, 20, NULL);
+		} else if (running > 0)
+			(void)curl_multi_poll(multi, NULL, 0, (int)((began + budget_usec - now) / USEC_PER_MSEC) + 1, NULL);
+	} while (running > 0);
+}
+
+void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint64_t retry_usec, uint64_t budget_usec)
 {
 	CURL *easy[SWEEP_MAX] = { 0 };
 	CURLM *multi = count > 0 ? curl_multi_init() : NULL;
@@ -125,12 +145,12 @@ void engine_sweep_now(const char *socket, char *const *names, size_t count, uint
 		count = SWEEP_MAX;
 	for (size_t i = 0; i < count; i++) {
 		char url[256];
-		(void)snprintf(url, sizeof url, "http://engine/containers/%s?force=1&v=1", names[i]);
+		(void)snprintf(url, sizeof url, "http://engine%s", paths[i]);
 		easy[i] = request(socket, "DELETE", url, budget_usec, NULL);
 		if (easy[i])
 			(void)curl_multi_add_handle(multi, easy[i]);
 	}
-	sweep(multi, now_monotonic_usec() + budget_usec);
+	sweep(multi, retry_usec, budget_usec);
 	for (size_t i = 0; i < count; i++)
 		if (easy[i]) {
 			(void)curl_multi_remove_handle(multi, easy[i]);

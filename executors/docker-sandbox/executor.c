@@ -14,6 +14,7 @@
 
 #define SECCOMP_MAX (256u << 10)
 #define CHECK_BUDGET_USEC (3 * USEC_PER_SEC)
+#define SWEEP_BUDGET_USEC (500 * USEC_PER_MSEC)
 #define JANITOR_DELAY_USEC USEC_PER_SEC /* recover() has been called for all by then */
 
 static void clean_up_now(struct instance *in)
@@ -143,6 +144,16 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 	return 0;
 }
 
+/* Nobody needs it any more, unless a successor already uses it: then the engine refuses. The rules go after it, not before. */
+static void remove_network(struct instance *in)
+{
+	char path[160], *paths[] = { path };
+
+	(void)snprintf(path, sizeof path, "/networks/%s", in->site.network.name);
+	if (in->site.wall && engine_up(in->site.engine))
+		engine_sweep_now(in->options.socket, paths, 1, 0, SWEEP_BUDGET_USEC);
+}
+
 static void docker_free(void *instance)
 {
 	struct instance *in = instance;
@@ -151,6 +162,8 @@ static void docker_free(void *instance)
 	janitor_done(&in->janitor);
 	in->host->timer_cancel(in->host->handle, in->janitor_timer);
 	unsigned left = pool_done(&in->pool, in->detached);
+	if (left == 0)
+		remove_network(in);
 	site_done(&in->site, left == 0);
 	instance_clear(in);
 }

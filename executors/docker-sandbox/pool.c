@@ -14,6 +14,7 @@
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
+#define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
 static void plan_expiry(struct pool *pool);
 
@@ -175,13 +176,25 @@ static bool start_one(struct pool *pool, const struct demand *d)
 	return true;
 }
 
+static bool is_wanted(const struct pool *pool, const struct sandbox *sb)
+{
+	uint64_t now = now_monotonic_usec();
+
+	for (size_t i = 0; i < pool->demand_count; i++) {
+		const struct demand *d = &pool->demands[i];
+		if (is_for(sb, d->version, d->memory_bytes) && now - d->last_usec <= DEMAND_STALE_USEC)
+			return true;
+	}
+	return false;
+}
+
 /* An idle one that serves another script than those that wait; the list's order is that of use. */
 static struct sandbox *least_used(struct pool *pool)
 {
 	struct sandbox *sb;
 
 	TAILQ_FOREACH(sb, &pool->list, link)
-		if (sb->state == SANDBOX_WARM && sb->bound)
+		if (sb->state == SANDBOX_WARM && sb->bound && !is_wanted(pool, sb))
 			return sb;
 	return NULL;
 }
@@ -202,7 +215,8 @@ void pool_fill(struct pool *pool)
 	unsigned spares = f.spare + f.starting, coming = f.starting + f.ending;
 	unsigned need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, pool->unmet > coming ? pool->unmet - coming : 0);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
-		if (!start_one(pool, starving(pool, pool->total + 1 == o->pool_max ? 0 : STARVING_USEC)))
+		/* while there is room a spare serves whoever comes; the last place is for who has waited longest */
+		if (!start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
 			return;
 	for (; need > 0 && pool->unmet > coming && pool->total >= o->pool_max; need--, coming++) {
 		struct sandbox *victim = least_used(pool);
@@ -432,10 +446,18 @@ static bool stays(const struct sandbox *sb)
 	return sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED;
 }
 
+static char *removal_path(const struct pool *pool, const char *id)
+{
+	char name[128], *ret;
+
+	sandbox_name(&pool->env, id, name, sizeof name);
+	return asprintf(&ret, "/containers/%s?force=1&v=1", name) >= 0 ? ret : NULL;
+}
+
 unsigned pool_done(struct pool *pool, bool detach)
 {
 	const struct lsn_host *host = pool->env.host;
-	_cleanup_free_ char **names = calloc(pool->total + 1, sizeof *names);
+	_cleanup_free_ char **paths = calloc(pool->total + 1, sizeof *paths);
 	_cleanup_free_ char *ids = calloc(pool->total + 1, SANDBOX_ID_SIZE);
 	struct sandbox *sb;
 	unsigned left = 0;
@@ -446,20 +468,18 @@ unsigned pool_done(struct pool *pool, bool detach)
 		TAILQ_REMOVE(&pool->list, sb, link);
 		if (detach && stays(sb))
 			left++;
-		else if (names && ids) {
-			char name[128];
-			sandbox_name(&pool->env, sb->id, name, sizeof name);
+		else if (paths && ids) {
 			memcpy(ids + count * SANDBOX_ID_SIZE, sb->id, SANDBOX_ID_SIZE);
-			names[count] = strdup(name);
-			count += names[count] != NULL;
+			paths[count] = removal_path(pool, sb->id);
+			count += paths[count] != NULL;
 		}
 		sandbox_free(sb);
 	}
 	if (count > 0)
-		engine_sweep_now(pool->options->socket, names, count, SWEEP_BUDGET_USEC);
+		engine_sweep_now(pool->options->socket, paths, count, SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
 	for (size_t i = 0; i < count; i++) {
 		sandbox_remove_folder(pool->env.run_dir_fd, ids + i * SANDBOX_ID_SIZE);
-		free(names[i]);
+		free(paths[i]);
 	}
 	host->timer_cancel(host->handle, pool->hold);
 	host->timer_cancel(host->handle, pool->expiry);

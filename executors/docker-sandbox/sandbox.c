@@ -17,7 +17,9 @@
 
 #define KILL_MARGIN_USEC (2 * USEC_PER_SEC) /* init kills at timeout + grace; later than that it is done from outside */
 #define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
-#define RECOVER_USEC (10 * USEC_PER_SEC)
+#define LOOK_USEC (500 * USEC_PER_MSEC) /* ... and meanwhile the container is looked at so often */
+#define LOOKS_MAX 10
+#define LOOKS_RECOVER_MAX 20
 #define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
 #define RETRY_USEC (500 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
@@ -471,10 +473,7 @@ static void patience_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->patience = NULL;
-	if (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING)
-		trouble(sb, "its init does not answer");
-	else
-		trouble(sb, "its init did not come back");
+	trouble(sb, "its init did not come back");
 }
 
 static void look_again(void *data)
@@ -512,10 +511,12 @@ static void looked_at(void *data, const struct engine_reply *reply)
 		trouble(sb, "its container is gone");
 	} else if (reply->status != 200)
 		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again); /* the engine is away: ask until it is back */
-	else if (json_is_true(json_object_get(state, "Running")))
-		arm(sb, &sb->patience, sb->state == SANDBOX_RECOVERING ? RECOVER_USEC : PATIENCE_USEC, patience_ran_out);
-	else
+	else if (!json_is_true(json_object_get(state, "Running")))
 		container_stopped(sb, state);
+	else if (++sb->looks < (sb->state == SANDBOX_RECOVERING ? LOOKS_RECOVER_MAX : LOOKS_MAX))
+		arm(sb, &sb->patience, LOOK_USEC, look_again); /* the engine may not have noticed yet */
+	else
+		trouble(sb, "its init does not answer");
 }
 
 static void look_at_container(struct sandbox *sb)
@@ -533,6 +534,7 @@ static void on_closed(void *data)
 	case SANDBOX_REPORTED:
 	case SANDBOX_RECOVERING:
 	case SANDBOX_WARM:
+		sb->looks = 0;
 		look_at_container(sb);
 		break;
 	case SANDBOX_STARTING: /* its deadline runs */

@@ -76,7 +76,7 @@ struct sandbox {
 	struct lsn_result verdict; /* ENDING: what JOB gets */
 	char why[200]; /* ENDING */
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
-	unsigned end_tries;
+	unsigned end_tries, looks;
 	uint32_t landlock_abi, walls;
 	TAILQ_ENTRY(sandbox) link; /* the pool's */
 };

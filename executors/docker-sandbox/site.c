@@ -42,16 +42,21 @@ static void retry_now(void *data)
 		step(site, SITE_IMAGE);
 }
 
-static void trouble(struct site *site, const struct lsn_error *error)
+static void retry_later(struct site *site)
 {
-	if (!streq(site->problem, error->message))
-		say(site->host, ERROR, "no sandboxes can be made: %s", error->message);
-	(void)snprintf(site->problem, sizeof site->problem, "%.250s", error->message);
 	site->retry_usec = site->retry_usec ? site->retry_usec * 2 : RETRY_MIN_USEC;
 	if (site->retry_usec > RETRY_MAX_USEC)
 		site->retry_usec = RETRY_MAX_USEC;
 	if (!site->retry)
 		(void)site->host->timer(site->host->handle, site->retry_usec, retry_now, site, &site->retry);
+}
+
+static void trouble(struct site *site, const struct lsn_error *error)
+{
+	if (!streq(site->problem, error->message))
+		say(site->host, ERROR, "no sandboxes can be made: %s", error->message);
+	(void)snprintf(site->problem, sizeof site->problem, "%.250s", error->message);
+	retry_later(site);
 }
 
 static void network_there(void *data, const struct lsn_error *error)
@@ -132,8 +137,10 @@ static void wall_changed(void *data)
 
 	if (wall_up(site->wall) && site->state == SITE_WALL)
 		set_state(site, SITE_UP);
-	else if (!wall_up(site->wall) && site->state == SITE_UP)
+	else if (!wall_up(site->wall) && site->state == SITE_UP) {
 		set_state(site, SITE_WALL);
+		retry_later(site); /* perhaps the network has gone with its bridge */
+	}
 	if (!wall_up(site->wall))
 		(void)snprintf(site->problem, sizeof site->problem, "port wall: %.200s", wall_state(site->wall));
 }

@@ -31,6 +31,7 @@ struct wall {
 	char *request; /* the line that is asked for, newline included */
 	bool up;
 	unsigned restored;
+	uint16_t tail; /* of the table's name */
 	char state[256];
 	char input[2048];
 	size_t input_size;
@@ -44,10 +45,10 @@ static void set_state(struct wall *wall, bool up, const char *text)
 
 	wall->up = up;
 	(void)snprintf(wall->state, sizeof wall->state, "%s", text);
-	if (news)
-		wall->host->log(wall->host->handle, up ? LSN_LOG_INFO : LSN_LOG_ERROR, "port wall: %s", text);
-	if (was != up)
-		wall->hooks.changed(wall->hooks.data);
+	if (!news)
+		return;
+	wall->host->log(wall->host->handle, up ? LSN_LOG_INFO : LSN_LOG_ERROR, "port wall: %s", text);
+	wall->hooks.changed(wall->hooks.data);
 }
 
 static void reap(struct wall *wall, bool patient)
@@ -227,13 +228,10 @@ static void put_list(struct line *l, const char *key, const struct str_list *lis
 
 /* The table's name: listener and instance for people, the bridge so that a successor knows what it replaces, a random tail so that two
  * instances that live side by side for a while do not repair each other's rules. */
-static void put_table(struct line *l, const struct lsn_host *host, const char *bridge)
+static void put_table(struct line *l, const struct lsn_host *host, const char *bridge, uint16_t tail)
 {
 	const char *parts[] = { host->listener, host->instance };
-	uint16_t tail;
 
-	if (getrandom(&tail, sizeof tail, 0) != sizeof tail)
-		tail = (uint16_t)getpid();
 	put(l, "up table=%s", WALL_TABLE_PREFIX);
 	for (size_t i = 0; i < 2; i++) {
 		for (const char *p = parts[i]; *p && p < parts[i] + 24; p++)
@@ -249,7 +247,7 @@ int wall_raise(struct wall *wall, const char *bridge, const struct options *opti
 
 	if (!l.text)
 		return -ENOMEM;
-	put_table(&l, wall->host, bridge);
+	put_table(&l, wall->host, bridge, wall->tail);
 	put(&l, " bridge=%s", bridge);
 	put_list(&l, "ports", &options->ports);
 	put_list(&l, "dns", &options->dns);
@@ -289,6 +287,8 @@ int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct
 	if (!wall)
 		return -ENOMEM;
 	*wall = (struct wall){ .host = host, .hooks = *hooks, .fd = -1, .state = "not asked for yet" };
+	if (getrandom(&wall->tail, sizeof wall->tail, 0) != sizeof wall->tail)
+		wall->tail = (uint16_t)getpid();
 	*ret = wall;
 	return 0;
 }

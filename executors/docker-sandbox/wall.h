@@ -1,7 +1,7 @@
 /* wall.h - the executor's end of the port wall: starts the helper `portwall`, hands it the request, hears what it reports.
  *
  * A wall that is asked for keeps being asked for: a helper that dies is started again, a refusal is tried again with back-off. hooks.changed() tells
- * when wall_up() has changed. Loop thread only. */
+ * when wall_up() or wall_state() has changed. Loop thread only. */
 #ifndef DOCKER_SANDBOX_WALL_H
 #define DOCKER_SANDBOX_WALL_H
 
