@@ -78,8 +78,11 @@ static void keep_room(struct turn *turn)
 		broker_resume(turn->parts.broker);
 	}
 	turn->paused = full;
-	if (full)
-		request_in(turn, RETRY_USEC);
+	if (!full)
+		return;
+	if (journal_prune(turn->parts.journal, &err) < 0) /* history goes before its time rather than keep events out */
+		log_warning("cannot prune the journal, trying again: %s", err.message);
+	request_in(turn, RETRY_USEC);
 }
 
 static void acknowledge(struct turn *turn, bool released)
