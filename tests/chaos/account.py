@@ -1,0 +1,165 @@
+"""account.py - published, acknowledged, journalled, run: compares what four independent witnesses say.
+
+  published     the publisher's plan and what became of each message
+  acknowledged  what the listener acknowledged, as seen on the wire
+  journalled    events and jobs in the journal, read after the end
+  run           what scripts reported to the ledger, and the lines of json-lines
+
+Equal messages are told apart by counting: for each content (topic and payload) so many were published, acknowledged, journalled, run.
+
+  ran_twice      runs of a job beyond the first, and events journalled more often than published
+  missing        acknowledged and not journalled, journalled without the jobs of its scripts, or a job that did not run and is not reported as lost
+  lost_reported  jobs in state lost
+  broker_lost    published and never acknowledged: the broker died with it. The listener never had it, so it cannot be missing."""
+import collections
+import json
+import os
+import sqlite3
+
+import plan
+
+AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15  # seconds around a broker's death in which it may lose what it took
+
+
+class Account:
+    def __init__(self, folder, deaths, engine_outages):
+        """deaths: when mosquitto was killed. engine_outages: (from, to, how) of Docker restarts."""
+        self.folder, self.deaths, self.outages = folder, deaths, engine_outages
+        self.notes = []
+        self.messages = [json.loads(line) for line in open(os.path.join(folder, 'plan'))]
+        for m in self.messages:
+            m['content'] = plan.digest(m['topic'], m['payload'])
+        for line in open(os.path.join(folder, 'published')):
+            known = json.loads(line)
+            self.messages[known['number']].update(sent=known['at'], known=known['known'])
+        self.published = collections.Counter(m['content'] for m in self.messages if 'sent' in m)
+        self.acked = self.read_wire()
+        self.read_journal()
+        self.runs = self.read_runs()
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def read_wire(self):
+        """Publications acknowledged, by content. An acknowledgement of the packet id and content that the id stood for before is of a repeat."""
+        counts, last = collections.Counter(), {}
+        for line in open(os.path.join(self.folder, 'wire')):
+            when, connection, packet, dup, content = line.split()
+            before = last.get(packet)
+            last[packet] = (connection, content)
+            if not (before and before[1] == content and (before[0] != connection or dup == '1')):
+                counts[content] += 1
+        return counts
+
+    def read_journal(self):
+        db = sqlite3.connect(os.path.join(self.folder, 'small/journal.db'))
+        self.events = {id_: plan.digest(as_text(topic), as_text(payload)) for id_, topic, payload in
+                       db.execute('SELECT id, topic, payload FROM events WHERE state = 0')}
+        self.topics = {id_: as_text(topic) for id_, topic in db.execute('SELECT id, topic FROM events WHERE state = 0')}
+        self.rejected = db.execute('SELECT count(*) FROM events WHERE state != 0').fetchone()[0]
+        self.jobs = [dict(zip(('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts'), row)) for row in db.execute(
+            'SELECT j.id, j.event, n.name, j.state, j.outcome, j.message, j.finished, u.started, j.attempt FROM jobs j'
+            ' JOIN script_names n ON n.id = j.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt')]
+        problems = [row[0] for row in db.execute('PRAGMA integrity_check')]
+        if problems != ['ok']:
+            self.note('the journal is damaged: %s' % problems)
+        db.close()
+        self.journalled = collections.Counter(self.events.values())
+
+    def read_runs(self):
+        runs = collections.Counter()
+        contents = {}
+        for name in ('ledger', 'jobs.jsonl'):
+            path = os.path.join(self.folder, name)
+            for line in open(path, errors='replace') if os.path.exists(path) else ():
+                try:
+                    run = json.loads(line)
+                except ValueError:
+                    self.note('%s has a broken line: %.100r' % (name, line))
+                    continue
+                runs[int(run['job'])] += 1
+                contents[int(run['job'])] = run.get('content') or plan.digest(run['topic'], run['payload'])
+        for job in self.jobs:
+            if contents.get(job['id'], self.events.get(job['event'])) != self.events.get(job['event']):
+                self.note('job %d ran with another event\'s topic or payload' % job['id'])
+        known = {job['id'] for job in self.jobs}
+        self.unknown_runs = sorted(set(runs) - known)
+        return runs
+
+    def at_risk(self, m):
+        return m['known'] == 'unknown' or any(death - AT_RISK_BEFORE <= m['sent'] <= death + AT_RISK_AFTER for death in self.deaths)
+
+    def explained(self, job):
+        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it ran."""
+        started, finished = (job['started'] or 0) / 1e6, job['finished'] / 1e6
+        return any('live' not in how and started <= to + 1 and finished >= since - 1 for since, to, how in self.outages)
+
+    def settle(self):
+        twice = missing = lost = unexplained = once = cut_short = 0
+        expected = collections.defaultdict(list)
+        for job in self.jobs:
+            expected[job['event']].append(job['script'])
+            times = self.runs[job['id']]
+            if times > 1:
+                twice += times - 1
+                self.note('job %(id)d of %(script)s ran %(times)d times' % dict(job, times=times))
+            if job['state'] == 6:
+                lost += 1
+                if not self.explained(job):
+                    unexplained += 1
+                    self.note('job %(id)d of %(script)s is lost (started %(started)s, reported %(finished)s): %(message)s' % job)
+            elif job['state'] != 5:
+                missing += 1
+                self.note('job %(id)d of %(script)s has not ended: state %(state)d' % job)
+            elif times == 0 and self.explained(job) and job['outcome'] != 0:
+                cut_short += 1
+            elif times == 0:
+                missing += 1
+                self.note('job %(id)d of %(script)s did not run: outcome %(outcome)s, %(message)s' % job)
+            else:
+                once += times == 1
+                if job['outcome'] != 0 and not self.explained(job):
+                    unexplained += 1
+                    self.note('job %(id)d of %(script)s ran and ended with outcome %(outcome)s: %(message)s' % job)
+        for event, topic in self.topics.items():
+            if sorted(expected[event]) != sorted(plan.scripts_for(topic)):
+                missing += max(0, len(plan.scripts_for(topic)) - len(expected[event]))
+                self.note('event %d (%s) has jobs of %s' % (event, topic, expected[event]))
+        for content in self.published | self.journalled | self.acked:
+            p, a, j = self.published[content], self.acked[content], self.journalled[content]
+            if j > p:
+                twice += j - p
+                self.note('content %s was published %d times and journalled %d times' % (content, p, j))
+            if a > j:
+                missing += a - j
+                self.note('content %s was acknowledged %d times and journalled %d times (published %d times)' % (content, a, j, p))
+        broker_lost = self.settle_broker()
+        if self.unknown_runs:
+            missing += len(self.unknown_runs)
+            self.note('runs of jobs the journal does not know: %s' % self.unknown_runs[:20])
+        return {
+            'events': sum(self.published.values()), 'journalled': len(self.events), 'rejected': self.rejected, 'jobs': len(self.jobs),
+            'ran_once': once, 'ran_twice': twice, 'missing': missing, 'lost_reported': lost, 'cut_short': cut_short,
+            'broker_lost': broker_lost[0], 'unexplained': unexplained + broker_lost[1],
+            'equal_events': sum(n for n in self.published.values() if n > 1),
+            'published': dict(collections.Counter('qos %d %s' % (m['qos'], m['known']) for m in self.messages if 'sent' in m)),
+        }
+
+    def settle_broker(self):
+        by_content, lost, unexplained = collections.defaultdict(list), 0, 0
+        for m in self.messages:
+            if 'sent' in m:
+                by_content[m['content']].append(m)
+        for content, copies in by_content.items():
+            short = len(copies) - max(self.journalled[content], self.acked[content])
+            risky = sum(self.at_risk(m) for m in copies)
+            lost += max(0, short)
+            if short > risky:
+                unexplained += short - risky
+                self.note('content %s: %d of %d never reached the listener although the broker lived; sent at %s' % (
+                    content, short, len(copies), [round(m['sent'], 3) for m in copies]))
+        return lost, unexplained
+
+
+def as_text(value):
+    return value.decode(errors='replace') if isinstance(value, bytes) else value or ''
