@@ -24,13 +24,12 @@
 #include <cleanup.h>
 #include <endian.h>
 #include <errno.h>
-#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
+#include "arena.h"
 #include "topic.h"
 
 #define BUCKET_SLOTS 5
@@ -38,8 +37,8 @@
 #define LOAD_DENOMINATOR 2
 #define SEGMENT0_LOG 4
 #define SEGMENT0 (1u << SEGMENT0_LOG) /* buckets in the first segment; each further one doubles what there is */
-#define HUGE_BYTES ((size_t)2 << 20)
 #define BATCH 6u /* prefixes of one depth that are visited together, so that their cache misses overlap */
+#define LARGE 8192u /* buckets, 512 KiB */
 #define CHILDREN 3u /* at most, that one visit pushes: '#', literal, '+' */
 
 /* A slot's word: 0 = free, else a pointer or a count with the kind in the lowest bits. */
@@ -96,7 +95,7 @@ struct router {
 	uint32_t overflow_free, overflow_free_count; /* list through bucket.next */
 	size_t slots; /* in use */
 	size_t values;
-	size_t heap_bytes; /* filters and further values */
+	struct arena arena; /* of filters and further values */
 	uint32_t depth_max; /* deepest filter seen, in tokens */
 	struct state *stack; /* scratch of a match: room for depth_max */
 	uint64_t *level_hash;
@@ -231,10 +230,9 @@ static int buckets_ensure(struct buckets *b, uint32_t i)
 	size_t bytes = segment_bytes(segment);
 	void *p;
 	if (bytes >= HUGE_BYTES) {
-		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (p == MAP_FAILED)
+		p = huge_map(bytes);
+		if (!p)
 			return -ENOMEM;
-		(void)madvise(p, bytes, MADV_HUGEPAGE); /* half of a cold lookup is the page walk; fine without */
 	} else {
 		p = aligned_alloc(sizeof(struct bucket), bytes);
 		if (!p)
@@ -250,7 +248,7 @@ static void segment_free(struct buckets *b, unsigned segment)
 	if (!b->segment[segment])
 		return;
 	if (segment_bytes(segment) >= HUGE_BYTES)
-		(void)munmap(b->segment[segment], segment_bytes(segment));
+		huge_unmap(b->segment[segment], segment_bytes(segment));
 	else
 		free(b->segment[segment]);
 	b->segment[segment] = NULL;
@@ -456,20 +454,6 @@ static void table_balance(struct router *r)
 
 /* ------------------------------------------------------------------------------------------------- filters */
 
-static void *heap_alloc(struct router *r, size_t size)
-{
-	void *p = malloc(size);
-	if (p)
-		r->heap_bytes += malloc_usable_size(p) + sizeof(size_t);
-	return p;
-}
-
-static void heap_free(struct router *r, void *p)
-{
-	r->heap_bytes -= malloc_usable_size(p) + sizeof(size_t);
-	free(p);
-}
-
 static uint64_t *find_inner(const struct router *r, uint64_t hash)
 {
 	uint64_t *word;
@@ -610,7 +594,7 @@ static void remove_filter(struct router *r, struct filter *f)
 		}
 	if (parent && token.wildcard && !tag_exists(r, tag_of(hash)))
 		*parent &= ~token.wildcard;
-	heap_free(r, f);
+	arena_free(&r->arena, f, sizeof *f + f->size);
 	table_balance(r);
 }
 
@@ -663,7 +647,7 @@ static int add_value(struct router *r, struct filter *f, void *value)
 		return -EEXIST;
 	if (overflow_reserve(r, 1) < 0)
 		return -ENOMEM;
-	struct value *v = heap_alloc(r, sizeof *v);
+	struct value *v = arena_alloc(&r->arena, sizeof *v);
 	if (!v)
 		return -ENOMEM;
 	*v = (struct value) { value, f, NULL, f->others };
@@ -685,7 +669,7 @@ static void remove_value(struct router *r, uint64_t *word)
 	if (v->next)
 		v->next->prev = v->prev;
 	slot_clear(r, tag_of(value_hash(r, v->filter, v->value)), word);
-	heap_free(r, v);
+	arena_free(&r->arena, v, sizeof *v);
 }
 
 /* ------------------------------------------------------------------------------------------------- the public part */
@@ -713,11 +697,14 @@ int router_new(struct router **ret)
 	return 0;
 }
 
-static void free_slots(struct bucket *b)
+/* Only what is too large for the arena must be found to be freed. */
+static void free_slots(struct router *r, struct bucket *b)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-		if (b->word[i] && !word_is(b->word[i], KIND_INNER))
-			free(word_pointer(b->word[i]));
+		if (word_is(b->word[i], KIND_LEAF)) {
+			struct filter *f = word_pointer(b->word[i]);
+			arena_free(&r->arena, f, sizeof *f + f->size);
+		}
 }
 
 void router_free(struct router *router)
@@ -725,11 +712,12 @@ void router_free(struct router *router)
 	if (!router)
 		return;
 	for (uint32_t i = 0; i < router->home_count; i++)
-		free_slots(bucket_at(&router->home, i));
+		free_slots(router, bucket_at(&router->home, i));
 	for (uint32_t i = 0; i < router->overflow_count; i++)
-		free_slots(bucket_at(&router->overflow, i));
+		free_slots(router, bucket_at(&router->overflow, i));
 	buckets_done(&router->home);
 	buckets_done(&router->overflow);
+	arena_done(&router->arena);
 	free(router->stack);
 	free(router->level_hash);
 	free(router);
@@ -764,14 +752,14 @@ int router_add(struct router *router, const char *filter, size_t size, void *val
 	} else {
 		if (size > TOPIC_MAX || router->values >= FILTERS_MAX || scratch_ensure(router, count_tokens(filter, size)) < 0)
 			return -ENOMEM;
-		f = heap_alloc(router, sizeof *f + size);
+		f = arena_alloc(&router->arena, sizeof *f + size);
 		if (!f)
 			return -ENOMEM;
 		*f = (struct filter) { .value = value, .size = (uint16_t)size };
 		memcpy(f->text, filter, size);
 		r = insert_filter(router, f);
 		if (r < 0)
-			heap_free(router, f);
+			arena_free(&router->arena, f, sizeof *f + size);
 	}
 	if (r < 0)
 		return r;
@@ -862,8 +850,12 @@ static inline void walk_inner(struct walk *w, uint64_t word, uint64_t hash, uint
 		return;
 	}
 	uint64_t named = child_hash(w->r, hash, w->r->level_hash[depth]);
-	if (word & INNER_NAMED(named))
+	if (word & INNER_NAMED(named)) {
 		walk_push(w, named, depth + 1);
+		/* In a table larger than the caches, ask for the line after next as well: its address is known before it is known to matter. */
+		if (w->r->home_count >= LARGE && walk_level(w, depth + 1))
+			__builtin_prefetch(home_of(w->r, tag_of(child_hash(w->r, named, w->r->level_hash[depth + 1]))));
+	}
 	if ((word & INNER_PLUS) && wild)
 		walk_push(w, child_hash(w->r, hash, w->r->token_plus), depth + 1);
 }
@@ -944,5 +936,5 @@ size_t router_count(const struct router *router)
 size_t router_memory_bytes(const struct router *router)
 {
 	size_t scratch = router->depth_max ? (router->depth_max + 1) * (BATCH * CHILDREN * sizeof(struct state) + sizeof(uint64_t)) : 0;
-	return sizeof *router + scratch + router->heap_bytes + ((size_t)router->home_count + router->overflow_count) * sizeof(struct bucket);
+	return sizeof *router + scratch + router->arena.bytes + ((size_t)router->home_count + router->overflow_count) * sizeof(struct bucket);
 }
