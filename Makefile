@@ -30,7 +30,7 @@ BUILD = build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 VERSION := $(shell sed -n 's/^\#\# \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 Q = $(if $(V),,@)
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wno-format-nonliteral
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wno-format-truncation
 ifdef DEVELOPER
 WARN += -Werror -Wundef -Wvla -Wnull-dereference -Wimplicit-fallthrough
 endif
@@ -71,6 +71,8 @@ $(BUILD)/listenerd: $(BUILD)/core/main.o $(CORE_OBJ) $(LIB_OBJ)
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
-	rm -rf $(filter-out build/image.tar,$(wildcard build/* build-*))
+	@for e in build/engine*; do [ ! -e $$e/engine ] || tools/private-engine stop $$e; done
+	rm -rf $(filter-out build/image.tar%,$(wildcard build/* build-*))
 .PHONY: all help clean
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# Not below build/engine*: those are file systems of containers.
+-include $(shell find $(BUILD) -path '$(BUILD)/engine*' -prune -o -name '*.d' -type f -print 2>/dev/null)
