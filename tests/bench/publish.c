@@ -1,0 +1,72 @@
+/* publish.c - publish a load as Indigo would, but at a chosen rate.
+ *
+ *     bench-publish PORT TOPIC COUNT RATE [SIZE]
+ *
+ * Topic TOPIC/N for event N, QoS 0, one connection; RATE events a second, 0: as fast as the broker takes them. The payload is a JSON object of about SIZE
+ * bytes (default 300) that begins {"t": MICROSECONDS since the epoch at which it was handed to the broker. */
+#include <mosquitto.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_usec(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void sleep_until(uint64_t usec)
+{
+	const struct timespec t = {.tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000};
+	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static int publish_one(struct mosquitto *mosq, const char *prefix, unsigned long n, size_t size)
+{
+	char topic[256], payload[65536];
+
+	(void)snprintf(topic, sizeof topic, "%s/%lu", prefix, n);
+	int used = snprintf(payload, sizeof payload, "{\"t\": %llu, \"pre\": {}, \"post\": {\"name\": \"%lu\", \"fill\": \"",
+			    (unsigned long long)now_usec(CLOCK_REALTIME), n);
+	size_t fill = size > (size_t)used + 4 ? size - (size_t)used - 4 : 0;
+	memset(payload + used, 'x', fill);
+	memcpy(payload + (size_t)used + fill, "\"}}", 4);
+	return mosquitto_publish(mosq, NULL, topic, (int)((size_t)used + fill + 3), payload, 0, false);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5) {
+		fprintf(stderr, "usage: bench-publish PORT TOPIC COUNT RATE [SIZE]\n");
+		return 2;
+	}
+	unsigned long count = strtoul(argv[3], NULL, 10);
+	double rate = strtod(argv[4], NULL);
+	size_t size = argc > 5 ? strtoul(argv[5], NULL, 10) : 300;
+	if (size > 60000)
+		size = 60000;
+	(void)mosquitto_lib_init();
+	struct mosquitto *mosq = mosquitto_new(NULL, true, NULL);
+	if (!mosq || mosquitto_connect(mosq, "127.0.0.1", (int)strtol(argv[1], NULL, 10), 60) != MOSQ_ERR_SUCCESS)
+		return 1;
+	(void)mosquitto_int_option(mosq, MOSQ_OPT_TCP_NODELAY, 1);
+	uint64_t start = now_usec(CLOCK_MONOTONIC);
+	for (unsigned long n = 0; n < count; n++) {
+		if (rate > 0)
+			sleep_until(start + (uint64_t)((double)n * 1e6 / rate));
+		if (publish_one(mosq, argv[2], n, size) != MOSQ_ERR_SUCCESS)
+			return 1;
+		while (mosquitto_want_write(mosq))
+			if (mosquitto_loop(mosq, 0, 1) != MOSQ_ERR_SUCCESS)
+				return 1;
+	}
+	(void)mosquitto_disconnect(mosq);
+	while (mosquitto_loop(mosq, 100, 1) == MOSQ_ERR_SUCCESS)
+		;
+	printf("%.6f\n", (double)(now_usec(CLOCK_MONOTONIC) - start) / 1e6);
+	return 0;
+}
