@@ -24,3 +24,9 @@ $(BUILD)/tests/docker/driver.o: tests/docker/driver.c
 	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) -Icore $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(DOCKER_DRIVER): $(BUILD)/tests/docker/driver.o $(BUILD)/core/host.o $(BUILD)/core/log.o $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
+
+# The unit test takes the parts that read what others wrote.
+DOCKER_UNIT = $(BUILD)/tests/unit/test_docker_sandbox
+$(DOCKER_UNIT): $(DOCKER_UNIT).o $(foreach p,control engine engine_now options wall_rules,$(BUILD)/executors/docker-sandbox/$(p).o) \
+		$(BUILD)/tests/core.a
+	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)

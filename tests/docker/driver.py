@@ -123,7 +123,7 @@ class Driver:
 
     def tail(self):
         with open(self.folder + '/log') as f:
-            return f.read()[-3000:]
+            return f.read()[-6000:]
 
     def send(self, *words):
         self.process.stdin.write('\t'.join(str(w) for w in words) + '\n')

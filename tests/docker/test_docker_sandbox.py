@@ -29,6 +29,7 @@ class Case(unittest.TestCase):
         for d in self.drivers:
             if d.process.poll() is None:
                 d.kill()
+            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
             d.close()
         clean_up()
 

@@ -1,0 +1,214 @@
+/* test_docker_sandbox.c - the parts of docker-sandbox that read what others wrote: settings, requests to the port wall, results, replies. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+#include <util.h>
+
+#include "../../executors/docker-sandbox/control.h"
+#include "../../executors/docker-sandbox/engine.h"
+#include "../../executors/docker-sandbox/options.h"
+#include "../../executors/docker-sandbox/wall_rules.h"
+
+static int parse_one(const char *key, const char *value, struct options *ret, struct lsn_error *err)
+{
+	struct lsn_option option = { .key = key, .value = value, .file = "x.ini", .line = 7 };
+	return options_parse(&option, 1, ret, err);
+}
+
+START_TEST(test_docker_sandbox__options_defaults)
+{
+	struct options o;
+	ck_assert_int_eq(options_parse(NULL, 0, &o, NULL), 0);
+	ck_assert_str_eq(o.socket, "/var/run/docker.sock");
+	ck_assert_uint_eq(o.ports.count, 7);
+	ck_assert_uint_eq(o.network, NETWORK_BRIDGE);
+	ck_assert(!o.ftp_related && !o.ipv6);
+	ck_assert_uint_eq(o.nano_cpus, 1000000000);
+	options_clear(&o);
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__options_values)
+{
+	struct options o;
+	ck_assert_int_eq(parse_one("ports", " 443,80  22", &o, NULL), 0);
+	ck_assert_uint_eq(o.ports.count, 3);
+	ck_assert_str_eq(o.ports.items[2], "22");
+	options_clear(&o);
+	ck_assert_int_eq(parse_one("ports", "", &o, NULL), 0);
+	ck_assert_uint_eq(o.ports.count, 0);
+	options_clear(&o);
+	ck_assert_int_eq(parse_one("deny_networks", "10.1.2.3/8, fd00:1::5/32,192.0.2.1", &o, NULL), 0);
+	ck_assert_str_eq(o.deny_networks.items[0], "10.0.0.0/8");
+	ck_assert_str_eq(o.deny_networks.items[1], "fd00:1::/32");
+	ck_assert_str_eq(o.deny_networks.items[2], "192.0.2.1/32");
+	options_clear(&o);
+	ck_assert_int_eq(parse_one("cpus", "0.25", &o, NULL), 0);
+	ck_assert_uint_eq(o.nano_cpus, 250000000);
+	options_clear(&o);
+	ck_assert_int_eq(parse_one("socket", "unix:///run/x.sock", &o, NULL), 0);
+	ck_assert_str_eq(o.socket, "/run/x.sock");
+	options_clear(&o);
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__options_refusals)
+{
+	static const char *const bad[][2] = {
+		{ "port", "80" }, { "ports", "80,81" }, { "network", "host" }, { "network", "Bridge" }, { "socket", "tcp://x" },
+		{ "socket", "docker.sock" }, { "image", "" }, { "image", "a b" }, { "image", "../x" }, { "dns", "resolver" },
+		{ "allow_networks", "10.0.0.0/33" }, { "deny_networks", "::/129" }, { "pool_max", "0" }, { "pool_min", "9" },
+		{ "pids", "-1" }, { "cpus", "1s" }, { "cpus", "0" }, { "cpus", "." }, { "landlock", "yes" }, { "ftp_data", "on" },
+		{ "preload", "os,os.path;x" }, { "subnet", "fd00::/64" }, { "memory", "lots" }, { "grace", "" }, { "nofile", "3" },
+	};
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+		struct options o;
+		struct lsn_error err = { 0 };
+		ck_assert_msg(parse_one(bad[i][0], bad[i][1], &o, &err) < 0, "%s = %s", bad[i][0], bad[i][1]);
+		ck_assert_int_ne(err.code, 0);
+		ck_assert_uint_gt(strlen(err.message), 0);
+	}
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__options_resolvers)
+{
+	struct str_list list = { 0 };
+	ck_assert_int_eq(options_resolvers("# x\nnameserver 127.0.0.53\nnameserver ::1\n nameserver\t10.0.0.1 \nsearch a\nnameserver fe80::1%eth0\n"
+					   "nameserver 2001:db8::1", &list), 0);
+	ck_assert_uint_eq(list.count, 2);
+	ck_assert_str_eq(list.items[0], "10.0.0.1");
+	ck_assert_str_eq(list.items[1], "2001:db8::1");
+	str_list_clear(&list);
+}
+END_TEST
+
+#define UP "up table=listenerd_a_b_1 bridge=lsn01234567 ports=80,22 dns=10.0.0.1 allow= deny=10.0.0.0/8 ftp=off"
+
+START_TEST(test_docker_sandbox__wall_request)
+{
+	static struct wall_request r;
+	ck_assert_int_eq(wall_request_parse(UP, &r, NULL), 0);
+	ck_assert(r.up && r.port_count == 2 && r.dns_count == 1 && r.allow_count == 0 && r.deny_count == 1 && !r.ftp_related);
+	ck_assert_uint_eq(r.deny[0].bits, 8);
+	char *text = wall_rules(&r, "listenerd_a_b_1", 0);
+	ck_assert_ptr_nonnull(strstr(text, "elements = { 80, 22 }"));
+	ck_assert_ptr_null(strstr(text, "ftp"));
+	ck_assert_ptr_null(strstr(text, "@allow4"));
+	free(text);
+	ck_assert_int_eq(wall_request_parse("down", &r, NULL), 0);
+	ck_assert(!r.up);
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__wall_request_refusals)
+{
+	static const char *const bad[] = {
+		"", " ", "down ", "up", "up ", "up table=listenerd_a bridge=", "up table=listenerd_A bridge=lsn01234567",
+		"up table=filter bridge=lsn01234567", "up table=listenerd_a;x bridge=lsn01234567", "up table=listenerd_a bridge=lsn0123456",
+		"up table=listenerd_a bridge=lsn0123456g", "up table=listenerd_a bridge=docker0", UP " more", UP " ports=81", UP " ports=80,80",
+		UP " ports=80,", UP " ports=,80", UP " ports=080000", UP " dns=10.0.0.1/8", UP " dns=10.0.0.1,,10.0.0.2", UP " allow=10.0.0.0/33",
+		UP " allow=x", UP " ftp=yes", UP "  ftp=off", UP " deny=10.0.0.0/-1", UP " deny=10.0.0.0/", UP "\n",
+	};
+	static struct wall_request r;
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+		ck_assert_msg(wall_request_parse(bad[i], &r, NULL) < 0, "%s", bad[i]);
+}
+END_TEST
+
+static struct sb_result good_result(void)
+{
+	return (struct sb_result){ .head = { SB_MAGIC, SB_RESULT, SB_PROTOCOL_VERSION, sizeof(struct sb_result), 0 }, .job = 1, .clean = 1 };
+}
+
+START_TEST(test_docker_sandbox__results)
+{
+	struct sb_result r = good_result();
+	ck_assert_ptr_null(control_check_result(&r, sizeof r, 0));
+	ck_assert_ptr_null(control_check_result(&r, sizeof r, 2));
+	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 1));
+	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r - 1, 0));
+	r.out_size = 1;
+	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 0));
+	r = good_result();
+	memset(r.message, 'x', sizeof r.message);
+	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 0));
+	for (uint32_t outcome = 0; outcome < 20; outcome++) {
+		r = good_result();
+		r.outcome = outcome;
+		r.exit_status = outcome == LSN_OUTCOME_FAILURE ? 3 : 0;
+		r.signal = outcome == LSN_OUTCOME_SIGNAL ? 11 : 0;
+		bool fine = !control_check_result(&r, sizeof r, 0);
+		ck_assert_int_eq(fine, outcome < LSN_OUTCOME_LOST);
+		r.exit_status = 256;
+		ck_assert(control_check_result(&r, sizeof r, 0) || outcome == LSN_OUTCOME_SIGNAL);
+		r.exit_status = 0;
+		r.signal = 65;
+		ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 0));
+	}
+}
+END_TEST
+
+static int version_of(const char *text, char ret[16])
+{
+	json_t *json = json_loads(text, 0, NULL);
+	int r = engine_api_version(json, ret, NULL);
+	json_decref(json);
+	return r;
+}
+
+START_TEST(test_docker_sandbox__api_version)
+{
+	char v[16];
+	ck_assert_int_eq(version_of("{\"ApiVersion\": \"1.41\", \"MinAPIVersion\": \"1.12\"}", v), 0);
+	ck_assert_str_eq(v, "1.41");
+	ck_assert_int_eq(version_of("{\"ApiVersion\": \"1.47\"}", v), 0);
+	ck_assert_str_eq(v, "1.41");
+	ck_assert_int_eq(version_of("{\"ApiVersion\": \"1.52\", \"MinAPIVersion\": \"1.44\"}", v), 0);
+	ck_assert_str_eq(v, "1.44");
+	ck_assert_int_eq(version_of("{\"ApiVersion\": \"1.40\"}", v), -EPROTONOSUPPORT);
+	ck_assert_int_eq(version_of("{\"ApiVersion\": 1.41}", v), -EPROTO);
+	ck_assert_int_eq(version_of("{\"ApiVersion\": \"1.41/../x\"}", v), -EPROTO);
+	ck_assert_int_eq(version_of("[]", v), -EPROTO);
+	ck_assert_int_eq(engine_api_version(NULL, v, NULL), -EPROTO);
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__engine_text)
+{
+	char buf[300], *escaped = engine_escape("{\"a\":[\"b=\xc3\xa4\"]}");
+	ck_assert_str_eq(escaped, "%7B%22a%22%3A%5B%22b%3D%C3%A4%22%5D%7D");
+	free(escaped);
+	engine_message(NULL, 500, buf, sizeof buf);
+	ck_assert_str_eq(buf, "the engine answered 500");
+	json_t *json = json_pack("{s:s}", "message", "no\nsuch");
+	engine_message(json, 404, buf, sizeof buf);
+	ck_assert_ptr_nonnull(strstr(buf, "404"));
+	ck_assert_ptr_null(strchr(buf, '\n'));
+	json_decref(json);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("docker_sandbox");
+	TCase *tc = tcase_create("docker_sandbox");
+	tcase_add_test(tc, test_docker_sandbox__options_defaults);
+	tcase_add_test(tc, test_docker_sandbox__options_values);
+	tcase_add_test(tc, test_docker_sandbox__options_refusals);
+	tcase_add_test(tc, test_docker_sandbox__options_resolvers);
+	tcase_add_test(tc, test_docker_sandbox__wall_request);
+	tcase_add_test(tc, test_docker_sandbox__wall_request_refusals);
+	tcase_add_test(tc, test_docker_sandbox__results);
+	tcase_add_test(tc, test_docker_sandbox__api_version);
+	tcase_add_test(tc, test_docker_sandbox__engine_text);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed > 0;
+}
