@@ -2,7 +2,6 @@
 #include "cdmi.h"
 #include "cleanup.h"
 #include "util.h"
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -20,13 +19,16 @@ bool cdmi_name_ok(const char *name, size_t size)
 	return true;
 }
 
+/* encode_path - all but RFC 3986's unreserved characters. The levels' slashes stay; empty levels go, as the archive itself drops them. */
 static char *encode_path(char *to, const char *path)
 {
-	static const char hex[] = "0123456789ABCDEF";
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", hex[] = "0123456789ABCDEF";
 
 	for (; *path; path++) {
 		unsigned char c = (unsigned char)*path;
-		if (isalnum(c) || strchr("-._~/", c)) {
+		if (c == '/' && path[1] == '/')
+			continue;
+		if (c == '/' || strchr(plain, c)) {
 			*to++ = (char)c;
 		} else {
 			*to++ = '%';
@@ -71,9 +73,10 @@ const char *const *cdmi_headers(enum cdmi_mode mode, bool versioned)
 	static const char *const object[] = {"Accept: application/cdmi-object", VERSION, NULL};
 	static const char *const object_v2[] = {"Accept: application/cdmi-object", NULL};
 	static const char *const content[] = {"Accept: */*", NULL};
+	static const char *const content_v2[] = {"Accept: application/octet-stream", NULL};
 #undef VERSION
 	if (mode == CDMI_CONTENT)
-		return content;
+		return versioned ? content : content_v2;
 	if (mode == CDMI_CONTAINER)
 		return versioned ? container : container_v2;
 	return versioned ? object : object_v2;
@@ -87,11 +90,11 @@ static enum cdmi_verdict verdict_of(long status)
 	case 410: return CDMI_GONE;
 	case 403: return CDMI_DENIED;
 	case 401: return CDMI_LOGIN;
-	case 301:
 	case 302:
-	case 303:
+	case 303: return CDMI_REFERENCE;
+	case 301:
 	case 307:
-	case 308: return CDMI_REFERENCE;
+	case 308: return CDMI_MOVED;
 	case 0:
 	case 408:
 	case 429: return CDMI_RETRY;
@@ -106,30 +109,53 @@ static const char *remedy(enum cdmi_verdict verdict)
 	case CDMI_DENIED: return "the listener's account has no right to read it";
 	case CDMI_LOGIN: return "the archive refuses the listener's account, check [scripts] user and password";
 	case CDMI_REFERENCE: return "it is a reference, not a script";
+	case CDMI_MOVED: return "it is redirected too often, to another host or to plain http, which is not followed: check [scripts] url";
 	case CDMI_FAULT: return "the archive does not understand the request, check [scripts] url";
 	default: return "the archive is in trouble";
 	}
 }
 
+static bool is_description(const char *content_type)
+{
+	static const char prefix[] = "application/cdmi-";
+	return strncasecmp(content_type, prefix, sizeof prefix - 1) == 0;
+}
+
+static enum cdmi_verdict parse(const struct http_reply *reply, json_t **ret, struct lsn_error *err)
+{
+	json_error_t why;
+
+	/* A NUL is legal in JSON; one child's or one key's name must not make the whole reply unreadable. */
+	*ret = json_loadb(reply->body, reply->body_size, JSON_ALLOW_NUL, &why);
+	if (json_is_object(*ret))
+		return CDMI_OK;
+	(void)lsn_error_set(err, -EINVAL, "the reply is no CDMI object: %s", *ret ? "not a JSON object" : why.text);
+	json_decref(*ret);
+	*ret = NULL;
+	return CDMI_BAD;
+}
+
 enum cdmi_verdict cdmi_judge(const struct http_reply *reply, enum cdmi_mode mode, json_t **ret, struct lsn_error *err)
 {
 	enum cdmi_verdict verdict = verdict_of(reply->status);
-	json_error_t why;
+	char quoted[160];
 
-	if (reply->status == 0)
+	if (reply->status == 0) {
 		(void)lsn_error_set(err, reply->error.code, "%s", reply->error.message);
+		return reply->error.code == -EFBIG ? CDMI_BAD : CDMI_RETRY;
+	}
+	if (verdict == CDMI_MOVED && *reply->location)
+		(void)lsn_error_set(err, -EIO, "HTTP status %ld to %s: %s", reply->status,
+				    str_quote(quoted, sizeof quoted, reply->location, strlen(reply->location)), remedy(verdict));
 	else if (verdict != CDMI_OK)
 		(void)lsn_error_set(err, -EIO, "HTTP status %ld: %s", reply->status, remedy(verdict));
-	if (reply->status == 0 && reply->error.code == -EFBIG)
-		return CDMI_BAD;
-	if (verdict != CDMI_OK || mode == CDMI_CONTENT)
+	if (verdict != CDMI_OK)
 		return verdict;
-	*ret = json_loadb(reply->body, reply->body_size, 0, &why);
-	if (json_is_object(*ret))
+	if (mode != CDMI_CONTENT)
+		return parse(reply, ret, err);
+	if (!is_description(reply->content_type))
 		return CDMI_OK;
-	json_decref(*ret);
-	*ret = NULL;
-	(void)lsn_error_set(err, -EINVAL, "the reply is no CDMI object: %s", why.text[0] ? why.text : "not a JSON object");
+	(void)lsn_error_set(err, -EINVAL, "the archive sends its description instead of its content");
 	return CDMI_BAD;
 }
 
@@ -160,35 +186,64 @@ const json_t *cdmi_children(const json_t *container, struct lsn_error *err)
 const char *cdmi_topic(const json_t *object, const char **ret_problem)
 {
 	const json_t *metadata = cdmi_get(object, "metadata");
-	const json_t *topic = json_is_object(metadata) ? json_object_get(metadata, "topic") : NULL;
+	const json_t *topic = json_object_get(metadata, "topic");
 
 	*ret_problem = NULL;
-	if (json_is_array(topic) && json_array_size(topic) == 1)
+	if (json_is_array(topic) && json_array_size(topic) <= 1)
 		topic = json_array_get(topic, 0);
-	if (!topic || json_is_null(topic))
+	if (!topic || json_is_null(topic) || (json_is_string(topic) && json_string_length(topic) == 0))
 		return NULL;
-	if (json_is_string(topic) && *json_string_value(topic))
-		return json_string_value(topic);
-	*ret_problem = "its metadata 'topic' is not one string: give it exactly one";
-	return NULL;
+	if (!json_is_string(topic))
+		*ret_problem = "its metadata \"topic\" is not one string: give it exactly one";
+	else if (strlen(json_string_value(topic)) != json_string_length(topic))
+		*ret_problem = "its metadata \"topic\" holds a NUL character";
+	return *ret_problem ? NULL : json_string_value(topic);
 }
 
+/* ------------------------------------------------------------------------------------------------- inline values */
+
+static char *without_blanks(const char *text, size_t size, size_t *ret_size)
+{
+	char *copy = malloc(size + 1);
+
+	*ret_size = 0;
+	for (size_t i = 0; copy && i < size; i++)
+		if (!strchr(" \t\r\n", text[i]) || !text[i])
+			copy[(*ret_size)++] = text[i];
+	if (copy)
+		copy[*ret_size] = 0;
+	return copy;
+}
+
+/* Folded base64 is taken; anything else that is not exact is not, although EVP_DecodeBlock() would make something of it. */
 static int decode_base64(const char *text, size_t size, void **ret, size_t *ret_size)
 {
-	if (size % 4 != 0 || size > INT32_MAX)
-		return -EINVAL;
-	unsigned char *out = malloc(size / 4 * 3 + 1);
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	_cleanup_free_ char *clean = without_blanks(text, size, &size);
+	_cleanup_free_ unsigned char *out = clean ? malloc(size / 4 * 3 + 4) : NULL;
+
 	if (!out)
 		return -ENOMEM;
-	int n = EVP_DecodeBlock(out, (const unsigned char *)text, (int)size);
-	if (n < 0) {
-		free(out);
+	size_t pad = size - strspn(clean, alphabet);
+	if (size % 4 != 0 || size > INT32_MAX || pad > 2 || strspn(clean + size - pad, "=") != pad)
 		return -EINVAL;
-	}
-	for (size_t i = size; i > 0 && n > 0 && i > size - 2 && text[i - 1] == '='; i--)
-		n--;
-	*ret = out;
-	*ret_size = (size_t)n;
+	int n = EVP_DecodeBlock(out, (const unsigned char *)clean, (int)size);
+	if (n < (int)pad)
+		return -EINVAL;
+	*ret_size = (size_t)n - pad;
+	out[*ret_size] = 0;
+	*ret = TAKE_PTR(out);
+	return 0;
+}
+
+static int dump_json(const json_t *value, void **ret, size_t *ret_size)
+{
+	char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	*ret_size = strlen(text);
 	return 0;
 }
 
@@ -199,24 +254,65 @@ int cdmi_value(const json_t *object, void **ret, size_t *ret_size, struct lsn_er
 
 	if (!value || json_is_null(value))
 		return -ENODATA;
-	if (encoding && streq(encoding, "json")) {
-		char *text = json_dumps(value, JSON_ENCODE_ANY);
-		if (!text)
-			return -ENOMEM;
-		*ret = text;
-		*ret_size = strlen(text);
-		return 0;
-	}
+	if (encoding && streq(encoding, "json"))
+		return dump_json(value, ret, ret_size);
 	if (!json_is_string(value))
 		return lsn_error_set(err, -EINVAL, "its value is not a string");
+	size_t size = json_string_length(value);
 	if (encoding && streq(encoding, "base64")) {
-		int r = decode_base64(json_string_value(value), json_string_length(value), ret, ret_size);
+		int r = decode_base64(json_string_value(value), size, ret, ret_size);
 		return r == -EINVAL ? lsn_error_set(err, r, "its value is not base64 although it says so") : r;
 	}
-	*ret_size = json_string_length(value);
-	*ret = malloc(*ret_size + 1);
-	if (!*ret)
+	char *copy = malloc(size + 1);
+	if (!copy)
 		return -ENOMEM;
-	memcpy(*ret, json_string_value(value), *ret_size);
+	memcpy(copy, json_string_value(value), size);
+	copy[size] = 0;
+	*ret = copy;
+	*ret_size = size;
 	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- marks */
+
+static int hash_in(const char *data, size_t size, void *hash)
+{
+	uint64_t *h = hash;
+
+	for (size_t i = 0; i < size; i++)
+		*h = (*h ^ (unsigned char)data[i]) * UINT64_C(0x100000001b3);
+	return 0;
+}
+
+static uint64_t hash_member(const char *key, const json_t *value)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	(void)hash_in(key, strlen(key) + 1, &hash);
+	(void)json_dump_callback(value, hash_in, &hash, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+	return hash;
+}
+
+uint64_t cdmi_metadata_hash(const json_t *object)
+{
+	json_t *metadata = (json_t *)(uintptr_t)cdmi_get(object, "metadata"), *value;
+	const char *key;
+	uint64_t sum = 0; /* a sum has no order */
+
+	json_object_foreach(metadata, key, value)
+		if (!str_startswith(key, "cdmi_"))
+			sum += hash_member(key, value);
+	return sum;
+}
+
+uint64_t cdmi_content_hash(const json_t *object)
+{
+	static const char *const keys[] = {"cdmi_mtime", "cdmi_size", "cdmi_hash", "cdmi_version"};
+	const json_t *metadata = cdmi_get(object, "metadata"), *value;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+		if ((value = json_object_get(metadata, keys[i])))
+			sum += hash_member(keys[i], value);
+	return sum;
 }

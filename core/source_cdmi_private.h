@@ -1,4 +1,11 @@
-/* source_cdmi_private.h - shared by source_cdmi.c (the source: scans, events, state) and source_cdmi_fetch.c (one script: metadata, content, retry). */
+/* source_cdmi_private.h - the parts of the CDMI source:
+ *
+ *   source_cdmi.c        making it, what is known about it, what happens when the archive is away and when it is back
+ *   source_cdmi_scan.c   full scans: lists the collection, has every script looked at
+ *   source_cdmi_event.c  events on the collection: has what they are about looked at, withdraws what they say is gone
+ *   source_cdmi_fetch.c  looks at one script: metadata, content if it is new, retry
+ *   source_cdmi_offer.c  hands what was found to the registry
+ */
 #ifndef CORE_SOURCE_CDMI_PRIVATE_H
 #define CORE_SOURCE_CDMI_PRIVATE_H
 
@@ -7,44 +14,69 @@
 #include "source.h"
 #include <sys/queue.h>
 
-enum fetch_end { FETCH_OFFER, FETCH_GONE, FETCH_PROBLEM, FETCH_AWAY /* a problem that a later scan may not have */ };
+enum fetch_where { FETCH_IDLE, FETCH_QUEUED, FETCH_FLYING, FETCH_SLEEPING, FETCH_DONE };
+enum fetch_end {
+	FETCH_OFFER,
+	FETCH_KEEP, /* as the registry has it */
+	FETCH_GONE,
+	FETCH_PROBLEM,
+	FETCH_AWAY, /* a problem that a later look may not have */
+};
 
 struct fetch { /* one script being looked at */
-	TAILQ_ENTRY(fetch) link; /* queue, flying, sleeping or done */
+	TAILQ_ENTRY(fetch) link; /* queue or done */
+	TAILQ_ENTRY(fetch) announced_link; /* if event */
 	TAILQ_ENTRY(fetch) all;
 	struct cdmi_source *source;
-	char *name; /* relative to the collection */
+	enum fetch_where where;
+	enum fetch_end end;
 	bool scan; /* the running scan waits for it */
 	bool event; /* an event announced it */
 	bool content; /* the content must be read even if an older one is stored */
 	bool again; /* something changed while it was under way: look again */
-	bool done;
+	unsigned attempts;
+	char *name; /* relative to the collection */
 	char *filter; /* the normalised topic that the event announced, or NULL */
 	char *url; /* content version that the event announced, or NULL */
-	unsigned attempts;
-	struct http_exchange *exchange;
-	struct lsn_timer *timer;
-	enum fetch_end end;
+	struct http_exchange *exchange; /* while flying */
+	struct lsn_timer *timer; /* while sleeping */
 	json_t *object; /* the metadata reply */
 	void *value; /* the content */
 	size_t value_size;
-	char problem[300];
+	char *problem;
 };
 TAILQ_HEAD(fetch_list, fetch);
 
-struct folder { /* a container to be listed */
-	STAILQ_ENTRY(folder) link;
-	char *path; /* relative: "" or "sub/" */
-};
-
-struct seen {
-	STAILQ_ENTRY(seen) link;
+struct name_item {
+	STAILQ_ENTRY(name_item) link;
 	char name[];
+};
+STAILQ_HEAD(name_list, name_item);
+
+/* What the registry keeps with each script, as its source_key: which object it is, and marks of what was read. */
+struct mark {
+	char id[129];
+	char url[300]; /* content version as events name it, "" if unknown */
+	uint64_t content_hash, metadata_hash;
+};
+#define MARK_TEXT_SIZE 512
+
+struct scan {
+	bool running, deep;
+	bool again; /* something happened that its listing may not show: scan once more */
+	bool noted; /* something was left out: its reason stays in figures.error */
+	unsigned left; /* folders and fetches that it waits for */
+	size_t scripts, folders; /* counted against the limits */
+	struct name_list todo; /* folders to be listed, relative: "" or "sub/" */
+	struct http_exchange *listing;
+	char *listing_path;
+	struct name_list seen; /* scripts that this scan or an event found alive */
 };
 
 struct cdmi_source {
 	struct source base;
 	struct source_config config;
+	char *root; /* config.collection, one leading slash, none at the end */
 	struct registry *registry;
 	struct host *host;
 	const struct lsn_host *services;
@@ -53,38 +85,72 @@ struct cdmi_source {
 	void *changed_data;
 	bool versioned; /* send the CDMI version header */
 
-	struct fetch_list all, queue, done;
+	struct fetch_list all, queue, done, announced;
 	void *by_name; /* tsearch() tree of struct fetch */
-	unsigned flying, done_count, announced; /* announced: fetches that events asked for */
+	unsigned flying, done_count;
+	size_t done_bytes;
+	unsigned strikes; /* scripts in a row that no usable reply came for */
 
-	bool scanning, deep, scan_again, scan_again_deep, scan_failed;
-	unsigned scan_left; /* folders and fetches that the scan waits for */
-	size_t scan_count;
-	STAILQ_HEAD(, folder) folders;
-	struct http_exchange *listing;
-	char *listing_path;
-	STAILQ_HEAD(, seen) seen; /* names that this scan or an event found alive */
-	struct lsn_timer *rescan_timer;
-	uint64_t backoff_usec;
+	struct scan scan;
+	bool away, login_refused;
+	bool deep_due; /* the next scan reads all content: what is stored may be old without a sign of it */
+	uint64_t deep_monotonic_usec; /* the last deep scan that succeeded */
+	struct lsn_timer *rescan_timer, *retry_timer;
+	uint64_t rescan_due_usec; /* monotonic, of rescan_timer */
+	uint64_t backoff_usec, retry_usec;
 	struct source_figures figures;
 };
 
+/* source_cdmi.c */
+/* source_note - something went wrong: count it, show it, log it if it is news. */
+void source_note(struct cdmi_source *source, const char *what);
+/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that is under way - every fetch is freed - and scan again after
+ * a while. */
+void source_away(struct cdmi_source *source, const char *what, bool login_refused);
+/* source_back - a scan saw everything. */
+void source_back(struct cdmi_source *source, bool deep);
+/* source_settle - after each update of the registry: retry what could not be read, tell the daemon. */
+void source_settle(struct cdmi_source *source);
+void source_rescan_in(struct cdmi_source *source, uint64_t delay_usec); /* 0: not by time */
+bool name_push(struct name_list *list, const char *name); /* false: no memory */
+void names_clear(struct name_list *list);
+
+/* source_cdmi_scan.c */
+void scan_start(struct cdmi_source *source, bool deep);
+/* scan_soon - because of an event; a burst of them makes one scan. */
+void scan_soon(struct cdmi_source *source);
+/* scan_check - is the scan over? */
+void scan_check(struct cdmi_source *source);
+void scan_abort(struct cdmi_source *source);
+
+/* source_cdmi_event.c */
+void source_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size);
+bool source_busy_for(struct source *base, const char *topic, size_t topic_size);
+/* collapse_path - PATH without empty levels, with one leading slash and none at the end; cut to SIZE. */
+void collapse_path(const char *path, char *to, size_t size);
+
+/* source_cdmi_fetch.c */
 /* fetch_get - the fetch of NAME, made (idle) if there is none. NULL: no memory. */
 struct fetch *fetch_get(struct cdmi_source *source, const char *name);
 struct fetch *fetch_find(struct cdmi_source *source, const char *name);
-/* fetch_go - queue it, or look again after what is under way. */
+/* fetch_announce - an event is about it. */
+void fetch_announce(struct fetch *fetch);
+/* fetch_go - queue it, or look again after what is under way. fetch_next() starts it. */
 void fetch_go(struct fetch *fetch);
-/* fetch_drop - forget it, whatever it is doing. */
-void fetch_drop(struct fetch *fetch);
+/* fetch_end_now - without looking: PROBLEM is known. */
+void fetch_end_now(struct fetch *fetch, const char *problem);
 /* fetch_next - start queued fetches up to the limit. */
 void fetch_next(struct cdmi_source *source);
-/* fetch_mark - the registry's source_key for what was fetched. */
-void fetch_mark(const struct fetch *fetch, char *buf, size_t size);
-/* The stored content version in a source_key, "" if unknown. */
-const char *mark_url(const char *source_key, char *buf, size_t size);
+/* fetch_drop - forget it, whatever it is doing; the scan no longer waits for it. */
+void fetch_drop(struct fetch *fetch);
 
-/* source_cdmi.c: a fetch has ended; source_flush hands what has ended to the registry. */
-void source_fetched(struct cdmi_source *source, struct fetch *fetch);
-void source_trouble(struct cdmi_source *source, const char *what);
+/* source_cdmi_offer.c */
+/* offer_ended - a fetch has come to its end and stands in done: hand over what is ready. May free every fetch. */
+void offer_ended(struct cdmi_source *source, const struct fetch *fetch);
+/* offer_commit - registry_end() for all parts. */
+int offer_commit(struct cdmi_source *source, bool full, struct lsn_error *err);
+/* offer_mark - what FETCH has read, as text for the registry; MARK_TEXT_SIZE bytes. */
+void offer_mark(const struct fetch *fetch, char *buf);
+bool mark_parse(const char *text, struct mark *ret); /* false: no mark */
 
 #endif
