@@ -69,6 +69,7 @@ static void setup(void)
 static void teardown(void)
 {
 	source_free(source);
+	source = NULL;
 	sd_event_unref(loop);
 	registry_free(registry);
 	journal_close(journal);
