@@ -37,7 +37,7 @@ struct engine {
 	struct lsn_timer *retry;
 	uint64_t retry_usec; /* the next pause */
 	uint64_t calls, total_usec, max_usec;
-	LIST_HEAD(, engine_call) pending;
+	LIST_HEAD(call_list, engine_call) pending;
 };
 
 static void look(struct engine *engine);

@@ -103,9 +103,24 @@ static int put_up(struct wall *w, struct lsn_error *err)
 		return r;
 	w->owned = run(w, owned, NULL) == 0;
 	w->bridge = run(w, bridge, NULL) == 0;
-	free(w->seen);
-	w->seen = list_table(w, "inet", req->table);
-	return w->seen ? 0 : lsn_error_set(err, -EIO, "the rules cannot be read back");
+	return 0;
+}
+
+/* What our rules look like when the kernel lists them. Taken once per request, not with each repair: whoever changes the rules between our writing and
+ * our reading would have the changed ones taken for ours. Twice the same: nobody was in between. */
+static int learn(struct wall *w, struct lsn_error *err)
+{
+	for (int i = 0; i < 5; i++) {
+		_cleanup_free_ char *before = w->seen;
+		w->seen = NULL;
+		int r = put_up(w, err);
+		if (r < 0)
+			return r;
+		w->seen = list_table(w, "inet", w->request.table);
+		if (before && w->seen && streq(before, w->seen))
+			return 0;
+	}
+	return lsn_error_set(err, -EIO, "the rules cannot be read back as they were written");
 }
 
 static void take_down(struct wall *w)
@@ -241,7 +256,9 @@ static void serve(struct wall *w, const char *line)
 		take_down(w);
 	w->request = request;
 	(void)snprintf(w->owned_name, sizeof w->owned_name, "%s_own", request.table);
-	if (put_up(w, &err) < 0) {
+	free(w->seen);
+	w->seen = NULL;
+	if (learn(w, &err) < 0) {
 		w->up = w->lost = false;
 		answer("error %s", err.message);
 		return;

@@ -111,6 +111,19 @@ class Portwall(unittest.TestCase):
         self.s.settimeout(0.5)
         self.assertRaises(socket.timeout, self.line)
 
+    def test_tampering_during_repairs(self):
+        self.ask(UP % 'off')
+        before = sh('nft list table inet ' + TABLE)
+        for i in range(20):
+            sh('nft delete table inet %s' % TABLE)
+            end = time.monotonic() + 0.03
+            while time.monotonic() < end:
+                sh('nft flush chain inet %s from_sandbox' % TABLE)
+        end = time.monotonic() + 3
+        while sh('nft list table inet ' + TABLE) != before:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
     def test_no_packet_while_flushed(self):
         """A sender in another namespace behind the bridge, closed port, 300 flushes: nothing may arrive."""
         if 'flush-proof=yes' not in self.ask(UP % 'off'):
