@@ -74,14 +74,20 @@ void engine_message(const json_t *json, long status, char *buf, size_t size)
 	(void)snprintf(buf, size, "the engine answered %ld: %s", status, quoted);
 }
 
+/* "1.41" as 1041; 0 if it is anything else. */
 static unsigned api_number(const char *text)
 {
-	unsigned major, minor;
-	char end;
+	const char *dot = text ? strchr(text, '.') : NULL;
+	char major[4];
+	uint64_t high, low;
 
-	if (!text || sscanf(text, "%3u.%3u%c", &major, &minor, &end) != 2)
+	if (!dot || (size_t)(dot - text) >= sizeof major)
 		return 0;
-	return major * 1000 + minor;
+	memcpy(major, text, (size_t)(dot - text));
+	major[dot - text] = 0;
+	if (parse_uint(major, 999, &high, NULL) < 0 || parse_uint(dot + 1, 999, &low, NULL) < 0)
+		return 0;
+	return (unsigned)(high * 1000 + low);
 }
 
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err)

@@ -57,7 +57,7 @@ static struct sandbox *find_job(struct pool *pool, uint64_t job, unsigned states
 
 void pool_get_figures(const struct pool *pool, struct pool_figures *ret)
 {
-	const struct sandbox *sb;
+	const struct sandbox *sb = NULL;
 
 	*ret = (struct pool_figures){ .total = pool->total };
 	TAILQ_FOREACH(sb, &pool->list, link) {
@@ -316,7 +316,7 @@ static void plan_expiry(struct pool *pool)
 
 static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 {
-	struct sandbox *sb, *spare = NULL;
+	struct sandbox *sb = NULL, *spare = NULL;
 
 	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
 		if (!sandbox_free_for_job(sb))

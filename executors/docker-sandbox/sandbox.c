@@ -39,7 +39,7 @@ static const unsigned moves[SANDBOX_STATE_MAX] = {
 	[SANDBOX_RESERVED] = TO(WARM) | TO(RUNNING) | TO(ENDING),
 	[SANDBOX_RUNNING] = TO(REPORTED) | TO(ENDING),
 	[SANDBOX_REPORTED] = TO(WARM) | TO(ENDING),
-	[SANDBOX_RECOVERING] = TO(RUNNING) | TO(ENDING),
+	[SANDBOX_RECOVERING] = TO(RUNNING) | TO(REPORTED) | TO(ENDING),
 	[SANDBOX_ENDING] = TO(GONE),
 };
 
@@ -317,10 +317,16 @@ static void adopt(struct sandbox *sb)
 	arm(sb, &sb->deadline, used < allowed ? allowed - used : 0, run_too_long);
 }
 
+/* The container stays until that is committed: a successor that finds it gone could not tell whether the job ran. */
 static void recovered_idle(struct sandbox *sb)
 {
+	struct lsn_result result;
+
+	drop_call(sb);
 	sb->verdict.started_realtime_usec = 0;
-	end_with(sb, LSN_OUTCOME_NOT_STARTED, "the sandbox never received it");
+	result_init(&result, LSN_OUTCOME_NOT_STARTED, "the sandbox never received it");
+	set_state(sb, SANDBOX_REPORTED);
+	report(sb, &result);
 }
 
 static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
@@ -538,7 +544,6 @@ static void on_closed(void *data)
 		look_at_container(sb);
 		break;
 	case SANDBOX_STARTING: /* its deadline runs */
-		break;
 	case SANDBOX_ENDING:
 	case SANDBOX_GONE:
 		break;

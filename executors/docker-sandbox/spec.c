@@ -6,11 +6,12 @@
 
 #include "engine.h"
 
-/* Docker's own list, which ours replaces, and what a script has no business with. */
+/* Docker's own list, which ours replaces, and what a script has no business with. /dev/pts: opening ptmx makes a file there that the script owns. */
 static const char *const masked[] = {
 	"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
 	"/proc/scsi", "/proc/interrupts", "/proc/kallsyms", "/proc/modules", "/proc/swaps", "/proc/slabinfo", "/proc/vmallocinfo",
 	"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/kernel", "/sys/module", "/sys/class", "/sys/block",
+	"/dev/pts", "/dev/mqueue", "/dev/shm",
 };
 static const char *const read_only[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 
