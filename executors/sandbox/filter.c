@@ -56,8 +56,12 @@ static const int denied[] = {
 	/* what outlives its maker: System V IPC, message queues */
 	SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
 	SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
+	/* modes, owners, times: Landlock does not know them, and the nodes in /dev are for all to touch */
+	SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
+	SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, 463, 466 /* setxattrat, removexattrat */, 469 /* file_setattr */,
 #ifdef __x86_64__
-	SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_mknod, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl, SYS_kexec_file_load,
+	SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_mknod, SYS_uselib,
+	SYS_ustat, SYS_sysfs, SYS__sysctl, SYS_kexec_file_load,
 #endif
 };
 

@@ -69,8 +69,17 @@ static int allow_path(int ruleset, int dir, const char *name, uint64_t access)
 	return r;
 }
 
-/* Everything in the root may be read and executed but what is ours; a rule always covers all below, so the entries are named one by one.
- * Folders may be listed anywhere: the root itself must, and the control folder is closed to the script by its mode. */
+static bool is_closed(const char *name)
+{
+	static const char *const closed[] = { ".", "..", "dev", SB_DIR + 1, SB_CONTROL_DIR + 1 };
+	for (size_t i = 0; i < sizeof closed / sizeof closed[0]; i++)
+		if (strcmp(name, closed[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Everything in the root may be read and executed but what is ours and /dev; a rule always covers all below, so the entries are named one by
+ * one. Folders may be listed anywhere: the root itself must, and the control folder is closed to the script by its mode. */
 static int allow_reading(int ruleset)
 {
 	DIR *root = opendir("/");
@@ -78,8 +87,7 @@ static int allow_reading(int ruleset)
 		return -errno;
 	int r = allow_path(ruleset, dirfd(root), ".", LL_FS_READ_DIR);
 	for (struct dirent *d; r == 0 && (d = readdir(root));) {
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 || strcmp(d->d_name, SB_DIR + 1) == 0 ||
-		    strcmp(d->d_name, SB_CONTROL_DIR + 1) == 0)
+		if (is_closed(d->d_name))
 			continue;
 		r = allow_path(ruleset, dirfd(root), d->d_name, LL_FS_EXECUTE | LL_FS_READ_FILE | LL_FS_READ_DIR);
 		if (r == -EACCES || r == -ENOENT)
@@ -89,11 +97,21 @@ static int allow_reading(int ruleset)
 	return r;
 }
 
+/* One by one: opening /dev/ptmx, if only for reading, makes a terminal in /dev/pts that the script owns and may chmod. */
 static int allow_devices(int ruleset, uint64_t handled)
 {
-	static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full" };
+	static const struct {
+		const char *path;
+		uint64_t access;
+	} devices[] = {
+		{ "/dev/null", LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_IOCTL_DEV },
+		{ "/dev/zero", LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_IOCTL_DEV },
+		{ "/dev/full", LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_IOCTL_DEV },
+		{ "/dev/random", LL_FS_READ_FILE },
+		{ "/dev/urandom", LL_FS_READ_FILE },
+	};
 	for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
-		int r = allow_path(ruleset, AT_FDCWD, devices[i], (LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_IOCTL_DEV) & handled);
+		int r = allow_path(ruleset, AT_FDCWD, devices[i].path, devices[i].access & handled);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}

@@ -1,0 +1,149 @@
+# network.py - anything but TCP to the seven ports and DNS to the resolvers. Stdin says where somebody listens, so that a refusal means the wall and not an
+# empty place: {"hosts": [...], "tcp": [...], "udp": [...], "neighbours": [...], "neighbour_tcp": [...]}.
+from concurrent.futures import ThreadPoolExecutor
+OPEN = {80, 443, 21, 22, 25, 587, 465}
+WAIT = 0.7
+want = wants()
+
+
+def gateways():
+    found = []
+    try:
+        for line in open('/proc/net/route').read().splitlines()[1:]:
+            words = line.split()
+            if words[1] == '00000000':
+                found.append(socket.inet_ntoa(struct.pack('<I', int(words[2], 16))))
+    except (OSError, IndexError):
+        pass
+    return found
+
+
+def family(host):
+    return socket.AF_INET6 if ':' in host else socket.AF_INET
+
+
+def tcp(host, port, options=()):
+    with socket.socket(family(host)) as s:
+        s.settimeout(WAIT)
+        for level, name, value in options:
+            s.setsockopt(level, name, value)
+        s.connect((host, port))
+        s.send(b'x')
+
+
+def udp(host, port):
+    with socket.socket(family(host), socket.SOCK_DGRAM) as s:
+        s.settimeout(WAIT)
+        s.sendto(b'attack', (host, port))
+        s.recvfrom(100)
+
+
+def tcp_fast_open(host, port):
+    with socket.socket(family(host)) as s:
+        s.settimeout(WAIT)
+        s.sendto(b'attack', 0x20000000, (host, port))
+        s.getpeername()
+        s.recv(1)
+
+
+def mptcp(host, port):
+    with socket.socket(family(host), socket.SOCK_STREAM, 262) as s:
+        s.settimeout(WAIT)
+        s.connect((host, port))
+
+
+def from_port(host, port, own):
+    """A source port one would trust."""
+    with socket.socket(family(host)) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(('', own))
+        s.settimeout(WAIT)
+        s.connect((host, port))
+
+
+def ping(host):
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            with socket.socket(socket.AF_INET, kind, 1) as s:
+                s.settimeout(WAIT)
+                s.sendto(bytes([8, 0, 0xf7, 0xff, 0, 0, 0, 0]), (host, 0))
+                s.recvfrom(100)
+                return
+        except OSError:
+            pass
+    raise OSError('no')
+
+
+def udp_connected(host, port):
+    """connect, then another protocol's clothes: as DNS."""
+    with socket.socket(family(host), socket.SOCK_DGRAM) as s:
+        s.settimeout(WAIT)
+        try:
+            s.bind(('', 53))
+        except OSError:
+            pass
+        s.connect((host, port))
+        s.send(b'\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01')
+        s.recv(100)
+
+
+def listen_for(host):
+    """Let ourselves be called: a listening port that others can reach would be a way in."""
+    with socket.socket() as s:
+        s.bind(('0.0.0.0', 0))
+        s.listen(1)
+
+
+def active_ftp_trick(host):
+    """Tell a firewall that reads along that we expect a connection: PORT on the control connection of a server that plays along."""
+    with socket.create_connection((host, 21), WAIT) as s:
+        mine = s.getsockname()[0].replace('.', ',')
+        s.sendall(b'PORT %s,117,48\r\n' % mine.encode())
+        with socket.socket() as l:
+            l.bind(('0.0.0.0', 30000))
+            l.listen(1)
+            l.settimeout(WAIT)
+            l.accept()
+
+
+def source_route(host, port):
+    """Loose source routing by way of the gateway."""
+    for gate in gateways():
+        route = bytes([131, 7, 4]) + socket.inet_aton(host) + b'\0'
+        tcp(gate, port, [(socket.IPPROTO_IP, 4, route)])
+
+
+def tasks():
+    hosts = want.get('hosts', []) + gateways()
+    ports = [p for p in want.get('tcp', []) + [8080, 3306, 5432, 6379, 2375, 2376, 1883, 8883, 53, 111, 3000] if p not in OPEN]
+    for host in dict.fromkeys(hosts):
+        for port in ports:
+            yield 'tcp to %s port %d' % (host, port), tcp, host, port
+        for port in ports[:10]:
+            yield 'tcp fast open to %s port %d' % (host, port), tcp_fast_open, host, port
+            yield 'mptcp to %s port %d' % (host, port), mptcp, host, port
+            yield 'tcp from port 80 to %s port %d' % (host, port), lambda h, p: from_port(h, p, 80), host, port
+            yield 'tcp by IPv4 in IPv6 to %s port %d' % (host, port), lambda h, p: tcp('::ffff:' + h, p), host, port
+            yield 'tcp source routed to %s port %d' % (host, port), source_route, host, port
+        for port in want.get('udp', []) + [53, 123, 443, 80]:
+            yield 'udp to %s port %d' % (host, port), udp, host, port
+            yield 'udp like DNS to %s port %d' % (host, port), udp_connected, host, port
+        yield 'ping ' + host, lambda h, p: ping(h), host, 0
+        yield 'active FTP with ' + host, lambda h, p: active_ftp_trick(h), host, 0
+    for host in want.get('neighbours', []):
+        for port in want.get('neighbour_tcp', []) + sorted(OPEN):
+            yield 'tcp to neighbour %s port %d' % (host, port), tcp, host, port
+        yield 'udp to neighbour ' + host, udp, host, 53
+    for host in want.get('forbidden', []) + ['169.254.169.254', '127.0.0.1', '::1', 'fd00:ec2::254', '0.0.0.0', '255.255.255.255']:
+        for port in sorted(OPEN) + ports[:5]:
+            yield 'tcp to %s port %d' % (host, port), tcp, host, port
+
+
+def main():
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda task: attempt(task[0], lambda: task[1](task[2], task[3])), list(tasks())))
+    attempt('listen for others', lambda: listen_for('')) if want.get('listen') else None
+    end()
+
+
+main()
