@@ -187,7 +187,9 @@ static void docker_release(void *instance, const struct lsn_job *job)
 
 static int docker_submit(void *instance, const struct lsn_job *job, struct lsn_error *err)
 {
-	return pool_submit(&((struct instance *)instance)->pool, job, err);
+	int r = pool_submit(&((struct instance *)instance)->pool, job, err);
+	/* The place went away since reserve(): sandbox, connection or wall. The job waits for another. */
+	return r == -ENOTCONN || r == -ESTALE || r == -EHOSTDOWN || r == -EPIPE || r == -ECONNRESET ? -EAGAIN : r;
 }
 
 static void docker_cancel(void *instance, const struct lsn_job *job)

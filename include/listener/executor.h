@@ -193,7 +193,8 @@ struct lsn_executor_module {
 	void (*release)(void *instance, const struct lsn_job *job);
 	/* submit - start JOB (at the place reserve() named). Returns 0, then done() follows exactly once; or a negative
 	 * errno with ERR filled, then the script certainly did not start, the reservation is gone and done() is never
-	 * called. Required. */
+	 * called: with -EAGAIN (the place went away since) the job waits for another, with anything else it ends in
+	 * ERROR. Required. */
 	int (*submit)(void *instance, const struct lsn_job *job, struct lsn_error *err);
 	/* cancel - end JOB early; done() follows with CANCELLED, or with what really happened if that came first. NULL:
 	 * jobs cannot be cancelled. */
