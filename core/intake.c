@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define HOLD_MAX_USEC (3 * USEC_PER_SEC)
+#define PACKET_IDS 65535u
 #define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
 
 struct held {
@@ -19,7 +20,9 @@ struct held {
 struct intake {
 	struct intake_parts parts;
 	struct window *window;
+	size_t window_entries;
 	bool window_dirty;
+	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, held) held;
 	uint64_t held_since_usec;
 	struct intake_counters counters;
@@ -34,8 +37,11 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 	if (!intake)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	intake->parts = *parts;
+	/* The window spans receive_max ids; half of the others may go by. */
+	intake->unsaved_max = (PACKET_IDS - parts->config->broker.receive_max) / 2;
 	STAILQ_INIT(&intake->held);
-	int r = window_new(parts->config->broker.receive_max, &intake->window);
+	intake->window_entries = parts->config->broker.receive_max;
+	int r = window_new(intake->window_entries, &intake->window);
 	if (r >= 0)
 		r = journal_get_window(parts->journal, &saved, &size);
 	if (r >= 0 && size > 0 && window_load(intake->window, saved, size) < 0)
@@ -45,6 +51,29 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 		return lsn_error_set(err, r, "cannot load the redelivery window: %s", strerror(-r));
 	}
 	*ret = intake;
+	return 0;
+}
+
+int intake_grow_window(struct intake *intake, size_t entries)
+{
+	struct window *larger;
+	const void *data;
+	size_t size;
+
+	if (entries <= intake->window_entries)
+		return 0;
+	int r = window_new(entries, &larger);
+	if (r < 0)
+		return r;
+	window_save(intake->window, &data, &size);
+	r = window_load(larger, data, size);
+	if (r < 0) {
+		window_free(larger);
+		return r;
+	}
+	window_free(intake->window);
+	intake->window = larger;
+	intake->window_entries = entries;
 	return 0;
 }
 
@@ -71,12 +100,27 @@ void intake_set_parts(struct intake *intake, const struct intake_parts *parts) {
 
 const struct intake_counters *intake_get_counters(const struct intake *intake) { return &intake->counters; }
 
+/* forget_saved - a new session counts its packet ids from the beginning. If we die after its first publication, what the journal knows of the old session's ids
+ * must not make us take the repeat for one that has run: so this cannot wait for the turn. */
+static void forget_saved(struct intake *intake)
+{
+	struct lsn_error err = {0};
+	int r = intake_save(intake);
+
+	if (r >= 0)
+		r = journal_commit(intake->parts.journal, &err);
+	if (r < 0)
+		log_warning("cannot save the redelivery window of the new session yet: %s", r == -ENOMEM ? "out of memory" : err.message);
+}
+
 void intake_connected(struct intake *intake, bool session_present)
 {
 	/* What was held was not acknowledged: the broker sends it again. */
 	drop_held(intake);
 	window_connected(intake->window, session_present);
 	intake->window_dirty = true;
+	if (!session_present)
+		forget_saved(intake);
 }
 
 /* reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
@@ -158,6 +202,7 @@ static void remember(struct intake *intake, const struct broker_message *message
 	if (window_add(intake->window, message->packet_id, digest) < 0)
 		log_error("out of memory for the redelivery window: a repeat of packet %u would run twice", message->packet_id);
 	intake->window_dirty = true;
+	intake->unsaved++;
 }
 
 /* take - a publication whose turn has come: check, then match. */
@@ -267,7 +312,11 @@ int intake_save(struct intake *intake)
 		return 0;
 	window_save(intake->window, &data, &size);
 	int r = journal_put_window(intake->parts.journal, data, size);
-	if (r >= 0)
+	if (r >= 0) {
 		intake->window_dirty = false;
+		intake->unsaved = 0;
+	}
 	return r;
 }
+
+bool intake_must_save(const struct intake *intake) { return intake->window_dirty && intake->unsaved > intake->unsaved_max; }

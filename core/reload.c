@@ -38,6 +38,48 @@ static void next_abandon(struct daemon *daemon, struct next *next)
 	config_free(next->config);
 }
 
+static bool is_one_of(char *const *list, const char *text)
+{
+	for (; list && *list; list++)
+		if (streq(*list, text))
+			return true;
+	return false;
+}
+
+static size_t strv_length(char *const *list)
+{
+	size_t n = 0;
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+/* add_missing - to the N filters in LIST add those of OLD that are neither there nor in KEPT. */
+static int add_missing(char **list, size_t *n, char *const *old, char *const *kept)
+{
+	for (; old && *old; old++) {
+		if (is_one_of(kept, *old) || is_one_of(list, *old))
+			continue;
+		if (!(list[*n] = strdup(*old)))
+			return -ENOMEM;
+		(*n)++;
+	}
+	return 0;
+}
+
+/* inherit_subscriptions - the broker keeps with the session what an older configuration subscribed to, and would deliver it for ever. What was to be
+ * taken off before is handed on too: perhaps there was no connection since. */
+static int inherit_subscriptions(const struct broker_config *old, struct broker_config *new)
+{
+	size_t n = 0;
+
+	new->unsubscribe = calloc(strv_length(old->subscriptions) + strv_length(old->unsubscribe) + 1, sizeof *new->unsubscribe);
+	if (!new->unsubscribe)
+		return -ENOMEM;
+	int r = add_missing(new->unsubscribe, &n, old->subscriptions, new->subscriptions);
+	return r < 0 ? r : add_missing(new->unsubscribe, &n, old->unsubscribe, new->subscriptions);
+}
+
 static int next_build(struct daemon *daemon, struct next *next, struct lsn_error *err)
 {
 	int r = config_load(daemon->config_file, &next->config, err);
@@ -46,6 +88,8 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 	r = check_fixed(daemon->config, next->config, err);
 	if (r < 0)
 		return r;
+	if (inherit_subscriptions(&daemon->config->broker, &next->config->broker) < 0)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
 	daemon_bind_policy(next->config);
 	r = executors_prepare(daemon->executors, &next->config->executors, err);
 	next->executors = r >= 0;
@@ -60,10 +104,24 @@ static int replace_source(struct daemon *daemon, struct next *next, struct lsn_e
 	return daemon_make_source(daemon, &next->config->source, &next->source, err);
 }
 
+/* reconnect - with what is new. A reload that changes nothing of the connection leaves it alone. */
+static void reconnect(struct daemon *daemon)
+{
+	struct lsn_error err = {0};
+
+	broker_free(daemon->broker);
+	daemon->broker = NULL;
+	turn_disconnected(daemon->turn);
+	int r = intake_grow_window(daemon->intake, daemon->config->broker.receive_max);
+	if (r < 0)
+		log_error("the redelivery window cannot grow to %u: %s", daemon->config->broker.receive_max, strerror(-r));
+	if (daemon_connect(daemon, &err) < 0)
+		log_error("cannot set up the broker connection: %s", err.message);
+}
+
 static void put_in_force(struct daemon *daemon, struct next *next)
 {
 	struct config *old = daemon->config;
-	struct lsn_error err = {0};
 
 	executors_swap(daemon->executors);
 	daemon->config = next->config;
@@ -78,13 +136,8 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 		daemon->source->ops->rescan(daemon->source);
 	}
 	daemon_set_parts(daemon);
-	if (daemon->broker && !broker_config_equal(&old->broker, &daemon->config->broker)) {
-		broker_free(daemon->broker);
-		daemon->broker = NULL;
-		turn_disconnected(daemon->turn);
-		if (daemon_connect(daemon, &err) < 0)
-			log_error("cannot set up the broker connection: %s", err.message);
-	}
+	if (daemon->broker && !broker_config_equal(&old->broker, &daemon->config->broker))
+		reconnect(daemon);
 	config_free(old);
 	turn_request(daemon->turn);
 }

@@ -1,0 +1,261 @@
+/* doctor_client.c - see doctor_client.h. Made as the daemon's own client is, so it measures what the daemon would get. */
+#include "doctor_client.h"
+#include "doctor.h"
+#include "util.h"
+#include <errno.h>
+#include <mqtt_protocol.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define CONNECT_USEC (10 * USEC_PER_SEC)
+#define TICK_MSEC 20 /* while connecting: TLS wants to read and write as it likes */
+#define GOODBYE_USEC (2 * USEC_PER_SEC)
+
+static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)properties;
+	client->events++;
+	client->connected = rc == 0;
+	client->session_present = flags & 1;
+	if (rc)
+		(void)snprintf(client->error, sizeof client->error, "the broker refuses the connection: %s",
+			       rc >= 128 ? mosquitto_reason_string(rc) : mosquitto_connack_string(rc));
+}
+
+static void on_disconnect(struct mosquitto *mosq, void *data, int rc, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)properties;
+	client->lost = true;
+	if (!client->error[0])
+		(void)snprintf(client->error, sizeof client->error, "%s", broker_client_strerror(rc, errno));
+}
+
+static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)id;
+	(void)properties;
+	client->events++;
+	client->subscribed = true;
+	for (int i = 0; i < count && i < PROBE_FILTERS_MAX; i++)
+		client->granted[i] = granted[i];
+}
+
+static void on_publish(struct mosquitto *mosq, void *data, int id, int reason, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)id;
+	(void)properties;
+	client->events++;
+	client->confirmed++;
+	client->denied += reason >= 128;
+}
+
+static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *message, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)properties;
+	client->events++;
+	if (message->payloadlen < 1)
+		return;
+	unsigned char kind = *(const unsigned char *)message->payload;
+	client->arrived[kind]++;
+	client->qos[kind] = message->qos;
+}
+
+/* ------------------------------------------------------------------------------------------------- moving packets */
+
+/* read_all - until the socket is dry; libmosquitto reads one packet a call. A callback's own writing leaves EAGAIN behind, so it counts only if nothing
+ * came. */
+static void read_all(struct probe_client *client)
+{
+	unsigned before;
+	int rc, errno_now;
+
+	do {
+		before = client->events;
+		errno = 0;
+		rc = mosquitto_loop_read(client->mosq, 1);
+		errno_now = errno;
+	} while (!rc && !client->lost && (client->events != before || errno_now != EAGAIN));
+	if (rc && !client->lost) {
+		client->lost = true;
+		(void)snprintf(client->error, sizeof client->error, "%s", broker_client_strerror(rc, errno_now));
+	}
+}
+
+static void write_all(struct probe_client *client)
+{
+	errno = 0;
+	int rc = mosquitto_loop_write(client->mosq, 1);
+	if (rc && !client->lost) {
+		client->lost = true;
+		(void)snprintf(client->error, sizeof client->error, "%s", broker_client_strerror(rc, errno));
+	}
+}
+
+static bool over(const struct probe_client *client)
+{
+	bool stop = doctor_child_stopping() && !client->tidying;
+	return client->lost || mosquitto_socket(client->mosq) < 0 || stop || now_monotonic_usec() >= client->until_usec;
+}
+
+bool probe_run(struct probe_client *client, const unsigned *counter, unsigned goal, uint64_t quiet_usec, bool write)
+{
+	uint64_t heard = now_monotonic_usec();
+
+	while (*counter < goal && !over(client) && now_monotonic_usec() - heard < quiet_usec) {
+		if (write)
+			write_all(client);
+		if (client->lost)
+			break;
+		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		if (write && mosquitto_want_write(client->mosq))
+			fd.events |= POLLOUT;
+		(void)poll(&fd, 1, TICK_MSEC);
+		unsigned before = client->events;
+		read_all(client);
+		if (client->events != before)
+			heard = now_monotonic_usec();
+	}
+	return *counter >= goal;
+}
+
+/* ------------------------------------------------------------------------------------------------- connecting */
+
+static int dial(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family, struct lsn_error *err)
+{
+	if (keep)
+		return broker_client_connect(client->mosq, config, family, err);
+	int port = broker_config_is_unix(config) ? 0 : (int)config->port;
+	errno = 0;
+	int rc = mosquitto_connect_bind_async(client->mosq, config->host, port, (int)config->keepalive_sec,
+					      family == BROKER_FAMILY_IPV4 ? "0.0.0.0" : NULL);
+	return rc ? lsn_error_set(err, -ECONNREFUSED, "cannot connect: %s", broker_client_strerror(rc, errno)) : 0;
+}
+
+/* wait_connack - libmosquitto does not report a refused TCP connection. */
+static int wait_connack(struct probe_client *client, struct lsn_error *err)
+{
+	uint64_t end = now_monotonic_usec() + CONNECT_USEC;
+
+	while (!client->connected && !client->error[0] && !over(client) && now_monotonic_usec() < end) {
+		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		socklen_t size = sizeof(int);
+		int error = 0;
+		(void)poll(&fd, 1, TICK_MSEC);
+		(void)getsockopt(fd.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+		if (error)
+			return lsn_error_set(err, -error, "cannot connect: %s", strerror(error));
+		read_all(client);
+		/* Behind CONNACK there may be publications already, which are not ours to acknowledge. */
+		if (!client->lost && !client->connected)
+			write_all(client);
+	}
+	if (client->connected)
+		return 0;
+	return lsn_error_set(err, -ECONNREFUSED, "%s", client->error[0] ? client->error : "no answer from the broker");
+}
+
+static int try_family(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family, struct lsn_error *err)
+{
+	int r = broker_client_new(config, client, &client->mosq, err);
+	if (r < 0)
+		return r;
+	mosquitto_connect_v5_callback_set(client->mosq, on_connect);
+	mosquitto_disconnect_v5_callback_set(client->mosq, on_disconnect);
+	mosquitto_subscribe_v5_callback_set(client->mosq, on_subscribe);
+	mosquitto_publish_v5_callback_set(client->mosq, on_publish);
+	mosquitto_message_v5_callback_set(client->mosq, on_message);
+	r = dial(client, config, keep, family, err);
+	if (r >= 0)
+		r = wait_connack(client, err);
+	if (r < 0) {
+		mosquitto_destroy(client->mosq);
+		client->mosq = NULL;
+	}
+	return r;
+}
+
+static void forget_connection(struct probe_client *client)
+{
+	client->connected = client->session_present = client->lost = client->subscribed = false;
+	client->error[0] = 0;
+}
+
+int probe_connect(struct probe_client *client, const struct broker_config *config, const char *id, bool keep, struct lsn_error *err)
+{
+	/* Borrowed strings, for these calls only. */
+	struct broker_config mine = *config;
+	struct lsn_error first = {0};
+	char client_id[300];
+
+	(void)snprintf(client_id, sizeof client_id, "%s", id);
+	mine.client_id = client_id;
+	if (!keep)
+		mine.version = MQTT_V5;
+	forget_connection(client);
+	if (try_family(client, &mine, keep, BROKER_FAMILY_ANY, &first) >= 0)
+		return 0;
+	/* A name may lead to ::1 first, where nobody listens. A broker that has answered would only say it again. */
+	if (!client->error[0] && !broker_config_is_unix(config)) {
+		forget_connection(client);
+		if (try_family(client, &mine, keep, BROKER_FAMILY_IPV4, err) >= 0)
+			return 0;
+	}
+	return lsn_error_set(err, first.code, "%s", first.message);
+}
+
+void probe_disconnect(struct probe_client *client)
+{
+	uint64_t end = now_monotonic_usec() + GOODBYE_USEC;
+
+	if (!client->mosq)
+		return;
+	if (!client->lost)
+		(void)mosquitto_disconnect(client->mosq);
+	/* Until the broker has closed it: then it has noticed. */
+	while (!client->lost && mosquitto_socket(client->mosq) >= 0 && now_monotonic_usec() < end) {
+		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		write_all(client);
+		(void)poll(&fd, 1, TICK_MSEC);
+		if (!client->lost)
+			read_all(client);
+	}
+	mosquitto_destroy(client->mosq);
+	client->mosq = NULL;
+	forget_connection(client);
+}
+
+/* ------------------------------------------------------------------------------------------------- requests */
+
+int probe_subscribe(struct probe_client *client, char *const *filters, int count, struct lsn_error *err)
+{
+	unsigned before = client->events;
+
+	client->subscribed = false;
+	int rc = mosquitto_subscribe_multiple(client->mosq, NULL, count, filters, 1, 0, NULL);
+	if (rc)
+		return lsn_error_set(err, -EIO, "cannot subscribe: %s", mosquitto_strerror(rc));
+	while (!client->subscribed && probe_run(client, &client->events, before + 1, CONNECT_USEC, true))
+		before = client->events;
+	return client->subscribed ? 0 : lsn_error_set(err, -EIO, "no answer to a subscription: %s", client->error[0] ? client->error : "timeout");
+}
+
+int probe_publish(struct probe_client *client, const char *topic, const char *payload, int qos)
+{
+	return mosquitto_publish(client->mosq, NULL, topic, (int)strlen(payload), payload, qos, false) ? -EIO : 0;
+}
