@@ -123,6 +123,13 @@ void intake_connected(struct intake *intake, bool session_present)
 		forget_saved(intake);
 }
 
+/* no_memory - what cannot be recorded must not be acknowledged: the broker sends it again to the next daemon. */
+__attribute__((noreturn)) static void no_memory(const char *what)
+{
+	log_error("out of memory for %s: ending, so that the broker sends it again", what);
+	abort();
+}
+
 /* reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
 static void reject(struct intake *intake, const struct broker_message *message, const char *reason)
 {
@@ -135,7 +142,7 @@ static void reject(struct intake *intake, const struct broker_message *message, 
 	if (topic_size > REJECTED_TOPIC_KEEP)
 		topic_size = REJECTED_TOPIC_KEEP;
 	if (event_new(message->topic, topic_size, NULL, 0, &event) < 0)
-		return;
+		no_memory("a rejected event");
 	event->id = journal_next_event_id(intake->parts.journal);
 	event->received_realtime_usec = now_realtime_usec();
 	event->state = EVENT_REJECTED;
@@ -152,30 +159,25 @@ struct matching {
 	unsigned jobs;
 };
 
-static int make_event(struct matching *m)
+static void make_event(struct matching *m)
 {
-	int r = event_new(m->message->topic, m->topic_size, m->message->payload, m->message->payload_size, &m->event);
-	if (r < 0) {
-		log_error("out of memory for an event of %zu bytes", m->message->payload_size);
-		return r;
-	}
+	if (event_new(m->message->topic, m->topic_size, m->message->payload, m->message->payload_size, &m->event) < 0)
+		no_memory("an event");
 	m->event->id = journal_next_event_id(m->intake->parts.journal);
 	m->event->received_realtime_usec = now_realtime_usec();
 	m->event->qos = m->message->qos;
 	journal_put_event(m->intake->parts.journal, m->event);
-	return 0;
 }
 
 static void add_job(void *data, struct script *script)
 {
 	struct matching *m = data;
 
-	if (!m->event && make_event(m) < 0)
-		return;
+	if (!m->event)
+		make_event(m);
 	if (dispatcher_add(m->intake->parts.dispatcher, m->event, script, 0, NULL) < 0)
-		log_error("out of memory for a job script=%s", script->name);
-	else
-		m->jobs++;
+		no_memory("a job");
+	m->jobs++;
 }
 
 static void match(struct intake *intake, const struct broker_message *message, size_t topic_size)
@@ -187,7 +189,7 @@ static void match(struct intake *intake, const struct broker_message *message, s
 	} else {
 		intake->counters.unmatched++;
 		if (intake->parts.config->record_unmatched)
-			(void)make_event(&m);
+			make_event(&m);
 	}
 	intake->counters.jobs += m.jobs;
 	event_unref(m.event);
