@@ -38,7 +38,8 @@ int dispatcher_add(struct dispatcher *dispatcher, struct event *event, struct sc
 void dispatcher_place(struct dispatcher *dispatcher);
 void dispatcher_committed(struct dispatcher *dispatcher);
 
-/* dispatcher_retry - run a FINISHED or LOST job again as a further attempt. 0, -ENOENT, -EBUSY (not ended), other with ERR. */
+/* dispatcher_retry - run a FINISHED or LOST job again as a further attempt. 0, -ENOENT, -EBUSY (not ended), -EINVAL (succeeded), other
+ * with ERR. */
 int dispatcher_retry(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
 /* dispatcher_cancel - 0, -ENOENT, -EALREADY (ended), -EOPNOTSUPP (its executor cannot). */
 int dispatcher_cancel(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);

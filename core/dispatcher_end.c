@@ -308,6 +308,10 @@ int dispatcher_retry(struct dispatcher *d, uint64_t id, struct lsn_error *err)
 		job_unref(job);
 		return lsn_error_set(err, -EBUSY, "job %llu is waiting for its turn: nothing to retry", (unsigned long long)id);
 	}
+	if (job->result && job->result->r.outcome == LSN_OUTCOME_SUCCESS) {
+		job_unref(job);
+		return lsn_error_set(err, -EINVAL, "job %llu succeeded: nothing to retry; replay makes a new job of it", (unsigned long long)id);
+	}
 	if (!dispatcher_lane(d, job->script->name)) {
 		job_unref(job);
 		return lsn_error_set(err, -ENOMEM, "out of memory");
