@@ -27,6 +27,7 @@ struct dispatch_config {
 	struct route_config *routes;
 	size_t route_count;
 	double replay_rate_max; /* replayed jobs per second */
+	uint64_t retry_delay_max_usec; /* the policy's; set by the daemon. 0: no limit */
 };
 
 struct control_config {

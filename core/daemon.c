@@ -91,6 +91,7 @@ void daemon_bind_policy(struct config *config)
 	config->policy.size_max = config->source.size_max;
 	config->policy.executor_open = executor_is_open;
 	config->policy.data = &config->executors;
+	config->dispatch.retry_delay_max_usec = config->policy.retry_delay_max_usec;
 }
 
 static void on_turn_wanted(void *data)

@@ -132,7 +132,8 @@ static bool start_one(struct dispatcher *d, struct lane *lane)
 	struct lsn_error err = {0};
 
 	if (!job) {
-		lane_move(d, lane, LANE_IDLE); /* woken when one of its jobs ends or comes */
+		lane_move(d, lane, LANE_IDLE); /* woken when one of its jobs ends, comes, or has settled */
+		d->settling |= lane->settling;
 		return true;
 	}
 	int r = take_place(d, job, &err);
@@ -286,6 +287,17 @@ static void forget_committed(struct dispatcher *d)
 	d->forget_count = 0;
 }
 
+/* wake_settled - results are safe now: their jobs may have a further attempt. */
+static void wake_settled(struct dispatcher *d)
+{
+	struct lane *lane;
+
+	d->settling = false;
+	TAILQ_FOREACH(lane, &d->lanes, all)
+		if (lane->settling)
+			dispatcher_wake(d, lane);
+}
+
 void dispatcher_committed(struct dispatcher *d)
 {
 	struct job *job;
@@ -297,6 +309,8 @@ void dispatcher_committed(struct dispatcher *d)
 		TAILQ_REMOVE(&d->starting, job, queue);
 		hand_over(d, job);
 	}
+	if (d->settling)
+		wake_settled(d);
 	if (d->running > 0)
 		dispatcher_arm_overdue(d);
 	if (d->spilling && !journal_has_pending(d->journal)) /* else a refused hand-over's turn comes first */

@@ -73,10 +73,12 @@ static void arm_backoff(struct dispatcher *d)
 		log_error("out of memory for the back-off timer: attempts wait for a restart");
 }
 
-static uint64_t retry_delay(const struct job *job)
+static uint64_t retry_delay(const struct dispatcher *d, const struct job *job)
 {
 	unsigned shift = job->abi.attempt > 1 ? job->abi.attempt - 1 : 0;
-	return job->script->settings.retry_delay_usec << (shift > 20 ? 20 : shift);
+	uint64_t delay = job->script->settings.retry_delay_usec << (shift > 20 ? 20 : shift), max = d->config->retry_delay_max_usec;
+
+	return max > 0 && delay > max ? max : delay;
 }
 
 void dispatcher_wait(struct dispatcher *d, struct lane *lane, struct job *job)
@@ -88,7 +90,7 @@ void dispatcher_wait(struct dispatcher *d, struct lane *lane, struct job *job)
 
 static void back_off(struct dispatcher *d, struct job *job)
 {
-	job->not_before_realtime_usec = now_realtime_usec() + retry_delay(job);
+	job->not_before_realtime_usec = now_realtime_usec() + retry_delay(d, job);
 	job_set_state(job, JOB_BACKOFF);
 	journal_put_job(d->journal, job);
 	dispatcher_wait(d, dispatcher_lane(d, job->script->name), job);
@@ -119,6 +121,8 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 
 	if (outcome == LSN_OUTCOME_NOT_STARTED) {
 		job->abi.attempt -= job->abi.attempt > 0;
+		if (job->place[0] && dispatcher_forget_later(d, job) < 0)
+			log_error("out of memory: executor=%s keeps a place for job=%llu", job->executor, (unsigned long long)job->abi.id);
 		dispatcher_requeue(d, job);
 		return;
 	}

@@ -23,6 +23,7 @@ struct dispatcher {
 	unsigned running; /* reserved or handed over, and not done */
 	uint64_t ended; /* runs, since the start */
 	bool stopped;
+	bool settling; /* some lane has a job that waits for the next commit */
 	bool spilling; /* some lane has jobs that wait in the journal only */
 	struct forget *forgets;
 	size_t forget_count, forget_size;

@@ -97,6 +97,7 @@ struct job *lane_candidate(struct lane *lane)
 	struct job *job;
 
 	seen_clear(&seen);
+	lane->settling = false;
 	TAILQ_FOREACH(job, &lane->active, active)
 		if (seen.count < SEEN_MAX)
 			(void)seen_add(&seen, job->object);
@@ -105,6 +106,7 @@ struct job *lane_candidate(struct lane *lane)
 			return NULL;
 		/* The result of its last attempt waits for the commit: a new attempt would overwrite it. */
 		bool settling = job->dirty && job->result;
+		lane->settling |= settling;
 		if (seen_add(&seen, job->object) && !settling)
 			return job;
 	}

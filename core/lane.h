@@ -19,6 +19,7 @@ struct lane {
 	uint64_t last_id; /* waiting jobs up to this id are in memory, newer ones (if spilled) in the journal only */
 	uint64_t spilled; /* about how many those are; 0 is exact */
 	enum lane_where where;
+	bool settling; /* the last scan met a job that may start only after the next commit */
 	TAILQ_ENTRY(lane) ring; /* ready or stalled */
 	TAILQ_ENTRY(lane) all;
 };
@@ -29,7 +30,8 @@ void lane_free(struct lane *lane); /* unrefs its jobs */
 /* lane_insert - JOB (its reference is taken over) into the queue at its place by id. */
 void lane_insert(struct lane *lane, struct job *job);
 void lane_remove(struct lane *lane, struct job *job); /* from the queue; the reference goes to the caller */
-/* lane_candidate - the first job that may start: no earlier unfinished job of the lane is about the same object. NULL: none. */
+/* lane_candidate - the first job that may start: no earlier unfinished job of the lane is about the same object. NULL: none; if that is
+ * because of a result that is not committed yet, lane->settling says so. */
 struct job *lane_candidate(struct lane *lane);
 
 #endif

@@ -94,8 +94,10 @@ START_TEST(test_lane__result_that_is_not_committed_keeps_the_object)
 	ck_assert_int_eq(job_set_result(job, &result), 0);
 	job->dirty = true;
 	ck_assert_ptr_null(lane_candidate(lane));
+	ck_assert(lane->settling);
 	job->dirty = false;
 	ck_assert_ptr_eq(lane_candidate(lane), job);
+	ck_assert(!lane->settling);
 }
 END_TEST
 
