@@ -286,7 +286,10 @@ int journal_get_window(struct journal *journal, void **ret, size_t *ret_size)
 	return 0;
 }
 
-bool journal_has_pending(const struct journal *journal) { return !TAILQ_EMPTY(&journal->events) || !TAILQ_EMPTY(&journal->jobs); }
+bool journal_has_pending(const struct journal *journal)
+{
+	return !TAILQ_EMPTY(&journal->events) || !TAILQ_EMPTY(&journal->jobs) || journal->window_dirty;
+}
 
 /* ------------------------------------------------------------------------------------------------- commit */
 

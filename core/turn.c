@@ -42,7 +42,7 @@ static bool commit(struct turn *turn)
 {
 	struct lsn_error err = {0};
 
-	if (!journal_has_pending(turn->parts.journal))
+	if (!journal_has_pending(turn->parts.journal) && !intake_must_save(turn->parts.intake))
 		return true;
 	int r = intake_save(turn->parts.intake);
 	if (r < 0)
