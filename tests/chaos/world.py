@@ -42,6 +42,9 @@ class Engine:
     def __init__(self, folder):
         self.folder = os.path.join(folder, 'engine')
         os.environ['LISTENER_PRIVATE_ENGINE'] = '1'
+        os.makedirs(self.folder)
+        self.write(False)
+        os.environ['LISTENER_ENGINE_ARGS'] = '--config-file ' + self.folder + '/daemon.json'
         self.tool = os.path.join(harness.ROOT, 'tools/private-engine')
         self.socket = subprocess.run([self.tool, 'start', self.folder], check=True, stdout=subprocess.PIPE).stdout.decode().strip()
         os.environ['DOCKER_HOST'] = 'unix://' + self.socket
@@ -58,16 +61,24 @@ class Engine:
             return harness.end_process(self.process, signal_number, 40)
         harness.wait(lambda: not os.path.exists('/proc/%d' % self.pid) or ' Z ' in open('/proc/%d/stat' % self.pid).read(), 'dockerd to end', 40)
 
-    def begin(self, live):
-        words = self.words + (['--live-restore'] if live else [])
-        for name in ('docker.pid',):  # of a killed one; its number may be somebody else's now
-            path = os.path.join(os.path.dirname(self.socket), name)
-            if os.path.exists(path):
-                os.unlink(path)
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=open(self.folder + '/dockerd.log', 'ab'), stderr=subprocess.STDOUT)
+    def write(self, live):
+        with open(self.folder + '/daemon.json', 'w') as f:
+            json.dump({'live-restore': live}, f)
+
+    def set_live(self, live):
+        """live-restore can be switched while it runs; the one that comes after it reads the same file."""
+        self.write(live)
+        os.kill(self.pid, signal.SIGHUP)
+        harness.wait(lambda: subprocess.run(['docker', 'info', '--format', '{{.LiveRestoreEnabled}}'], stdout=subprocess.PIPE).stdout.strip() ==
+                     str(live).lower().encode(), 'live-restore', 10, 0.1)
+
+    def begin(self):
+        path = os.path.join(os.path.dirname(self.socket), 'docker.pid')
+        if os.path.exists(path):  # of a killed one; its number may be somebody else's now
+            os.unlink(path)
+        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=open(self.folder + '/dockerd.log', 'ab'), stderr=subprocess.STDOUT)
         self.pid = self.process.pid
         harness.wait(lambda: subprocess.run(['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0, 'dockerd', 60, 0.1)
-
 
     def stop(self):
         if self.process:
@@ -204,10 +215,11 @@ class World:
     def hurt_engine(self, what, how_long):
         live = what.startswith('live')
         self.say('dockerd: %s for %.1f s' % (what, how_long))
+        self.engine.set_live(live)
         since = time.time()
         self.engine.end(signal.SIGKILL if what.endswith('kill') else signal.SIGTERM)
         time.sleep(how_long)
-        self.engine.begin(live)
+        self.engine.begin()
         self.outages.append((since, time.time(), what))
         self.count('dockerd' + (' with live-restore' if live else ''))
         self.say('dockerd is back')
