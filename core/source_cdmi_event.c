@@ -111,6 +111,8 @@ static void commit_withdrawal(struct cdmi_source *source, bool all)
 	}
 	if (source->scan.running)
 		source->scan.again = true; /* its listing may be from before */
+	else if (source->full)
+		scan_soon(source); /* there is room for another now */
 	source_settle(source);
 	fetch_next(source);
 	scan_check(source);
@@ -194,6 +196,7 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 		return;
 	}
 	if (!registry_find(source->registry, news->path) && known_scripts(source->registry) >= source->config.scripts_max) {
+		source->full = true;
 		source_note(source, "the collection holds more scripts than [scripts] scripts_max allows: a new one is not read");
 		return;
 	}

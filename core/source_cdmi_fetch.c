@@ -57,6 +57,7 @@ static void clear_result(struct fetch *fetch)
 	free(TAKE_PTR(fetch->value));
 	fetch->value_size = 0;
 	free(TAKE_PTR(fetch->problem));
+	fetch->settled = false;
 }
 
 /* leave - out of where it is, to IDLE. */
@@ -292,7 +293,8 @@ static void take_content(struct fetch *fetch, const struct http_reply *reply)
 	struct lsn_error err = {0};
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_CONTENT, NULL, &err);
 
-	if (err.code == -EFBIG)
+	fetch->settled = err.code == -EFBIG;
+	if (fetch->settled)
 		(void)lsn_error_set(&err, -EFBIG, "it is larger than [scripts] size_max = %zu bytes", fetch->source->config.size_max);
 	if (verdict == CDMI_OK && !(fetch->value = malloc(reply->body_size + 1))) {
 		verdict = CDMI_RETRY;

@@ -121,7 +121,7 @@ static int offer(const struct fetch *fetch, struct lsn_error *err)
 		registry_withdraw(registry, fetch->name);
 		return 0;
 	}
-	if (fetch->object)
+	if (fetch->end == FETCH_OFFER || fetch->settled)
 		offer_mark(fetch, mark);
 	if (fetch->end == FETCH_OFFER)
 		return offer_whole(fetch, mark, err);

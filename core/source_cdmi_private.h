@@ -33,6 +33,7 @@ struct fetch { /* one script being looked at */
 	bool scan; /* the running scan waits for it */
 	bool event; /* an event announced it */
 	bool content; /* the content must be read even if an older one is stored */
+	bool settled; /* its problem is in the content: no need to read that again before something changes */
 	bool again; /* something changed while it was under way: look again */
 	unsigned attempts;
 	char *name; /* relative to the collection */
@@ -93,6 +94,7 @@ struct cdmi_source {
 
 	struct scan scan;
 	bool away, login_refused;
+	bool full; /* scripts were left out for want of room */
 	bool deep_due; /* the next scan reads all content: what is stored may be old without a sign of it */
 	uint64_t deep_monotonic_usec; /* the last deep scan that succeeded */
 	struct lsn_timer *rescan_timer, *retry_timer;

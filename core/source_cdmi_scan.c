@@ -48,6 +48,7 @@ static bool has_room(struct cdmi_source *source)
 {
 	if (++source->scan.scripts <= source->config.scripts_max)
 		return true;
+	source->full = true;
 	if (source->scan.scripts == source->config.scripts_max + 1)
 		leave_out(source, "the collection holds more scripts than [scripts] scripts_max allows: the rest is not read");
 	return false;
@@ -226,7 +227,7 @@ void scan_start(struct cdmi_source *source, bool deep)
 	scan->running = true;
 	scan->deep = source->deep_due;
 	source->deep_due = false;
-	scan->noted = false;
+	scan->noted = source->full = false;
 	scan->scripts = scan->folders = 0;
 	source_rescan_in(source, 0);
 	if (!add_folder(source, "")) {
