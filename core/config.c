@@ -619,7 +619,8 @@ static int load_all(struct config_loader *loader, const char *file, struct lsn_e
 	return r == 0 ? config_check(loader, err) : r;
 }
 
-int config_load(const char *file, struct config **ret, struct lsn_error *err)
+/* load - FINDINGS: NULL, or look around too. */
+static int load(const char *file, struct config_findings *findings, struct config **ret, struct lsn_error *err)
 {
 	struct config_loader loader = { .config = calloc(1, sizeof(struct config)) };
 	int r;
@@ -628,12 +629,27 @@ int config_load(const char *file, struct config **ret, struct lsn_error *err)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	TAILQ_INIT(&loader.sections);
 	r = load_all(&loader, file, err);
+	if (r == 0 && findings)
+		config_examine(&loader, findings);
 	loader_done(&loader);
 	if (r < 0)
 		config_free(loader.config);
 	else
 		*ret = loader.config;
 	return r;
+}
+
+int config_load(const char *file, struct config **ret, struct lsn_error *err)
+{
+	return load(file, NULL, ret, err);
+}
+
+int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data, struct config **ret, struct lsn_error *err)
+{
+	struct config_findings findings = { .found = found, .data = data };
+	int r = load(file, &findings, ret, err);
+
+	return r < 0 ? r : findings.fatal;
 }
 
 static void clear_items(const struct config_section_type *type, void *base)

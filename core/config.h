@@ -56,6 +56,10 @@ struct config {
 
 /* config_load - 0 and a whole configuration, or -EINVAL, -EACCES, -ENOENT, ... with file and line in ERR. */
 int config_load(const char *file, struct config **ret, struct lsn_error *err);
+/* config_test - as config_load(), and then look, without starting anything, whether what it names is there: files, folders, users, groups, modules (which
+ * are loaded as the daemon would, in at most 5 s each; their own options are known to their init() only). FOUND is called for everything that is not as it should
+ * be, with file and line; FATAL: the daemon would not start. Returns how many are fatal, or what config_load() returns. May block. */
+int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data, struct config **ret, struct lsn_error *err);
 void config_free(struct config *config); /* NULL is allowed */
 /* config_print - what the configuration means, as INI with every key and its effective value; secrets as "(set)". */
 void config_print(const struct config *config, FILE *out);

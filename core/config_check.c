@@ -118,9 +118,7 @@ int config_derive(struct config *config, struct lsn_error *err)
 
 /* ----------------------------------------------------------------------------------------------------------- checks */
 
-/* complain - "FILE:LINE: KEY: text", from the place where KEY of SECTION was set. KEY NULL: the section itself. */
-__attribute__((format(printf, 4, 5))) static int complain(const struct config_section *section, const char *key, struct lsn_error *err,
-							   const char *format, ...)
+int config_complain(const struct config_section *section, const char *key, struct lsn_error *err, const char *format, ...)
 {
 	int index = key ? config_item_index(section->type, key) : -1;
 	struct config_origin origin = index >= 0 ? section->origins[index] : section->place;
@@ -152,11 +150,11 @@ static int check_listener(const struct config *config, const struct config_secti
 	const char *const paths[] = { config->state_dir, config->run_dir, config->libexec_dir };
 
 	if (!config->identity || !config_name_valid(config->identity, false))
-		return complain(section, "identity", err, "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and '-'",
+		return config_complain(section, "identity", err, "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and '-'",
 				config->identity ? config->identity : "");
 	for (size_t i = 0; i < ELEMENTSOF(keys); i++)
 		if (!paths[i])
-			return complain(section, keys[i], err, "cannot be empty");
+			return config_complain(section, keys[i], err, "cannot be empty");
 	return 0;
 }
 
@@ -173,13 +171,13 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 	struct lsn_error why;
 
 	if (!list || !list[0])
-		return complain(section, "subscriptions", err, "none is left: no event would ever come");
+		return config_complain(section, "subscriptions", err, "none is left: no event would ever come");
 	for (size_t i = 0; list[i]; i++) {
 		if (topic_check_subscription(list[i], strlen(list[i]), &why) < 0)
-			return complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
+			return config_complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
 		for (size_t j = 0; j < i; j++)
 			if (topic_filters_overlap(filter_of(list[i]), filter_of(list[j])))
-				return complain(section, "subscriptions", err,
+				return config_complain(section, "subscriptions", err,
 						"\"%.100s\" and \"%.100s\" overlap: the broker would deliver an event once for each, and scripts would run as often",
 						list[j], list[i]);
 	}
@@ -189,12 +187,12 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 static int check_tls(const struct broker_config *b, const struct config_section *section, struct lsn_error *err)
 {
 	if (!b->tls_cert_file != !b->tls_key_file)
-		return complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_key_file", err, "certificate and key go together: %s is missing",
+		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_key_file", err, "certificate and key go together: %s is missing",
 				b->tls_cert_file ? "tls_key_file" : "tls_cert_file");
 	if (b->tls)
 		return 0;
 	if (b->tls_cert_file || b->tls_ca_file)
-		return complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_ca_file", err, "has no effect without tls = yes");
+		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_ca_file", err, "has no effect without tls = yes");
 	return 0;
 }
 
@@ -203,13 +201,13 @@ static int check_broker(const struct config *config, const struct config_section
 	const struct broker_config *b = &config->broker;
 
 	if (!b->host)
-		return complain(section, "host", err, "cannot be empty");
+		return config_complain(section, "host", err, "cannot be empty");
 	if (!b->client_id || strlen(b->client_id) > 65535)
-		return complain(section, "client_id", err, "must have 1 to 65535 bytes");
+		return config_complain(section, "client_id", err, "must have 1 to 65535 bytes");
 	if (b->password && !b->user)
-		return complain(section, "password", err, "a password needs a user");
+		return config_complain(section, "password", err, "a password needs a user");
 	if (b->reconnect_min_usec > b->reconnect_max_usec)
-		return complain(section, set_one(section, "reconnect_min", "reconnect_max"), err, "reconnect_min is longer than reconnect_max");
+		return config_complain(section, set_one(section, "reconnect_min", "reconnect_max"), err, "reconnect_min is longer than reconnect_max");
 	int r = check_tls(b, section, err);
 	return r < 0 ? r : check_subscriptions(b->subscriptions, section, err);
 }
@@ -226,19 +224,19 @@ static int check_scripts(const struct config *config, const struct config_sectio
 	const struct source_config *s = &config->source;
 
 	if (!s->collection || s->collection[0] != '/')
-		return complain(section, "collection", err, "must be a path in the archive, such as /scripts");
+		return config_complain(section, "collection", err, "must be a path in the archive, such as /scripts");
 	if (s->collection[strspn(s->collection, "/")] == '\0')
-		return complain(section, "collection", err, "cannot be the whole archive: then no event would ever run a script");
+		return config_complain(section, "collection", err, "cannot be the whole archive: then no event would ever run a script");
 	if (s->password && !s->user)
-		return complain(section, "password", err, "a password needs a user");
+		return config_complain(section, "password", err, "a password needs a user");
 	if (s->kind != SOURCE_CDMI)
 		return 0;
 	if (!s->url)
-		return complain(section, "source", err, "cdmi needs the archive's address: set url");
+		return config_complain(section, "source", err, "cdmi needs the archive's address: set url");
 	if (!url_usable(s->url))
-		return complain(section, "url", err, "\"%.200s\" is not an address like https://archive.example.org/api/cdmi", s->url);
+		return config_complain(section, "url", err, "\"%.200s\" is not an address like https://archive.example.org/api/cdmi", s->url);
 	if (strchr(s->url + strlen("https://"), '@'))
-		return complain(section, "url", err, "leave user and password out of the address; there are keys for them");
+		return config_complain(section, "url", err, "leave user and password out of the address; there are keys for them");
 	return 0;
 }
 
@@ -247,13 +245,13 @@ static int check_limits(const struct config *config, const struct config_section
 	const struct script_policy *p = &config->policy;
 
 	if (p->defaults.timeout_usec > p->timeout_max_usec)
-		return complain(section, set_one(section, "timeout", "timeout_max"), err, "timeout is longer than timeout_max");
+		return config_complain(section, set_one(section, "timeout", "timeout_max"), err, "timeout is longer than timeout_max");
 	if (p->defaults.memory_bytes > p->memory_max_bytes)
-		return complain(section, set_one(section, "memory", "memory_max"), err, "memory is more than memory_max");
+		return config_complain(section, set_one(section, "memory", "memory_max"), err, "memory is more than memory_max");
 	if (p->defaults.retries > p->retries_max)
-		return complain(section, set_one(section, "retries", "retries_max"), err, "retries is more than retries_max");
+		return config_complain(section, set_one(section, "retries", "retries_max"), err, "retries is more than retries_max");
 	if (p->defaults.retry_delay_usec > p->retry_delay_max_usec)
-		return complain(section, set_one(section, "retry_delay", "retry_delay_max"), err, "retry_delay is longer than retry_delay_max");
+		return config_complain(section, set_one(section, "retry_delay", "retry_delay_max"), err, "retry_delay is longer than retry_delay_max");
 	return 0;
 }
 
@@ -272,7 +270,7 @@ static int no_executor(const struct config *config, const struct config_section 
 
 	for (size_t i = 0; i < config->executors.executor_count && used < sizeof all; i++)
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", config->executors.executors[i].name);
-	return complain(section, key, err, "there is no [executor %s]; there is: %s", name, all);
+	return config_complain(section, key, err, "there is no [executor %s]; there is: %s", name, all);
 }
 
 static int check_dispatcher(const struct config *config, const struct config_section *section, struct lsn_error *err)
@@ -288,11 +286,11 @@ static int check_route(const struct config *config, const struct config_section 
 	struct lsn_error why;
 
 	if (!route->executor[0])
-		return complain(section, NULL, err, "route %s has no executor", route->name);
+		return config_complain(section, NULL, err, "route %s has no executor", route->name);
 	if (!executor_named(config, route->executor))
 		return no_executor(config, section, "executor", route->executor, err);
 	if (route->filter && topic_check_filter(route->filter, strlen(route->filter), &why) < 0)
-		return complain(section, "filter", err, "%s", why.message);
+		return config_complain(section, "filter", err, "%s", why.message);
 	return 0;
 }
 
@@ -302,21 +300,21 @@ static int check_executor(const struct config *config, const struct config_secti
 
 	(void)config;
 	if (!config_name_valid(e->module[0] ? e->module : e->name, false))
-		return complain(section, e->module[0] ? "module" : NULL, err, "\"%s\" cannot be the name of a module (a-z, 0-9, '-'); set module",
+		return config_complain(section, e->module[0] ? "module" : NULL, err, "\"%s\" cannot be the name of a module (a-z, 0-9, '-'); set module",
 				e->module[0] ? e->module : e->name);
 	return 0;
 }
 
 static int check_executors(const struct config *config, const struct config_section *section, struct lsn_error *err)
 {
-	return config->executors.folder ? 0 : complain(section, "folder", err, "cannot be empty");
+	return config->executors.folder ? 0 : config_complain(section, "folder", err, "cannot be empty");
 }
 
 static int check_people(char *const *list, const struct config_section *section, const char *key, struct lsn_error *err)
 {
 	for (size_t i = 0; list && list[i]; i++)
 		if (streq(list[i], "@") || strpbrk(list[i], ",:/"))
-			return complain(section, key, err, "\"%.100s\" is neither a user nor a @group; separate names by blanks", list[i]);
+			return config_complain(section, key, err, "\"%.100s\" is neither a user nor a @group; separate names by blanks", list[i]);
 	return 0;
 }
 
@@ -326,7 +324,7 @@ static int check_control(const struct config *config, const struct config_sectio
 	int r;
 
 	if (c->socket && strlen(c->socket) > 107) /* sun_path */
-		return complain(section, "socket", err, "the path of a socket has at most 107 bytes");
+		return config_complain(section, "socket", err, "the path of a socket has at most 107 bytes");
 	r = check_people(c->readers, section, "readers", err);
 	return r < 0 ? r : check_people(c->operators, section, "operators", err);
 }

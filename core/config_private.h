@@ -83,5 +83,16 @@ const char *config_suggest(const char *word, const char *(*next)(void *data, siz
 /* config_derive - defaults that depend on other keys. config_check - what no single key can tell. ERR names key, file and line. */
 int config_derive(struct config *config, struct lsn_error *err);
 int config_check(const struct config_loader *loader, struct lsn_error *err);
+/* config_complain - "FILE:LINE: KEY: text" in ERR, from the place where KEY of SECTION was set; KEY NULL: the section itself. Returns -EINVAL. */
+__attribute__((format(printf, 4, 5))) int config_complain(const struct config_section *section, const char *key, struct lsn_error *err,
+							   const char *format, ...);
+
+struct config_findings { /* of config_test() */
+	void (*found)(void *data, bool fatal, const char *text);
+	void *data;
+	int fatal; /* how many */
+};
+/* config_examine - look at what the configuration names outside of itself. */
+void config_examine(const struct config_loader *loader, struct config_findings *findings);
 
 #endif

@@ -22,6 +22,7 @@ static const char *const level_names[] = {
 };
 
 static enum lsn_log_level max_level_now = LSN_LOG_INFO;
+static bool forced;
 static enum { TARGET_UNKNOWN, TARGET_PLAIN, TARGET_JOURNAL } target = TARGET_UNKNOWN;
 
 /* Is stderr the stream that systemd connected? It says which one in JOURNAL_STREAM ("device:inode"): the variable alone is not
@@ -39,8 +40,16 @@ static bool stderr_is_journal(void)
 
 void log_init(enum lsn_log_level max_level)
 {
-	max_level_now = max_level;
+	if (!forced)
+		max_level_now = max_level;
 	target = stderr_is_journal() ? TARGET_JOURNAL : TARGET_PLAIN;
+}
+
+void log_force(enum lsn_log_level max_level)
+{
+	forced = false;
+	log_init(max_level);
+	forced = true;
 }
 
 enum lsn_log_level log_level(void)

@@ -7,6 +7,8 @@
 
 /* log_init - levels above MAX_LEVEL are dropped. May be called again (reload). */
 void log_init(enum lsn_log_level max_level);
+/* log_force - what the command line said: MAX_LEVEL holds, whatever log_init() is told from now on. */
+void log_force(enum lsn_log_level max_level);
 enum lsn_log_level log_level(void);
 void log_line(enum lsn_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_linev(enum lsn_log_level level, const char *format, va_list ap);

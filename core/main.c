@@ -13,7 +13,7 @@ static const char usage[] = "Usage: listenerd [OPTION]...\n"
 			    "Runs users' scripts, sandboxed, when MQTT events of a data archive match their topics. Stays in the foreground.\n"
 			    "\n"
 			    "  -c, --config FILE   configuration, with the *.ini of conf.d/ beside it (default: " DEFAULT_CONFIG ")\n"
-			    "  -t, --test          test the configuration, print what it means; exit status 0, or 78 if it is wrong\n"
+			    "  -t, --test          test the configuration, print what it means; exit status 0, or 78 if the daemon would not start\n"
 			    "      --help-config   print every section and key with default and meaning\n"
 			    "  -v, --verbose       log more (twice: everything)\n"
 			    "  -q, --quiet         log warnings and errors only\n"
@@ -65,14 +65,36 @@ static bool parse_arguments(int argc, char **argv, struct arguments *args, int *
 	return true;
 }
 
-static void apply_verbosity(struct config *config, int verbosity)
+/* Also after a reload the command line has the last word. */
+static void apply_verbosity(int verbosity)
 {
 	if (verbosity < 0)
-		config->log_level = LSN_LOG_WARNING;
-	else if (verbosity == 1)
-		config->log_level = LSN_LOG_INFO;
-	else if (verbosity > 1)
-		config->log_level = LSN_LOG_DEBUG;
+		log_force(LSN_LOG_WARNING);
+	else if (verbosity > 0)
+		log_force(verbosity == 1 ? LSN_LOG_INFO : LSN_LOG_DEBUG);
+}
+
+static void print_finding(void *data, bool fatal, const char *text)
+{
+	(void)data;
+	fprintf(stderr, "listenerd: %s%s\n", fatal ? "" : "warning: ", text);
+}
+
+/* test - all that can be known without starting. Returns the exit status. */
+static int test(const char *file)
+{
+	struct config *config = NULL;
+	struct lsn_error err = {0};
+
+	log_init(LSN_LOG_WARNING);
+	int problems = config_test(file, print_finding, NULL, &config, &err);
+	if (problems < 0) {
+		print_finding(NULL, true, err.message);
+		return EX_CONFIG;
+	}
+	config_print(config, stdout);
+	config_free(config);
+	return problems > 0 ? EX_CONFIG : 0;
 }
 
 int main(int argc, char **argv)
@@ -88,16 +110,13 @@ int main(int argc, char **argv)
 		config_help(stdout);
 		return 0;
 	}
+	apply_verbosity(args.verbosity);
+	if (args.test)
+		return test(args.config);
 	if (config_load(args.config, &config, &err) < 0) {
 		fprintf(stderr, "listenerd: %s\n", err.message);
 		return EX_CONFIG;
 	}
-	if (args.test) {
-		config_print(config, stdout);
-		config_free(config);
-		return 0;
-	}
-	apply_verbosity(config, args.verbosity);
 	if (daemon_run(args.config, config, &err) < 0) {
 		fprintf(stderr, "listenerd: %s\n", err.message);
 		return err.code == -EINVAL ? EX_CONFIG : 1;

@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 
 import harness
 from harness import check, equal
@@ -125,6 +126,37 @@ def test_missing_image_is_said_and_the_old_state_serves(t):
     daemon.change({'executor docker-sandbox': {'image': 'no-such-image:ever'}})
     refused(daemon, 'no-such-image:ever', 'build-image')
     serves(daemon, broker)
+
+
+def ask(daemon):
+    """listenerd -t: (status, what it means, what it complains of)."""
+    done = subprocess.run([harness.BUILD + '/listenerd', '-t', '-c', daemon.file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60 * harness.SLOW)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_dash_t_tells_beforehand_what_would_not_start(t):
+    broker, daemon = start(t)
+    status, meaning, problems = ask(daemon)
+    equal((status, problems), (0, ''), 'listenerd -t beside a running daemon')
+    check('port = %d' % broker.port in meaning, meaning)
+    plugin(daemon, 'bad-load-crashes', 'extra')
+    daemon.change({'executor extra': {}, 'executor gone': {'module': 'no-such'}, 'control': {'group': 'no-such-group'}})
+    status, _, problems = ask(daemon)
+    equal(status, 78, 'status with modules that cannot be loaded')
+    for pattern in (r'listenerd.ini:\d+: .*extra', r'listenerd.ini:\d+: module: .*no-such', r'listenerd.ini:\d+: group: .*no-such-group'):
+        check(re.search(pattern, problems), '%r is not in %r' % (pattern, problems))
+    serves(daemon, broker)
+
+
+def test_the_command_line_has_the_last_word_on_the_log(t):
+    broker = t.broker()
+    daemon = t.listener(broker, ini={'listener': {'log_level': 'error'}}, arguments=['-vv']).start()
+    daemon.reload()
+    at = len(daemon.log_text())
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    serves(daemon, broker)
+    check(' debug: ' in daemon.log_text()[at:], 'no debug line after a reload in\n' + daemon.log_text())
 
 
 def test_broken_configuration_at_the_start_is_78(t):

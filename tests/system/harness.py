@@ -196,7 +196,8 @@ class Publisher:
 class Listener:
     """A listenerd of our own. `ini` is {section: {key: value}}; None removes a default of ours."""
 
-    def __init__(self, t, folder, broker, docker=None, ini=None, env=None):
+    def __init__(self, t, folder, broker, docker=None, ini=None, env=None, arguments=()):
+        self.arguments = list(arguments)
         self.t, self.folder, self.process, self.docker = t, folder, None, docker is not None
         self.env, self.starts = dict(env or {}), 0
         self.identity = 'test-%d-%d' % (os.getpid(), t.count())
@@ -256,7 +257,7 @@ class Listener:
         environment.setdefault('ASAN_OPTIONS', 'detect_leaks=1:abort_on_error=0:exitcode=99')
         environment.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1:halt_on_error=1:exitcode=99')
         self.starts += 1
-        command = (os.environ.get('LISTENER_WRAPPER', '').split() or []) + [BUILD + '/listenerd', '-c', self.file]
+        command = (os.environ.get('LISTENER_WRAPPER', '').split() or []) + [BUILD + '/listenerd', '-c', self.file] + self.arguments
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=environment)
         if ready:
             self.wait_ready()
@@ -477,10 +478,10 @@ class Test:
         self.stack.callback(broker.stop)
         return broker.start()
 
-    def listener(self, broker, docker=None, ini=None, env=None):
+    def listener(self, broker, docker=None, ini=None, env=None, arguments=()):
         if docker is not None and not os.path.exists(DOCKER_SOCKET):
             raise Skip('no Docker Engine at %s' % DOCKER_SOCKET)
-        listener = Listener(self, os.path.join(self.folder, 'listener%d' % self.count()), broker, docker, ini, env)
+        listener = Listener(self, os.path.join(self.folder, 'listener%d' % self.count()), broker, docker, ini, env, arguments)
         self.listeners.append(listener)
         self.stack.callback(listener.clean)
         return listener

@@ -338,6 +338,43 @@ START_TEST(test_config__mistakes_between_keys)
 }
 END_TEST
 
+static void note_finding(void *data, bool fatal, const char *text)
+{
+	char *all = data;
+	(void)snprintf(all + strlen(all), 4000 - strlen(all), "%s%s\n", fatal ? "fatal " : "", text);
+}
+
+START_TEST(test_config__what_it_names_is_looked_for)
+{
+	static const char *const told[] = { "fatal %1$s/listenerd.ini:2: state_dir: %1$s/file is no folder",
+					    "%1$s/listenerd.ini:4: libexec_dir: there is no folder %1$s/no-libexec",
+					    "fatal %1$s/listenerd.ini:7: tls_ca_file: %1$s/no-ca cannot be read: No such file",
+					    "fatal %1$s/listenerd.ini:9: path: there is no folder %1$s/nowhere",
+					    "%1$s/listenerd.ini:11: directory: there is no folder %1$s/no-scripts",
+					    "fatal %1$s/listenerd.ini:13: readers: there is no user 'no-such-user'",
+					    "fatal %1$s/listenerd.ini:16: there is no %1$s/no-such.so" };
+	char text[2000], all[4000] = "", line[300];
+
+	put("file", "");
+	(void)snprintf(text, sizeof text,
+		       "[listener]\nstate_dir = %1$s/file\nrun_dir = %1$s/new/run\nlibexec_dir = %1$s/no-libexec\n[broker]\ntls = yes\ntls_ca_file = %1$s/no-ca\n"
+		       "[journal]\npath = %1$s/nowhere/journal.db\n[scripts]\ndirectory = %1$s/no-scripts\n[control]\nreaders = root no-such-user\n"
+		       "[executors]\nfolder = %1$s\n[executor no-such]\n[dispatcher]\ndefault_executor = no-such\n",
+		       folder);
+	put("listenerd.ini", text);
+	ck_assert_int_eq(config_test(path_of("listenerd.ini"), note_finding, all, &config, &err), 5);
+	for (size_t i = 0; i < ELEMENTSOF(told); i++) {
+		(void)snprintf(line, sizeof line, told[i], folder);
+		ck_assert_msg(strstr(all, line) != NULL, "%s\nis not in\n%s", line, all);
+	}
+	/* It only looks. */
+	ck_assert_int_lt(access(path_of("new"), F_OK), 0);
+	config_free(TAKE_PTR(config));
+	put("listenerd.ini", "[broker]\nport = many\n");
+	ck_assert_int_eq(config_test(path_of("listenerd.ini"), note_finding, all, &config, &err), -EINVAL);
+}
+END_TEST
+
 START_TEST(test_config__secrets)
 {
 	char text[512], *printed = NULL;
@@ -504,6 +541,7 @@ int main(void)
 	tcase_add_test(tc, test_config__mistakes_in_the_text);
 	tcase_add_test(tc, test_config__mistakes_in_values);
 	tcase_add_test(tc, test_config__mistakes_between_keys);
+	tcase_add_test(tc, test_config__what_it_names_is_looked_for);
 	tcase_add_test(tc, test_config__secrets);
 	tcase_add_test(tc, test_config__credentials_of_systemd);
 	tcase_add_test(tc, test_config__files_that_cannot_be_trusted);
