@@ -191,7 +191,14 @@ static void cdmi_figures(const struct source *base, struct source_figures *ret)
 
 static void cdmi_rescan(struct source *base) { scan_start(cdmi_of(base), false); }
 
-static void cdmi_revalidate(struct source *base) { scan_start(cdmi_of(base), true); }
+static void cdmi_revalidate(struct source *base)
+{
+	struct cdmi_source *source = cdmi_of(base);
+
+	/* A broker that comes and goes must not have a refused login tried each time; the scan that is due reads everything. */
+	if (!source->login_refused || source->scan.running)
+		scan_start(source, true);
+}
 
 static void cdmi_free(struct source *base)
 {

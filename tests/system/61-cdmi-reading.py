@@ -237,8 +237,11 @@ def test_401(t):
 def test_401_from_the_start(t):
     w = simple(t, password='other')
     w.daemon.start(ready=False)
-    t.wait(lambda: status(w) == 'away', 'the source to be away')
-    equal(w.server.count(), 1)
+    t.wait(lambda: status(w) == 'away' and w.daemon.status()['broker']['state'] == 'connected', 'the source to be away')
+    w.broker.stop()
+    w.broker.start()
+    w.daemon.wait_log('session resumed|connected to the broker(.|\n)*connected to the broker')
+    check(w.server.count() <= 2, 'a new session causes no attempt, a resumed one an ordinary rescan')
     check('401' in w.source()['error'], w.source()['error'])
 
 
