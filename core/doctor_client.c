@@ -1,8 +1,10 @@
 /* doctor_client.c - see doctor_client.h. Made as the daemon's own client is, so it measures what the daemon would get. */
 #include "doctor_client.h"
 #include "doctor.h"
+#include "cleanup.h"
 #include "util.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <mqtt_protocol.h>
 #include <poll.h>
 #include <string.h>
@@ -45,9 +47,20 @@ static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, 
 	(void)id;
 	(void)properties;
 	client->events++;
-	client->subscribed = true;
+	client->answered = true;
 	for (int i = 0; i < count && i < PROBE_FILTERS_MAX; i++)
 		client->granted[i] = granted[i];
+}
+
+static void on_unsubscribe(struct mosquitto *mosq, void *data, int id, const mosquitto_property *properties)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	(void)id;
+	(void)properties;
+	client->events++;
+	client->answered = true;
 }
 
 static void on_publish(struct mosquitto *mosq, void *data, int id, int reason, const mosquitto_property *properties)
@@ -167,7 +180,9 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 	}
 	if (client->connected)
 		return 0;
-	return lsn_error_set(err, -ECONNREFUSED, "%s", client->error[0] ? client->error : "no answer from the broker");
+	if (!client->error[0])
+		(void)snprintf(client->error, sizeof client->error, "no answer from the broker");
+	return lsn_error_set(err, -ECONNREFUSED, "%s", client->error);
 }
 
 static int try_family(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family, struct lsn_error *err)
@@ -178,6 +193,7 @@ static int try_family(struct probe_client *client, const struct broker_config *c
 	mosquitto_connect_v5_callback_set(client->mosq, on_connect);
 	mosquitto_disconnect_v5_callback_set(client->mosq, on_disconnect);
 	mosquitto_subscribe_v5_callback_set(client->mosq, on_subscribe);
+	mosquitto_unsubscribe_v5_callback_set(client->mosq, on_unsubscribe);
 	mosquitto_publish_v5_callback_set(client->mosq, on_publish);
 	mosquitto_message_v5_callback_set(client->mosq, on_message);
 	r = dial(client, config, keep, family, err);
@@ -192,7 +208,7 @@ static int try_family(struct probe_client *client, const struct broker_config *c
 
 static void forget_connection(struct probe_client *client)
 {
-	client->connected = client->session_present = client->lost = client->subscribed = false;
+	client->connected = client->session_present = client->lost = client->answered = false;
 	client->error[0] = 0;
 }
 
@@ -219,22 +235,42 @@ int probe_connect(struct probe_client *client, const struct broker_config *confi
 	return lsn_error_set(err, first.code, "%s", first.message);
 }
 
+/* wait_closed - until the other side has closed FD (ours, blocking or not), reading away what still comes. */
+static void wait_closed(int fd, uint64_t end_usec)
+{
+	char scrap[4096];
+	ssize_t n = 1;
+
+	while (n != 0 && now_monotonic_usec() < end_usec) {
+		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		if (poll(&wait, 1, TICK_MSEC) <= 0)
+			continue;
+		n = recv(fd, scrap, sizeof scrap, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return;
+	}
+}
+
 void probe_disconnect(struct probe_client *client)
 {
 	uint64_t end = now_monotonic_usec() + GOODBYE_USEC;
 
 	if (!client->mosq)
 		return;
+	/* libmosquitto closes the socket as soon as it has written DISCONNECT. If something comes from the broker then, the answer is a reset, and the broker
+	 * forgets what it has not read yet: acknowledgements, DISCONNECT. Our own descriptor keeps it open until the broker is through. */
+	int socket = mosquitto_socket(client->mosq);
+	_cleanup_close_ int fd = socket >= 0 ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
 	if (!client->lost)
 		(void)mosquitto_disconnect(client->mosq);
-	/* Until the broker has closed it: then it has noticed. */
 	while (!client->lost && mosquitto_socket(client->mosq) >= 0 && now_monotonic_usec() < end) {
-		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		struct pollfd wait = {.fd = mosquitto_socket(client->mosq), .events = POLLOUT};
 		write_all(client);
-		(void)poll(&fd, 1, TICK_MSEC);
 		if (!client->lost)
-			read_all(client);
+			(void)poll(&wait, 1, TICK_MSEC);
 	}
+	if (fd >= 0)
+		wait_closed(fd, end);
 	mosquitto_destroy(client->mosq);
 	client->mosq = NULL;
 	forget_connection(client);
@@ -242,17 +278,29 @@ void probe_disconnect(struct probe_client *client)
 
 /* ------------------------------------------------------------------------------------------------- requests */
 
-int probe_subscribe(struct probe_client *client, char *const *filters, int count, struct lsn_error *err)
+static bool wait_answer(struct probe_client *client)
 {
 	unsigned before = client->events;
 
-	client->subscribed = false;
+	while (!client->answered && probe_run(client, &client->events, before + 1, CONNECT_USEC, true))
+		before = client->events;
+	return client->answered;
+}
+
+int probe_subscribe(struct probe_client *client, char *const *filters, int count, struct lsn_error *err)
+{
+	client->answered = false;
 	int rc = mosquitto_subscribe_multiple(client->mosq, NULL, count, filters, 1, 0, NULL);
 	if (rc)
 		return lsn_error_set(err, -EIO, "cannot subscribe: %s", mosquitto_strerror(rc));
-	while (!client->subscribed && probe_run(client, &client->events, before + 1, CONNECT_USEC, true))
-		before = client->events;
-	return client->subscribed ? 0 : lsn_error_set(err, -EIO, "no answer to a subscription: %s", client->error[0] ? client->error : "timeout");
+	return wait_answer(client) ? 0 : lsn_error_set(err, -EIO, "no answer to a subscription: %s", client->error[0] ? client->error : "timeout");
+}
+
+/* Packets are taken in order, so any question will do; nobody has subscribed to this. */
+bool probe_settle(struct probe_client *client)
+{
+	client->answered = false;
+	return !mosquitto_unsubscribe(client->mosq, NULL, "listenerd-doctor/none") && wait_answer(client);
 }
 
 int probe_publish(struct probe_client *client, const char *topic, const char *payload, int qos)
