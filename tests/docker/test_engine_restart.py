@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""test_engine_restart.py - docker-sandbox while its engine dies and comes again, with live-restore and without. The engine is the test's own."""
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import driver
+from driver import LISTENER, Driver, clean_up, containers, docker, place_of, tables, there, wait_for
+from engine import Engine
+
+ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
+
+
+def sleeper(seconds, word='slept'):
+    return 'import time\ntime.sleep(%s)\nprint("%s")\n' % (seconds, word)
+
+
+def fds(process):
+    return len(os.listdir('/proc/%d/fd' % process.pid))
+
+
+def networks():
+    return docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()
+
+
+class Case(unittest.TestCase):
+    args = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = Engine(*cls.args)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.engine.stop()
+
+    def setUp(self):
+        self.drivers = []
+
+    def tearDown(self):
+        for d in self.drivers:
+            if d.process.poll() is None:
+                d.kill()
+            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
+            d.close()
+        clean_up()
+
+    def driver(self, **options):
+        d = Driver(socket=self.engine.socket, **dict({'pool_min': 2, 'pool_max': 4}, **options))
+        self.drivers.append(d)
+        return d
+
+    def check(self, result, outcome, **more):
+        self.assertEqual(result.outcome, outcome, repr(result))
+        for key, value in more.items():
+            self.assertEqual(getattr(result, key), value, repr(result))
+
+    def spares(self, d, count=2):
+        wait_for('%d spare sandboxes' % count, lambda: re.match('%d spare, .* 0 starting, 0 ending' % count, d.describe()['pool']))
+
+    def quiet(self, d):
+        """Containers, folders and networks are those in use; afterwards there are none."""
+        figures = [int(n) for n in re.findall(r'\d+', d.describe()['pool'])][:5]
+        self.assertEqual(len(containers()), sum(figures), figures)
+        self.assertEqual(sorted(os.listdir(d.folder + '/run')), sorted(place_of(c) for c in containers()))
+        self.assertEqual(len(networks()), 1)
+        self.assertEqual(d.end(), 0)
+        self.assertEqual((containers(), networks(), os.listdir(d.folder + '/run'), tables()), ([], [], [], []))
+
+
+class WithoutLiveRestore(Case):
+    def test_killed_while_idle(self):
+        d = self.driver()
+        self.check(d.run(1, ECHO), 'success')
+        self.spares(d)
+        before, old, held = fds(d.process), set(containers()), len(d.tail())
+        for i in range(3):
+            self.engine.restart(away=0.5 * i)
+            self.check(d.run(2 + i, ECHO), 'success')
+        self.spares(d)
+        wait_for('the old ones to go', lambda: not old & set(containers()))
+        self.assertLessEqual(fds(d.process), before + 4)
+        self.assertLess(len(d.tail()) - held, 5000)  # it says so once, not at every attempt
+        self.quiet(d)
+
+    def test_stopped_in_order(self):
+        d = self.driver()
+        d.job(1, sleeper(60), timeout=60)
+        place = d.running(1)
+        self.engine.restart(sig=signal.SIGTERM)
+        self.check(d.done(1), 'lost')
+        self.assertFalse(there(place))
+        self.check(d.run(2, ECHO), 'success')
+        self.spares(d)
+        self.quiet(d)
+
+    def test_killed_while_jobs_run(self):
+        """What is still running when the engine is back is ended by it: lost. What waits is run then; what ended meanwhile has its result."""
+        d = self.driver()
+        d.job(1, sleeper(60), timeout=60)
+        d.job(2, sleeper(1.5, 'meanwhile'), timeout=60)
+        places = [d.running(1), d.running(2)]
+        self.engine.kill()
+        d.job(3, ECHO)
+        self.check(d.done(2), 'success', out=b'meanwhile\n')
+        self.assertNotIn(1, d.results)
+        time.sleep(1)
+        self.assertNotIn(3, d.results)
+        self.engine.start()
+        self.check(d.done(1), 'lost')
+        self.assertIn('stopped', d.results[1].message)
+        self.check(d.done(3), 'success')
+        wait_for('the lost ones to go', lambda: not any(there(p) for p in places))
+        self.spares(d)
+        self.quiet(d)
+
+    def test_killed_while_sandboxes_start(self):
+        for i in range(3):
+            d = self.driver(pool_min=4, starting=2)
+            d.job(1, ECHO)
+            time.sleep(0.1 + 0.2 * i)
+            self.engine.restart()
+            self.check(d.done(1), 'success')
+            wait_for('a full pool', lambda: d.describe()['pool'].endswith('0 busy, 0 starting, 0 ending; at most 4') and len(containers()) == 4)
+            self.quiet(d)
+
+    def test_daemon_and_engine_killed(self):
+        d = self.driver()
+        d.job(1, sleeper(60), timeout=60)
+        place = d.running(1)
+        d.kill()
+        self.engine.kill()
+        d = self.driver()
+        d.recover(1, sleeper(60), place, timeout=60)
+        time.sleep(1)
+        self.engine.start()
+        self.check(d.done(1), 'lost')
+        self.check(d.run(2, ECHO), 'success')
+        self.spares(d)
+        self.quiet(d)
+
+    def test_long_away(self):
+        """Attempts thin out; when it is back the waiting job runs within the longest pause of so short an absence."""
+        d = self.driver()
+        self.check(d.run(1, ECHO), 'success')
+        self.engine.kill()
+        d.job(2, sleeper(0.01, 'other'))
+        time.sleep(5)
+        self.assertRegex(d.describe()['state'], 'waiting for the engine')
+        before = switches(d.process)
+        time.sleep(3)
+        self.assertLess(switches(d.process) - before, 30)
+        self.engine.start()
+        began = time.monotonic()
+        self.check(d.done(2), 'success')
+        self.assertLess(time.monotonic() - began, 12 * driver.SLOW)
+        self.quiet(d)
+
+
+class WithLiveRestore(Case):
+    args = ('--live-restore',)
+
+    def test_killed_while_jobs_run(self):
+        d = self.driver()
+        d.job(1, sleeper(4, 'kept'), timeout=60)
+        place = d.running(1)
+        self.engine.restart(away=0.5)
+        d.job(2, ECHO)
+        self.check(d.done(1), 'success', out=b'kept\n')
+        self.check(d.done(2), 'success')
+        self.assertTrue(there(place))  # it serves on
+        self.check(d.run(3, sleeper(4, 'kept'), timeout=60), 'success')
+        self.assertEqual(d.places[3], place)
+        self.spares(d)
+        self.quiet(d)
+
+    def test_killed_while_idle(self):
+        d = self.driver()
+        self.check(d.run(1, ECHO), 'success')
+        self.spares(d)
+        old, before = set(containers()), fds(d.process)
+        self.engine.restart()
+        self.check(d.run(2, ECHO), 'success')
+        self.assertEqual(d.places[2], d.places[1])
+        self.spares(d)
+        self.assertEqual(set(containers()), old)
+        self.assertLessEqual(fds(d.process), before + 4)
+        self.quiet(d)
+
+    def test_time_limit_holds_while_the_engine_is_away(self):
+        d = self.driver(grace='200ms')
+        d.job(1, sleeper(60), timeout=2)
+        d.running(1)
+        self.engine.kill()
+        self.check(d.done(1), 'timeout')
+        self.engine.start()
+        self.check(d.run(2, ECHO), 'success')
+        self.spares(d)
+        self.quiet(d)
+
+    def test_daemon_and_engine_killed(self):
+        d = self.driver()
+        d.job(1, sleeper(4, 'adopted'), timeout=60)
+        place = d.running(1)
+        d.kill()
+        self.engine.restart()
+        d = self.driver()
+        d.recover(1, sleeper(4, 'adopted'), place, timeout=60)
+        self.check(d.done(1), 'success', out=b'adopted\n')
+        wait_for('the adopted one to be replaced', lambda: not there(place))
+        self.spares(d)
+        self.quiet(d)
+
+
+def switches(process):
+    with open('/proc/%d/status' % process.pid) as f:
+        return int(re.search(r'^voluntary_ctxt_switches:\s+(\d+)', f.read(), re.M).group(1))
+
+
+def setUpModule():
+    if os.geteuid() != 0:
+        raise unittest.SkipTest('an engine of our own needs root')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
