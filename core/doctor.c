@@ -30,7 +30,7 @@ struct doctor {
 	struct doctor_child *child;
 	sd_event_source *source_timer;
 	uint64_t source_scans, source_errors, source_until_usec; /* figures when the scan was asked for */
-	LIST_HEAD(, examination) examinations;
+	LIST_HEAD(examination_list, examination) examinations;
 };
 
 static struct doctor *at_work;
