@@ -226,10 +226,11 @@ static void replied(void *data, const struct http_reply *http)
 		(void)lsn_error_set(&reply.error, -EREMOTEIO, "%s", message);
 	}
 	reply.json = json;
-	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
-		went(engine, &reply.error);
+	/* FN first: whoever hears that the engine has gone cancels its calls, and this one is no more. */
 	fn(fn_data, &reply);
 	json_decref(json);
+	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
+		went(engine, &reply.error);
 }
 
 static int start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data, bool probe,
