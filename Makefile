@@ -31,6 +31,7 @@ VERSION := $(shell sed -n 's/^\#\# \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 Q = $(if $(V),,@)
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wno-format-truncation
+WARN += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option)
 ifdef DEVELOPER
 WARN += -Werror -Wundef -Wvla -Wnull-dereference -Wimplicit-fallthrough
 endif

@@ -21,11 +21,11 @@
 static const char *const state_terms[JOB_STATE_MAX] = {
 	[JOB_QUEUED] = " AND j.state = 0",
 	[JOB_STARTING] = " AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)",
-	[JOB_RUNNING] = " AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)",
-	[JOB_RECOVERING] = " AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)",
+	[JOB_RUNNING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
+	[JOB_RECOVERING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_BACKOFF] = " AND j.state = 4",
 	[JOB_FINISHED] = " AND j.state = 5",
-	[JOB_LOST] = " AND j." SQL_LOST,
+	[JOB_LOST] = (" AND j." SQL_LOST),
 };
 
 /* id_at - about the first job created at TIME or later: ids rise with time. Spares questions about the last hour a walk through the last year. */

@@ -71,7 +71,7 @@ static int allow_path(int ruleset, int dir, const char *name, uint64_t access)
 
 static bool is_closed(const char *name)
 {
-	static const char *const closed[] = { ".", "..", "dev", SB_DIR + 1, SB_CONTROL_DIR + 1 };
+	static const char *const closed[] = { ".", "..", "dev", &SB_DIR[1], &SB_CONTROL_DIR[1] };
 	for (size_t i = 0; i < sizeof closed / sizeof closed[0]; i++)
 		if (strcmp(name, closed[i]) == 0)
 			return true;

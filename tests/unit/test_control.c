@@ -404,6 +404,7 @@ START_TEST(test_control__file_of_another_kind_is_left_alone)
 {
 	struct lsn_error err = { 0 };
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(control_new(loop, &config, commands, NULL, &control, &err), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(err.message, path));
 	ck_assert_int_eq(access(path, F_OK), 0);
