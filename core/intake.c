@@ -41,9 +41,12 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 	intake->unsaved_max = (PACKET_IDS - parts->config->broker.receive_max) / 2;
 	STAILQ_INIT(&intake->held);
 	intake->window_entries = parts->config->broker.receive_max;
-	int r = window_new(intake->window_entries, &intake->window);
+	int r = journal_get_window(parts->journal, &saved, &size);
+	/* A smaller receive_max must not make us forget what the broker may still repeat. */
+	if (r >= 0 && size / WINDOW_ENTRY_SIZE > intake->window_entries)
+		intake->window_entries = size / WINDOW_ENTRY_SIZE;
 	if (r >= 0)
-		r = journal_get_window(parts->journal, &saved, &size);
+		r = window_new(intake->window_entries, &intake->window);
 	if (r >= 0 && size > 0 && window_load(intake->window, saved, size) < 0)
 		log_warning("the redelivery window in the journal is unreadable, ignoring: repeats of the last connection will not be recognised");
 	if (r < 0) {

@@ -18,6 +18,8 @@
 
 struct window;
 
+#define WINDOW_ENTRY_SIZE (2 + EVENT_DIGEST_SIZE) /* bytes, saved */
+
 /* window_new - for the last ENTRIES_MAX publications, at most 65534 (a broker that counts packet ids upwards must not meet its next one in the list).
  * Memory grows with use. 0, -ENOMEM. */
 int window_new(size_t entries_max, struct window **ret);
