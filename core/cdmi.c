@@ -48,8 +48,7 @@ char *cdmi_url(const char *base, const char *path, enum cdmi_mode mode)
 		return NULL;
 	while (base_size > 0 && base[base_size - 1] == '/')
 		base_size--;
-	memcpy(url, base, base_size);
-	end = url + base_size;
+	end = mempcpy(url, base, base_size);
 	if (*path != '/')
 		*end++ = '/';
 	end = encode_path(end, path);
@@ -151,7 +150,7 @@ enum cdmi_verdict cdmi_judge(const struct http_reply *reply, enum cdmi_mode mode
 		(void)lsn_error_set(err, -EIO, "HTTP status %ld: %s", reply->status, remedy(verdict));
 	if (verdict != CDMI_OK)
 		return verdict;
-	if (mode != CDMI_CONTENT)
+	if (mode != CDMI_CONTENT && ret)
 		return parse(reply, ret, err);
 	if (!is_description(reply->content_type))
 		return CDMI_OK;

@@ -1,9 +1,9 @@
 /* cdmi.h - reading CDMI over HTTP: URLs, headers and replies, as Indigo serves them and as the standards 1.0.2 to 2.0 and Indigo's relatives do. No
  * requests are made here.
  *
- * Rules that are easy to miss (all of the public Indigo code): a CDMI read needs X-CDMI-Specification-Version and an explicit Accept; Indigo never returns
- * the value in it, so the content needs a second, plain GET *without* that header; container URLs end in a slash; a reference object answers 302
- * (without Location) and is not to be followed. CDMI 2.0 has its version in the path and wants no version header. */
+ * Rules that are easy to miss (all of the public Indigo code): a CDMI read needs X-CDMI-Specification-Version and an explicit Accept; Indigo never
+ * returns the value in it, so the content needs a second, plain GET *without* that header; container URLs end in a slash; a reference object answers
+ * 302 (without Location) and is not to be followed. CDMI 2.0 has its version in the path and wants no version header. */
 #ifndef CORE_CDMI_H
 #define CORE_CDMI_H
 
@@ -25,8 +25,8 @@ enum cdmi_verdict {
 
 enum cdmi_mode { CDMI_CONTAINER, CDMI_OBJECT, CDMI_CONTENT };
 
-/* cdmi_url - BASE ("https://host/api/cdmi") and archive PATH ("/scripts/a b.py"), each name percent-encoded; a container gets its slash. malloc()ed, NULL: no
- * memory. */
+/* cdmi_url - BASE ("https://host/api/cdmi") and archive PATH ("/scripts/a b.py"), each name percent-encoded; a container gets its slash. malloc()ed,
+ * NULL: no memory. */
 char *cdmi_url(const char *base, const char *path, enum cdmi_mode mode);
 /* cdmi_headers - for http_request. VERSIONED: send X-CDMI-Specification-Version (not to 2.0 servers, which choose by Accept). */
 const char *const *cdmi_headers(enum cdmi_mode mode, bool versioned);
@@ -35,8 +35,8 @@ bool cdmi_is_v2(const char *base);
 /* cdmi_name_ok - a name of one level that can be fetched safely: not empty, no slash, no control, valid UTF-8, neither "." nor "..". */
 bool cdmi_name_ok(const char *name, size_t size);
 
-/* cdmi_judge - status and, for OK in container and object mode, that the body is a JSON object (parsed into *RET, caller decrefs); in content mode, that it
- * is not a description of the object instead. ERR: for people. RET may be NULL with CDMI_CONTENT. */
+/* cdmi_judge - status and, for OK in container and object mode, that the body is a JSON object (parsed into *RET, caller decrefs); in content mode, that
+ * it is not a description of the object instead. ERR: for people. RET may be NULL with CDMI_CONTENT. */
 enum cdmi_verdict cdmi_judge(const struct http_reply *reply, enum cdmi_mode mode, json_t **ret, struct lsn_error *err);
 
 /* cdmi_get - a member by name: exact first, then in any case (valueTransferEncoding). NULL if absent. */

@@ -1,11 +1,11 @@
 /* source_cdmi.c - scripts that live in a CDMI collection: making the source, what is known about it, the archive away and back.
  *
- * A scan lists the collection and reads every object's metadata. Content is read when it is new: for objects the registry has no content of, when an event or the
- * server's own marks (cdmi_mtime and the like) say that it changed, and for all objects in a deep scan. Scans are deep at start, after a session that the broker
- * did not keep, after the archive was away, and once a day: whenever an event may have been missed.
+ * A scan lists the collection and reads every object's metadata. Content is read when it is new: for objects the registry has no content of, when an
+ * event or the server's own marks (cdmi_mtime and the like) say that it changed, and for all objects in a deep scan. Scans are deep at start, after a
+ * session that the broker did not keep, after the archive was away, and once a day: whenever an event may have been missed.
  *
- * What a scan did not see is withdrawn only at the end of a scan that saw everything. An archive that cannot be worked with ends the scan: nothing is withdrawn, the
- * cached scripts serve, and it is tried again after 1, 2, 4 ... 60 seconds, sooner if the archive publishes an event. */
+ * What a scan did not see is withdrawn only at the end of a scan that saw everything. An archive that cannot be worked with ends the scan: nothing is
+ * withdrawn, the cached scripts serve, and it is tried again after 1, 2, 4 ... 60 seconds, sooner if the archive publishes an event. */
 #include "log.h"
 #include "source_cdmi_private.h"
 #include "util.h"

@@ -1,5 +1,5 @@
-/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from its payload: topics lose '#', '+' and surplus slashes. What
- * becomes of a script is read from the archive; the event only says when to look, and what publications should wait for that. */
+/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from its payload: topics lose '#', '+' and surplus
+ * slashes. What becomes of a script is read from the archive; the event only says when to look, and what publications should wait for that. */
 #include "log.h"
 #include "source_cdmi_private.h"
 #include "topic.h"
@@ -269,7 +269,7 @@ void source_event(struct source *base, const char *topic, size_t topic_size, con
 bool source_busy_for(struct source *base, const char *topic, size_t topic_size)
 {
 	struct cdmi_source *source = (struct cdmi_source *)base;
-	struct fetch *fetch;
+	const struct fetch *fetch = NULL;
 
 	(void)topic_size;
 	TAILQ_FOREACH(fetch, &source->announced, announced_link)

@@ -197,7 +197,8 @@ static bool is_unreachable(const struct lsn_error *err)
 	return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH || err->code == -ENETUNREACH || err->code == -EACCES;
 }
 
-/* no_reply - no answer that says anything about the script: try again a few times, then call the script or, if that happens to all, the archive away. */
+/* no_reply - no answer that says anything about the script: try again a few times, then call the script or, if that happens to all, the archive
+ * away. */
 static void no_reply(struct fetch *fetch, const struct lsn_error *err)
 {
 	struct cdmi_source *source = fetch->source;
@@ -326,8 +327,8 @@ static void on_content(void *data, const struct http_reply *reply)
 
 enum need { NEED_NOTHING, NEED_OFFER, NEED_CONTENT };
 
-/* what_is_needed - of a script with a usable topic and no inline value. The content that the registry has is this object's as far as anybody said: same
- * object, same marks of its content, and no event that says otherwise. What was refused is not read again before something about it changes. */
+/* what_is_needed - of a script with a usable topic and no inline value. The content that the registry has is this object's as far as anybody said:
+ * same object, same marks of its content, and no event that says otherwise. What was refused is not read again before something about it changes. */
 static enum need what_is_needed(const struct fetch *fetch)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);

@@ -4,6 +4,7 @@
 #include "util.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BATCH_COUNT 64
@@ -12,15 +13,28 @@
 
 /* ------------------------------------------------------------------------------------------------- marks */
 
+/* A hexadecimal number and the blank behind it; what follows, or NULL. */
+static const char *mark_number(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoull(text, &end, 16);
+	return end > text && *end == ' ' ? end + 1 : NULL;
+}
+
 bool mark_parse(const char *text, struct mark *ret)
 {
-	int at = 0;
+	size_t id_size = strcspn(text, " ");
 
 	*ret = (struct mark){0};
-	if (sscanf(text, "%128s %16" SCNx64 " %16" SCNx64 " %n", ret->id, &ret->content_hash, &ret->metadata_hash, &at) < 3 || at == 0)
+	if (id_size == 0 || id_size >= sizeof ret->id || !text[id_size])
 		return false;
-	(void)snprintf(ret->url, sizeof ret->url, "%s", text + at);
-	return true;
+	memcpy(ret->id, text, id_size);
+	text = mark_number(text + id_size + 1, &ret->content_hash);
+	text = text ? mark_number(text, &ret->metadata_hash) : NULL;
+	if (text)
+		(void)snprintf(ret->url, sizeof ret->url, "%s", text);
+	return text;
 }
 
 /* An object without a usable ID is known by "-". */

@@ -106,8 +106,8 @@ struct cdmi_source {
 /* source_cdmi.c */
 /* source_note - something went wrong: count it, show it, log it if it is news. */
 void source_note(struct cdmi_source *source, const char *what);
-/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that is under way - every fetch is freed - and scan again after
- * a while. */
+/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that is under way - every fetch is freed - and scan again
+ * after a while. */
 void source_away(struct cdmi_source *source, const char *what, bool login_refused);
 /* source_back - a scan saw everything. */
 void source_back(struct cdmi_source *source, bool deep);

@@ -1,4 +1,5 @@
-/* source_cdmi_scan.c - a full scan: list the collection, folder by folder, have every script looked at, and when all has been seen withdraw the rest. */
+/* source_cdmi_scan.c - a full scan: list the collection, folder by folder, have every script looked at, and when all has been seen withdraw the
+ * rest. */
 #include "log.h"
 #include "source_cdmi_private.h"
 #include "util.h"

@@ -122,6 +122,23 @@ def test_away_in_the_middle_of_a_scan(t):
     t.wait(lambda: is_archive(w), lambda: 'the registry to be the archive: %s' % w.source(), 20)
 
 
+def test_slower_than_allowed(t):
+    """A script that never comes is that script's trouble; a list that never comes is the archive's."""
+    w = cdmi.World(t, scripts={'timeout': '300ms'})
+    make(w, ('a.py', 'b.py'))
+    w.start()
+    w.server.fault('a.py', 'slow:1', mode='content')
+    w.archive.replace('/scripts/a.py', b'print(2)\n')
+    t.wait(lambda: w.registry()['a.py'][0] == 'fetch-failed', lambda: 'fetch-failed: %s' % w.registry())
+    equal((w.registry()['b.py'][0], w.source()['state']), ('active', 'incomplete'))
+    w.server.fault('/scripts/$', 'slow:1')
+    w.daemon.ctl('rescan')
+    t.wait(lambda: w.source()['state'] == 'away', lambda: 'away: %s' % w.source())
+    equal(w.version('a.py'), sha(cdmi.TEXT))
+    w.server.heal()
+    t.wait(lambda: is_archive(w), lambda: 'the registry to be the archive: %s' % w.source())
+
+
 def test_lost_events_of_a_dead_broker(t):
     """Indigo does not resend: what was published while the broker was down shows after the next session that it did not keep."""
     w = cdmi.World(t)
