@@ -59,17 +59,23 @@ static char *append(char *at, const char *text, size_t size)
 }
 
 /* The whole environment of a script, each string with its NUL. Returns the bytes used. */
-static size_t write_env(char *env, size_t size, const struct lsn_job *job)
+static size_t write_env(char *env, size_t size, const struct lsn_job *job, uint32_t *ret_count)
 {
 	int n = snprintf(env, size, "PATH=/usr/local/bin:/usr/bin:/bin%cLANG=C.UTF-8%cLISTENER_EVENT=%llu%cLISTENER_JOB=%llu%cLISTENER_ATTEMPT=%u",
 			 0, 0, (unsigned long long)job->event, 0, (unsigned long long)job->id, 0, job->attempt);
+	*ret_count = 5;
+	if (job->replay_of > 0) {
+		n += 1 + snprintf(env + n + 1, size - (size_t)n - 1, "LISTENER_REPLAY=%llu", (unsigned long long)job->replay_of);
+		++*ret_count;
+	}
 	return (size_t)n + 1;
 }
 
 int control_send_run(struct control *control, const struct lsn_job *job, const struct control_run *run)
 {
 	char env[256];
-	size_t name_size = strlen(job->script), env_size = write_env(env, sizeof env, job);
+	uint32_t env_count;
+	size_t name_size = strlen(job->script), env_size = write_env(env, sizeof env, job, &env_count);
 	size_t size = sizeof(struct sb_run) + name_size + 1 + job->topic_size + 1 + env_size;
 	_cleanup_close_ int script = -1, payload = -1;
 
@@ -82,7 +88,7 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 		.head = make_head(SB_RUN, size), .job = job->id, .timeout_usec = job->timeout_usec, .grace_usec = run->grace_usec,
 		.cpu_usec = run->cpu_usec, .output_limit_bytes = job->output_limit_bytes, .payload_size = job->payload_size,
 		.script_size = job->script_size, .nofile = run->nofile, .name_size = (uint32_t)name_size,
-		.topic_size = (uint32_t)job->topic_size, .env_count = 5,
+		.topic_size = (uint32_t)job->topic_size, .env_count = env_count,
 		.flags = (job->output == LSN_OUTPUT_CAPTURE ? SB_RUN_CAPTURE : 0u) | (run->exec ? SB_RUN_EXEC : 0u),
 	};
 	memcpy(frame->script_version, job->script_version, strnlen(job->script_version, sizeof frame->script_version));

@@ -303,8 +303,8 @@ static void run_too_long(void *data)
 		end_with(sb, LSN_OUTCOME_TIMEOUT, "ran longer than its time limit; the whole container was killed");
 }
 
-/* A job that an earlier daemon handed over runs on under our eyes. */
-static void adopt(struct sandbox *sb)
+/* A job that an earlier daemon handed over runs on under our eyes. FINISHED: its result comes next, and is right however late we look. */
+static void adopt(struct sandbox *sb, bool finished)
 {
 	uint64_t now = now_realtime_usec(), begun = sb->job->started_realtime_usec;
 	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC, used = begun && now > begun ? now - begun : 0;
@@ -314,7 +314,8 @@ static void adopt(struct sandbox *sb)
 	drop_call(sb);
 	sb->verdict.started_realtime_usec = begun;
 	set_state(sb, SANDBOX_RUNNING);
-	arm(sb, &sb->deadline, used < allowed ? allowed - used : 0, run_too_long);
+	uint64_t left = used < allowed ? allowed - used : 0;
+	arm(sb, &sb->deadline, finished && left < PATIENCE_USEC ? PATIENCE_USEC : left, run_too_long);
 }
 
 /* The container stays until that is committed: a successor that finds it gone could not tell whether the job ran. */
@@ -339,7 +340,7 @@ static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 	if (sb->state == SANDBOX_RECOVERING && hello->state == SB_IDLE)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
-		adopt(sb);
+		adopt(sb, hello->state == SB_FINISHED);
 	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE) /* the frame was lost with its connection */
 		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
 	else {

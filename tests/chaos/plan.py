@@ -78,7 +78,7 @@ def broker_faults(seed):
     """(seconds until, what, how long)."""
     r = lane(seed, 'mosquitto')
     while True:
-        yield r.uniform(8, 36), r.choice(('kill', 'kill', 'kill', 'kill', 'restart', 'freeze')), r.uniform(0, 2.5)
+        yield r.uniform(8, 30), r.choice(('kill', 'kill', 'kill', 'kill', 'restart', 'freeze')), r.uniform(0, 2.5)
 
 
 def network_faults(seed):

@@ -80,6 +80,17 @@ def test_later_events_of_an_object_wait_for_its_retries(t):
     check(other['finished_realtime_usec'] < x['finished_realtime_usec'], 'another object had to wait')
 
 
+def test_a_replay_is_told_so(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    daemon.script('a.py', 'import os, sys\nprint(sys.argv[1], sys.stdin.read(), os.environ.get("LISTENER_REPLAY"))\n', topic='create/#', output='capture')
+    broker.publish('create/a', b'{"x": 1}')
+    old = daemon.wait_jobs(1, 60)[0]
+    daemon.ctl('replay', old['id'])
+    new = daemon.wait_jobs(2, 60)[1]
+    equal([daemon.output(job['id']) for job in (old, new)], [b'create/a {"x": 1} None\n', b'create/a {"x": 1} %d\n' % old['id']])
+
+
 def lose_one(t, **settings):
     """A job whose container is taken away while it runs and the daemon is dead."""
     broker = t.broker()

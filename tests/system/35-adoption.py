@@ -81,6 +81,20 @@ def test_it_ends_while_the_daemon_is_away(t):
     equal(daemon.output(job['id']), b'0\n1\n2\n')
 
 
+def test_it_ended_well_however_late_that_is_seen(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    daemon.script('a.py', SLEEP % 1, topic='create/#', timeout='2s', output='capture')
+    broker.publish('create/resource/a', b'{}')
+    job = running(daemon)
+    daemon.kill()
+    began = job['started_realtime_usec'] / 1e6
+    harness.wait(lambda: harness.time.time() > began + 8, 'much more time to pass than the script may take', 20)
+    daemon.start()
+    job = daemon.wait_jobs(1, 30)[0]
+    equal((job['state'], job['outcome'], daemon.output(job['id'])), ('finished', 'success', b'0\n'))
+
+
 def test_its_deadline_holds_while_the_daemon_is_away(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
