@@ -111,7 +111,10 @@ void source_note(struct cdmi_source *source, const char *what)
 {
 	char text[sizeof source->figures.error];
 
-	source->figures.errors++;
+	if (source->scan.running)
+		source->scan.errors++;
+	else
+		source->figures.errors++;
 	(void)snprintf(text, sizeof text, "%s", what);
 	if (!streq(source->figures.error, text))
 		log_warning("source=cdmi: %s", what);

@@ -67,6 +67,7 @@ struct scan {
 	bool again; /* something happened that its listing may not show: scan once more */
 	bool noted; /* something was left out: its reason stays in figures.error */
 	unsigned left; /* folders and fetches that it waits for */
+	unsigned errors; /* counted in figures when it is over: until then nobody shall take it for failed */
 	size_t scripts, folders; /* counted against the limits */
 	struct name_list todo; /* folders to be listed, relative: "" or "sub/" */
 	struct http_exchange *listing;

@@ -251,6 +251,8 @@ static void scan_done(struct cdmi_source *source)
 	names_clear(&source->scan.todo);
 	names_clear(&source->scan.seen);
 	source->scan.running = false;
+	source->figures.errors += source->scan.errors;
+	source->scan.errors = 0;
 	source->figures.scans++;
 }
 

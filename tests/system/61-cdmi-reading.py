@@ -193,6 +193,18 @@ def test_what_could_not_be_read_is_tried_again_by_itself(t):
     equal((w.source()['state'], w.source()['scans']), ('current', scans))
 
 
+def test_one_bad_script_does_not_hurry_the_start(t):
+    """The daemon waits for its first scan before it takes events; one script that fails in it does not mean that the scan has failed."""
+    w = cdmi.World(t)
+    for number in range(100):
+        w.archive.make('/scripts/s%03d.py' % number, cdmi.TEXT, dict(TOPIC))
+    w.server.fault('s000.py', 500)
+    w.server.fault('s099.py', 500, mode='metadata', times=1)
+    w.daemon.start(ready=False)
+    t.wait(lambda: status(w) and w.daemon.status()['state'] == 'running', 'the daemon to take events', 30)
+    equal(len(w.active()), 99, 'scripts when it began to take events')
+
+
 def test_emptied_by_http_put(t):
     """Indigo answers 500 for good: one such object must not stop the others, nor the withdrawal of what is gone."""
     w = simple(t, ('a.py', 'z.py', 'gone.py')).start()
