@@ -185,7 +185,8 @@ static void add_revision(const struct daemon *daemon, json_t *object, const stru
 	json_set_uint(object, "memory_bytes", settings->memory_bytes);
 	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
 	json_set_uint(object, "retries", settings->retries);
-	json_set_string(object, "on_lost", settings->on_lost == ON_LOST_RERUN ? "rerun" : "report");
+	static const char *const on_lost[] = {[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"};
+	json_set_string(object, "on_lost", on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
 }
 
 struct script_rows {

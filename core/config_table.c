@@ -15,7 +15,8 @@ static const char *const level_names[] = { "error", "warning", "notice", "info",
 static const char *const version_names[] = { "3.1.1", "5", NULL };
 static const char *const source_names[] = { "directory", "cdmi", NULL };
 static const char *const output_names[] = { "discard", "capture", NULL };
-static const char *const on_lost_names[] = { "report", "rerun", NULL };
+static const char *const on_lost_names[] = { "report", "rerun", "executor", NULL };
+static const char *const executor_on_lost_names[] = { "report", "rerun", NULL };
 
 /* One table per section; IN(member) is where the value goes. */
 #define IN(member) offsetof(struct config, member)
@@ -112,8 +113,9 @@ static const struct config_item limits_items[] = {
 	{ "output", &config_type_enum, IN(policy.defaults.output), LSN_OUTPUT_DISCARD, 0, output_names, .def = "discard",
 	  .help = "discard: what scripts print goes to /dev/null. capture: a copy goes to the journal." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes", .help = "May a script ask for output = capture." },
-	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names, .def = "report",
-	  .help = "When it cannot be known whether a job ran. report: leave it to an operator. rerun: run it again, perhaps a second time." },
+	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names, .def = "executor",
+	  .help = "When it cannot be known whether a job ran. report: leave it to an operator. rerun: run it again, perhaps a second time. executor: as "
+		  "the section of its executor says." },
 	{ "on_lost_allowed", &config_type_bool, IN(policy.on_lost_allowed), .def = "yes", .help = "May a script set on_lost." },
 	{ "retries", &config_type_uint, IN(policy.defaults.retries), 0, 100, .def = "0", .help = "Further attempts after one that failed." },
 	{ "retries_max", &config_type_uint, IN(policy.retries_max), 0, 100, .def = "5", .help = "The most a script may ask for." },
@@ -159,6 +161,8 @@ static const struct config_item executor_items[] = {
 	{ "module", &config_type_name, offsetof(struct executor_config, module), .def_text = "NAME", .help = "The module's file is MODULE.so." },
 	{ "concurrency", &config_type_uint, offsetof(struct executor_config, concurrency), 1, 100000, .def = "16",
 	  .help = "Jobs it gets at the same time." },
+	{ "on_lost", &config_type_enum, offsetof(struct executor_config, on_lost), ON_LOST_REPORT, 0, executor_on_lost_names, .def = "report",
+	  .help = "What becomes of its jobs that are lost, where neither script nor [limits] say it." },
 	{ "open", &config_type_bool, offsetof(struct executor_config, open), .def = "no",
 	  .help = "May scripts choose it by their metadata key \"executor\"." },
 };

@@ -114,6 +114,14 @@ static bool may_retry(const struct job *job, uint32_t outcome)
 	return job->abi.attempt <= job->script->settings.retries && (job->script->settings.retry_on & (UINT32_C(1) << outcome));
 }
 
+static bool wants_rerun(const struct dispatcher *d, const struct job *job)
+{
+	enum on_lost on_lost = job->script->settings.on_lost;
+	const struct executor *executor = on_lost == ON_LOST_EXECUTOR ? executors_find(d->executors, job->executor) : NULL;
+
+	return executor ? executor_get_config(executor)->on_lost == ON_LOST_RERUN : on_lost == ON_LOST_RERUN;
+}
+
 void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_result *result)
 {
 	struct lane *lane = dispatcher_lane(d, job->script->name);
@@ -139,7 +147,7 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 	if (job->place[0] && dispatcher_forget_later(d, job) < 0)
 		log_error("out of memory: executor=%s keeps the result of job=%llu", job->executor, (unsigned long long)job->abi.id);
 	fault_point("after-result");
-	if (outcome == LSN_OUTCOME_LOST && job->script->settings.on_lost == ON_LOST_RERUN)
+	if (outcome == LSN_OUTCOME_LOST && wants_rerun(d, job))
 		dispatcher_requeue(d, job);
 	else if (may_retry(job, outcome))
 		back_off(d, job);

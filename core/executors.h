@@ -6,7 +6,7 @@
  *
  * A configuration is applied as a whole: executors_prepare() loads and initialises everything new beside the old; executors_swap() puts it in
  * force; on any failure executors_prepare() undoes its own work and the old instances serve on. An instance whose module file or options
- * changed is replaced; one of which only `concurrency` or `open` changed is kept and gets the new figures. The old one drains: it takes no new jobs and is
+ * changed is replaced; one of which only `concurrency`, `on_lost` or `open` changed is kept and gets the new figures. The old one drains: it takes no new jobs and is
  * freed, from the loop and not from inside any call, when its last job is done and its results have been forgotten. Where two instances of one
  * section share outside resources (a network, a label, the run folder), the module must cope: both know the same listener and instance name. */
 #ifndef CORE_EXECUTORS_H
@@ -22,6 +22,7 @@ struct executor_config { /* one [executor NAME] section */
 	char name[EXECUTOR_NAME_SIZE];
 	char module[EXECUTOR_NAME_SIZE]; /* default: the section's NAME */
 	unsigned concurrency; /* jobs at the same time */
+	enum on_lost on_lost; /* where neither script nor policy say it: REPORT or RERUN */
 	bool open; /* may scripts choose it by their `executor` metadata */
 	struct lsn_option *options; /* everything else, for the module; strings owned */
 	size_t option_count;

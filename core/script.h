@@ -22,7 +22,8 @@ enum script_state {
 };
 extern const char *const script_state_names[SCRIPT_STATE_MAX];
 
-enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN };
+/* What becomes of a job that is lost. EXECUTOR: what the section of the executor that ran it says. */
+enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN, ON_LOST_EXECUTOR };
 
 struct script_settings {
 	uint64_t timeout_usec;
