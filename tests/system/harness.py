@@ -197,7 +197,7 @@ class Listener:
     """A listenerd of our own. `ini` is {section: {key: value}}; None removes a default of ours."""
 
     def __init__(self, t, folder, broker, docker=None, ini=None, env=None, arguments=()):
-        self.arguments = list(arguments)
+        self.arguments, self.wrapper = list(arguments), os.environ.get('LISTENER_WRAPPER', '').split()
         self.t, self.folder, self.process, self.docker = t, folder, None, docker is not None
         self.env, self.starts = dict(env or {}), 0
         self.identity = 'test-%d-%d' % (os.getpid(), t.count())
@@ -257,7 +257,7 @@ class Listener:
         environment.setdefault('ASAN_OPTIONS', 'detect_leaks=1:abort_on_error=0:exitcode=99')
         environment.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1:halt_on_error=1:exitcode=99')
         self.starts += 1
-        command = (os.environ.get('LISTENER_WRAPPER', '').split() or []) + [BUILD + '/listenerd', '-c', self.file] + self.arguments
+        command = self.wrapper + [BUILD + '/listenerd', '-c', self.file] + self.arguments
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=environment)
         if ready:
             self.wait_ready()
