@@ -2,6 +2,7 @@
 #include "daemon.h"
 #include "fault.h"
 #include "log.h"
+#include "subscriptions.h"
 #include "util.h"
 #include <errno.h>
 #include <signal.h>
@@ -46,7 +47,13 @@ int daemon_connect(struct daemon *daemon, struct lsn_error *err)
 	const struct broker_hooks hooks = {
 		.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected, .data = daemon};
 
-	int r = broker_new(daemon->loop, &daemon->config->broker, &hooks, &daemon->broker, err);
+	struct broker_config config = daemon->config->broker; /* broker_new() copies what it needs */
+	struct lsn_error why = {0};
+
+	if (subscriptions_note(daemon->config->state_dir, config.subscriptions, &config.unsubscribe, &why) < 0)
+		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
+	int r = broker_new(daemon->loop, &config, &hooks, &daemon->broker, err);
+	subscriptions_free(config.unsubscribe);
 	turn_set_broker(daemon->turn, r < 0 ? NULL : daemon->broker);
 	return r;
 }

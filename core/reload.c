@@ -27,71 +27,15 @@ static int check_fixed(const struct config *old, const struct config *new, struc
 
 struct next { /* what was built beside the old */
 	struct config *config;
-	char **unsubscribe; /* what config->broker.unsubscribe points to */
 	struct source *source; /* NULL: the old one serves on */
 	bool executors;
 };
-
-/* That of the configuration in force. No key of the files makes it, so config_free() does not know of it. */
-static char **unsubscribe_in_force;
-
-static void list_free(char **list)
-{
-	for (char **s = list; s && *s; s++)
-		free(*s);
-	free(list);
-}
 
 static void next_abandon(struct daemon *daemon, struct next *next)
 {
 	if (next->executors)
 		executors_abandon(daemon->executors);
 	config_free(next->config);
-	list_free(next->unsubscribe);
-}
-
-static bool is_one_of(char *const *list, const char *text)
-{
-	for (; list && *list; list++)
-		if (streq(*list, text))
-			return true;
-	return false;
-}
-
-static size_t list_length(char *const *list)
-{
-	size_t n = 0;
-	while (list && list[n])
-		n++;
-	return n;
-}
-
-/* add_missing - to the N filters in LIST add those of OLD that are neither there nor in KEPT. */
-static int add_missing(char **list, size_t *n, char *const *old, char *const *kept)
-{
-	for (; old && *old; old++) {
-		if (is_one_of(kept, *old) || is_one_of(list, *old))
-			continue;
-		if (!(list[*n] = strdup(*old)))
-			return -ENOMEM;
-		(*n)++;
-	}
-	return 0;
-}
-
-/* inherit_subscriptions - the broker keeps with the session what an older configuration subscribed to, and would deliver it for ever. What was to be
- * taken off before is handed on too: perhaps there was no connection since. */
-static int inherit_subscriptions(const struct broker_config *old, struct next *next)
-{
-	struct broker_config *new = &next->config->broker;
-	size_t n = 0;
-
-	next->unsubscribe = calloc(list_length(old->subscriptions) + list_length(old->unsubscribe) + 1, sizeof *next->unsubscribe);
-	if (!next->unsubscribe)
-		return -ENOMEM;
-	new->unsubscribe = next->unsubscribe;
-	int r = add_missing(next->unsubscribe, &n, old->subscriptions, new->subscriptions);
-	return r < 0 ? r : add_missing(next->unsubscribe, &n, old->unsubscribe, new->subscriptions);
 }
 
 static int next_build(struct daemon *daemon, struct next *next, struct lsn_error *err)
@@ -102,8 +46,6 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 	r = check_fixed(daemon->config, next->config, err);
 	if (r < 0)
 		return r;
-	if (inherit_subscriptions(&daemon->config->broker, next) < 0)
-		return lsn_error_set(err, -ENOMEM, "out of memory");
 	daemon_bind_policy(next->config);
 	r = executors_prepare(daemon->executors, &next->config->executors, err);
 	next->executors = r >= 0;
@@ -153,8 +95,6 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 	if (daemon->broker && !broker_config_equal(&old->broker, &daemon->config->broker))
 		reconnect(daemon);
 	config_free(old);
-	list_free(unsubscribe_in_force);
-	unsubscribe_in_force = next->unsubscribe;
 	turn_request(daemon->turn);
 }
 

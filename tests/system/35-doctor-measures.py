@@ -256,6 +256,20 @@ def test_old_subscriptions_are_taken_off_after_two_reloads_without_a_broker(t):
     taken(daemon, broker, 'update/resource/a', 0)
 
 
+def test_old_subscriptions_are_taken_off_after_a_restart(t):
+    broker = t.broker()
+    daemon = t.listener(broker).start()
+    taken(daemon, broker, 'delete/resource/a', 1)
+    daemon.kill()
+    daemon.change({'broker': {'subscriptions': 'create/#'}})
+    daemon.start()
+    taken(daemon, broker, 'delete/resource/a', 0)
+    daemon.restart()
+    daemon.change({'broker': {'subscriptions': 'create/# delete/#'}})
+    daemon.restart()
+    taken(daemon, broker, 'delete/resource/a', 1)
+
+
 def test_a_larger_receive_max_is_remembered_by_the_window(t):
     broker = t.broker()
     daemon = t.listener(broker, ini={'broker': {'receive_max': '5', 'version': '5'}}).start()
