@@ -40,6 +40,14 @@ static void add_format(json_t *array, const char *format, const char *value)
 	free(text);
 }
 
+static bool str_list_has(const struct str_list *list, const char *text)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (streq(list->items[i], text))
+			return true;
+	return false;
+}
+
 static json_t *entrypoint(const struct spec *spec)
 {
 	const struct options *o = spec->options;
@@ -59,6 +67,8 @@ static json_t *entrypoint(const struct spec *spec)
 		add_format(argv, "--preload=%s", preload);
 	if (spec->network && o->dns.count > 0)
 		(void)json_array_append_new(argv, json_string("--dns"));
+	if (spec->network && o->ftp_related && str_list_has(&o->ports, "21"))
+		(void)json_array_append_new(argv, json_string("--ftp-data"));
 	if (o->start == START_EXEC)
 		(void)json_array_append_new(argv, json_string("--no-forkserver"));
 	return argv;

@@ -75,6 +75,9 @@ static int apply_option(struct options *o, int c, const char *value)
 	case 'd':
 		o->dns = true;
 		return 0;
+	case 'f':
+		o->ftp_data = true;
+		return 0;
 	case 'y':
 		o->python = value;
 		return 0;
@@ -105,6 +108,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{ "control", required_argument, NULL, 'c' },
 		{ "ports", required_argument, NULL, 'p' },
 		{ "dns", no_argument, NULL, 'd' },
+		{ "ftp-data", no_argument, NULL, 'f' },
 		{ "python", required_argument, NULL, 'y' },
 		{ "preload", required_argument, NULL, 'l' },
 		{ "no-forkserver", no_argument, NULL, 'n' },

@@ -32,6 +32,7 @@ struct options {
 	const char *preload; /* modules the fork server imports, comma-separated; may be "" */
 	bool forkserver; /* false: every run starts a new interpreter */
 	bool dns; /* TCP port 53 is open */
+	bool ftp_data; /* TCP ports from 1024 on are left to the engine's firewall, which knows what port 21 has agreed on */
 	uint16_t ports[PORTS_MAX]; /* TCP ports scripts may connect to */
 	size_t port_count;
 	uint64_t orphan_usec; /* idle and no daemon for this long: end */

@@ -1,5 +1,6 @@
 # network.py - anything but TCP to the seven ports and DNS to the resolvers. Stdin says where somebody listens, so that a refusal means the wall and not an
-# empty place: {"hosts": [...], "tcp": [...], "udp": [...], "neighbours": [...], "neighbour_tcp": [...]}.
+# empty place: {"hosts": [...], "tcp": [...], "udp": [...], "neighbours": [...], "neighbour_tcp": [...],
+# "forbidden": [...], "skip_udp": [ports that are meant to be open]}.
 from concurrent.futures import ThreadPoolExecutor
 OPEN = {80, 443, 21, 22, 25, 587, 465}
 WAIT = 0.7
@@ -115,7 +116,7 @@ def source_route(host, port):
 
 def tasks():
     hosts = want.get('hosts', []) + gateways()
-    ports = [p for p in want.get('tcp', []) + [8080, 3306, 5432, 6379, 2375, 2376, 1883, 8883, 53, 111, 3000] if p not in OPEN]
+    ports = [p for p in want.get('tcp', []) + [8080, 3306, 5432, 6379, 2375, 2376, 1883, 8883, 111, 3000] if p not in OPEN]
     for host in dict.fromkeys(hosts):
         for port in ports:
             yield 'tcp to %s port %d' % (host, port), tcp, host, port
@@ -125,7 +126,7 @@ def tasks():
             yield 'tcp from port 80 to %s port %d' % (host, port), lambda h, p: from_port(h, p, 80), host, port
             yield 'tcp by IPv4 in IPv6 to %s port %d' % (host, port), lambda h, p: tcp('::ffff:' + h, p), host, port
             yield 'tcp source routed to %s port %d' % (host, port), source_route, host, port
-        for port in want.get('udp', []) + [53, 123, 443, 80]:
+        for port in want.get('udp', []) + [p for p in (53, 123, 443, 80) if p not in want.get('skip_udp', [])]:
             yield 'udp to %s port %d' % (host, port), udp, host, port
             yield 'udp like DNS to %s port %d' % (host, port), udp_connected, host, port
         yield 'ping ' + host, lambda h, p: ping(h), host, 0
