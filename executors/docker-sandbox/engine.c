@@ -216,8 +216,10 @@ static void replied(void *data, const struct http_reply *http)
 		json_error_t why;
 		json = json_loadb(http->body, http->body_size, JSON_DISABLE_EOF_CHECK, &why);
 		if (!json && http->status < 400) {
+			char quoted[160]; /* the reason holds a piece of the reply */
 			reply.status = 0;
-			(void)lsn_error_set(&reply.error, -EBADMSG, "the engine's reply is not JSON: %s", why.text);
+			(void)lsn_error_set(&reply.error, -EBADMSG, "the engine's reply is not JSON: %s",
+					    str_quote(quoted, sizeof quoted, why.text, strlen(why.text)));
 		}
 	}
 	if (reply.status >= 400) {
