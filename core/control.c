@@ -214,6 +214,17 @@ void control_send(struct control_reply *reply, json_t *object)
 	json_decref(object);
 }
 
+void control_flush(struct control_reply *reply)
+{
+	struct connection *connection = reply->connection;
+
+	if (!connection)
+		return;
+	connection_flush(connection);
+	if (!connection->dead)
+		connection_watch(connection);
+}
+
 /* reply_finish - the last object, taken over, is sent whatever the limits: it is small, or the only one. */
 static void reply_finish(struct control_reply *reply, json_t *last)
 {

@@ -43,6 +43,8 @@ void control_free(struct control *control);
 
 /* control_send - takes over OBJECT (NULL is allowed and ignored, as is one of more than the answer may have: then control_end() reports it). */
 void control_send(struct control_reply *reply, json_t *object);
+/* control_flush - rows sent so far go out now: for answers that take seconds. */
+void control_flush(struct control_reply *reply);
 /* control_end - the reply is complete: sends {"end": true}. control_end_with - the last object is OBJECT (taken over) with "end" added. */
 void control_end(struct control_reply *reply);
 void control_end_with(struct control_reply *reply, json_t *object);

@@ -60,6 +60,7 @@ static void send_row(void *data, enum lsn_probe_level level, const char *area, c
 	if (remedy && level != LSN_PROBE_OK)
 		json_set_string(object, "remedy", remedy);
 	control_send(doctor->reply, object);
+	control_flush(doctor->reply);
 }
 
 /* ------------------------------------------------------------------------------------------------- its end */
