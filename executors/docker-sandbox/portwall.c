@@ -8,6 +8,7 @@
  *
  * What it believes: nothing. Tables can only be named listenerd_*, bridges only lsn<8 hex>, ports are of the seven. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
@@ -86,6 +87,20 @@ static void remove_table(struct wall *w, const char *family, const char *name)
 	(void)nft_run_cmd_from_buffer(w->nft, command);
 }
 
+static bool is_on(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char value = 0;
+
+	return fd >= 0 && read(fd, &value, 1) == 1 && value == '1';
+}
+
+/* Frames from one sandbox to another pass the bridge only: without a table there they must pass the inet hooks too, or nothing keeps them apart. */
+static bool bridged_frames_pass_us(void)
+{
+	return is_on("/proc/sys/net/bridge/bridge-nf-call-iptables") && is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+}
+
 static int put_up(struct wall *w, struct lsn_error *err)
 {
 	const struct wall_request *req = &w->request;
@@ -103,6 +118,10 @@ static int put_up(struct wall *w, struct lsn_error *err)
 		return r;
 	w->owned = run(w, owned, NULL) == 0;
 	w->bridge = run(w, bridge, NULL) == 0;
+	if (!w->bridge && !bridged_frames_pass_us())
+		return lsn_error_set(err, -EOPNOTSUPP,
+				     "sandboxes could reach each other: the kernel offers neither nft_meta_bridge nor br_netfilter "
+				     "(modprobe br_netfilter; sysctl net.bridge.bridge-nf-call-iptables=1 and -ip6tables=1)");
 	return 0;
 }
 

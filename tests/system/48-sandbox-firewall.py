@@ -1,0 +1,184 @@
+"""The port wall under fire: the whole rule set flushed and the engine restarted while jobs try closed ports, all in a namespace of the test's own, with a
+capture in the outside world: not one packet may get there but to the open ports. And the wall's manners: what it leaves behind, what it leaves alone."""
+import json
+import os
+import subprocess
+import threading
+import time
+
+import harness
+import world as worlds
+from harness import check, equal
+
+OPEN = {80, 443, 21, 22, 25, 587, 465}
+# Tries without pause, TCP and UDP, closed ports and one that is open, until its time is up; prints what got an answer.
+KNOCK = r'''
+import json, socket, sys, time
+want = json.load(sys.stdin)
+end, number, through = time.time() + want['seconds'], 0, set()
+while time.time() < end:
+    for port in want['tcp'] + [80]:
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex((want['host'], port))
+        time.sleep(0.001)
+        try:
+            s.getpeername()
+            through.add(port)
+        except OSError:
+            pass
+        s.close()
+        number += 1
+    for port in want['udp']:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+            try:
+                u.sendto(b'x', (want['host'], port))
+            except OSError:
+                pass
+        number += 1
+print(json.dumps({'tries': number, 'through': sorted(through)}))
+'''
+
+
+def set_up(t, engine_args='', **docker):
+    world = worlds.World(t, engine_args)
+    outside = worlds.Outside(world, 20)
+    web = world.in_outside(lambda: listen(80))
+    t.stack.callback(web.close)
+    broker = t.broker()
+    daemon = t.listener(broker, docker=dict({'socket': world.socket, 'dns': worlds.OUTSIDE, 'pool_min': 2, 'start_timeout': '60s'}, **docker),
+                        ini={'limits': {'timeout': '1min', 'timeout_max': '1min'}}).start()
+    daemon.script('knock.py', KNOCK, topic='create/#', output='capture', timeout='1min')
+    return world, outside, broker, daemon
+
+
+def listen(port):
+    import socket
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((worlds.OUTSIDE, port))
+    s.listen(128)
+    return s
+
+
+def knock(broker, outside, number, seconds):
+    broker.publish('create/resource/%d' % number, json.dumps({'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123],
+                                                             'seconds': seconds}).encode())
+
+
+def knock_without_landlock(t, daemon, outside, seconds):
+    """The same from an ordinary container in the sandboxes' network: there the wall stands alone. Its process."""
+    network = t.wait(lambda: harness.docker('network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}').strip(),
+                     'the network of the sandboxes')
+    process = t.process('docker', '-H', 'unix://' + harness.DOCKER_SOCKET, 'run', '--rm', '-i', '--network', network, '--entrypoint', 'python3',
+                        'listener-sandbox:latest', '-c', KNOCK, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(json.dumps({'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123], 'seconds': seconds}).encode())
+    process.stdin.close()
+    return process
+
+
+def leaks(capture):
+    """What arrived that should not have: not ICMP and the like of the host itself, which the kernel sends by its own will (protocol 58: neighbours)."""
+    return {key: n for key, n in capture.seen.items() if not (key[0] == 6 and key[1] in OPEN) and key != (17, 53) and key[0] not in (0, 2, 58)}
+
+
+def rules():
+    return subprocess.run(['nft', 'list', 'ruleset'], stdout=subprocess.PIPE).stdout.decode()
+
+
+def test_nothing_leaves_while_the_firewall_is_flushed(t):
+    world, outside, broker, daemon = set_up(t)
+    capture = worlds.Capture(world)
+    alone = knock_without_landlock(t, daemon, outside, 10)
+    for number in range(2):
+        knock(broker, outside, number, 8)
+    t.wait(lambda: capture.seen.get((6, 80)), 'the first packet to port 80', 60)
+    flushes = 0
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        subprocess.run(['nft', 'flush', 'ruleset'], check=True)
+        flushes += 1
+        time.sleep(0.05)
+    jobs = daemon.wait_jobs(2, 90)
+    check_knocks(daemon, jobs)
+    seen = json.loads(alone.stdout.read())
+    check(set(seen['through']) == {80} and seen['tries'] > 100, 'without Landlock: %r' % seen)
+    capture.stop()
+    print('     %d flushes, arrived outside: %s' % (flushes, capture.seen), flush=True)
+    check(not leaks(capture), 'packets got out: %r' % leaks(capture))
+    check(flushes > 20, 'hardly any flush')
+    t.wait(lambda: 'table inet listenerd_' in rules(), 'the plain table to be back')
+
+
+def check_knocks(daemon, jobs):
+    for job in jobs:
+        equal(job['outcome'], 'success', job['message'])
+        seen = json.loads(daemon.output(job['id']).decode())
+        check(set(seen['through']) <= {80}, 'a script was let through: %r' % seen)
+        check(seen['tries'] > 100, 'hardly any try: %r' % seen)
+
+
+def test_nothing_leaves_while_the_engine_restarts(t):
+    """An engine that manages the firewall itself, restarted under running jobs: they are lost, or live on; new ones run afterwards."""
+    world, outside, broker, daemon = set_up(t, '--iptables=true')
+    capture = worlds.Capture(world)
+    knock(broker, outside, 0, 20)
+    t.wait(lambda: capture.seen.get((6, 80)), 'the first packet to port 80', 60)
+    flusher = threading.Timer(0.5, lambda: subprocess.run(['nft', 'flush', 'ruleset']))
+    flusher.start()
+    world.restart_engine()
+    flusher.join()
+    t.wait(lambda: daemon.jobs()[-1]['state'] in ('finished', 'lost'), 'the first job to end', 90)
+    print('     the job under the restart: %s' % (daemon.jobs()[-1]['outcome'] or daemon.jobs()[-1]['state']), flush=True)
+    knock(broker, outside, 1, 3)
+    jobs = daemon.wait_jobs(2, 120)
+    check_knocks(daemon, [job for job in jobs if job['topic'] == 'create/resource/1'])
+    capture.stop()
+    check(not leaks(capture), 'packets got out: %r' % leaks(capture))
+
+
+def test_no_wall_no_sandbox(t):
+    """Rules that cannot be put back: nothing starts. The helper killed: they stay, and it comes again."""
+    world, outside, broker, daemon = set_up(t)
+    knock(broker, outside, 0, 1)
+    check_knocks(daemon, daemon.wait_jobs(1, 60))
+    before = rules()
+    helper = subprocess.run(['pgrep', '-P', str(daemon.process.pid), 'portwall'], stdout=subprocess.PIPE).stdout.split()
+    equal(len(helper), 1, 'helpers of this daemon')
+    os.kill(int(helper[0]), 9)
+    check('table inet listenerd_' in rules(), 'with the helper the rules have gone')
+    daemon.wait_log('the helper portwall has ended')
+    knock(broker, outside, 1, 1)
+    check_knocks(daemon, daemon.wait_jobs(2, 60))
+    check(before.count('table inet') == rules().count('table inet'), 'tables pile up: ' + rules())
+
+
+def test_sandboxes_that_could_meet_are_not_made(t):
+    """Where bridged frames pass no hook of ours nothing would keep neighbours apart: the wall says so and does not count as up."""
+    world = worlds.World(t)
+    before = [open('/proc/sys/net/bridge/bridge-nf-call-' + name).read().strip() for name in ('iptables', 'ip6tables')]
+    for name in ('iptables', 'ip6tables'):
+        with open('/proc/sys/net/bridge/bridge-nf-call-' + name, 'w') as f:
+            f.write('0')
+    daemon = t.listener(t.broker(), docker={'socket': world.socket, 'dns': worlds.OUTSIDE}).start()
+    found = daemon.wait_log('sandboxes could reach each other|port wall up .*bridge-table=yes', 30)
+    if 'bridge-table=yes' in found.group(0):
+        raise harness.Skip('this kernel has tables for bridges: they keep neighbours apart by themselves')
+    check(not harness.docker('ps', '-aq', '--filter', 'label=org.indigo.listener=' + daemon.identity).split(), 'a sandbox was made')
+    equal(before, ['1', '1'])
+
+
+def test_leaves_the_hosts_rules_alone(t):
+    world, outside, broker, daemon = set_up(t)
+    subprocess.run(['nft', 'add table inet mine; add chain inet mine c { type filter hook forward priority 0 ; policy accept ; }; '
+                    'add rule inet mine c tcp dport 8080 counter accept'], check=True)
+    knock(broker, outside, 0, 1)
+    check_knocks(daemon, daemon.wait_jobs(1, 60))
+    daemon.stop()
+    left = rules()
+    check('listenerd_' not in left, 'rules were left behind: ' + left)
+    check('table inet mine' in left and 'dport 8080' in left, 'the rules of the host have changed: ' + left)
+
+
+if __name__ == '__main__':
+    harness.main()
