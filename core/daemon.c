@@ -28,11 +28,13 @@ static void on_connected(void *data, bool session_present)
 	intake_connected(daemon->intake, session_present);
 	broker_get_figures(daemon->broker, &figures);
 	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
-	/* What happened on the scripts collection while we were away was not told to a new session. */
+	/* What happened on the scripts collection while the broker or we were away may never have been told: archives publish at QoS 0, once. */
 	const struct source_ops *ops = daemon->source->ops;
-	if (!session_present && ops->revalidate)
+	if (session_present && figures.connects <= 1)
+		return;
+	if (ops->revalidate)
 		ops->revalidate(daemon->source);
-	else if (figures.connects > 1)
+	else
 		ops->rescan(daemon->source);
 }
 
