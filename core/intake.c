@@ -9,6 +9,8 @@
 
 #define HOLD_MAX_USEC (3 * USEC_PER_SEC)
 #define PACKET_IDS 65535u
+#define ENTRIES_MIN 32768u /* of the window: half of all packet ids. See window.h, "Size" */
+#define PARTS_MAX 4096 /* store the window as a whole again after so many parts */
 #define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
 
 struct held {
@@ -21,12 +23,19 @@ struct intake {
 	struct intake_parts parts;
 	struct window *window;
 	size_t window_entries;
+	size_t stored_parts, stored_bytes; /* since it was stored as a whole */
 	bool window_dirty;
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, held) held;
 	uint64_t held_since_usec;
 	struct intake_counters counters;
 };
+
+/* set_unsaved_max - the window spans so many packet ids; half of the others may go by before it is saved again. */
+static void set_unsaved_max(struct intake *intake)
+{
+	intake->unsaved_max = intake->window_entries < PACKET_IDS ? (unsigned)(PACKET_IDS - intake->window_entries) / 2 : 0;
+}
 
 int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err)
 {
@@ -37,14 +46,10 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 	if (!intake)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	intake->parts = *parts;
-	/* The window spans receive_max ids; half of the others may go by. */
-	intake->unsaved_max = (PACKET_IDS - parts->config->broker.receive_max) / 2;
 	STAILQ_INIT(&intake->held);
-	intake->window_entries = parts->config->broker.receive_max;
+	intake->window_entries = parts->config->broker.receive_max > ENTRIES_MIN ? parts->config->broker.receive_max : ENTRIES_MIN;
 	int r = journal_get_window(parts->journal, &saved, &size);
-	/* A smaller receive_max must not make us forget what the broker may still repeat. */
-	if (r >= 0 && size / WINDOW_ENTRY_SIZE > intake->window_entries)
-		intake->window_entries = size / WINDOW_ENTRY_SIZE;
+	set_unsaved_max(intake);
 	if (r >= 0)
 		r = window_new(intake->window_entries, &intake->window);
 	if (r >= 0 && size > 0 && window_load(intake->window, saved, size) < 0)
@@ -77,6 +82,7 @@ int intake_grow_window(struct intake *intake, size_t entries)
 	window_free(intake->window);
 	intake->window = larger;
 	intake->window_entries = entries;
+	set_unsaved_max(intake);
 	return 0;
 }
 
@@ -312,16 +318,21 @@ int intake_save(struct intake *intake)
 {
 	const void *data;
 	size_t size;
+	bool whole = intake->stored_parts >= PARTS_MAX || intake->stored_bytes >= intake->window_entries * WINDOW_ENTRY_SIZE;
 
 	if (!intake->window_dirty)
 		return 0;
-	window_save(intake->window, &data, &size);
-	int r = journal_put_window(intake->parts.journal, data, size);
-	if (r >= 0) {
-		intake->window_dirty = false;
-		intake->unsaved = 0;
+	window_take(intake->window, whole, &data, &size, &whole);
+	int r = size > 0 ? journal_put_window(intake->parts.journal, data, size, whole) : 0;
+	if (r < 0) {
+		intake->stored_parts = PARTS_MAX; /* what was taken is not stored: as a whole the next time */
+		return r;
 	}
-	return r;
+	intake->stored_parts = whole ? 0 : intake->stored_parts + 1;
+	intake->stored_bytes = whole ? 0 : intake->stored_bytes + size;
+	intake->window_dirty = false;
+	intake->unsaved = 0;
+	return 0;
 }
 
 bool intake_must_save(const struct intake *intake) { return intake->window_dirty && intake->unsaved > intake->unsaved_max; }

@@ -250,17 +250,21 @@ void journal_put_job(struct journal *journal, struct job *job)
 	TAILQ_INSERT_TAIL(&journal->jobs, job, marked);
 }
 
-int journal_put_window(struct journal *journal, const void *data, size_t size)
+int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole)
 {
-	void *copy = malloc(size ? size : 1);
+	size_t before = journal->window_dirty && !whole ? journal->window_size : 0;
+	char *grown = malloc(before + size + 1);
 
-	if (!copy)
+	if (!grown)
 		return -ENOMEM;
+	if (before > 0)
+		memcpy(grown, journal->window, before);
 	if (size > 0)
-		memcpy(copy, data, size);
+		memcpy(grown + before, data, size);
 	free(journal->window);
-	journal->window = copy;
-	journal->window_size = size;
+	journal->window = grown;
+	journal->window_size = before + size;
+	journal->window_whole = whole || (journal->window_dirty && journal->window_whole);
 	journal->window_dirty = true;
 	return 0;
 }
@@ -268,20 +272,24 @@ int journal_put_window(struct journal *journal, const void *data, size_t size)
 int journal_get_window(struct journal *journal, void **ret, size_t *ret_size)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "SELECT data FROM window", &stmt, NULL);
+	_cleanup_free_ char *all = malloc(1);
+	size_t size = 0;
+	int r = all ? db_prepare(journal, "SELECT data FROM window ORDER BY part", &stmt, NULL) : -ENOMEM;
 
-	if (r >= 0)
-		r = db_step(journal, stmt, NULL);
+	while (r >= 0 && (r = db_step(journal, stmt, NULL)) > 0) {
+		const void *part = sqlite3_column_blob(stmt, 0);
+		size_t part_size = part ? (size_t)sqlite3_column_bytes(stmt, 0) : 0;
+		char *grown = realloc(all, size + part_size + 1);
+		if (!grown)
+			return -ENOMEM;
+		all = grown;
+		if (part_size > 0)
+			memcpy(all + size, part, part_size);
+		size += part_size;
+	}
 	if (r < 0)
 		return r;
-	const void *data = r > 0 ? sqlite3_column_blob(stmt, 0) : NULL;
-	size_t size = data ? (size_t)sqlite3_column_bytes(stmt, 0) : 0;
-	void *copy = malloc(size ? size : 1);
-	if (!copy)
-		return -ENOMEM;
-	if (size > 0)
-		memcpy(copy, data, size);
-	*ret = copy;
+	*ret = TAKE_PTR(all);
 	*ret_size = size;
 	return 0;
 }
@@ -457,9 +465,13 @@ static int write_job(struct journal *journal, const struct job *job, struct jour
 
 static int write_window(struct journal *journal, struct lsn_error *err)
 {
-	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
-	int r = db_kept(journal, ST_PUT_WINDOW, &stmt, err);
+	_cleanup_reset_ sqlite3_stmt *drop = NULL, *stmt = NULL;
+	int r = journal->window_whole ? db_kept(journal, ST_DROP_WINDOW, &drop, err) : 0;
 
+	if (r >= 0 && drop)
+		r = db_run(journal, drop, err);
+	if (r >= 0)
+		r = db_kept(journal, ST_PUT_WINDOW, &stmt, err);
 	if (r < 0)
 		return r;
 	(void)sqlite3_bind_blob64(stmt, 1, journal->window, journal->window_size, SQLITE_STATIC);

@@ -40,8 +40,8 @@ uint64_t journal_next_job_id(struct journal *journal);
  * job looks at the commit: a job that is dirty and has a result must not start again before, or the result is not recorded. */
 void journal_put_event(struct journal *journal, struct event *event);
 void journal_put_job(struct journal *journal, struct job *job);
-/* journal_put_window - remember SIZE bytes (copied) as the redelivery window, replacing the old; see window.h. */
-int journal_put_window(struct journal *journal, const void *data, size_t size);
+/* journal_put_window - remember SIZE bytes (copied) of the redelivery window: WHOLE, replacing the old, or behind what it has of it; see window.h. */
+int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole);
 bool journal_has_pending(const struct journal *journal); /* something is marked */
 int journal_commit(struct journal *journal, struct lsn_error *err); /* 0; -ENOSPC, -EIO, ... : nothing written, all still marked */
 int journal_get_window(struct journal *journal, void **ret, size_t *ret_size); /* malloc()ed; size 0 if none */

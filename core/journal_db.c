@@ -45,7 +45,8 @@ static const char *const statements[ST_MAX] = {
 		       " err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = excluded.err"
 		       " WHERE runs.outcome IS NULL",
 	[ST_DROP_UNSTARTED] = "DELETE FROM runs WHERE job = ?1 AND attempt > ?2 AND outcome IS NULL",
-	[ST_PUT_WINDOW] = "INSERT INTO window(one, data) VALUES(1, ?1) ON CONFLICT(one) DO UPDATE SET data = excluded.data",
+	[ST_DROP_WINDOW] = "DELETE FROM window",
+	[ST_PUT_WINDOW] = "INSERT INTO window(data) VALUES(?1)",
 	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT min(event) FROM jobs WHERE " SQL_UNFINISHED ")",

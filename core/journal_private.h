@@ -32,6 +32,7 @@ enum statement {
 	ST_START_RUN,
 	ST_END_RUN,
 	ST_DROP_UNSTARTED,
+	ST_DROP_WINDOW,
 	ST_PUT_WINDOW,
 	ST_PAGES,
 	ST_FREE_PAGES,
@@ -89,6 +90,7 @@ struct journal {
 	void *window;
 	size_t window_size;
 	bool window_dirty;
+	bool window_whole; /* replaces what is stored */
 
 	struct journal_counts counts; /* of what is committed */
 	struct journal_figures figures; /* the commit figures only */

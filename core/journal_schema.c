@@ -18,7 +18,7 @@ static const char *const steps[] = {
 	/* 1 */
 	"CREATE TABLE ids(one INTEGER PRIMARY KEY CHECK(one = 1), next_event INTEGER NOT NULL, next_job INTEGER NOT NULL);"
 	"INSERT INTO ids VALUES(1, 1, 1);"
-	"CREATE TABLE window(one INTEGER PRIMARY KEY CHECK(one = 1), data BLOB NOT NULL);"
+	"CREATE TABLE window(part INTEGER PRIMARY KEY, data BLOB NOT NULL);"
 
 	/* topic: text, or a blob where it is no valid text. Times are microseconds since the epoch. */
 	"CREATE TABLE events(id INTEGER PRIMARY KEY, received INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT, qos INTEGER NOT NULL,"

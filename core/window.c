@@ -8,7 +8,7 @@
  * one after the other; used as they are they would fill one long stretch of the index, and dropping an entry looks through the stretch it is in.
  *
  * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0: "LSNW", version, 0, count (4), 8 zeros. Then the
- * entries: packet id (2), digest (16). */
+ * entries: packet id (2), digest (16): COUNT of them, and any number that were added later. */
 #include "window.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -34,6 +34,8 @@ struct window {
 	size_t index_mask, entries_max;
 	unsigned index_shift;
 	bool open; /* repeats may still come */
+	bool whole; /* what was stored is no beginning of the list any more */
+	size_t fresh; /* entries at the end that window_take() has not given out */
 	size_t run, cursor; /* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
 };
 
@@ -90,6 +92,8 @@ static void index_rebuild(struct window *window)
 
 static void forget_all(struct window *window)
 {
+	window->whole = true;
+	window->fresh = 0;
 	window->head = window->end = 1;
 	window->base = 0;
 	memset(window->index, 0, (window->index_mask + 1) * sizeof *window->index);
@@ -141,6 +145,7 @@ static void close_window(struct window *window)
 	window->open = false;
 	if (run == 0 || behind == 0)
 		return;
+	window->whole = true;
 	/* Rotate by three reversals: no memory, once per connection. */
 	struct { size_t from, to; } parts[] = {{window->run, window->cursor}, {window->cursor, window->end}, {window->run, window->end}};
 	for (size_t p = 0; p < 3; p++) {
@@ -251,6 +256,7 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 	entry->id[1] = (uint8_t)(packet_id >> 8);
 	memcpy(entry->digest, digest, EVENT_DIGEST_SIZE);
 	window->index[index_seek(window, packet_id)] = number_of(window, window->end++);
+	window->fresh++;
 	if (window->end - window->head > window->entries_max)
 		forget_to(window, window->head + 1);
 	return 0;
@@ -276,21 +282,39 @@ void window_save(struct window *window, const void **ret, size_t *ret_size)
 	*ret_size = (live + 1) * sizeof *record;
 }
 
-static bool header_valid(const uint8_t *bytes, size_t size)
+void window_take(struct window *window, bool whole, const void **ret, size_t *ret_size, bool *ret_whole)
+{
+	size_t live = window->end - window->head;
+
+	*ret_whole = whole || window->whole || window->fresh > live;
+	if (*ret_whole) {
+		window_save(window, ret, ret_size);
+	} else {
+		*ret = window->fresh ? &window->slots[window->end - window->fresh] : NULL;
+		*ret_size = window->fresh * sizeof *window->slots;
+	}
+	window->whole = false;
+	window->fresh = 0;
+}
+
+static bool header_valid(const uint8_t *bytes, size_t size, uint32_t *ret_count)
 {
 	struct entry wanted;
 
-	if (size < sizeof wanted || size % sizeof wanted != 0 || size / sizeof wanted > ENTRIES_LIMIT + 1)
+	if (size < sizeof wanted || size % sizeof wanted != 0)
 		return false;
-	write_header(&wanted, (uint32_t)(size / sizeof wanted - 1));
-	return memcmp(bytes, &wanted, sizeof wanted) == 0;
+	uint32_t count = (uint32_t)bytes[6] | (uint32_t)bytes[7] << 8 | (uint32_t)bytes[8] << 16 | (uint32_t)bytes[9] << 24;
+	*ret_count = count;
+	write_header(&wanted, count);
+	return count <= ENTRIES_LIMIT && count <= size / sizeof wanted - 1 && memcmp(bytes, &wanted, sizeof wanted) == 0;
 }
 
-static int load_entries(struct window *window, const struct entry *entries, size_t count)
+/* The first UNIQUE of them were a list at one time; what was added later may use their packet ids again. */
+static int load_entries(struct window *window, const struct entry *entries, size_t count, size_t unique)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint16_t id = entry_id(&entries[i]);
-		if (id == 0 || find(window, id))
+		if (id == 0 || (i < unique && find(window, id)))
 			return -EINVAL;
 		int r = window_add(window, id, entries[i].digest);
 		if (r < 0)
@@ -302,14 +326,16 @@ static int load_entries(struct window *window, const struct entry *entries, size
 int window_load(struct window *window, const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
+	uint32_t unique;
 
-	if (!data || !header_valid(bytes, size))
+	if (!data || !header_valid(bytes, size, &unique))
 		return -EINVAL;
 	window->open = false;
 	window->run = window->cursor = 0;
 	forget_all(window);
-	int r = load_entries(window, (const struct entry *)(bytes + sizeof(struct entry)), size / sizeof(struct entry) - 1);
+	int r = load_entries(window, (const struct entry *)(bytes + sizeof(struct entry)), size / sizeof(struct entry) - 1, unique);
 	if (r < 0)
 		forget_all(window);
+	window->whole = true;
 	return r;
 }

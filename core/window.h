@@ -9,8 +9,9 @@
  * Entries are unique in packet id: a packet id that is used again proves that its older use was confirmed, so the older entry and all before
  * it go. What was repeated counts as delivered again, last: when the window closes it goes to the end of the list.
  *
- * Size: as many entries as can be unconfirmed on the broker, that is its in-flight limit (MQTT 5: our receive maximum); more entries also recognise
- * repeats of a broker that was restored from an older state. 18 bytes each, saved with each commit. */
+ * Size: as many entries as can be unconfirmed on the broker. Its in-flight limit says little: mosquitto 2.0.11 goes far beyond it while it catches up with a
+ * queue, and acknowledgements it has not read when the connection breaks are lost. More entries also recognise repeats of a broker that was restored
+ * from an older state. 18 bytes each; a commit stores the new ones only. */
 #ifndef CORE_WINDOW_H
 #define CORE_WINDOW_H
 
@@ -32,8 +33,12 @@ void window_connected(struct window *window, bool session_present);
 bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
 /* window_add - a publication that was not a repeat has been taken (packet id 0 is ignored). Closes the window. 0, -ENOMEM. */
 int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
+/* window_take - what is new since the last call, to be stored behind what was stored before (*RET_WHOLE false), or the whole list, to be stored in
+ * its place. Pointer into the window, valid until the next change. */
+void window_take(struct window *window, bool whole, const void **ret, size_t *ret_size, bool *ret_whole);
 /* The list as bytes for the journal and back. window_save: pointer into the window, valid until the next change. window_load: -EINVAL if the
- * bytes are not such a list (then it is left alone or empty), -ENOMEM. A longer list than fits loses its oldest entries. */
+ * bytes are not such a list with what was added later behind it (then it is left alone or empty), -ENOMEM. A longer list than fits loses its oldest
+ * entries. */
 void window_save(struct window *window, const void **ret, size_t *ret_size);
 int window_load(struct window *window, const void *data, size_t size);
 

@@ -87,6 +87,22 @@ def test_equal_updates_delivered_twice_among_others(t):
     equal(len(daemon.json_lines()), 8)
 
 
+def test_killed_while_it_catches_up_with_a_long_queue(t):
+    """mosquitto has far more on its way then than max_inflight_messages, and does not read our acknowledgements for long: they die with the connection."""
+    broker, daemon = one_script(t)
+    daemon.stop()
+    broker.publish_all([('update/resource/%d' % i, b'x' * 8000) for i in range(6000)])
+    for lines in (300, 1700, 2900, 4500):
+        daemon.start(ready=False)
+        harness.wait(lambda: os.path.exists(daemon.lines) and open(daemon.lines).read().count('\n') >= lines, '%d jobs to run' % lines, 60, 0.002)
+        daemon.kill()
+    daemon.start()
+    harness.wait(lambda: len(daemon.json_lines()) >= 6000, lambda: 'the jobs to run; %d have' % len(daemon.json_lines()), 60, 0.2)
+    daemon.wait_jobs(6000, 60)
+    ran = [line['topic'] for line in daemon.json_lines()]
+    equal((len(ran), len(set(ran))), (6000, 6000), 'runs, and topics that ran')
+
+
 def wrap(broker, number):
     """So many packet ids are used up by publications that no script wants."""
     broker.publish_all((('delete/resource/%d' % (i % 10), b'') for i in range(number)))

@@ -809,7 +809,7 @@ static _Noreturn void write_for_ever(struct progress *progress)
 			job_unref(b);
 			event_unref(event);
 		}
-		if (journal_put_window(journal, text, strlen(text)) < 0 || journal_commit(journal, &err) < 0)
+		if (journal_put_window(journal, text, strlen(text), true) < 0 || journal_commit(journal, &err) < 0)
 			_exit(2);
 		progress->commits = n;
 	}
@@ -917,8 +917,8 @@ START_TEST(test_journal__window_is_written_with_the_next_commit)
 	ck_assert_int_eq(journal_get_window(journal, &data, &size), 0);
 	ck_assert_uint_eq(size, 0);
 	free(data);
-	ck_assert_int_eq(journal_put_window(journal, "one", 3), 0);
-	ck_assert_int_eq(journal_put_window(journal, "tw\0", 3), 0);
+	ck_assert_int_eq(journal_put_window(journal, "one", 3, true), 0);
+	ck_assert_int_eq(journal_put_window(journal, "tw\0", 3, true), 0);
 	ck_assert(journal_has_pending(journal));
 	commit();
 	ck_assert(!journal_has_pending(journal));
@@ -927,7 +927,16 @@ START_TEST(test_journal__window_is_written_with_the_next_commit)
 	ck_assert_uint_eq(size, 3);
 	ck_assert_mem_eq(data, "tw\0", 3);
 	free(data);
-	ck_assert_int_eq(journal_put_window(journal, NULL, 0), 0);
+	ck_assert_int_eq(journal_put_window(journal, "three", 5, false), 0);
+	ck_assert_int_eq(journal_put_window(journal, "four", 4, false), 0);
+	commit();
+	ck_assert_int_eq(journal_put_window(journal, "five", 4, false), 0);
+	commit();
+	ck_assert_int_eq(journal_get_window(journal, &data, &size), 0);
+	ck_assert_uint_eq(size, 16);
+	ck_assert_mem_eq(data, "tw\0threefourfive", 16);
+	free(data);
+	ck_assert_int_eq(journal_put_window(journal, NULL, 0, true), 0);
 	job_unref(queue_one(script_a));
 	commit();
 	ck_assert_int_eq(journal_get_window(journal, &data, &size), 0);
