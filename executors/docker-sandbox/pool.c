@@ -238,12 +238,26 @@ static void on_idle(void *data, struct sandbox *sb)
 	if (!pool->landlock_known) {
 		pool->landlock_known = true;
 		pool->landlock_abi = sb->landlock_abi;
+		pool->walls = sb->walls;
 		say(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi, sb->walls);
 	}
 	TAILQ_REMOVE(&pool->list, sb, link);
 	TAILQ_INSERT_TAIL(&pool->list, sb, link);
 	ready(pool);
 	pool_fill(pool);
+}
+
+static void on_result(void *data, struct sandbox *sb, const struct lsn_job *job, const struct lsn_result *result)
+{
+	struct pool *pool = data;
+
+	if (job->id != POOL_OWN_JOB) {
+		pool->env.host->done(pool->env.host->handle, job, result);
+		return;
+	}
+	if (pool->own_done)
+		pool->own_done(pool->own_data, result);
+	sandbox_forget(sb, false);
 }
 
 static void on_gone(void *data, struct sandbox *sb, bool never_served, bool missing, const char *why)
@@ -391,6 +405,18 @@ void pool_cancel(struct pool *pool, const struct lsn_job *job)
 		sandbox_cancel(sb);
 }
 
+void pool_drop_own(struct pool *pool)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (sb->job && sb->job->id == POOL_OWN_JOB) {
+			sb->job = NULL;
+			sandbox_end(sb, "its run is not waited for"); /* if it does not end already */
+			return;
+		}
+}
+
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err)
 {
 	struct sandbox *sb;
@@ -434,6 +460,7 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *sit
 	(void)err;
 	*pool = (struct pool){ .env = *env, .options = env->options, .site = site, .memory_bytes = env->options->memory_bytes };
 	pool->env.idle = on_idle;
+	pool->env.result = on_result;
 	pool->env.gone = on_gone;
 	pool->env.data = pool;
 	TAILQ_INIT(&pool->list);
@@ -443,7 +470,7 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *sit
 /* A job whose result is not committed yet may be asked for by a successor. */
 static bool stays(const struct sandbox *sb)
 {
-	return sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED;
+	return sb->job_id != POOL_OWN_JOB && (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED);
 }
 
 static char *removal_path(const struct pool *pool, const char *id)

@@ -11,6 +11,7 @@
 #include "site.h"
 
 #define DEMANDS_MAX 64
+#define POOL_OWN_JOB UINT64_MAX /* id of a job the host knows nothing of; there may be one */
 
 struct demand { /* a script that found no sandbox */
 	char version[VERSION_SIZE];
@@ -35,7 +36,9 @@ struct pool {
 	struct lsn_timer *expiry;
 	uint64_t expiry_usec; /* when it fires */
 	uint64_t started, ended, jobs; /* since init */
-	uint32_t landlock_abi;
+	uint32_t landlock_abi, walls;
+	void (*own_done)(void *data, const struct lsn_result *result); /* hears how the own job went; its sandbox goes then */
+	void *own_data;
 	bool landlock_known, stopping;
 	char problem[256];
 };
@@ -50,6 +53,8 @@ void pool_release(struct pool *pool, const struct lsn_job *job);
 int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err);
 void pool_cancel(struct pool *pool, const struct lsn_job *job);
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err);
+/* pool_drop_own - end the own job with its sandbox, without a word to own_done(). */
+void pool_drop_own(struct pool *pool);
 void pool_forget(struct pool *pool, uint64_t job, const char *place);
 
 /* pool_fill - start what is missing; after the site has come up. */

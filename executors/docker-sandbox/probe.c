@@ -1,10 +1,16 @@
-/* probe.c - what `listenerctl doctor` asks of this executor: the engine and what it says about itself, image, network, walls. */
+/* probe.c - what `listenerctl doctor` asks of this executor: the engine and what it says about itself, and what a script in a real sandbox finds open
+ * and closed. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 
+#include <protocol.h>
 #include <util.h>
 
 #include "executor.h"
+#include "trial.h"
+
+#define CALL_USEC (2500 * USEC_PER_MSEC)
 
 struct probe {
 	struct instance *in;
@@ -12,7 +18,21 @@ struct probe {
 	void (*end)(void *data);
 	void *data;
 	struct engine_call *call;
+	struct lsn_timer *limit; /* of the call: a hung engine is not waited for as long as engine_timeout */
+	struct trial *trial;
 };
+
+/* REMEDY NULL: OK. */
+__attribute__((format(printf, 4, 5))) static void tell(const struct probe *p, enum lsn_probe_level level, const char *remedy, const char *format, ...)
+{
+	char text[500];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	p->fn(p->data, level, text, remedy);
+}
 
 static void probe_end(struct probe *p)
 {
@@ -20,53 +40,155 @@ static void probe_end(struct probe *p)
 	void *data = p->data;
 
 	p->in->probe = NULL;
+	trial_free(p->trial);
 	free(p);
 	end(data);
 }
 
-static void probe_walls(struct probe *p)
-{
-	struct instance *in = p->in;
-	char text[400];
+/* ----------------------------------------------------------------------------------------------------------- walls */
 
-	if (in->site.wall) {
-		(void)snprintf(text, sizeof text, "port wall: %.250s", wall_state(in->site.wall));
-		p->fn(p->data, wall_up(in->site.wall) ? LSN_PROBE_OK : LSN_PROBE_FAILURE, text,
-		      wall_up(in->site.wall) ? NULL : "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace");
+static void tell_landlock(const struct probe *p)
+{
+	const struct pool *pool = &p->in->pool;
+	static const struct {
+		unsigned abi;
+		const char *lacks;
+	} steps[] = { { 1, "everything: files are held by read-only mounts, ports by the port wall alone" },
+		      { 4, "TCP port rules: the port wall alone holds them (Linux 6.7)" },
+		      { 6, "scopes: abstract sockets and signals are held by namespaces and user ids alone (Linux 6.12)" } };
+
+	if (!pool->landlock_known) {
+		tell(p, LSN_PROBE_WARNING, "look at the executor's problem with `listenerctl executors`", "Landlock: no sandbox has been warm yet");
+		return;
 	}
-	if (!in->pool.landlock_known)
-		p->fn(p->data, LSN_PROBE_WARNING, "no sandbox has been warm yet", "look at the executor's problem with `listenerctl executors`");
-	else {
-		bool tcp = in->pool.landlock_abi >= 4;
-		(void)snprintf(text, sizeof text, "Landlock ABI %u%s", in->pool.landlock_abi, tcp ? "" : ": no TCP port rules");
-		p->fn(p->data, tcp ? LSN_PROBE_OK : LSN_PROBE_WARNING, text,
-		      tcp ? NULL : "Linux 6.7 or later gives the second wall; the port wall holds without it");
-	}
+	for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+		if (pool->landlock_abi < steps[i].abi) {
+			tell(p, LSN_PROBE_WARNING, "a later kernel gives the second wall; see docs/security.md", "Landlock ABI %u lacks %s", pool->landlock_abi,
+			     steps[i].lacks);
+			return;
+		}
+	if (pool->walls & SB_WALL_LANDLOCK_FS)
+		tell(p, LSN_PROBE_OK, NULL, "Landlock ABI %u: files, TCP ports, abstract sockets, signals", pool->landlock_abi);
+	else
+		tell(p, LSN_PROBE_WARNING, "see that the engine's seccomp profile is ours", "Landlock ABI %u is there, but sandboxes could not use it",
+		     pool->landlock_abi);
+}
+
+static void tell_open(const struct probe *p, const struct trial_report *r)
+{
+	const struct options *o = &p->in->options;
+	const char *seen = r->seen[TRIAL_OPEN];
+	unsigned port = r->port[TRIAL_OPEN];
+	bool narrowed = o->allow_networks.count + o->deny_networks.count > 0;
+
+	if (streq(seen, "open"))
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is open", port, r->gateway);
+	else if (narrowed)
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s gives %s; allow_networks or deny_networks may want it so", port, r->gateway, seen);
+	else if (!r->listening[TRIAL_OPEN] && streq(seen, "ECONNREFUSED"))
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is reached, but nobody listens there", port, r->gateway);
+	else
+		tell(p, LSN_PROBE_FAILURE, "a firewall of this host may reject what comes from the bridge of the sandboxes: see `nft list ruleset`",
+		     "from a sandbox: TCP port %u of %s, which should be open, gives %s", port, r->gateway, *seen ? seen : "no answer");
+}
+
+static void tell_closed(const struct probe *p, const struct trial_report *r)
+{
+	const char *tcp = r->seen[TRIAL_CLOSED], *udp = r->seen[TRIAL_UDP];
+	static const char remedy[] = "stop the listener, and report a hole as docs/security.md says";
+
+	if (streq(tcp, "open"))
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: TCP port %u of %s is OPEN and must not be", r->port[TRIAL_CLOSED], r->gateway);
+	else
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is closed (%s%s)", r->port[TRIAL_CLOSED], r->gateway, *tcp ? tcp : "no answer",
+		     streq(tcp, "EACCES") ? ", by Landlock" : streq(tcp, "ECONNREFUSED") ? ", by the port wall" : "");
+	if (streq(udp, "open") || r->arrived)
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: UDP port %u of %s is OPEN and must not be", r->port[TRIAL_UDP], r->gateway);
+	else
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: UDP is closed by the port wall (%s)", *udp ? udp : "no answer");
+	if (!r->listening[TRIAL_CLOSED] || !r->listening[TRIAL_UDP])
+		tell(p, LSN_PROBE_WARNING, "try again", "port %u of %s could not be listened at: that it is closed proves little", r->port[TRIAL_CLOSED], r->gateway);
+}
+
+static void tell_site(const struct probe *p)
+{
+	const struct site *site = &p->in->site;
+	bool up = site_up(site);
+
+	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s", site_state_names[site->state],
+	     *site->problem ? ": " : "", site->problem);
+	if (!site->wall)
+		tell(p, LSN_PROBE_OK, NULL, "sandboxes have no network");
+	else if (wall_up(site->wall))
+		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(site->wall));
+	else
+		tell(p, LSN_PROBE_FAILURE, "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace", "port wall: %.250s",
+		     wall_state(site->wall));
+}
+
+static void tried(void *data, const struct trial_report *r)
+{
+	struct probe *p = data;
+
+	tell_site(p);
+	if (r->problem)
+		tell(p, LSN_PROBE_FAILURE, "see `listenerctl executors` and the daemon's log", "no script can be run: %s", r->problem);
+	else
+		tell(p, LSN_PROBE_OK, NULL, "image %s runs Python %s", p->in->options.image, r->python);
+	if (!r->problem && r->doors) {
+		tell_open(p, r);
+		tell_closed(p, r);
+	} else if (!r->problem && p->in->options.network == NETWORK_BRIDGE)
+		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace", "the bridge %s has no address here: ports were not tried",
+		     p->in->site.network.bridge);
+	tell_landlock(p);
+	probe_end(p);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- engine */
+
+static void drop_call(struct probe *p)
+{
+	engine_cancel(p->call);
+	p->call = NULL;
+	p->in->host->timer_cancel(p->in->host->handle, p->limit);
+	p->limit = NULL;
+}
+
+static void tell_engine_away(struct probe *p, const char *why)
+{
+	tell(p, LSN_PROBE_FAILURE, "start the Docker Engine, and see that the listener may use its socket", "engine at %.120s: %.250s",
+	     p->in->options.socket, why);
+	probe_end(p);
+}
+
+static void call_ran_out(void *data)
+{
+	struct probe *p = data;
+
+	p->limit = NULL;
+	drop_call(p);
+	tell_engine_away(p, "it accepts, but does not answer");
 }
 
 static void info_replied(void *data, const struct engine_reply *reply)
 {
 	struct probe *p = data;
 	const struct instance *in = p->in;
-	char text[400];
 
 	p->call = NULL;
+	drop_call(p);
 	if (reply->status != 200) {
-		(void)snprintf(text, sizeof text, "engine at %.120s: %.200s", in->options.socket, reply->error.message);
-		p->fn(p->data, LSN_PROBE_FAILURE, text, "start the Docker Engine, and see that the listener may use its socket");
-		probe_end(p);
+		tell_engine_away(p, reply->error.message);
 		return;
 	}
 	bool live = json_is_true(json_object_get(reply->json, "LiveRestoreEnabled"));
-	(void)snprintf(text, sizeof text, "engine %s, live-restore %s", engine_version(in->site.engine), live ? "on" : "off");
-	p->fn(p->data, LSN_PROBE_OK, text, NULL);
+	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", engine_version(in->site.engine), live ? "on" : "off");
 	if (!live)
-		p->fn(p->data, LSN_PROBE_WARNING, "a restart of the engine ends running jobs", "\"live-restore\": true in /etc/docker/daemon.json");
-	(void)snprintf(text, sizeof text, "sandboxes: %s%s%.250s", site_state_names[in->site.state], *in->site.problem ? ": " : "",
-		       in->site.problem);
-	p->fn(p->data, site_up(&in->site) ? LSN_PROBE_OK : LSN_PROBE_FAILURE, text, site_up(&in->site) ? NULL : "see the message");
-	probe_walls(p);
-	probe_end(p);
+		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json", "a restart of the engine ends running jobs");
+	int r = trial_start(&p->in->pool, tried, p, &p->trial);
+	if (r < 0)
+		tried(p, &(const struct trial_report){ .problem = strerror(-r) });
 }
 
 int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data)
@@ -78,7 +200,10 @@ int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *
 		return in->probe ? -EBUSY : -ENOMEM;
 	*p = (struct probe){ .in = in, .fn = fn, .end = end, .data = data };
 	int r = engine_start(in->site.engine, "GET", "/info", NULL, info_replied, p, &p->call);
+	if (r == 0)
+		r = in->host->timer(in->host->handle, CALL_USEC, call_ran_out, p, &p->limit);
 	if (r < 0) {
+		drop_call(p);
 		free(p);
 		return r;
 	}
@@ -90,7 +215,8 @@ void probe_cancel(struct instance *in)
 {
 	if (!in->probe)
 		return;
-	engine_cancel(in->probe->call);
+	drop_call(in->probe);
+	trial_free(in->probe->trial);
 	free(in->probe);
 	in->probe = NULL;
 }

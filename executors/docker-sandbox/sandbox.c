@@ -101,14 +101,14 @@ static void result_init(struct lsn_result *result, enum lsn_outcome outcome, con
 	(void)snprintf(result->message, sizeof result->message, "%s", message);
 }
 
-/* The one place that settles what is owed to the host. */
+/* The one place that settles what is owed to whoever gave the job. */
 static void report(struct sandbox *sb, const struct lsn_result *result)
 {
 	const struct lsn_job *job = sb->job;
 
 	sb->job = NULL;
 	if (job)
-		sb->env->host->done(sb->env->host->handle, job, result);
+		sb->env->result(sb->env->data, sb, job, result);
 }
 
 /* --------------------------------------------------------------------------------------------------------- the end */

@@ -10,7 +10,7 @@
  * containers are nobody's.
  *
  * The owner (pool.c) hears hooks.idle() when the sandbox can take a job, hooks.gone() when there is nothing left: then it calls sandbox_free().
- * Results go straight to host->done(). Hooks are called from the loop, never from inside sandbox_*(). Loop thread only. */
+ * Results leave by hooks.result(). Hooks are called from the loop, never from inside sandbox_*(). Loop thread only. */
 #ifndef DOCKER_SANDBOX_SANDBOX_H
 #define DOCKER_SANDBOX_SANDBOX_H
 
@@ -48,6 +48,7 @@ struct sandbox_env { /* what all sandboxes of an instance share; outlives them *
 	char *seccomp;
 	int run_dir_fd;
 	void (*idle)(void *data, struct sandbox *sandbox);
+	void (*result)(void *data, struct sandbox *sandbox, const struct lsn_job *job, const struct lsn_result *result);
 	/* never_served: it ended before it was warm; MISSING: because the image or the network has gone; WHY for people */
 	void (*gone)(void *data, struct sandbox *sandbox, bool never_served, bool missing, const char *why);
 	void *data;

@@ -490,6 +490,86 @@ class Settings(Case):
         self.assertTrue(all(level < 2 for level, text in d.probe()), d.probe())
 
 
+class Probe(Case):
+    """What `listenerctl doctor` shows. 0 ok, 1 warning, 2 failure."""
+    def lines(self, d):
+        began = time.monotonic()
+        lines = d.probe()
+        self.assertLess(time.monotonic() - began, 20)
+        for level, text in lines:
+            self.assertEqual(level > 0, ' - ' in text, text)
+        return lines
+
+    def find(self, lines, word, level):
+        found = [text for at, text in lines if word in text and at == level]
+        self.assertEqual(len(found), 1, lines)
+        return found[0]
+
+    def test_open_and_closed(self):
+        d = self.driver()
+        lines = self.lines(d)
+        self.assertIn('live-restore', self.find(lines, 'engine "', 0))
+        self.assertRegex(self.find(lines, 'runs Python', 0), r'Python 3\.\d+')
+        self.assertIn('TCP port 80', self.find(lines, 'is open', 0))
+        self.assertIn('EACCES, by Landlock', self.find(lines, 'TCP port 1883', 0))
+        self.find(lines, 'UDP is closed', 0)
+        self.find(lines, 'Landlock ABI', 0)
+        self.find(lines, 'port wall: up', 0)
+        wait_for('the sandbox of the trial to go', lambda: d.describe()['sandboxes'].split()[2] != '0')
+        self.check(d.run(1, ECHO), 'success')
+        self.lines(d)
+        self.assertEqual(d.end(), 0)
+        self.assertEqual((containers(), tables()), ([], []))
+
+    def test_in_the_middle(self):
+        d = self.driver()
+        d.send('probe')
+        time.sleep(1)
+        self.assertEqual(d.end(), 0)
+        self.assertEqual(containers(), [])
+
+    def test_hole(self):
+        """A wall that leaks is found: rules of the host's own let a closed port through, and init asks for too many."""
+        folder = Wall.without_landlock(self)
+        with open(folder + '/portwall', 'w') as f:
+            f.write('#!/bin/sh\nread line\necho "ok up and full of holes"\nread line\n')
+        lines = self.lines(self.driver(libexec=folder))
+        self.find(lines, 'TCP port 1883', 2)
+        self.find(lines, 'UDP port 1883', 2)
+
+    def test_refused_by_the_host(self):
+        d = self.driver(libexec=Wall.without_landlock(self), subnet='172.31.249.0/24')
+        self.check(d.run(1, ECHO), 'success')
+        rules = 'table inet %s_test { chain input { type filter hook input priority -300; ip saddr 172.31.249.0/24 tcp dport 80 reject with tcp reset; }; }' % LISTENER
+        subprocess.run(['nft', '-f', '-'], input=rules, universal_newlines=True, check=True)
+        self.addCleanup(subprocess.run, ['nft', 'delete', 'table', 'inet', LISTENER + '_test'])
+        self.assertIn('ECONNREFUSED', self.find(self.lines(d), 'should be open', 2))
+        self.assertIn('by the port wall', self.find(self.lines(d), 'TCP port 1883', 0))
+
+    def test_no_network(self):
+        lines = self.lines(self.driver(network='none'))
+        self.find(lines, 'no network', 0)
+        self.find(lines, 'runs Python', 0)
+
+    def test_all_busy(self):
+        d = self.driver(pool_max=1)
+        d.job(1, sleeper(40), timeout=60)
+        d.running(1)
+        self.find(self.lines(d), 'no sandbox became free in time', 2)
+        d.send('cancel', 1)
+        self.check(d.done(1), 'cancelled')
+
+    def test_engine_away(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        self.find(self.lines(self.driver(socket=folder + '/none.sock')), 'engine at', 2)
+        deaf = socket.socket(socket.AF_UNIX)
+        self.addCleanup(deaf.close)
+        deaf.bind(folder + '/deaf.sock')
+        deaf.listen(8)
+        self.find(self.lines(self.driver(socket=folder + '/deaf.sock')), 'engine at', 2)
+
+
 HOSTILE = '''#!/usr/bin/python3
 import array, os, socket, struct, sys, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
