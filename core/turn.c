@@ -7,11 +7,14 @@
 #include <string.h>
 
 #define RETRY_USEC USEC_PER_SEC
+#define PATIENCE_USEC (20 * USEC_PER_MSEC) /* of a turn for whatever else is pending: somebody may ask questions without end */
 
 struct turn {
 	struct turn_parts parts;
 	sd_event_source *deferred; /* enabled while a turn is wanted */
+	sd_event_source *overdue; /* armed with it, but comes before everything else */
 	sd_event_source *timer; /* a failed commit, a full journal or a held publication */
+	bool wanted; /* since the last turn began */
 	bool batch; /* the broker waits for its acknowledgement */
 	bool paused; /* the broker was told to wait because the journal is full */
 	struct turn_figures figures;
@@ -20,7 +23,13 @@ struct turn {
 void turn_request(void *data)
 {
 	struct turn *turn = data;
+
+	if (turn->wanted)
+		return;
+	turn->wanted = true;
 	(void)sd_event_source_set_enabled(turn->deferred, SD_EVENT_ONESHOT);
+	(void)sd_event_source_set_time_relative(turn->overdue, PATIENCE_USEC);
+	(void)sd_event_source_set_enabled(turn->overdue, SD_EVENT_ONESHOT);
 }
 
 static void request_in(struct turn *turn, uint64_t delay_usec)
@@ -94,12 +103,13 @@ static void acknowledge(struct turn *turn, bool released)
 	fault_point("after-ack");
 }
 
-static int on_turn(sd_event_source *source, void *data)
+static void have_turn(struct turn *turn)
 {
-	struct turn *turn = data;
 	uint64_t wait = 0;
 
-	(void)source;
+	turn->wanted = false;
+	(void)sd_event_source_set_enabled(turn->deferred, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(turn->overdue, SD_EVENT_OFF);
 	turn->figures.turns++;
 	bool released = intake_release(turn->parts.intake, &wait);
 	if (!released)
@@ -111,6 +121,20 @@ static int on_turn(sd_event_source *source, void *data)
 		keep_room(turn);
 	}
 	turn->figures.holding = turn->paused || turn->figures.error[0];
+}
+
+static int on_turn(sd_event_source *source, void *data)
+{
+	(void)source;
+	have_turn(data);
+	return 0;
+}
+
+static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
+{
+	(void)source;
+	(void)usec;
+	have_turn(data);
 	return 0;
 }
 
@@ -148,6 +172,10 @@ int turn_new(sd_event *loop, const struct turn_parts *parts, struct turn **ret, 
 		r = sd_event_add_time_relative(loop, &turn->timer, CLOCK_MONOTONIC, RETRY_USEC, 0, on_timer, turn);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(turn->timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(loop, &turn->overdue, CLOCK_MONOTONIC, PATIENCE_USEC, 1, on_overdue, turn);
+	if (r >= 0)
+		r = sd_event_source_set_priority(turn->overdue, SD_EVENT_PRIORITY_NORMAL - 10);
 	if (r < 0) {
 		turn_free(turn);
 		return lsn_error_set(err, r, "cannot make the turn's event source: %s", strerror(-r));
@@ -161,6 +189,7 @@ void turn_free(struct turn *turn)
 	if (!turn)
 		return;
 	sd_event_source_disable_unref(turn->deferred);
+	sd_event_source_disable_unref(turn->overdue);
 	sd_event_source_disable_unref(turn->timer);
 	free(turn);
 }
