@@ -263,7 +263,6 @@ void command_cancel(void *data, const json_t *request, struct control_reply *rep
 struct replay { /* a request that is being worked off at the capped rate */
 	struct daemon *daemon;
 	struct control_reply *reply;
-	sd_event_source *timer;
 	bool current;
 	size_t count, next;
 	uint64_t ids[LIMIT_MAX];
@@ -277,23 +276,25 @@ static int replay_one(struct replay *replay, uint64_t id, uint64_t *ret_job, str
 	int r = journal_load_job(daemon->journal, id, &job, err);
 	if (r < 0)
 		return r;
+	const char *name = job->script->name;
 	struct script *script = job->script;
 	if (replay->current) {
-		const struct registry_entry *entry = registry_find(daemon->registry, script->name);
+		const struct registry_entry *entry = registry_find(daemon->registry, name);
 		script = entry && entry->script ? (struct script *)(uintptr_t)entry->script : NULL;
 	}
 	r = script ? dispatcher_add(daemon->dispatcher, job->event, script, id, ret_job)
-		   : lsn_error_set(err, -ENOENT, "script %s is not active now", job->script->name);
+		   : lsn_error_set(err, -ENOENT, "script %s is not active now", name);
 	if (r == -ENOMEM)
 		(void)lsn_error_set(err, r, "out of memory");
 	job_unref(job);
 	return r;
 }
 
-static void replay_end(struct replay *replay)
+/* replay_end - with its timer, when all is done or the loop goes. */
+static void replay_end(void *data)
 {
+	struct replay *replay = data;
 	control_end(replay->reply);
-	sd_event_source_disable_unref(replay->timer);
 	free(replay);
 }
 
@@ -304,7 +305,7 @@ static int on_replay(sd_event_source *source, uint64_t usec, void *data)
 
 	(void)usec;
 	if (replay->next == replay->count) {
-		replay_end(replay);
+		(void)sd_event_source_set_floating(source, false); /* ends it */
 		return 0;
 	}
 	struct lsn_error err = {0};
@@ -358,6 +359,7 @@ void command_replay(void *data, const json_t *request, struct control_reply *rep
 {
 	static const char *const keys[] = {"jobs", "current", QUERY_KEYS, NULL};
 	struct daemon *daemon = data;
+	sd_event_source *timer;
 	bool current = false;
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_bool(reply, request, "current", &current))
@@ -374,8 +376,13 @@ void command_replay(void *data, const json_t *request, struct control_reply *rep
 		free(replay);
 		return;
 	}
-	if (sd_event_add_time_relative(daemon->loop, &replay->timer, CLOCK_MONOTONIC, 0, 0, on_replay, replay) < 0) {
+	if (sd_event_add_time_relative(daemon->loop, &timer, CLOCK_MONOTONIC, 0, 0, on_replay, replay) < 0) {
 		control_fail(reply, ENOMEM, "out of memory");
 		free(replay);
+		return;
 	}
+	/* The loop owns the timer and the timer owns the replay. */
+	(void)sd_event_source_set_destroy_callback(timer, replay_end);
+	(void)sd_event_source_set_floating(timer, true);
+	sd_event_source_unref(timer);
 }
