@@ -15,7 +15,7 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE $(UNIT_I) $(PKGFLAGS) $(DEFS) -DTEST_BUILD='"$(BUILD)"' -MMD -MP -c $< -o $@
 .SECONDEXPANSION:
-$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard tests/unit/$$*_stubs.c)) $(BUILD)/tests/core.a
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(wildcard tests/unit/$$*_stubs.c)))) $(BUILD)/tests/core.a
 	$(Q)$(CC) $(BASE) -pie -rdynamic $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)
 .PRECIOUS: $(BUILD)/tests/unit/%.o
 

@@ -1,0 +1,224 @@
+/* test_commands.c - the control commands, asked through a real control socket. */
+#include "serving.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define GOOD "[executor good]\nplaces = 4\ndelay_ms = 1\n[dispatcher]\nreplay_rate = 1000\n"
+
+static int peer = -1;
+static char answer[1 << 16];
+
+static void open_control(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	serving_ok(daemon_make_source(&serving, &serving.config->source, &serving.source, &serving_err));
+	daemon_set_parts(&serving);
+	serving_ok(control_new(serving.loop, &serving.config->control, daemon_commands, &serving, &serving.control, &serving_err));
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", serving.config->control.socket);
+	peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_eq(connect(peer, (struct sockaddr *)&address, sizeof address), 0);
+}
+
+static void close_control(void)
+{
+	(void)close(peer);
+	control_free(serving.control);
+	source_free(serving.source);
+	serving.control = NULL;
+	serving.source = NULL;
+}
+
+static void setup(void)
+{
+	serving_start(GOOD "[executor gone]\nmodule = good\ndelay_ms = 600000\n[route gone]\nscript = b.py\nexecutor = gone\n");
+	serving_shell("mkdir %s/scripts", serving_folder);
+	serving_write("scripts/a.py", "pass\n");
+	serving_write("scripts/a.py.meta", "topic = create/#\n");
+	serving_write("scripts/b.py", "pass\n");
+	serving_write("scripts/b.py.meta", "topic = update/#\n");
+	open_control();
+}
+
+static void teardown(void)
+{
+	close_control();
+	serving_stop();
+}
+
+/* ask - REQUEST's answer as text; the rows, each on a line. */
+static const char *ask(const char *request)
+{
+	size_t used = 0;
+	uint64_t until = now_monotonic_usec() + SERVING_WAIT_USEC;
+
+	ck_assert_int_eq(write(peer, request, strlen(request)), (ssize_t)strlen(request));
+	ck_assert_int_eq(write(peer, "\n", 1), 1);
+	answer[0] = '\0';
+	while (!strstr(answer, "\"end\":true")) {
+		ck_assert_msg(now_monotonic_usec() < until, "no end of the answer to %s: %s", request, answer);
+		serving_step();
+		ssize_t n = read(peer, answer + used, sizeof answer - used - 1);
+		if (n > 0)
+			used += (size_t)n;
+		answer[used] = '\0';
+	}
+	return answer;
+}
+
+static void says(const char *request, const char *words)
+{
+	ck_assert_msg(strstr(ask(request), words) != NULL, "%s\n%s is not in\n%s", request, words, answer);
+}
+
+static unsigned rows(const char *request)
+{
+	unsigned n = 0;
+	for (const char *p = ask(request); (p = strchr(p, '\n')); p++)
+		n++;
+	return n - 1; /* {"end":true} */
+}
+
+/* three - one job that succeeded (1), one that is lost (2), one that was cancelled (3). */
+static void three(void)
+{
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_ended() == 1);
+	serving_publish("update/resource/y", 0);
+	serving_until(serving_figure("gone", "submits") == 1);
+	dispatcher_stop(serving.dispatcher);
+	serving_publish("create/resource/z", 0);
+	serving_until(serving_jobs() == 3);
+	says("{\"command\":\"cancel\",\"jobs\":[3]}", "{\"job\":3,\"ok\":true}");
+	serving_until(serving_ended() == 2);
+	ck_assert(executor_detach(executors_find(serving.executors, "gone")));
+	close_control();
+	serving_close();
+	serving_configure(GOOD);
+	serving_open();
+	open_control();
+	serving_until(serving_ended() == 3);
+}
+
+START_TEST(test_commands__status_and_what_there_is)
+{
+	three();
+	says("{\"command\":\"status\"}", "\"state\":\"");
+	ck_assert_ptr_nonnull(strstr(answer, "\"identity\":\"unit\""));
+	ck_assert_uint_eq(rows("{\"command\":\"scripts\"}"), 2);
+	says("{\"command\":\"scripts\",\"name\":\"a.py\"}", "\"topic\":\"create/#\"");
+	ck_assert_uint_eq(rows("{\"command\":\"scripts\",\"name\":\"c.py\"}"), 0);
+	says("{\"command\":\"executors\"}", "\"good\"");
+	says("{\"command\":\"rescan\"}", "{\"end\":true}");
+}
+END_TEST
+
+START_TEST(test_commands__jobs_by_what_they_are)
+{
+	three();
+	ck_assert_uint_eq(rows("{\"command\":\"jobs\"}"), 3);
+	ck_assert_uint_eq(rows("{\"command\":\"jobs\",\"limit\":2}"), 2);
+	ck_assert_uint_eq(rows("{\"command\":\"jobs\",\"state\":\"lost\"}"), 1);
+	ck_assert_uint_eq(rows("{\"command\":\"jobs\",\"outcome\":\"cancelled\"}"), 1);
+	ck_assert_uint_eq(rows("{\"command\":\"jobs\",\"topic\":\"+/resource/x\"}"), 1);
+	says("{\"command\":\"jobs\",\"topic\":\"a/#/b\"}", "\"code\":22");
+	says("{\"command\":\"jobs\",\"state\":\"dead\"}", "none of its words");
+	says("{\"command\":\"jobs\",\"limit\":-1}", "whole number");
+	says("{\"command\":\"jobs\",\"colour\":1}", "unknown key 'colour'");
+	says("{\"command\":\"show\",\"job\":1,\"payload\":true}", "\"payload\":\"{}\"");
+	says("{\"command\":\"show\",\"job\":4711}", "\"code\":2,");
+}
+END_TEST
+
+START_TEST(test_commands__retry_takes_what_did_not_succeed)
+{
+	three();
+	says("{\"command\":\"retry\",\"jobs\":[1,2,3,4711]}", "{\"job\":2,\"ok\":true}");
+	ck_assert_ptr_nonnull(strstr(answer, "{\"job\":3,\"ok\":true}"));
+	ck_assert_ptr_nonnull(strstr(answer, "{\"job\":1,\"ok\":false,\"message\":\"job 1 succeeded"));
+	ck_assert_ptr_nonnull(strstr(answer, "{\"job\":4711,\"ok\":false"));
+	serving_until(serving_job(2).outcome == LSN_OUTCOME_SUCCESS && serving_job(3).outcome == LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(2).attempt, 2);
+	ck_assert_uint_eq(serving_job(1).attempt, 1);
+	says("{\"command\":\"retry\",\"jobs\":[]}", "1 to 1000");
+	says("{\"command\":\"retry\",\"jobs\":[0]}", "above 0");
+	says("{\"command\":\"cancel\",\"jobs\":[1]}", "\"ok\":false");
+}
+END_TEST
+
+START_TEST(test_commands__replay_makes_new_jobs)
+{
+	three();
+	says("{\"command\":\"replay\",\"jobs\":[1]}", "{\"job\":1,\"ok\":true,\"new_job\":");
+	serving_until(serving_ended() == 4);
+	says("{\"command\":\"jobs\",\"limit\":1}", "\"replay_of\":1");
+	says("{\"command\":\"replay\"}", "at least one filter");
+	says("{\"command\":\"replay\",\"topic\":\"create/#\",\"current\":true,\"limit\":2}", "\"ok\":true");
+	serving_until(serving_ended() == 6);
+}
+END_TEST
+
+START_TEST(test_commands__replay_ends_with_the_daemon)
+{
+	three();
+	serving.config->dispatch.replay_rate_max = 0.001;
+	static const char request[] = "{\"command\":\"replay\",\"jobs\":[1,2,3]}\n";
+	ck_assert_int_eq(write(peer, request, sizeof request - 1), (ssize_t)sizeof request - 1);
+	serving_until(serving_jobs() == 4);
+	/* The rest is cut off by the end of the test: nothing may leak then. */
+}
+END_TEST
+
+START_TEST(test_commands__why_a_script_does_not_run)
+{
+	char text[300];
+
+	three();
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/x\"}", "\"runs\":true");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"update/resource/x\"}", "does not match");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/scripts/x\"}", "scripts collection");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"other/x\"}", "does not subscribe");
+	says("{\"command\":\"explain\",\"script\":\"c.py\",\"topic\":\"create/x\"}", "no script of that name");
+	says("{\"command\":\"explain\",\"script\":\"b.py\"}", "needs a script and a topic");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/+\"}", "\"code\":22");
+	(void)snprintf(text, sizeof text, "{\"command\":\"rejected\",\"limit\":5}");
+	ck_assert_uint_eq(rows(text), 0);
+	serving_publish("create/\xff", 0);
+	serving_until(rows(text) == 1);
+}
+END_TEST
+
+START_TEST(test_commands__reload)
+{
+	says("{\"command\":\"reload\"}", "\"changed\":true");
+	serving_write("conf.d/extra.ini", "[executor good]\nplaces = 4\nnonsense = 1\n");
+	says("{\"command\":\"reload\"}", "extra.ini:3: unknown key 'nonsense'");
+	serving_write("conf.d/extra.ini", "[listener]\nidentity = another\n[executor good]\n");
+	says("{\"command\":\"reload\"}", "restart it");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("commands");
+	TCase *tc = tcase_create("commands");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_commands__status_and_what_there_is);
+	tcase_add_test(tc, test_commands__jobs_by_what_they_are);
+	tcase_add_test(tc, test_commands__retry_takes_what_did_not_succeed);
+	tcase_add_test(tc, test_commands__replay_makes_new_jobs);
+	tcase_add_test(tc, test_commands__replay_ends_with_the_daemon);
+	tcase_add_test(tc, test_commands__why_a_script_does_not_run);
+	tcase_add_test(tc, test_commands__reload);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
