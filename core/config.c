@@ -5,6 +5,7 @@
  * topics hold '#' and ';'. */
 #include "config_private.h"
 
+#include <assert.h>
 #include <cleanup.h>
 #include <dirent.h>
 #include <errno.h>
@@ -600,6 +601,7 @@ static int add_default_executor(struct config_loader *loader, struct lsn_error *
 	for (size_t i = 0; i < config_section_count; i++)
 		if (streq(config_sections[i].name, "executor"))
 			type = &config_sections[i];
+	assert(type); /* our own table */
 	return section_new(loader, type, "executor docker-sandbox", "docker-sandbox", &section, err);
 }
 
