@@ -119,6 +119,14 @@ static int bring_up(struct instance *in, struct lsn_error *err)
 	return 0;
 }
 
+/* Scripts are kept from the control sockets by not being their owner. */
+static int check_user(struct lsn_error *err)
+{
+	if (geteuid() != SB_SCRIPT_UID && getegid() != SB_SCRIPT_GID)
+		return 0;
+	return lsn_error_set(err, -EPERM, "the daemon runs as nobody or nogroup, the user of scripts, which could then reach it; give it a user of its own");
+}
+
 static int docker_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
 {
 	struct instance *in = calloc(1, sizeof *in);
@@ -127,7 +135,9 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	in->host = host;
 	in->run_dir_fd = -1;
-	int r = options_parse(options, count, &in->options, err);
+	int r = check_user(err);
+	if (r == 0)
+		r = options_parse(options, count, &in->options, err);
 	if (r == 0)
 		r = read_files(in, err);
 	if (r == 0)
