@@ -81,12 +81,46 @@ static void demand_drop(struct pool *pool, size_t i)
 	pool->demands[i] = pool->demands[--pool->demand_count];
 }
 
+/* The same job is offered again and again: it is one that waits all the same. */
+static void waiter_note(struct pool *pool, uint64_t job, uint64_t now)
+{
+	size_t i = 0;
+
+	while (i < pool->waiter_count && pool->waiters[i].job != job)
+		i++;
+	if (i == DEMANDS_MAX)
+		return;
+	if (i == pool->waiter_count)
+		pool->waiter_count++;
+	pool->waiters[i] = (struct waiter){ job, now };
+}
+
+static void waiter_drop(struct pool *pool, uint64_t job)
+{
+	for (size_t i = pool->waiter_count; i-- > 0;)
+		if (pool->waiters[i].job == job)
+			pool->waiters[i] = pool->waiters[--pool->waiter_count];
+}
+
+/* How many jobs wait. One that was not offered for long may have been cancelled: it is forgotten, and whoever does wait is asked to come again. */
+static unsigned waiters(struct pool *pool)
+{
+	uint64_t now = now_monotonic_usec();
+	size_t before = pool->waiter_count;
+
+	for (size_t i = pool->waiter_count; i-- > 0;)
+		if (now - pool->waiters[i].last_usec > DEMAND_STALE_USEC)
+			pool->waiters[i] = pool->waiters[--pool->waiter_count];
+	if (pool->waiter_count < before)
+		ready(pool);
+	return (unsigned)pool->waiter_count;
+}
+
 static void demand_note(struct pool *pool, const struct lsn_job *job)
 {
 	uint64_t now = now_monotonic_usec();
 
-	if (pool->unmet < pool->options->starting)
-		pool->unmet++;
+	waiter_note(pool, job->id, now);
 	for (size_t i = 0; i < pool->demand_count; i++)
 		if (streq(pool->demands[i].version, job->script_version) && pool->demands[i].memory_bytes == job->memory_bytes) {
 			pool->demands[i].last_usec = now;
@@ -101,6 +135,7 @@ static void demand_note(struct pool *pool, const struct lsn_job *job)
 
 static void demand_met(struct pool *pool, const struct lsn_job *job)
 {
+	waiter_drop(pool, job->id);
 	for (size_t i = pool->demand_count; i-- > 0;)
 		if (streq(pool->demands[i].version, job->script_version))
 			demand_drop(pool, i);
@@ -199,6 +234,16 @@ static struct sandbox *least_used(struct pool *pool)
 	return NULL;
 }
 
+static unsigned idle_wanted(struct pool *pool)
+{
+	struct sandbox *sb;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		count += sb->bound && sandbox_free_for_job(sb) && is_wanted(pool, sb);
+	return count;
+}
+
 static unsigned larger(unsigned a, unsigned b)
 {
 	return a > b ? a : b;
@@ -212,13 +257,13 @@ void pool_fill(struct pool *pool)
 	if (!site_up(pool->site) || pool->hold || pool->stopping)
 		return;
 	pool_get_figures(pool, &f);
-	unsigned spares = f.spare + f.starting, coming = f.starting + f.ending;
-	unsigned need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, pool->unmet > coming ? pool->unmet - coming : 0);
+	unsigned waiting = waiters(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
+	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
 		/* while there is room a spare serves whoever comes; the last place is for who has waited longest */
 		if (!start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
 			return;
-	for (; need > 0 && pool->unmet > coming && pool->total >= o->pool_max; need--, coming++) {
+	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);
 		if (!victim)
 			break;
@@ -233,8 +278,6 @@ static void on_idle(void *data, struct sandbox *sb)
 
 	pool->failures = 0;
 	*pool->problem = 0;
-	if (pool->unmet > 0)
-		pool->unmet--;
 	if (!pool->landlock_known) {
 		pool->landlock_known = true;
 		pool->landlock_abi = sb->landlock_abi;

@@ -19,6 +19,10 @@ struct demand { /* a script that found no sandbox */
 	uint64_t since_usec, last_usec;
 };
 
+struct waiter { /* a job that found none */
+	uint64_t job, last_usec;
+};
+
 TAILQ_HEAD(sandbox_list, sandbox);
 
 struct pool {
@@ -27,7 +31,8 @@ struct pool {
 	struct site *site;
 	struct sandbox_list list; /* idle ones: least recently used first */
 	unsigned total;
-	unsigned unmet; /* sandboxes asked for in vain since the last one became ready */
+	struct waiter waiters[DEMANDS_MAX];
+	size_t waiter_count;
 	struct demand demands[DEMANDS_MAX];
 	size_t demand_count;
 	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""test_pool.py - how many sandboxes docker-sandbox keeps, for whom, and for how long."""
+import os
+import re
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from driver import Driver, clean_up, containers, docker, there, wait_for
+
+ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
+
+
+def script(number, more=''):
+    return 'print(%d)\n%s' % (number, more)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.drivers = []
+
+    def tearDown(self):
+        for d in self.drivers:
+            if d.process.poll() is None:
+                d.kill()
+            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
+            d.close()
+        clean_up()
+
+    def driver(self, **options):
+        d = Driver(**dict({'network': 'none'}, **options))
+        self.drivers.append(d)
+        return d
+
+    def ok(self, d, job, text, **kw):
+        result = d.run(job, text, **kw)
+        self.assertEqual(result.outcome, 'success', repr(result))
+        return d.places[job]
+
+    def pool(self, d):
+        """spare, idle, busy, starting, ending"""
+        return tuple(int(n) for n in re.findall(r'\d+', d.describe()['pool'])[:5])
+
+    def settle(self, d, *figures):
+        try:
+            wait_for('the pool %r' % (figures,), lambda: self.pool(d) == figures + (0, 0))
+        except AssertionError as e:
+            raise AssertionError('%s; it is %s; %s' % (e, self.pool(d), d.tail()))
+
+
+class Size(Case):
+    def test_min_is_kept(self):
+        d = self.driver(pool_min=3, pool_max=6)
+        self.settle(d, 3, 0, 0)
+        self.ok(d, 1, ECHO)  # the spare it takes is replaced
+        self.settle(d, 3, 1, 0)
+        self.ok(d, 2, script(2))
+        self.settle(d, 3, 2, 0)
+
+    def test_max_holds(self):
+        d = self.driver(pool_min=0, pool_max=3, starting=3)
+        self.assertEqual(self.pool(d), (0, 0, 0, 0, 0))
+        most = 0
+        for i in range(1, 13):
+            d.job(i, 'import time; time.sleep(0.3)\n')
+        while len(d.results) < 12:
+            d.until('another', lambda n=len(d.results): len(d.results) > n)
+            most = max(most, len(containers()))
+        self.assertLessEqual(most, 3)
+        self.assertEqual(len(set(d.places.values())), 3)
+
+    def test_idle_ones_go_and_spares_stay(self):
+        d = self.driver(pool_min=1, pool_max=6, idle_timeout='2s')
+        places = [self.ok(d, i, script(i)) for i in range(1, 4)]
+        wait_for('the idle ones to go', lambda: not any(there(p) for p in places))
+        self.settle(d, 1, 0, 0)
+        kept = set(containers())
+        time.sleep(3)
+        self.assertEqual(set(containers()), kept)
+
+    def test_no_timeout_no_end(self):
+        d = self.driver(idle_timeout='0', max_age='0')
+        place = self.ok(d, 1, ECHO)
+        time.sleep(2)
+        self.assertTrue(there(place))
+
+
+class Whose(Case):
+    def test_least_recently_used_goes(self):
+        d = self.driver(pool_min=0, pool_max=3)
+        a, b, c = [self.ok(d, i, script(i)) for i in (1, 2, 3)]
+        self.assertEqual(self.ok(d, 4, script(1)), a)
+        self.ok(d, 5, script(5))
+        wait_for('the second to go', lambda: not there(b))
+        self.assertTrue(there(a) and there(c))
+        self.assertEqual(self.ok(d, 6, script(1)), a)
+
+    def test_new_version_new_sandbox(self):
+        d = self.driver(pool_max=4)
+        old = self.ok(d, 1, script(1), name='same')
+        os.unlink(d.folder + '/same.py')
+        new = self.ok(d, 2, script(2), name='same')
+        self.assertEqual((d.results[1].out, d.results[2].out), (b'1\n', b'2\n'))
+        self.assertNotEqual(old, new)
+
+    def test_other_memory_other_sandbox(self):
+        d = self.driver(pool_max=4)
+        small = self.ok(d, 1, ECHO, memory=64 << 20)
+        large = self.ok(d, 2, ECHO, memory=128 << 20)
+        self.assertNotEqual(small, large)
+        self.assertEqual(self.ok(d, 3, ECHO, memory=64 << 20), small)
+
+
+class Replaced(Case):
+    def test_after_its_jobs(self):
+        d = self.driver(max_jobs=3, pool_max=4)
+        places = [self.ok(d, i, ECHO) for i in range(1, 8)]
+        self.assertEqual([places[0]] * 3, places[:3])
+        self.assertEqual([places[3]] * 3, places[3:6])
+        self.assertEqual(len(set(places)), 3)
+        wait_for('the used ones to go', lambda: not there(places[0]) and not there(places[3]))
+
+    def test_after_its_age(self):
+        d = self.driver(max_age='3s', pool_min=2, pool_max=4)
+        place = self.ok(d, 1, ECHO)
+        old = set(containers())
+        wait_for('all to be replaced', lambda: not old & set(containers()))
+        self.assertNotEqual(self.ok(d, 2, ECHO), place)
+
+    def test_after_a_limit(self):
+        d = self.driver(pool_max=3, grace='200ms', cpu_time='1s')
+        limits = {'timeout': 'import time; time.sleep(30)', 'memory': 'b = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): b[i] = 1',
+                  'output': 'print("x" * 200000)', 'cpu': 'while True: pass'}
+        for i, (outcome, text) in enumerate(sorted(limits.items())):
+            text = 'import sys\nif not sys.stdin.read(): sys.exit()\n' + text
+            before = self.ok(d, 10 * i + 1, text)
+            self.assertEqual(self.ok(d, 10 * i + 2, text), before)
+            result = d.run(10 * i + 3, text, payload='now', timeout=1 if outcome == 'timeout' else 15)
+            self.assertEqual((result.outcome, d.places[10 * i + 3]), (outcome, before), repr(result))
+            wait_for('it to go', lambda: not there(before))
+            self.assertNotEqual(self.ok(d, 10 * i + 4, text), before)
+
+    def test_failures_are_no_reason(self):
+        d = self.driver(pool_max=3)
+        places = []
+        for i, text in enumerate(('import sys; sys.exit(3)', 'import os; os.kill(os.getpid(), 11)')):
+            for k in range(2):
+                d.run(10 * i + k + 1, text)
+                places.append(d.places[10 * i + k + 1])
+        self.assertEqual((places[0], places[2]), (places[1], places[3]))
+
+    def test_never_reused(self):
+        d = self.driver(reuse='never', pool_min=3, pool_max=6)
+        places = [self.ok(d, i, ECHO) for i in range(1, 7)]
+        self.assertEqual(len(set(places)), 6)
+        self.settle(d, 3, 0, 0)
+        self.assertFalse(any(there(p) for p in places))
+
+
+class Quiet(Case):
+    def test_an_idle_pool_costs_nothing(self):
+        d = self.driver(pool_min=3)
+        self.ok(d, 1, ECHO)
+        self.settle(d, 3, 1, 0)
+        time.sleep(0.5)  # describe() wakes it too
+        before = ticks(d)
+        time.sleep(5)
+        self.assertEqual(ticks(d), before)
+
+
+def ticks(d):
+    """(times it woke up, CPU time in ticks)"""
+    with open('/proc/%d/status' % d.process.pid) as f:
+        woke = int(re.search(r'^voluntary_ctxt_switches:\s+(\d+)', f.read(), re.M).group(1))
+    with open('/proc/%d/stat' % d.process.pid) as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return woke, int(fields[11]) + int(fields[12])
+
+
+def setUpModule():
+    if docker('image', 'inspect', 'listener-sandbox:latest').returncode != 0:
+        raise unittest.SkipTest('no Docker Engine with the image listener-sandbox:latest')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
