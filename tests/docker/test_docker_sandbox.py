@@ -314,7 +314,7 @@ print(json.dumps(seen))
 class Server:
     """Accepts on an address of this host until it is closed."""
     def __init__(self, address, port):
-        self.socket = socket.socket()
+        self.socket = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((address, port))
         self.socket.listen(8)
@@ -324,6 +324,17 @@ class Wall(Case):
     def gateway(self):
         name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
         return docker('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Gateway}}', name).stdout.strip()
+
+    def gateway_of_ipv6(self):
+        """Of the bridge itself: the engine does not tell. It may be bound to once the kernel is sure that nobody else has it."""
+        name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
+        bridge = docker('network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name).stdout.strip()
+
+        def sure():
+            shown = subprocess.run(['ip', '-6', '-o', 'addr', 'show', 'dev', bridge, 'scope', 'global', '-tentative'], stdout=subprocess.PIPE,
+                                   universal_newlines=True).stdout.split()
+            return [w.split('/')[0] for w in shown if w.startswith('fd')]
+        return wait_for('an address', sure)[0]
 
     def connect(self, d, job, *what):
         import json
@@ -358,6 +369,22 @@ class Wall(Case):
         self.servers(gateway, 80, 443, 21, 22, 25, 587, 465, 8080, 1883)
         seen = self.connect(d, 2, *[(str(p), 'tcp', gateway, p) for p in (80, 443, 21, 22, 25, 587, 465, 8080, 1883)])
         self.assertEqual(seen, {**{str(p): 'open' for p in (80, 443, 21, 22, 25, 587, 465)}, '8080': 'ECONNREFUSED', '1883': 'ECONNREFUSED'})
+
+    def test_ports_of_ipv6(self):
+        d = self.driver(libexec=self.without_landlock(), ipv6='yes', pool_min=2)
+        d.job(1, 'import socket, time\ns = socket.socket(socket.AF_INET6)\ns.bind(("::", 8080))\ns.listen(1)\ntime.sleep(15)', timeout=20)
+        neighbour = inspect(container_of(d.running(1)))['NetworkSettings']['Networks'].popitem()[1]['GlobalIPv6Address']
+        gateway = self.gateway_of_ipv6()
+        self.servers(gateway, 80, 443, 21, 22, 25, 587, 465, 8080, 1883)
+        udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        udp.bind((gateway, 9999))
+        self.addCleanup(udp.close)
+        seen = self.connect(d, 2, *[(str(p), 'tcp', gateway, p) for p in (80, 443, 21, 22, 25, 587, 465, 8080, 1883)], ('udp', 'udp', gateway, 9999),
+                            ('neighbour80', 'tcp', neighbour, 80), ('neighbour8080', 'tcp', neighbour, 8080))
+        self.assertEqual({k for k, v in seen.items() if v == 'open'}, {str(p) for p in (80, 443, 21, 22, 25, 587, 465)}, seen)
+        self.assertEqual((seen['8080'], seen['1883']), ('ECONNREFUSED', 'ECONNREFUSED'))
+        udp.setblocking(False)
+        self.assertRaises(BlockingIOError, udp.recv, 10)
 
     def test_rest_is_closed(self):
         d = self.driver(libexec=self.without_landlock(), pool_min=2)
