@@ -100,6 +100,7 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 	if (script < 0 || payload < 0)
 		return script < 0 ? script : payload;
 	const int fds[] = { script, payload };
+	control->frames = 0;
 	return send_frame(control, frame, size, fds, 2);
 }
 
@@ -232,6 +233,8 @@ static void readable(void *data, int fd, uint32_t events)
 	size_t count = collect_fds(&msg, fds);
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		control->hooks.violation(control->hooks.data, "a frame that is too long");
+	else if (++control->frames > CONTROL_FRAMES_MAX)
+		control->hooks.violation(control->hooks.data, "frames without end");
 	else
 		take_frame(control, frame.bytes, (size_t)n, fds, count);
 	for (size_t i = 0; i < count; i++)

@@ -9,6 +9,7 @@
 #include <protocol.h>
 
 #define CONTROL_CONNECTS_MAX 32 /* between two results: more is a flood */
+#define CONTROL_FRAMES_MAX 128 /* between two jobs, likewise: each connection brings three at most */
 
 struct control_hooks { /* any may call control_close() */
 	void (*hello)(void *data, const struct sb_hello *hello);
@@ -25,7 +26,7 @@ struct control {
 	struct control_hooks hooks;
 	int listen_fd, fd; /* -1: none */
 	struct lsn_watch *listen_watch, *watch;
-	unsigned connects;
+	unsigned connects, frames;
 };
 
 /* control_open - bind "socket" in the folder DIR_FD (an old one is removed) for GID and listen. 0 or negative errno; then nothing is left open. */

@@ -12,6 +12,7 @@
 #include <cleanup.h>
 #include <util.h>
 
+#include "berth.h"
 #include "say.h"
 #include "spec.h"
 
@@ -21,7 +22,9 @@
 #define LOOKS_MAX 10
 #define LOOKS_RECOVER_MAX 20
 #define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
+#define FIGURE_MAX (UINT64_C(1) << 50) /* microseconds, bytes: what a sandbox may claim, so that sums and signed columns stay sane */
 #define RETRY_USEC (500 * USEC_PER_MSEC)
+#define BERTH_LINK "berth" /* in the folder: a successor must know */
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const sandbox_state_names[SANDBOX_STATE_MAX] = {
@@ -243,7 +246,7 @@ static void create_replied(void *data, const struct engine_reply *reply)
 
 static int ask_for_container(struct sandbox *sb)
 {
-	char path[192], name[128];
+	char path[192], name[128], berth[128];
 	_cleanup_free_ char *folder = NULL;
 	const struct sandbox_env *env = sb->env;
 
@@ -251,7 +254,9 @@ static int ask_for_container(struct sandbox *sb)
 		folder = NULL;
 		return -ENOMEM;
 	}
-	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .id = sb->id,
+	if (sb->berth)
+		sandbox_name(env, sb->berth->id, berth, sizeof berth);
+	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .berth = sb->berth ? berth : NULL, .id = sb->id,
 				   .folder = folder, .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
 				   .gid = (unsigned)getegid() };
 	json_t *body = spec_create(&spec);
@@ -432,10 +437,10 @@ static void deliver(struct sandbox *sb, const struct sb_result *from, const int 
 	result.out_truncated = from->out_truncated || out_size < from->out_size || (out_size > 0 && !out);
 	result.err_truncated = from->err_truncated || err_size < from->err_size || (err_size > 0 && !err);
 	result.started_realtime_usec = at_most(from->started_realtime_usec, now_realtime_usec());
-	result.duration_usec = from->duration_usec;
-	result.user_usec = from->user_usec;
-	result.system_usec = from->system_usec;
-	result.max_rss_bytes = from->max_rss_bytes;
+	result.duration_usec = at_most(from->duration_usec, FIGURE_MAX);
+	result.user_usec = at_most(from->user_usec, FIGURE_MAX);
+	result.system_usec = at_most(from->system_usec, FIGURE_MAX);
+	result.max_rss_bytes = at_most(from->max_rss_bytes, FIGURE_MAX);
 	report(sb, &result);
 }
 
@@ -636,7 +641,21 @@ void sandbox_remove_folder(int run_dir_fd, const char *id)
 
 	(void)snprintf(path, sizeof path, "%s/socket", id);
 	(void)unlinkat(run_dir_fd, path, 0);
+	(void)snprintf(path, sizeof path, "%s/" BERTH_LINK, id);
+	(void)unlinkat(run_dir_fd, path, 0);
 	(void)unlinkat(run_dir_fd, id, AT_REMOVEDIR);
+}
+
+bool sandbox_read_berth(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE])
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof path, "%.20s/" BERTH_LINK, id);
+	ssize_t n = readlinkat(run_dir_fd, path, ret, SANDBOX_ID_SIZE);
+	if (n != SANDBOX_ID_SIZE - 1)
+		return false;
+	ret[n] = 0;
+	return sandbox_id_valid(ret);
 }
 
 static int open_folder(struct sandbox *sb)
@@ -679,7 +698,7 @@ static int open_socket(struct sandbox *sb)
 	return r < 0 ? r : control_open(&sb->control, sb->env->host, sb->dir_fd, &hooks);
 }
 
-int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct sandbox **ret, struct lsn_error *err)
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct berth *berth, struct sandbox **ret, struct lsn_error *err)
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
 	unsigned char random[8];
@@ -691,7 +710,10 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct san
 		return lsn_error_set(err, -EIO, "no random numbers");
 	hex_encode(random, sizeof random, sb->id);
 	sb->memory_bytes = memory_bytes;
+	sb->berth = berth;
 	r = open_socket(sb);
+	if (r == 0 && berth && symlinkat(berth->id, sb->dir_fd, BERTH_LINK) < 0)
+		r = -errno;
 	if (r == 0)
 		r = ask_for_container(sb);
 	if (r < 0) {

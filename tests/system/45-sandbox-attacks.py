@@ -79,7 +79,7 @@ def run_all(t, reuse):
     network = t.wait(lambda: docker('network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}').strip(),
                      'the network of the sandboxes')
     host = neighbour(t, network)
-    names = sorted(os.path.basename(p)[:-3] for p in glob.glob(ATTACKS + '/*.py') if not p.endswith('/attack.py'))
+    names = sorted(os.path.basename(p)[:-3] for p in glob.glob(ATTACKS + '/*.py') if os.path.basename(p) not in ('attack.py', 'hostile_init.py'))
     for name in names:
         daemon.script(name + '.py', attack(name), topic='create/resource/%s/#' % name, output='capture', timeout='4min')
         message = payload(echoes, {'neighbours': [host], 'neighbour_tcp': [9999]} if name == 'network' else None)
