@@ -12,8 +12,12 @@ struct counter {
 	unsigned long long marked;
 };
 
-static struct counter oom = { "/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events", "oom_kill ", 0, 0 };
-static struct counter pids = { "/sys/fs/cgroup/pids/pids.events", "/sys/fs/cgroup/pids.events", "max ", 0, 0 };
+#ifndef CGROUP_ROOT /* tests have another */
+#define CGROUP_ROOT "/sys/fs/cgroup"
+#endif
+
+static struct counter oom = { CGROUP_ROOT "/memory/memory.oom_control", CGROUP_ROOT "/memory.events", "oom_kill ", 0, 0 };
+static struct counter pids = { CGROUP_ROOT "/pids/pids.events", CGROUP_ROOT "/pids.events", "max ", 0, 0 };
 
 static unsigned long long current(struct counter *c)
 {
