@@ -20,7 +20,7 @@
 /* The terms name the partial indexes where one fits. */
 static const char *const state_terms[JOB_STATE_MAX] = {
 	[JOB_QUEUED] = " AND j.state = 0",
-	[JOB_STARTING] = " AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)",
+	[JOB_STARTING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_RUNNING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_RECOVERING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_BACKOFF] = " AND j.state = 4",

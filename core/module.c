@@ -214,7 +214,7 @@ int module_open(const char *path, const char *name, void **ret_library, struct l
 	abi = dlsym(library, LSN_EXECUTOR_SYMBOL);
 	r = abi ? check_head(abi, err)
 		: lsn_error_set(err, -ELIBBAD, "it exports no symbol %s: is it an executor, and is the struct LSN_EXPORT?", LSN_EXECUTOR_SYMBOL);
-	if (r == 0) {
+	if (abi && r == 0) {
 		memset(ret_abi, 0, sizeof *ret_abi);
 		memcpy(ret_abi, abi, abi->size < sizeof *ret_abi ? abi->size : sizeof *ret_abi);
 		r = check_members(ret_abi, name, err);

@@ -318,7 +318,7 @@ static uint64_t *slot_insert(struct router *r, uint32_t tag, uint64_t word)
 				b->word[i] = word;
 				return &b->word[i];
 			}
-	assert(r->overflow_free_count > 0); /* reserved by whoever calls */
+	assert(home && r->overflow_free_count > 0); /* a bucket has its slots, and the overflow is reserved by whoever calls */
 	uint32_t index1 = r->overflow_free;
 	b = bucket_at(&r->overflow, index1 - 1);
 	r->overflow_free = b->next;
@@ -545,6 +545,7 @@ static uint64_t *inner_for(struct router *r, const struct filter *f, const struc
 		return word;
 	const struct filter *other = word_pointer(*word);
 	size_t prefix = t->pos - 1;
+	assert(other); /* a leaf points to its filter */
 	if (rival->filter != other) {
 		rival->filter = other;
 		for (rival->common = 0; rival->common < f->size && rival->common < other->size; rival->common++)

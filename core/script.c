@@ -222,7 +222,7 @@ static int set_retries(const struct setting *s)
 static int set_retry_on(const struct setting *s)
 {
 	const uint32_t lost = UINT32_C(1) << LSN_OUTCOME_LOST;
-	uint32_t mask;
+	uint32_t mask = 0;
 	struct lsn_error err = { 0 };
 	int r = script_parse_retry_on(s->value, &mask, &err);
 	if (r < 0)

@@ -563,7 +563,7 @@ static int on_work(sd_event_source *event_source, void *data)
 {
 	struct directory_source *source = data;
 	struct lsn_error err = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 	uint64_t until = now_monotonic_usec() + SLICE_USEC;
 	_cleanup_close_ int root = open_root(source, &st, &err);
 	int r = root;
@@ -640,7 +640,7 @@ static int look_at_names(struct directory_source *source, int root, const struct
 static void look_at_pending(struct directory_source *source)
 {
 	struct lsn_error err = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 	_cleanup_(names_clear) struct names names = { NULL, 0, 0 };
 	uint64_t generation = registry_generation(source->registry);
 	_cleanup_close_ int root = open_root(source, &st, &err);

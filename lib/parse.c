@@ -144,9 +144,7 @@ static int size_parse(const char *text, uint64_t *ret_bytes)
 	if (length > 3)
 		return -EINVAL;
 	memcpy(name, text, length);
-	if (length == 3 && strcasecmp(name + 1, "iB") == 0) /* "KiB" */
-		name[1] = '\0';
-	else if (length == 2 && (name[1] == 'B' || name[1] == 'b')) /* "KB" */
+	if ((length == 3 && strcasecmp(name + 1, "iB") == 0) || (length == 2 && (name[1] == 'B' || name[1] == 'b'))) /* "KiB", "KB" */
 		name[1] = '\0';
 	unit = unit_find(units, name, true);
 	if (!unit || (length > 1 && unit->factor == 1))
