@@ -51,6 +51,7 @@ struct broker_message { /* borrowed for the call */
 	uint16_t packet_id; /* 0 at QoS 0 */
 	int qos;
 	bool retain;
+	bool first; /* known to be sent for the first time (DUP 0), as far as the broker knows; asked for only where a session resumes */
 };
 
 struct broker_hooks {

@@ -10,6 +10,8 @@
 #define HOLD_MAX_USEC (3 * USEC_PER_SEC)
 #define PACKET_IDS 65535u
 #define ENTRIES_MIN 32768u /* of the window: half of all packet ids. See window.h, "Size" */
+#define IDLE_USEC USEC_PER_SEC /* silent for so long, a broker has nothing queued for us, and has read our acknowledgements */
+#define LIVE_MAX 20 /* then it sends so many at once before it queues any: mosquitto's default of max_inflight_messages */
 #define PARTS_MAX 4096 /* store the window as a whole again after so many parts */
 #define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
 
@@ -25,6 +27,8 @@ struct intake {
 	size_t window_entries;
 	size_t stored_parts, stored_bytes; /* since it was stored as a whole */
 	bool window_dirty;
+	uint64_t last_usec; /* when the last publication came; CLOCK_MONOTONIC */
+	unsigned live_left; /* so many may come now that certainly did not wait in the broker's queue */
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, held) held;
 	uint64_t held_since_usec;
@@ -128,6 +132,8 @@ void intake_connected(struct intake *intake, bool session_present)
 	drop_held(intake);
 	window_connected(intake->window, session_present);
 	intake->window_dirty = true;
+	intake->live_left = 0;
+	intake->last_usec = now_monotonic_usec();
 	if (!session_present)
 		forget_saved(intake);
 }
@@ -279,17 +285,40 @@ static void hold(struct intake *intake, const struct broker_message *message, co
 	intake->counters.held++;
 }
 
+/* is_live - the publication that comes now was sent as soon as the broker had it. */
+static bool is_live(struct intake *intake)
+{
+	uint64_t now = now_monotonic_usec();
+
+	if (now - intake->last_usec >= IDLE_USEC)
+		intake->live_left = LIVE_MAX;
+	intake->last_usec = now;
+	if (intake->live_left == 0)
+		return false;
+	intake->live_left--;
+	return true;
+}
+
+static void mark(uint8_t digest[EVENT_DIGEST_SIZE], bool on)
+{
+	uint8_t *last = &digest[EVENT_DIGEST_SIZE - 1];
+	*last = (uint8_t)((*last & ~WINDOW_MARK) | (on ? WINDOW_MARK : 0));
+}
+
 void intake_message(struct intake *intake, const struct broker_message *message)
 {
 	uint8_t digest[EVENT_DIGEST_SIZE] = {0};
 
 	fault_point("after-read");
+	bool live = is_live(intake);
 	if (message->packet_id != 0) {
 		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);
+		mark(digest, message->first);
 		if (window_is_repeat(intake->window, message->packet_id, digest)) {
 			intake->counters.repeats++;
 			return;
 		}
+		mark(digest, live);
 	}
 	if (!STAILQ_EMPTY(&intake->held) || (!message->retain && must_wait(intake, message)))
 		hold(intake, message, digest);

@@ -213,6 +213,14 @@ void window_digest(const void *topic, size_t topic_size, const void *payload, si
 	    (payload_size && !EVP_DigestUpdate(context, payload, payload_size)) || !EVP_DigestFinal_ex(context, full, NULL))
 		abort();
 	memcpy(ret, full, EVENT_DIGEST_SIZE);
+	ret[EVENT_DIGEST_SIZE - 1] &= (uint8_t)~WINDOW_MARK;
+}
+
+static bool is_equal(const uint8_t *added, const uint8_t *asked)
+{
+	uint8_t last = added[EVENT_DIGEST_SIZE - 1], other = asked[EVENT_DIGEST_SIZE - 1];
+
+	return memcmp(added, asked, EVENT_DIGEST_SIZE - 1) == 0 && ((last ^ other) & ~WINDOW_MARK) == 0 && !(last & other & WINDOW_MARK);
 }
 
 void window_connected(struct window *window, bool session_present)
@@ -228,7 +236,7 @@ bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t d
 	if (!window->open || packet_id == 0)
 		return false;
 	size_t slot = find(window, packet_id);
-	if (slot == 0 || memcmp(window->slots[slot].digest, digest, EVENT_DIGEST_SIZE) != 0 ||
+	if (slot == 0 || !is_equal(window->slots[slot].digest, digest) ||
 	    (window->cursor && slot != window->cursor)) {
 		close_window(window);
 		return false;
