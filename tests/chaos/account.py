@@ -22,9 +22,9 @@ AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15  # seconds around a broker's death in whi
 
 
 class Account:
-    def __init__(self, folder, deaths, engine_outages):
-        """deaths: when mosquitto was killed. engine_outages: (from, to, how) of Docker restarts."""
-        self.folder, self.deaths, self.outages = folder, deaths, engine_outages
+    def __init__(self, folder, deaths, stops, engine_outages):
+        """deaths, stops: when mosquitto was killed, and stopped in order. engine_outages: (from, to, how) of Docker restarts."""
+        self.folder, self.deaths, self.stops, self.outages = folder, deaths, stops, engine_outages
         self.notes = []
         self.messages = [json.loads(line) for line in open(os.path.join(folder, 'plan'))]
         for m in self.messages:
@@ -87,6 +87,9 @@ class Account:
         return runs
 
     def at_risk(self, m):
+        # At QoS 0 nobody says that a broker about to stop did not read the message.
+        if m['qos'] == 0 and any(stop - 1 <= m['sent'] <= stop + 3 for stop in self.stops):
+            return True
         return m['known'] == 'unknown' or any(death - AT_RISK_BEFORE <= m['sent'] <= death + AT_RISK_AFTER for death in self.deaths)
 
     def explained(self, job):

@@ -90,7 +90,7 @@ class World:
     def __init__(self, folder, seed, seconds):
         self.folder, self.seed, self.seconds = folder, seed, seconds
         self.counts, self.steps = {}, dict.fromkeys(plan.STEPS, 0)
-        self.broker_deaths, self.outages = [], []
+        self.broker_deaths, self.broker_stops, self.outages = [], [], []
         self.over = threading.Event()  # no more faults
         self.lock = threading.Lock()
         self.began = time.monotonic()
@@ -177,6 +177,8 @@ class World:
             self.count('listenerd')
             if signal_name is None and armed:
                 self.steps[armed.split(':')[0]] += 1
+        elif status == -signal.SIGHUP:
+            self.count('listenerd reloaded before it was up')
         elif status > 0:
             self.count('listenerd refused to start')  # a full disk, say
             time.sleep(0.1)
@@ -198,8 +200,7 @@ class World:
             process.send_signal(signal.SIGCONT)
             self.count('mosquitto frozen')
             return
-        if what == 'kill':
-            self.broker_deaths.append(time.time())
+        (self.broker_deaths if what == 'kill' else self.broker_stops).append(time.time())
         self.broker.stop(signal.SIGKILL if what == 'kill' else signal.SIGTERM)
         time.sleep(how_long)
         self.broker.start()
