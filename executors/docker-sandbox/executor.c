@@ -45,6 +45,7 @@ static void site_changed(void *data)
 	    in->site.wall ? ", port wall " : ", no network", in->site.wall ? wall_state(in->site.wall) : "");
 	if (in->recovered) /* what an engine that was away could not be asked about */
 		clean_up_now(in);
+	pool_engine_back(&in->pool);
 	pool_fill(&in->pool);
 	in->host->ready(in->host->handle);
 }

@@ -12,6 +12,8 @@
 #define HOLD_MIN_USEC (500 * USEC_PER_MSEC)
 #define HOLD_MAX_USEC (30 * USEC_PER_SEC)
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
+#define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
+#define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
@@ -82,17 +84,19 @@ static void demand_drop(struct pool *pool, size_t i)
 }
 
 /* The same job is offered again and again: it is one that waits all the same. */
-static void waiter_note(struct pool *pool, uint64_t job, uint64_t now)
+static void waiter_note(struct pool *pool, const struct lsn_job *job, uint64_t now)
 {
 	size_t i = 0;
 
-	while (i < pool->waiter_count && pool->waiters[i].job != job)
+	while (i < pool->waiter_count && pool->waiters[i].job != job->id)
 		i++;
 	if (i == DEMANDS_MAX)
 		return;
 	if (i == pool->waiter_count)
 		pool->waiter_count++;
-	pool->waiters[i] = (struct waiter){ job, now };
+	struct waiter *w = &pool->waiters[i];
+	*w = (struct waiter){ .job = job->id, .last_usec = now, .memory_bytes = job->memory_bytes };
+	(void)snprintf(w->version, sizeof w->version, "%s", job->script_version);
 }
 
 static void waiter_drop(struct pool *pool, uint64_t job)
@@ -120,7 +124,7 @@ static void demand_note(struct pool *pool, const struct lsn_job *job)
 {
 	uint64_t now = now_monotonic_usec();
 
-	waiter_note(pool, job->id, now);
+	waiter_note(pool, job, now);
 	for (size_t i = 0; i < pool->demand_count; i++)
 		if (streq(pool->demands[i].version, job->script_version) && pool->demands[i].memory_bytes == job->memory_bytes) {
 			pool->demands[i].last_usec = now;
@@ -192,32 +196,128 @@ static void note_problem(struct pool *pool, const char *why)
 	(void)snprintf(pool->problem, sizeof pool->problem, "%.250s", why);
 }
 
-static bool start_one(struct pool *pool, const struct demand *d)
+static bool start_in(struct pool *pool, uint64_t memory_bytes, const char *version, struct berth *berth)
 {
 	struct lsn_error err;
 	struct sandbox *sb;
 
-	if (sandbox_new(&pool->env, d ? d->memory_bytes : pool->memory_bytes, &sb, &err) < 0) {
+	if (sandbox_new(&pool->env, memory_bytes, berth, &sb, &err) < 0) {
 		say(pool->env.host, ERROR, "%s", err.message);
 		note_problem(pool, err.message);
 		hold(pool);
 		return false;
 	}
-	if (d)
-		sandbox_bind(sb, d->version);
+	if (version)
+		sandbox_bind(sb, version);
+	if (berth)
+		berth_take(berth);
 	TAILQ_INSERT_HEAD(&pool->list, sb, link);
 	pool->total++;
 	pool->started++;
 	return true;
 }
 
+static bool start_one(struct pool *pool, const struct demand *d)
+{
+	return start_in(pool, d ? d->memory_bytes : pool->memory_bytes, d ? d->version : NULL, NULL);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- berths */
+
+static unsigned berths_making(const struct pool *pool)
+{
+	const struct berth *b = NULL;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(b, &pool->berths, link)
+		count += b->state == BERTH_MAKING;
+	return count;
+}
+
+static unsigned backlog_of(const struct pool *pool, const struct waiter *of)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < pool->waiter_count; i++) {
+		const struct waiter *w = &pool->waiters[i];
+		count += w->memory_bytes == of->memory_bytes && streq(w->version, of->version);
+	}
+	return count;
+}
+
+static struct berth *free_berth(struct pool *pool, const struct waiter *w)
+{
+	struct berth *b;
+
+	TAILQ_FOREACH(b, &pool->berths, link)
+		if (b->state == BERTH_FREE && b->memory_bytes == w->memory_bytes && streq(b->version, w->version))
+			return b;
+	return NULL;
+}
+
+static void on_berth(void *data, struct berth *b, bool gone, bool failed)
+{
+	struct pool *pool = data;
+
+	if (failed) {
+		note_problem(pool, "a berth cannot be made; see the log");
+		hold(pool);
+		return;
+	}
+	if (gone) {
+		TAILQ_REMOVE(&pool->berths, b, link);
+		berth_free(b);
+	}
+	pool_fill(pool);
+}
+
+static void keep_berth(struct pool *pool, struct berth *b)
+{
+	b->changed = on_berth;
+	b->data = pool;
+	TAILQ_INSERT_TAIL(&pool->berths, b, link);
+}
+
+/* A sandbox for whoever waits and has a berth free, else a berth for who waits in numbers. True: one of the places for starting is taken. */
+static bool start_for_backlog(struct pool *pool)
+{
+	const struct options *o = pool->options;
+	const struct berth *each = NULL;
+	struct berth *b;
+	unsigned count = 0;
+
+	if (o->reuse != REUSE_NEVER || !pool->env.network)
+		return false;
+	for (size_t i = 0; i < pool->waiter_count; i++)
+		if ((b = free_berth(pool, &pool->waiters[i])))
+			return start_in(pool, b->memory_bytes, b->version, b);
+	TAILQ_FOREACH(each, &pool->berths, link)
+		count++;
+	for (size_t i = 0; i < pool->waiter_count && count < BERTHS_PER_START * o->starting; i++)
+		if (backlog_of(pool, &pool->waiters[i]) >= BACKLOG_MIN) {
+			if (berth_new(&pool->env, pool->waiters[i].version, pool->waiters[i].memory_bytes, &b) < 0)
+				return false;
+			keep_berth(pool, b);
+			return true;
+		}
+	return false;
+}
+
+void pool_engine_back(struct pool *pool)
+{
+	struct berth *b;
+
+	TAILQ_FOREACH(b, &pool->berths, link)
+		berth_end(b);
+}
+
 static bool is_wanted(const struct pool *pool, const struct sandbox *sb)
 {
 	uint64_t now = now_monotonic_usec();
 
-	for (size_t i = 0; i < pool->demand_count; i++) {
-		const struct demand *d = &pool->demands[i];
-		if (is_for(sb, d->version, d->memory_bytes) && now - d->last_usec <= DEMAND_STALE_USEC)
+	for (size_t i = 0; i < pool->waiter_count; i++) {
+		const struct waiter *w = &pool->waiters[i];
+		if (is_for(sb, w->version, w->memory_bytes) && now - w->last_usec <= DEMAND_STALE_USEC)
 			return true;
 	}
 	return false;
@@ -257,11 +357,12 @@ void pool_fill(struct pool *pool)
 	if (!site_up(pool->site) || pool->hold || pool->stopping)
 		return;
 	pool_get_figures(pool, &f);
+	f.starting += berths_making(pool);
 	unsigned waiting = waiters(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
 		/* while there is room a spare serves whoever comes; the last place is for who has waited longest */
-		if (!start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
+		if (!(missing > 0 && start_for_backlog(pool)) && !start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
 			return;
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);
@@ -314,6 +415,10 @@ static void on_gone(void *data, struct sandbox *sb, bool never_served, bool miss
 		note_problem(pool, why);
 		hold(pool);
 	}
+	if (sb->berth && never_served) /* perhaps because of it */
+		sb->berth->spoiled = true;
+	if (sb->berth)
+		berth_leave(sb->berth);
 	sandbox_free(sb);
 	if (missing)
 		site_recheck(pool->site);
@@ -463,10 +568,13 @@ void pool_drop_own(struct pool *pool)
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err)
 {
 	struct sandbox *sb;
+	char berth[SANDBOX_ID_SIZE];
 	int r = sandbox_recover(&pool->env, place, job, &sb, err);
 
 	if (r < 0)
 		return r;
+	if (sandbox_read_berth(pool->env.run_dir_fd, sb->id, berth) && berth_adopt(&pool->env, berth, &sb->berth) == 0)
+		keep_berth(pool, sb->berth);
 	TAILQ_INSERT_HEAD(&pool->list, sb, link);
 	pool->total++;
 	return 0;
@@ -507,6 +615,7 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *sit
 	pool->env.gone = on_gone;
 	pool->env.data = pool;
 	TAILQ_INIT(&pool->list);
+	TAILQ_INIT(&pool->berths);
 	return 0;
 }
 
@@ -524,33 +633,72 @@ static char *removal_path(const struct pool *pool, const char *id)
 	return asprintf(&ret, "/containers/%s?force=1&v=1", name) >= 0 ? ret : NULL;
 }
 
+/* Containers that go, by name; their folders go after them. */
+struct sweep {
+	const struct pool *pool;
+	char **paths, *ids;
+	size_t count;
+};
+
+static void sweep_add(struct sweep *s, const char *id)
+{
+	if (!s->paths || !s->ids)
+		return;
+	memcpy(s->ids + s->count * SANDBOX_ID_SIZE, id, SANDBOX_ID_SIZE);
+	s->paths[s->count] = removal_path(s->pool, id);
+	s->count += s->paths[s->count] != NULL;
+}
+
+static void sweep_now(struct sweep *s)
+{
+	if (s->count > 0)
+		engine_sweep_now(s->pool->options->socket, s->paths, s->count, SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
+	for (size_t i = 0; i < s->count; i++) {
+		sandbox_remove_folder(s->pool->env.run_dir_fd, s->ids + i * SANDBOX_ID_SIZE);
+		free(s->paths[i]);
+	}
+}
+
+static size_t containers(const struct pool *pool)
+{
+	const struct berth *b = NULL;
+	size_t count = pool->total;
+
+	TAILQ_FOREACH(b, &pool->berths, link)
+		count++;
+	return count;
+}
+
 unsigned pool_done(struct pool *pool, bool detach)
 {
 	const struct lsn_host *host = pool->env.host;
-	_cleanup_free_ char **paths = calloc(pool->total + 1, sizeof *paths);
-	_cleanup_free_ char *ids = calloc(pool->total + 1, SANDBOX_ID_SIZE);
+	size_t most = containers(pool);
+	_cleanup_free_ char **paths = calloc(most + 1, sizeof *paths);
+	_cleanup_free_ char *ids = calloc(most + 1, SANDBOX_ID_SIZE);
+	struct sweep sweep = { .pool = pool, .paths = paths, .ids = ids };
 	struct sandbox *sb;
+	struct berth *b;
 	unsigned left = 0;
-	size_t count = 0;
 
 	pool->stopping = true;
 	while ((sb = TAILQ_FIRST(&pool->list))) {
 		TAILQ_REMOVE(&pool->list, sb, link);
 		if (detach && stays(sb))
 			left++;
-		else if (paths && ids) {
-			memcpy(ids + count * SANDBOX_ID_SIZE, sb->id, SANDBOX_ID_SIZE);
-			paths[count] = removal_path(pool, sb->id);
-			count += paths[count] != NULL;
+		else {
+			sweep_add(&sweep, sb->id);
+			if (sb->berth)
+				sb->berth->state = BERTH_FREE;
 		}
 		sandbox_free(sb);
 	}
-	if (count > 0)
-		engine_sweep_now(pool->options->socket, paths, count, SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
-	for (size_t i = 0; i < count; i++) {
-		sandbox_remove_folder(pool->env.run_dir_fd, ids + i * SANDBOX_ID_SIZE);
-		free(paths[i]);
+	while ((b = TAILQ_FIRST(&pool->berths))) {
+		TAILQ_REMOVE(&pool->berths, b, link);
+		if (b->state != BERTH_TAKEN) /* by one that stays */
+			sweep_add(&sweep, b->id);
+		berth_free(b);
 	}
+	sweep_now(&sweep);
 	host->timer_cancel(host->handle, pool->hold);
 	host->timer_cancel(host->handle, pool->expiry);
 	return left;

@@ -1,13 +1,14 @@
 /* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which are given up.
  *
  * Unbound sandboxes are spare: no script was in them. The first job binds one to its script version; with reuse = script it then serves successive
- * jobs of that version and of no other, with reuse = never it goes after its job. A reservation that finds nothing leaves a demand: sandboxes are
+ * jobs of that version and of no other, with reuse = never it goes after its job
+ * (a backlog of one script is then worked off in berths, see berth.h). A reservation that finds nothing leaves a demand: sandboxes are
  * started for it, and at pool_max idle ones of other scripts are given up, least recently used first. A script that has no sandbox at all while
  * others keep theirs busy gets the next one that ends its job. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
 
-#include "sandbox.h"
+#include "berth.h"
 #include "site.h"
 
 #define DEMANDS_MAX 64
@@ -21,15 +22,19 @@ struct demand { /* a script that found no sandbox */
 
 struct waiter { /* a job that found none */
 	uint64_t job, last_usec;
+	char version[VERSION_SIZE];
+	uint64_t memory_bytes;
 };
 
 TAILQ_HEAD(sandbox_list, sandbox);
+TAILQ_HEAD(berth_list, berth);
 
 struct pool {
 	struct sandbox_env env;
 	const struct options *options;
 	struct site *site;
 	struct sandbox_list list; /* idle ones: least recently used first */
+	struct berth_list berths; /* reuse = never: for a backlog of one script */
 	unsigned total;
 	struct waiter waiters[DEMANDS_MAX];
 	size_t waiter_count;
@@ -62,6 +67,8 @@ int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place
 void pool_drop_own(struct pool *pool);
 void pool_forget(struct pool *pool, uint64_t job, const char *place);
 
+/* pool_engine_back - the engine was away: what it held without a job may be gone. */
+void pool_engine_back(struct pool *pool);
 /* pool_fill - start what is missing; after the site has come up. */
 void pool_fill(struct pool *pool);
 struct sandbox *pool_find(struct pool *pool, const char *id);

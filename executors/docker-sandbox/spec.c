@@ -96,26 +96,56 @@ static json_t *ulimits(const struct options *o)
 			 "Hard", 0, "Name", "nofile", "Soft", nofile, "Hard", nofile);
 }
 
-static json_t *host_config(const struct spec *spec)
+static json_t *update(json_t *object, json_t *more)
 {
-	const struct options *o = spec->options;
-	json_t *c = json_pack("{s:o, s:b, s:[s], s:o, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "Binds", binds(spec), "ReadonlyRootfs", 1,
-			      "CapDrop", "ALL", "CapAdd", strings(capabilities, ELEMENTSOF(capabilities)), "SecurityOpt", security(spec),
-			      "IpcMode", "none", "LogConfig", "Type", "none", "PidsLimit", (json_int_t)o->pids, "Memory",
-			      (json_int_t)spec->memory_bytes, "MemorySwap", (json_int_t)spec->memory_bytes, "NanoCpus",
-			      (json_int_t)o->nano_cpus, "Ulimits", ulimits(o));
-	json_t *more = json_pack("{s:i, s:b, s:b, s:s, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init", 0, "AutoRemove", 0,
-				 "NetworkMode", spec->network ? spec->network : "none", "RestartPolicy", "Name", "no", "CgroupnsMode", "private",
-				 "UsernsMode", "host", "Privileged", 0, "PublishAllPorts", 0, "MaskedPaths",
-				 strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths", strings(read_only, ELEMENTSOF(read_only)));
-	if (!c || !more || json_object_update(c, more) < 0) {
-		json_decref(c);
-		c = NULL;
+	if (!object || !more || json_object_update(object, more) < 0) {
+		json_decref(object);
+		object = NULL;
 	}
 	json_decref(more);
-	if (c && spec->network && o->dns.count > 0)
-		(void)json_object_set_new(c, "Dns", string_list(&o->dns));
+	return object;
+}
+
+/* What any container of ours has. */
+static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes)
+{
+	const struct options *o = spec->options;
+	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop", "ALL", "SecurityOpt",
+			      security(spec), "IpcMode", "none", "LogConfig", "Type", "none", "PidsLimit", (json_int_t)o->pids, "Memory",
+			      (json_int_t)memory_bytes, "MemorySwap", (json_int_t)memory_bytes, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits",
+			      ulimits(o));
+	json_t *more = json_pack("{s:i, s:b, s:b, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init", 0, "AutoRemove", 0,
+				 "RestartPolicy", "Name", "no", "CgroupnsMode", "private", "UsernsMode", "host", "Privileged", 0,
+				 "PublishAllPorts", 0, "MaskedPaths", strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths",
+				 strings(read_only, ELEMENTSOF(read_only)));
+	return update(c, more);
+}
+
+/* NAME NULL: none. Resolvers are the namespace's: who joins one brings none. */
+static void set_network(json_t *config, const struct spec *spec)
+{
+	char text[160];
+
+	if (!config)
+		return;
+	(void)snprintf(text, sizeof text, "%s%s", spec->berth ? "container:" : "", spec->berth ? spec->berth : spec->network ? spec->network : "none");
+	(void)json_object_set_new(config, "NetworkMode", json_string(text));
+	if (spec->network && !spec->berth && spec->options->dns.count > 0)
+		(void)json_object_set_new(config, "Dns", string_list(&spec->options->dns));
+}
+
+static json_t *host_config(const struct spec *spec)
+{
+	json_t *c = update(common_host_config(spec, spec->memory_bytes),
+			   json_pack("{s:o, s:o}", "Binds", binds(spec), "CapAdd", strings(capabilities, ELEMENTSOF(capabilities))));
+	set_network(c, spec);
 	return c;
+}
+
+static json_t *labels(const struct spec *spec, const char *id)
+{
+	return json_pack("{s:s, s:s, s:s}", ENGINE_LABEL_LISTENER, spec->host->listener, ENGINE_LABEL_INSTANCE, spec->host->instance,
+			 ENGINE_LABEL_SANDBOX, id);
 }
 
 json_t *spec_create(const struct spec *spec)
@@ -123,11 +153,27 @@ json_t *spec_create(const struct spec *spec)
 	char user[32];
 
 	(void)snprintf(user, sizeof user, "0:%u", spec->gid);
-	return json_pack("{s:s, s:s, s:o, s:[], s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:{s:s, s:s, s:s}, s:o}", "Image",
-			 spec->options->image, "User", user, "Entrypoint", entrypoint(spec), "Cmd", "WorkingDir", SB_SCRIPTS_DIR, "Hostname",
-			 "sandbox", "AttachStdin", 0, "AttachStdout", 0, "AttachStderr", 0, "OpenStdin", 0, "Tty", 0, "NetworkDisabled",
-			 spec->network == NULL, "Healthcheck", "Test", "NONE", "Labels", ENGINE_LABEL_LISTENER, spec->host->listener,
-			 ENGINE_LABEL_INSTANCE, spec->host->instance, ENGINE_LABEL_SANDBOX, spec->id, "HostConfig", host_config(spec));
+	json_t *body = json_pack("{s:s, s:s, s:o, s:[], s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User",
+				 user, "Entrypoint", entrypoint(spec), "Cmd", "WorkingDir", SB_SCRIPTS_DIR, "AttachStdin", 0, "AttachStdout", 0,
+				 "AttachStderr", 0, "OpenStdin", 0, "Tty", 0, "NetworkDisabled", spec->network == NULL, "Healthcheck", "Test", "NONE",
+				 "Labels", labels(spec, spec->id), "HostConfig", host_config(spec));
+	if (body && !spec->berth)
+		(void)json_object_set_new(body, "Hostname", json_string("sandbox"));
+	return body;
+}
+
+/* Enough memory for the engine's own starter; the sleeper needs next to none. It is process 1 and so deaf to SIGTERM. */
+json_t *spec_berth(const struct spec *spec, const char *id)
+{
+	json_t *config = common_host_config(spec, 64u << 20);
+	char user[32], seconds[16];
+
+	set_network(config, spec);
+	(void)snprintf(user, sizeof user, "%u:%u", SB_SCRIPT_UID, SB_SCRIPT_GID);
+	(void)snprintf(seconds, sizeof seconds, "%u", SPEC_BERTH_SECONDS);
+	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User", user, "Entrypoint",
+			 "sleep", seconds, "Cmd", "WorkingDir", "/", "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE",
+			 "Labels", labels(spec, id), "HostConfig", config);
 }
 
 json_t *spec_memory(uint64_t memory_bytes)

@@ -7,7 +7,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import Driver, clean_up, containers, docker, there, wait_for
+from driver import Driver, clean_up, container_of, containers, docker, inspect, there, wait_for
 
 ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
 
@@ -156,6 +156,112 @@ class Replaced(Case):
         self.assertEqual(len(set(places)), 6)
         self.settle(d, 3, 0, 0)
         self.assertFalse(any(there(p) for p in places))
+
+
+class Berths(Case):
+    """reuse = never: a backlog of one script is worked off in network namespaces that are kept for it."""
+    def berths(self):
+        return [c for c in containers(False) if (inspect(c)['Config']['Entrypoint'] or [''])[0] == 'sleep']
+
+    def berth_of(self, place):
+        found = docker('inspect', '-f', '{{.HostConfig.NetworkMode}}', container_of(place))
+        mode = found.stdout.strip()  # "" if it has gone
+        return mode[len('container:'):] if mode.startswith('container:') else None
+
+    def watch(self, d, jobs):
+        """Each job's berth, as far as one was quick enough to see it."""
+        used = {}
+        while len(used) < len(jobs):
+            d.until('another to run', lambda: set(d.begun) - set(used))
+            for i in set(d.begun) - set(used):
+                used[i] = self.berth_of(d.places[i])
+        return used
+
+    def backlog(self, d, first, count=10, seconds=0.5, word='x'):
+        for i in range(first, first + count):
+            d.job(i, 'import time\ntime.sleep(%s)\nprint("%s")\n' % (seconds, word), timeout=30)
+
+    def test_backlog(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=4)
+        self.backlog(d, 1, 14)
+        used = self.watch(d, range(1, 15))
+        for i in range(1, 15):
+            self.assertEqual(d.done(i).outcome, 'success', d.results[i])
+        self.assertEqual(len(set(d.places.values())), 14)  # fresh all the same
+        taken = [b for b in used.values() if b]
+        self.assertGreater(len(taken), len(set(taken)))
+        self.assertLessEqual(len(set(taken)), 4)
+        other = self.ok(d, 50, 'import socket\nprint(socket.gethostname())')
+        self.assertNotIn(self.berth_of(other) if there(other) else None, taken)
+        wait_for('the berths to go', lambda: not self.berths(), 40)
+        self.assertEqual(d.end(), 0)
+        self.assertEqual((containers(), os.listdir(d.folder + '/run')), ([], []))
+
+    def test_never_two_scripts(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=4)
+        self.backlog(d, 1, 8, word='one')
+        self.backlog(d, 101, 8, word='two')
+        jobs = list(range(1, 9)) + list(range(101, 109))
+        used = self.watch(d, jobs)
+        for i in jobs:
+            self.assertEqual(d.done(i).outcome, 'success', d.results[i])
+        one, two = ({used[i] for i in jobs if used[i] and (i > 100) == later} for later in (False, True))
+        self.assertFalse(one & two, used)
+        self.assertTrue(one and two, used)
+
+    def in_berth(self, d, seconds):
+        """A job that runs in one, as long as that."""
+        self.backlog(d, 1, 8, seconds)
+        seen = set()
+        while True:
+            d.until('another to run', lambda: set(d.begun) - seen)
+            for i in set(d.begun) - seen:
+                seen.add(i)
+                if self.berth_of(d.places[i]):
+                    return i, d.places[i]
+
+    def test_daemon_killed(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2, orphan_grace='60s')
+        job, place = self.in_berth(d, 4)
+        berth = self.berth_of(place)
+        d.kill()
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
+        d.recover(job, 'import time\ntime.sleep(4)\nprint("x")\n', place, timeout=30)
+        time.sleep(2)  # the janitor has been there
+        self.assertTrue(inspect(berth)['State']['Running'])
+        self.assertEqual(d.done(job).outcome, 'success', d.results)
+        wait_for('all of it to go', lambda: not containers())
+        self.assertEqual(d.end(), 0)
+        self.assertEqual(os.listdir(d.folder + '/run'), [])
+
+    def test_detached(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
+        job, place = self.in_berth(d, 4)
+        self.assertEqual(d.end('detach'), 0)
+        self.assertLessEqual(len(self.berths()), 2)
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
+        d.recover(job, 'import time\ntime.sleep(4)\nprint("x")\n', place, timeout=30)
+        self.assertEqual(d.done(job).outcome, 'success', d.results)
+        wait_for('all of it to go', lambda: not containers())
+        self.assertEqual(d.end(), 0)
+
+    def test_berth_removed_from_outside(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=4)
+        self.backlog(d, 1, 12, 0.3)
+        for b in wait_for('a berth', self.berths):
+            docker('rm', '-f', b)
+        for i in range(1, 13):
+            self.assertEqual(d.done(i, 60).outcome, 'success', d.results[i])
+
+    def test_walls(self):
+        """What holds in a sandbox with a network of its own holds in a berth."""
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
+        probe = ('import os, socket, time\ntime.sleep(0.3)\nprint(os.getuid(), open("/proc/self/status").read().count("CapEff:\\t0000000000000000"), socket.gethostname())\n'
+                 's = socket.socket()\ns.settimeout(1)\ntry: s.connect(("%s", 1883)); print("open")\nexcept OSError as e: print(e.errno)\n' % '172.31.0.1')
+        for i in range(1, 9):
+            d.job(i, probe, timeout=30)
+        for i in range(1, 9):
+            self.assertEqual(d.done(i).out, b'65534 1 sandbox\n13\n', d.results[i])
 
 
 class Quiet(Case):
