@@ -19,6 +19,7 @@
 #define KILL_MARGIN_USEC (2 * USEC_PER_SEC) /* init kills at timeout + grace; later than that it is done from outside */
 #define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
 #define LOOK_USEC (500 * USEC_PER_MSEC) /* ... and meanwhile the container is looked at so often */
+#define START_LOOK_USEC USEC_PER_SEC /* a container that started should be heard of by then */
 #define LOOKS_MAX 10
 #define LOOKS_RECOVER_MAX 20
 #define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
@@ -48,6 +49,7 @@ static const unsigned moves[SANDBOX_STATE_MAX] = {
 
 static void try_to_remove(struct sandbox *sb);
 static void look_at_container(struct sandbox *sb);
+static void look_again(void *data);
 
 /* ---------------------------------------------------------------------------------------------------- small parts */
 
@@ -212,6 +214,8 @@ static void maybe_warm(struct sandbox *sb)
 	if (sb->state != SANDBOX_STARTING || !sb->started || !sb->warm)
 		return;
 	disarm(sb, &sb->deadline);
+	disarm(sb, &sb->patience);
+	drop_call(sb);
 	become_idle(sb);
 }
 
@@ -227,6 +231,8 @@ static void start_replied(void *data, const struct engine_reply *reply)
 	}
 	sb->started = true;
 	maybe_warm(sb);
+	if (sb->state == SANDBOX_STARTING) /* one that ended at once would not be missed before the deadline */
+		arm(sb, &sb->patience, START_LOOK_USEC, look_again);
 }
 
 static void create_replied(void *data, const struct engine_reply *reply)
@@ -517,7 +523,7 @@ static void looked_at(void *data, const struct engine_reply *reply)
 
 	sb->call = NULL;
 	if (control_connected(&sb->control))
-		return; /* it has come again meanwhile */
+		return; /* it has come, or come again, meanwhile */
 	if (reply->status == 404) {
 		sb->left = true;
 		trouble(sb, "its container is gone");
@@ -525,6 +531,8 @@ static void looked_at(void *data, const struct engine_reply *reply)
 		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again); /* the engine is away: ask until it is back */
 	else if (!json_is_true(json_object_get(state, "Running")))
 		container_stopped(sb, state);
+	else if (sb->state == SANDBOX_STARTING)
+		arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks), look_again); /* its deadline runs */
 	else if (++sb->looks < (sb->state == SANDBOX_RECOVERING ? LOOKS_RECOVER_MAX : LOOKS_MAX))
 		arm(sb, &sb->patience, LOOK_USEC, look_again); /* the engine may not have noticed yet */
 	else
@@ -546,10 +554,12 @@ static void on_closed(void *data)
 	case SANDBOX_REPORTED:
 	case SANDBOX_RECOVERING:
 	case SANDBOX_WARM:
+	case SANDBOX_STARTING:
+		if (!sb->started)
+			break; /* the reply is due */
 		sb->looks = 0;
 		look_at_container(sb);
 		break;
-	case SANDBOX_STARTING: /* its deadline runs */
 	case SANDBOX_ENDING:
 	case SANDBOX_GONE:
 		break;

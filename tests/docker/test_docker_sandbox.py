@@ -226,6 +226,7 @@ class Restart(Case):
         d = self.driver()
         self.check(d.run(1, ECHO), 'success')
         place = d.places[1]
+        d.describe()  # by then the first job is forgotten
         d.kill()
         d = self.driver()
         d.recover(2, ECHO, place)
@@ -625,16 +626,19 @@ time.sleep(60)
 '''
 
 
+HOSTILE_END = '#!/usr/bin/python3\n%s\n'
+
+
 class Hostile(Case):
     """The other direction: a sandbox whose init is the enemy's."""
-    def libexec(self, body):
+    def libexec(self, body, text=HOSTILE):
         folder = tempfile.mkdtemp(prefix='libexec.')
         self.addCleanup(shutil.rmtree, folder, True)
         for name in os.listdir(BUILD + '/libexec'):
             if name != 'sandbox-init':
                 shutil.copy(os.path.join(BUILD, 'libexec', name), folder)
         with open(folder + '/sandbox-init', 'w') as f:
-            f.write(HOSTILE % body)
+            f.write(text % body)
         os.chmod(folder + '/sandbox-init', 0o755)
         os.chmod(folder, 0o755)
         return folder
@@ -675,6 +679,13 @@ class Hostile(Case):
                      'begin()\nwhile True:\n  s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n  s.connect("/listener-control/socket")\n'):
             with self.subTest(body):
                 self.assertIn(self.fate(body, timeout=3).outcome, ('lost', 'timeout'))
+
+    def test_end_without_a_word(self):
+        """Its init ends before it connects: seen soon, not when the time for a start is over."""
+        d = self.driver(libexec=self.libexec('', HOSTILE_END), network='none', start_timeout='60s')
+        d.job(1, ECHO)
+        wait_for('it to be given up', lambda: 'stopped' in d.describe()['problem'], 10)
+        self.assertEqual(d.end(), 0)
 
     def test_silence(self):
         self.check(self.fate('begin()', timeout=1), 'timeout')
