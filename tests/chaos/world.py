@@ -92,6 +92,7 @@ class World:
         self.counts, self.steps = {}, dict.fromkeys(plan.STEPS, 0)
         self.broker_deaths, self.broker_stops, self.outages = [], [], []
         self.over = threading.Event()  # no more faults
+        self.threads = []
         self.lock = threading.Lock()
         self.began = time.monotonic()
 
@@ -264,14 +265,17 @@ class World:
         ]
         self.began = time.monotonic()
         self.publisher = self.helper('publisher.py', self.broker.port, self.path('plan'), self.path('published'))
-        threads = [threading.Thread(target=target, args=words, daemon=True) for target, words in lanes]
-        for thread in threads:
+        self.threads = [threading.Thread(target=target, args=words, daemon=True) for target, words in lanes]
+        for thread in self.threads:
             thread.start()
         self.over.wait(self.seconds)
+        self.end_lanes()
+        harness.check(not any(thread.is_alive() for thread in self.threads), 'a lane of faults does not end')
+
+    def end_lanes(self):
         self.over.set()
-        for thread in threads:
+        for thread in self.threads:
             thread.join(120)
-            harness.check(not thread.is_alive(), 'a lane of faults does not end')
 
     def calm_down(self):
         """No more faults: everything is up, everything published is taken, everything taken is run."""
@@ -306,10 +310,12 @@ class World:
                 act()
             except Exception as problem:
                 print('chaos: taking down %s: %s' % (name, problem), file=sys.stderr)
+        attempt('the lanes', self.end_lanes)
         if hasattr(self, 'publisher'):
             attempt('the publisher', lambda: harness.end_process(self.publisher, signal.SIGKILL))
         if hasattr(self, 'listener'):
-            attempt('the listener', lambda: (self.listener.process and self.listener.kill(), self.listener.clean_docker()))
+            attempt('the listener', lambda: self.listener.process and self.listener.kill())
+            attempt('its containers', self.listener.clean_docker)
             attempt('its folder', lambda: shutil.rmtree(self.listener.run_dir, ignore_errors=True))
         for name in ('proxy', 'ledger'):
             if hasattr(self, name):
