@@ -4,6 +4,7 @@
 #include "util.h"
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -97,6 +98,16 @@ static int test(const char *file)
 	return problems > 0 ? EX_CONFIG : 0;
 }
 
+/* hold_hangup - a reload that is asked for while we start must not end us: the loop takes the signal when there is one. */
+static void hold_hangup(void)
+{
+	sigset_t signals;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = {.config = DEFAULT_CONFIG};
@@ -113,6 +124,7 @@ int main(int argc, char **argv)
 	apply_verbosity(args.verbosity);
 	if (args.test)
 		return test(args.config);
+	hold_hangup();
 	if (config_load(args.config, &config, &err) < 0) {
 		fprintf(stderr, "listenerd: %s\n", err.message);
 		return EX_CONFIG;
