@@ -272,10 +272,10 @@ def test_limits__timeout():
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
-            r = outcome(s.run('import time; time.sleep(60)', timeout=0.3, grace=0.2, exec_=exec_), 'timeout')
-            same(0.3 <= r.duration / 1e6 < 0.5, True, r)
-            r = outcome(s.run('import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint("on", flush=True)\nwhile 1: time.sleep(9)', timeout=0.3, grace=0.3, exec_=exec_), 'timeout')
-            same(0.6 <= r.duration / 1e6 < 1.2 and r.out == b'on\n', True, r)
+            r = outcome(s.run('import time; time.sleep(60)', timeout=0.5, grace=20, exec_=exec_), 'timeout')
+            same(0.5 <= r.duration / 1e6 < 20, True, r)  # by SIGTERM: no grace was needed
+            r = outcome(s.run('import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint("on", flush=True)\nwhile 1: time.sleep(9)', timeout=3, grace=0.3, exec_=exec_), 'timeout')
+            same(3.3 <= r.duration / 1e6 and r.out == b'on\n', True, r)  # three seconds to begin to ignore it, on a busy machine
             outcome(s.run('import os, signal; os.kill(os.getpid(), signal.SIGSTOP)', timeout=0.2, grace=0.1, exec_=exec_), 'timeout')
         outcome(s.run('pass'), 'success')
 
