@@ -69,7 +69,9 @@ class Case(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(d.folder + '/run')), sorted(place_of(c) for c in containers()))
         self.assertEqual(len(networks()), 1)
         self.assertEqual(d.end(), 0)
-        self.assertEqual((containers(), networks(), os.listdir(d.folder + '/run'), tables()), ([], [], [], []))
+        # The end is bounded in time: what a slow engine has not done by then (the network comes last) serves the next start, or is removed by it.
+        self.assertLessEqual(len(networks()), 1)
+        wait_for('nothing to be left', lambda: (containers(), os.listdir(d.folder + '/run'), tables()) == ([], [], []))
 
 
 class WithoutLiveRestore(Case):
