@@ -72,6 +72,8 @@ class Case(unittest.TestCase):
         # The end is bounded in time: what a slow engine has not done by then (the network comes last) serves the next start, or is removed by it.
         self.assertLessEqual(len(networks()), 1)
         wait_for('nothing to be left', lambda: (containers(), os.listdir(d.folder + '/run'), tables()) == ([], [], []))
+        for left in networks():
+            docker('network', 'rm', left)
 
 
 class WithoutLiveRestore(Case):
