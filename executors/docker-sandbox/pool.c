@@ -14,6 +14,7 @@
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
 #define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
+#define STREAK_USEC (2 * USEC_PER_SEC) /* between two of them that wait: longer than a start takes */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
@@ -83,6 +84,17 @@ static void demand_drop(struct pool *pool, size_t i)
 	pool->demands[i] = pool->demands[--pool->demand_count];
 }
 
+/* The host may offer only the first of a script's many waiting jobs. That more stand behind it shows when one after the other has to wait. */
+static void streak_note(struct pool *pool, const struct waiter *w)
+{
+	const struct waiter *last = &pool->streak;
+
+	if (w->last_usec - last->last_usec > STREAK_USEC || w->memory_bytes != last->memory_bytes || !streq(w->version, last->version))
+		pool->streak_count = 0;
+	pool->streak = *w;
+	pool->streak_count++;
+}
+
 /* The same job is offered again and again: it is one that waits all the same. */
 static void waiter_note(struct pool *pool, const struct lsn_job *job, uint64_t now)
 {
@@ -92,11 +104,13 @@ static void waiter_note(struct pool *pool, const struct lsn_job *job, uint64_t n
 		i++;
 	if (i == DEMANDS_MAX)
 		return;
-	if (i == pool->waiter_count)
-		pool->waiter_count++;
 	struct waiter *w = &pool->waiters[i];
 	*w = (struct waiter){ .job = job->id, .last_usec = now, .memory_bytes = job->memory_bytes };
 	(void)snprintf(w->version, sizeof w->version, "%s", job->script_version);
+	if (i < pool->waiter_count)
+		return;
+	pool->waiter_count++;
+	streak_note(pool, w);
 }
 
 static void waiter_drop(struct pool *pool, uint64_t job)
@@ -118,6 +132,36 @@ static unsigned waiters(struct pool *pool)
 	if (pool->waiter_count < before)
 		ready(pool);
 	return (unsigned)pool->waiter_count;
+}
+
+/* How many jobs of that script wait, as far as one can know. */
+static unsigned backlog_of(const struct pool *pool, const struct waiter *of)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < pool->waiter_count; i++) {
+		const struct waiter *w = &pool->waiters[i];
+		count += w->memory_bytes == of->memory_bytes && streq(w->version, of->version);
+	}
+	bool streak = of->memory_bytes == pool->streak.memory_bytes && streq(of->version, pool->streak.version);
+	return streak && pool->streak_count > count ? pool->streak_count : count;
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
+/* How many sandboxes would be taken at once. */
+static unsigned wanted(struct pool *pool)
+{
+	unsigned count = waiters(pool), most = (unsigned)pool->options->starting;
+
+	for (size_t i = 0; i < pool->waiter_count; i++) {
+		unsigned backlog = backlog_of(pool, &pool->waiters[i]);
+		count = larger(count, backlog < most ? backlog : most);
+	}
+	return count;
 }
 
 static void demand_note(struct pool *pool, const struct lsn_job *job)
@@ -234,17 +278,6 @@ static unsigned berths_making(const struct pool *pool)
 	return count;
 }
 
-static unsigned backlog_of(const struct pool *pool, const struct waiter *of)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < pool->waiter_count; i++) {
-		const struct waiter *w = &pool->waiters[i];
-		count += w->memory_bytes == of->memory_bytes && streq(w->version, of->version);
-	}
-	return count;
-}
-
 static struct berth *free_berth(struct pool *pool, const struct waiter *w)
 {
 	struct berth *b;
@@ -278,29 +311,53 @@ static void keep_berth(struct pool *pool, struct berth *b)
 	TAILQ_INSERT_TAIL(&pool->berths, b, link);
 }
 
-/* A sandbox for whoever waits and has a berth free, else a berth for who waits in numbers. True: one of the places for starting is taken. */
-static bool start_for_backlog(struct pool *pool)
+static unsigned berths(const struct pool *pool)
 {
-	const struct options *o = pool->options;
-	const struct berth *each = NULL;
-	struct berth *b;
+	const struct berth *b = NULL;
 	unsigned count = 0;
 
-	if (o->reuse != REUSE_NEVER || !pool->env.network)
-		return false;
-	for (size_t i = 0; i < pool->waiter_count; i++)
-		if ((b = free_berth(pool, &pool->waiters[i])))
-			return start_in(pool, b->memory_bytes, b->version, b);
-	TAILQ_FOREACH(each, &pool->berths, link)
+	TAILQ_FOREACH(b, &pool->berths, link)
 		count++;
-	for (size_t i = 0; i < pool->waiter_count && count < BERTHS_PER_START * o->starting; i++)
-		if (backlog_of(pool, &pool->waiters[i]) >= BACKLOG_MIN) {
-			if (berth_new(&pool->env, pool->waiters[i].version, pool->waiters[i].memory_bytes, &b) < 0)
-				return false;
-			keep_berth(pool, b);
-			return true;
-		}
-	return false;
+	return count;
+}
+
+/* A sandbox in a berth that is free for W, else a berth if a backlog makes it pay. True: one of the places for starting is taken. */
+static bool start_for(struct pool *pool, const struct waiter *w, bool make)
+{
+	struct berth *b = free_berth(pool, w);
+
+	if (b)
+		return start_in(pool, b->memory_bytes, b->version, b);
+	if (!make || backlog_of(pool, w) < BACKLOG_MIN || berths(pool) >= BERTHS_PER_START * pool->options->starting ||
+	    berth_new(&pool->env, w->version, w->memory_bytes, &b) < 0)
+		return false;
+	keep_berth(pool, b);
+	return true;
+}
+
+/* A streak that goes on, and fewer sandboxes ready for it or coming than it will ask for: those that wait are few, as others run. */
+static bool streak_lasts(struct pool *pool)
+{
+	const struct waiter *w = &pool->streak;
+	struct sandbox *sb;
+	unsigned count = berths_making(pool);
+
+	if (pool->streak_count < BACKLOG_MIN || now_monotonic_usec() - w->last_usec > STREAK_USEC)
+		return false;
+	TAILQ_FOREACH(sb, &pool->list, link)
+		count += is_for(sb, w->version, w->memory_bytes) && (sb->state == SANDBOX_WARM || is_starting(sb));
+	return count < pool->options->starting;
+}
+
+static bool start_in_berth(struct pool *pool, bool missing)
+{
+	if (pool->options->reuse != REUSE_NEVER || !pool->env.network)
+		return false;
+	for (unsigned make = 0; missing && make < 2; make++)
+		for (size_t i = 0; i < pool->waiter_count; i++)
+			if (start_for(pool, &pool->waiters[i], make))
+				return true;
+	return streak_lasts(pool) && start_for(pool, &pool->streak, true);
 }
 
 void pool_engine_back(struct pool *pool)
@@ -344,11 +401,6 @@ static unsigned idle_wanted(struct pool *pool)
 	return count;
 }
 
-static unsigned larger(unsigned a, unsigned b)
-{
-	return a > b ? a : b;
-}
-
 void pool_fill(struct pool *pool)
 {
 	const struct options *o = pool->options;
@@ -358,11 +410,11 @@ void pool_fill(struct pool *pool)
 		return;
 	pool_get_figures(pool, &f);
 	f.starting += berths_making(pool);
-	unsigned waiting = waiters(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
+	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
 		/* while there is room a spare serves whoever comes; the last place is for who has waited longest */
-		if (!(missing > 0 && start_for_backlog(pool)) && !start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
+		if (!start_in_berth(pool, missing > 0) && !start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
 			return;
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);

@@ -34,6 +34,8 @@ struct pool {
 	const struct options *options;
 	struct site *site;
 	struct sandbox_list list; /* idle ones: least recently used first */
+	struct waiter streak; /* whose jobs waited one after the other: the last, and how many */
+	unsigned streak_count;
 	struct berth_list berths; /* reuse = never: for a backlog of one script */
 	unsigned total;
 	struct waiter waiters[DEMANDS_MAX];

@@ -81,6 +81,20 @@ static void offer_one(struct job *job)
 	job->state = r < 0 ? DONE : SUBMITTED;
 }
 
+/* As the daemon does it: of a script's waiting jobs only the first is offered in vain. */
+static bool waits_before(const struct job *job)
+{
+	const struct job *other;
+
+	TAILQ_FOREACH(other, &jobs, link) {
+		if (other == job)
+			return false;
+		if (other->state == WAITING && streq(other->version, job->version) && other->abi.memory_bytes == job->abi.memory_bytes)
+			return true;
+	}
+	return false;
+}
+
 /* Once per turn, after everything else: what done() and ready() left to do. */
 static int offer(sd_event_source *source, void *data)
 {
@@ -91,7 +105,7 @@ static int offer(sd_event_source *source, void *data)
 			finished(job);
 	}
 	for (struct job *job = TAILQ_FIRST(&jobs); job; job = TAILQ_NEXT(job, link))
-		if (job->state == WAITING)
+		if (job->state == WAITING && !waits_before(job))
 			offer_one(job);
 	return 0;
 }
