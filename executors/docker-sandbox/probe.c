@@ -182,8 +182,11 @@ static void info_replied(void *data, const struct engine_reply *reply)
 		tell_engine_away(p, reply->error.message);
 		return;
 	}
+	const char *version = json_string_value(json_object_get(reply->json, "ServerVersion")); /* may be known before engine_version() */
+	char quoted[64];
+	(void)str_quote(quoted, sizeof quoted, version ? version : "?", strlen(version ? version : "?"));
 	bool live = json_is_true(json_object_get(reply->json, "LiveRestoreEnabled"));
-	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", engine_version(in->site.engine), live ? "on" : "off");
+	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", quoted, live ? "on" : "off");
 	if (!live)
 		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json", "a restart of the engine ends running jobs");
 	int r = trial_start(&p->in->pool, tried, p, &p->trial);
