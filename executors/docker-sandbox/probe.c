@@ -174,7 +174,6 @@ static void call_ran_out(void *data)
 static void info_replied(void *data, const struct engine_reply *reply)
 {
 	struct probe *p = data;
-	const struct instance *in = p->in;
 
 	p->call = NULL;
 	drop_call(p);
