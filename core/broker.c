@@ -580,9 +580,17 @@ static void keep_alive(struct broker *broker)
 {
 	uint64_t now = now_monotonic_usec();
 
-	broker->keepalive_missed = broker->held;
-	if (broker->held)
+	if (broker->held && broker->keepalive_missed) {
+		/* The broker has given us up by now. Its goodbye may be stuck behind what we do not read. */
+		end_connection(broker, "nothing could be acknowledged for twice the keepalive time");
 		return;
+	}
+	broker->keepalive_missed = broker->held;
+	if (broker->held) {
+		if (broker->keepalive_usec)
+			arm(broker, broker->keepalive_usec);
+		return;
+	}
 	if (broker->resubscribe_usec && now >= broker->resubscribe_usec)
 		subscribe(broker);
 	if (now >= keepalive_due(broker)) {
