@@ -520,8 +520,9 @@ static void check_flood(unsigned count)
 	stop();
 	start(); /* all acknowledged? */
 	publish("events/1", "end", 1);
-	WAIT_FOR(seen.messages > 0);
-	ck_assert_str_eq(seen.text, "end ");
+	/* A mosquitto that had not read the last acknowledgements when we closed sends those again: a few, not all. */
+	WAIT_FOR(strstr(seen.text, "end "));
+	ck_assert_uint_lt(seen.messages, count);
 }
 
 START_TEST(test_broker__batches_keep_order_and_size)
