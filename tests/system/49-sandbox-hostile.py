@@ -10,7 +10,7 @@ from harness import check, equal
 
 HOSTILE = os.path.join(harness.ROOT, 'tests/attacks/hostile_init.py')
 AT_ONCE = ['short', 'empty', 'long', 'magic', 'size', 'version', 'type', 'result first', 'running', 'finished', 'no state', 'no walls', 'descriptors', 'many',
-           'hello flood', 'ready flood', 'silent', 'connections', 'crowd']
+           'hello flood', 'silent', 'connections', 'crowd', 'ready flood']
 WITH_JOB = {  # mode: outcomes the job may have
     'another job': {'lost'}, 'no job': {'lost'}, 'outcome': {'lost'}, 'lost': {'lost'}, 'contradiction': {'lost'}, 'no output': {'lost'},
     'one descriptor': {'lost'}, 'promise': {'lost'}, 'unsealed': {'lost'}, 'pipe': {'lost'}, 'device': {'lost'}, 'message': {'lost'},
@@ -75,7 +75,9 @@ def test_while_starting(t):
         standing = Standing(daemon)
         t.wait(lambda: given_up(daemon) > before, lambda: 'mode "%s" to be given up' % mode, 30)
         equal(daemon.status()['state'], 'running')
-        equal(daemon.jobs()[0]['state'], 'queued', 'the job')
+        # who says READY before the flood may be given the job in between, and then it is lost
+        states = ['queued', 'running', 'lost'] if mode == 'ready flood' else ['queued']
+        check(daemon.jobs()[0]['state'] in states, 'mode "%s" left the job %s' % (mode, daemon.jobs()[0]['state']))
         standing.check()
 
 
