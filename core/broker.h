@@ -78,7 +78,8 @@ struct broker_figures {
  * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read), -ENOMEM. SIGPIPE is ignored from here on. */
 int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
 	       struct lsn_error *err);
-/* broker_free - disconnects (the session stays with the broker). Nothing unacknowledged is acknowledged. */
+/* broker_free - disconnects at once (the session stays with the broker). Nothing unacknowledged is acknowledged, and acknowledgements that the socket
+ * does not take at once are not sent: their publications come again. The orderly end is broker_quiesce(), then the disconnected() hook. */
 void broker_free(struct broker *broker);
 /* broker_ack - everything delivered so far is stored: send the acknowledgements, read on. Without anything to acknowledge it does nothing. */
 void broker_ack(struct broker *broker);
