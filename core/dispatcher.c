@@ -96,8 +96,8 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 	return config->default_executor;
 }
 
-/* take_place - have an executor reserve a place for JOB. 0: reserved; -EAGAIN: not now; other: never, with the reason. */
-static int take_place(struct dispatcher *d, struct job *job, struct lsn_error *err)
+/* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: not now; other: never, with the reason. */
+static int take_place(struct dispatcher *d, const struct lane *lane, struct job *job, struct lsn_error *err)
 {
 	const char *name = dispatcher_executor_for(d->config, job->script);
 	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
@@ -115,6 +115,7 @@ static int take_place(struct dispatcher *d, struct job *job, struct lsn_error *e
 	free(job->result);
 	job->result = NULL;
 	job->abi.attempt++;
+	job->abi.waiting = lane->queued + lane->spilled;
 	r = executor_reserve(executor, job, err);
 	if (r == -EBUSY) /* it still holds an earlier attempt */
 		r = -EAGAIN;
@@ -136,7 +137,7 @@ static bool start_one(struct dispatcher *d, struct lane *lane)
 		d->settling |= lane->settling;
 		return true;
 	}
-	int r = take_place(d, job, &err);
+	int r = take_place(d, lane, job, &err);
 	if (r == -EAGAIN) {
 		lane_move(d, lane, LANE_STALLED);
 		return false;

@@ -14,7 +14,6 @@
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
 #define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
-#define STREAK_USEC (2 * USEC_PER_SEC) /* between two of them that wait: longer than a start takes */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
@@ -84,67 +83,51 @@ static void demand_drop(struct pool *pool, size_t i)
 	pool->demands[i] = pool->demands[--pool->demand_count];
 }
 
-/* The host may offer only the first of a script's many waiting jobs. That more stand behind it shows when one after the other has to wait. */
-static void streak_note(struct pool *pool, const struct waiter *w)
+static struct demand *demand_find(struct pool *pool, const char *version, uint64_t memory_bytes)
 {
-	const struct waiter *last = &pool->streak;
-
-	if (w->last_usec - last->last_usec > STREAK_USEC || w->memory_bytes != last->memory_bytes || !streq(w->version, last->version))
-		pool->streak_count = 0;
-	pool->streak = *w;
-	pool->streak_count++;
+	for (size_t i = 0; i < pool->demand_count; i++)
+		if (pool->demands[i].memory_bytes == memory_bytes && streq(pool->demands[i].version, version))
+			return &pool->demands[i];
+	return NULL;
 }
 
-/* The same job is offered again and again: it is one that waits all the same. */
-static void waiter_note(struct pool *pool, const struct lsn_job *job, uint64_t now)
+static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t waiting)
 {
-	size_t i = 0;
+	struct demand *d = demand_find(pool, job->script_version, job->memory_bytes);
+	uint64_t now = now_monotonic_usec();
 
-	while (i < pool->waiter_count && pool->waiters[i].job != job->id)
-		i++;
-	if (i == DEMANDS_MAX)
-		return;
-	struct waiter *w = &pool->waiters[i];
-	*w = (struct waiter){ .job = job->id, .last_usec = now, .memory_bytes = job->memory_bytes };
-	(void)snprintf(w->version, sizeof w->version, "%s", job->script_version);
-	if (i < pool->waiter_count)
-		return;
-	pool->waiter_count++;
-	streak_note(pool, w);
+	if (!d) {
+		if (pool->demand_count == DEMANDS_MAX)
+			return;
+		d = &pool->demands[pool->demand_count++];
+		*d = (struct demand){ .memory_bytes = job->memory_bytes, .since_usec = now };
+		(void)snprintf(d->version, sizeof d->version, "%s", job->script_version);
+	}
+	d->waiting = waiting;
+	d->last_usec = now;
 }
 
-static void waiter_drop(struct pool *pool, uint64_t job)
+/* JOB has its sandbox. Where each job takes one, those behind it will want theirs. */
+static void demand_met(struct pool *pool, const struct lsn_job *job)
 {
-	for (size_t i = pool->waiter_count; i-- > 0;)
-		if (pool->waiters[i].job == job)
-			pool->waiters[i] = pool->waiters[--pool->waiter_count];
+	for (size_t i = pool->demand_count; i-- > 0;)
+		if (streq(pool->demands[i].version, job->script_version))
+			demand_drop(pool, i);
+	if (pool->options->reuse == REUSE_NEVER && job->waiting > 1)
+		demand_note(pool, job, job->waiting - 1);
 }
 
-/* How many jobs wait. One that was not offered for long may have been cancelled: it is forgotten, and whoever does wait is asked to come again. */
-static unsigned waiters(struct pool *pool)
+/* What was not asked for again for long may have been cancelled: it is forgotten, and whoever does wait is asked to come again. */
+static void demands_prune(struct pool *pool)
 {
 	uint64_t now = now_monotonic_usec();
-	size_t before = pool->waiter_count;
+	size_t before = pool->demand_count;
 
-	for (size_t i = pool->waiter_count; i-- > 0;)
-		if (now - pool->waiters[i].last_usec > DEMAND_STALE_USEC)
-			pool->waiters[i] = pool->waiters[--pool->waiter_count];
-	if (pool->waiter_count < before)
+	for (size_t i = pool->demand_count; i-- > 0;)
+		if (now - pool->demands[i].last_usec > DEMAND_STALE_USEC)
+			demand_drop(pool, i);
+	if (pool->demand_count < before)
 		ready(pool);
-	return (unsigned)pool->waiter_count;
-}
-
-/* How many jobs of that script wait, as far as one can know. */
-static unsigned backlog_of(const struct pool *pool, const struct waiter *of)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < pool->waiter_count; i++) {
-		const struct waiter *w = &pool->waiters[i];
-		count += w->memory_bytes == of->memory_bytes && streq(w->version, of->version);
-	}
-	bool streak = of->memory_bytes == pool->streak.memory_bytes && streq(of->version, pool->streak.version);
-	return streak && pool->streak_count > count ? pool->streak_count : count;
 }
 
 static unsigned larger(unsigned a, unsigned b)
@@ -152,41 +135,14 @@ static unsigned larger(unsigned a, unsigned b)
 	return a > b ? a : b;
 }
 
-/* How many sandboxes would be taken at once. */
-static unsigned wanted(struct pool *pool)
+/* How many sandboxes would be taken at once. For one script not more than start at the same time: when they are there, it shows whether it needs more. */
+static unsigned wanted(const struct pool *pool)
 {
-	unsigned count = waiters(pool), most = (unsigned)pool->options->starting;
+	uint64_t count = 0, most = pool->options->starting;
 
-	for (size_t i = 0; i < pool->waiter_count; i++) {
-		unsigned backlog = backlog_of(pool, &pool->waiters[i]);
-		count = larger(count, backlog < most ? backlog : most);
-	}
-	return count;
-}
-
-static void demand_note(struct pool *pool, const struct lsn_job *job)
-{
-	uint64_t now = now_monotonic_usec();
-
-	waiter_note(pool, job, now);
 	for (size_t i = 0; i < pool->demand_count; i++)
-		if (streq(pool->demands[i].version, job->script_version) && pool->demands[i].memory_bytes == job->memory_bytes) {
-			pool->demands[i].last_usec = now;
-			return;
-		}
-	if (pool->demand_count == DEMANDS_MAX)
-		return;
-	struct demand *d = &pool->demands[pool->demand_count++];
-	*d = (struct demand){ .memory_bytes = job->memory_bytes, .since_usec = now, .last_usec = now };
-	(void)snprintf(d->version, sizeof d->version, "%s", job->script_version);
-}
-
-static void demand_met(struct pool *pool, const struct lsn_job *job)
-{
-	waiter_drop(pool, job->id);
-	for (size_t i = pool->demand_count; i-- > 0;)
-		if (streq(pool->demands[i].version, job->script_version))
-			demand_drop(pool, i);
+		count += pool->demands[i].waiting < most ? pool->demands[i].waiting : most;
+	return (unsigned)count;
 }
 
 static bool has_sandbox(struct pool *pool, const struct demand *d)
@@ -205,9 +161,7 @@ static const struct demand *starving(struct pool *pool, uint64_t at_least_usec)
 	uint64_t now = now_monotonic_usec();
 	const struct demand *oldest = NULL;
 
-	for (size_t i = pool->demand_count; i-- > 0;)
-		if (now - pool->demands[i].last_usec > DEMAND_STALE_USEC)
-			demand_drop(pool, i);
+	demands_prune(pool);
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
 		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && !has_sandbox(pool, d))
@@ -278,12 +232,12 @@ static unsigned berths_making(const struct pool *pool)
 	return count;
 }
 
-static struct berth *free_berth(struct pool *pool, const struct waiter *w)
+static struct berth *free_berth(struct pool *pool, const struct demand *d)
 {
 	struct berth *b;
 
 	TAILQ_FOREACH(b, &pool->berths, link)
-		if (b->state == BERTH_FREE && b->memory_bytes == w->memory_bytes && streq(b->version, w->version))
+		if (b->state == BERTH_FREE && b->memory_bytes == d->memory_bytes && streq(b->version, d->version))
 			return b;
 	return NULL;
 }
@@ -321,31 +275,30 @@ static unsigned berths(const struct pool *pool)
 	return count;
 }
 
-/* A sandbox in a berth that is free for W, else a berth if a backlog makes it pay. True: one of the places for starting is taken. */
-static bool start_for(struct pool *pool, const struct waiter *w, bool make)
+/* A sandbox in a berth that is free for D, else a berth if a backlog makes it pay. True: one of the places for starting is taken. */
+static bool start_for(struct pool *pool, const struct demand *d, bool make)
 {
-	struct berth *b = free_berth(pool, w);
+	struct berth *b = free_berth(pool, d);
 
 	if (b)
 		return start_in(pool, b->memory_bytes, b->version, b);
-	if (!make || backlog_of(pool, w) < BACKLOG_MIN || berths(pool) >= BERTHS_PER_START * pool->options->starting ||
-	    berth_new(&pool->env, w->version, w->memory_bytes, &b) < 0)
+	if (!make || d->waiting < BACKLOG_MIN || berths(pool) >= BERTHS_PER_START * pool->options->starting ||
+	    berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
 		return false;
 	keep_berth(pool, b);
 	return true;
 }
 
-/* A streak that goes on, and fewer sandboxes ready for it or coming than it will ask for: those that wait are few, as others run. */
-static bool streak_lasts(struct pool *pool)
+/* A backlog, and fewer sandboxes ready for it or coming than it will ask for. */
+static bool backlog_goes_on(struct pool *pool, const struct demand *d)
 {
-	const struct waiter *w = &pool->streak;
 	struct sandbox *sb;
 	unsigned count = berths_making(pool);
 
-	if (pool->streak_count < BACKLOG_MIN || now_monotonic_usec() - w->last_usec > STREAK_USEC)
+	if (d->waiting < BACKLOG_MIN)
 		return false;
 	TAILQ_FOREACH(sb, &pool->list, link)
-		count += is_for(sb, w->version, w->memory_bytes) && (sb->state == SANDBOX_WARM || is_starting(sb));
+		count += is_for(sb, d->version, d->memory_bytes) && (sb->state == SANDBOX_WARM || is_starting(sb));
 	return count < pool->options->starting;
 }
 
@@ -353,11 +306,13 @@ static bool start_in_berth(struct pool *pool, bool missing)
 {
 	if (pool->options->reuse != REUSE_NEVER || !pool->env.network)
 		return false;
-	for (unsigned make = 0; missing && make < 2; make++)
-		for (size_t i = 0; i < pool->waiter_count; i++)
-			if (start_for(pool, &pool->waiters[i], make))
+	for (unsigned make = 0; make < 2; make++)
+		for (size_t i = 0; i < pool->demand_count; i++) {
+			const struct demand *d = &pool->demands[i];
+			if ((missing || backlog_goes_on(pool, d)) && start_for(pool, d, make))
 				return true;
-	return streak_lasts(pool) && start_for(pool, &pool->streak, true);
+		}
+	return false;
 }
 
 void pool_engine_back(struct pool *pool)
@@ -368,16 +323,9 @@ void pool_engine_back(struct pool *pool)
 		berth_end(b);
 }
 
-static bool is_wanted(const struct pool *pool, const struct sandbox *sb)
+static bool is_wanted(struct pool *pool, const struct sandbox *sb)
 {
-	uint64_t now = now_monotonic_usec();
-
-	for (size_t i = 0; i < pool->waiter_count; i++) {
-		const struct waiter *w = &pool->waiters[i];
-		if (is_for(sb, w->version, w->memory_bytes) && now - w->last_usec <= DEMAND_STALE_USEC)
-			return true;
-	}
-	return false;
+	return demand_find(pool, sb->version, sb->memory_bytes);
 }
 
 /* An idle one that serves another script than those that wait; the list's order is that of use. */
@@ -408,6 +356,7 @@ void pool_fill(struct pool *pool)
 
 	if (!site_up(pool->site) || pool->hold || pool->stopping)
 		return;
+	demands_prune(pool);
 	pool_get_figures(pool, &f);
 	f.starting += berths_making(pool);
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
@@ -557,7 +506,7 @@ int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PL
 		sb = NULL;
 	}
 	if (!sb) {
-		demand_note(pool, job);
+		demand_note(pool, job, job->waiting > 0 ? job->waiting : 1);
 		pool_fill(pool);
 		return -EAGAIN;
 	}

@@ -14,16 +14,11 @@
 #define DEMANDS_MAX 64
 #define POOL_OWN_JOB UINT64_MAX /* id of a job the host knows nothing of; there may be one */
 
-struct demand { /* a script that found no sandbox */
+struct demand { /* a script whose jobs wait for a sandbox */
 	char version[VERSION_SIZE];
 	uint64_t memory_bytes;
+	uint64_t waiting; /* jobs, as the host counts them, > 0 */
 	uint64_t since_usec, last_usec;
-};
-
-struct waiter { /* a job that found none */
-	uint64_t job, last_usec;
-	char version[VERSION_SIZE];
-	uint64_t memory_bytes;
 };
 
 TAILQ_HEAD(sandbox_list, sandbox);
@@ -34,12 +29,8 @@ struct pool {
 	const struct options *options;
 	struct site *site;
 	struct sandbox_list list; /* idle ones: least recently used first */
-	struct waiter streak; /* whose jobs waited one after the other: the last, and how many */
-	unsigned streak_count;
 	struct berth_list berths; /* reuse = never: for a backlog of one script */
 	unsigned total;
-	struct waiter waiters[DEMANDS_MAX];
-	size_t waiter_count;
 	struct demand demands[DEMANDS_MAX];
 	size_t demand_count;
 	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */

@@ -76,6 +76,7 @@ struct lsn_job {
 	uint64_t memory_bytes; /* the script may use, > 0 */
 	uint64_t output_limit_bytes; /* per stream, with LSN_OUTPUT_CAPTURE */
 	uint64_t started_realtime_usec; /* recover() only: when the lost daemon handed it over; else 0 */
+	uint64_t waiting; /* at reserve(): about how many jobs of the script wait for a place, this one included; 0: not known */
 };
 
 enum lsn_outcome {

@@ -82,17 +82,23 @@ static void offer_one(struct job *job)
 }
 
 /* As the daemon does it: of a script's waiting jobs only the first is offered in vain. */
-static bool waits_before(const struct job *job)
+static bool alike(const struct job *a, const struct job *b)
 {
-	const struct job *other;
+	return streq(a->version, b->version) && a->abi.memory_bytes == b->abi.memory_bytes;
+}
 
-	TAILQ_FOREACH(other, &jobs, link) {
-		if (other == job)
+/* As the host does: only the first of a script's jobs is offered, and it says how many stand behind it. */
+static bool is_first(struct job *job)
+{
+	const struct job *other = job;
+
+	while ((other = TAILQ_PREV(other, job_list, link)))
+		if (other->state == WAITING && alike(other, job))
 			return false;
-		if (other->state == WAITING && streq(other->version, job->version) && other->abi.memory_bytes == job->abi.memory_bytes)
-			return true;
-	}
-	return false;
+	job->abi.waiting = 0;
+	for (other = job; other; other = TAILQ_NEXT(other, link))
+		job->abi.waiting += other->state == WAITING && alike(other, job);
+	return true;
 }
 
 /* Once per turn, after everything else: what done() and ready() left to do. */
@@ -105,7 +111,7 @@ static int offer(sd_event_source *source, void *data)
 			finished(job);
 	}
 	for (struct job *job = TAILQ_FIRST(&jobs); job; job = TAILQ_NEXT(job, link))
-		if (job->state == WAITING && !waits_before(job))
+		if (job->state == WAITING && is_first(job))
 			offer_one(job);
 	return 0;
 }

@@ -8,7 +8,7 @@
 struct good {
 	const struct lsn_host *host;
 	unsigned long delay_ms, places, running, reserved;
-	unsigned long submits, recovers, forgets, cancels;
+	unsigned long submits, recovers, forgets, cancels, waiting;
 	bool detached;
 	struct run *runs;
 };
@@ -102,6 +102,7 @@ static int good_reserve(void *instance, const struct lsn_job *job, char place[LS
 
 	if (job->script_size == 4711)
 		return lsn_error_set(err, -EFBIG, "such a script can never run here");
+	self->waiting = job->waiting > self->waiting ? job->waiting : self->waiting;
 	if (self->running + self->reserved >= self->places)
 		return -EAGAIN;
 	self->reserved++;
@@ -187,6 +188,7 @@ static void good_describe(void *instance, lsn_describe_fn fn, void *data)
 	tell(fn, data, "forgets", self->forgets);
 	tell(fn, data, "cancels", self->cancels);
 	tell(fn, data, "reserved", self->reserved);
+	tell(fn, data, "waiting", self->waiting);
 }
 
 static int good_probe(void *instance, lsn_probe_fn fn, void (*end_fn)(void *data), void *data)

@@ -81,6 +81,7 @@ START_TEST(test_dispatcher__more_than_fits_waits_in_the_journal)
 		serving_step();
 	}
 	ck_assert_uint_eq(serving_figure("good", "submits"), 50);
+	ck_assert_uint_eq(serving_figure("good", "waiting"), 50); /* the executor was told how many stand behind the first */
 }
 END_TEST
 
