@@ -349,6 +349,13 @@ static unsigned idle_wanted(struct pool *pool)
 	return count;
 }
 
+/* Whom the next sandbox is for; NULL: whoever comes. While there is room that is fair. The last place is for who has waited longest, lest others keep it:
+ * with reuse = never nobody keeps any. */
+static const struct demand *next_for(struct pool *pool)
+{
+	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max ? starving(pool, 0) : NULL;
+}
+
 void pool_fill(struct pool *pool)
 {
 	const struct options *o = pool->options;
@@ -362,8 +369,7 @@ void pool_fill(struct pool *pool)
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
-		/* while there is room a spare serves whoever comes; the last place is for who has waited longest */
-		if (!start_in_berth(pool, missing > 0) && !start_one(pool, pool->total + 1 == o->pool_max ? starving(pool, 0) : NULL))
+		if (!start_in_berth(pool, missing > 0) && !start_one(pool, next_for(pool)))
 			return;
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);
