@@ -107,9 +107,14 @@ static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t w
 	d->last_usec = now;
 }
 
-/* JOB has its sandbox. Where each job takes one, those behind it will want theirs. */
+/* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes one, those behind it will want theirs. */
 static void demand_met(struct pool *pool, const struct lsn_job *job)
 {
+	struct sandbox *sb;
+
+	TAILQ_FOREACH(sb, &pool->list, link)
+		if (is_starting(sb) && !sb->berth && is_for(sb, job->script_version, job->memory_bytes))
+			sb->bound = false;
 	for (size_t i = pool->demand_count; i-- > 0;)
 		if (streq(pool->demands[i].version, job->script_version))
 			demand_drop(pool, i);

@@ -8,15 +8,11 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import case
 import driver
-from driver import LISTENER, Driver, clean_up, containers, docker, place_of, tables, there, wait_for
+from case import ECHO, sleeper
+from driver import LISTENER, containers, docker, place_of, tables, there, wait_for
 from engine import Engine
-
-ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
-
-
-def sleeper(seconds, word='slept'):
-    return 'import time\ntime.sleep(%s)\nprint("%s")\n' % (seconds, word)
 
 
 def fds(process):
@@ -27,8 +23,9 @@ def networks():
     return docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()
 
 
-class Case(unittest.TestCase):
+class Case(case.Case):
     args = ()
+    options = {'pool_min': 2, 'pool_max': 4}
 
     @classmethod
     def setUpClass(cls):
@@ -38,29 +35,14 @@ class Case(unittest.TestCase):
     def tearDownClass(cls):
         cls.engine.stop()
 
-    def setUp(self):
-        self.drivers = []
-
-    def tearDown(self):
-        for d in self.drivers:
-            if d.process.poll() is None:
-                d.kill()
-            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
-            d.close()
-        clean_up()
-
     def driver(self, **options):
-        d = Driver(socket=self.engine.socket, **dict({'pool_min': 2, 'pool_max': 4}, **options))
-        self.drivers.append(d)
-        return d
-
-    def check(self, result, outcome, **more):
-        self.assertEqual(result.outcome, outcome, repr(result))
-        for key, value in more.items():
-            self.assertEqual(getattr(result, key), value, repr(result))
+        return super().driver(socket=self.engine.socket, **options)
 
     def spares(self, d, count=2):
-        wait_for('%d spare sandboxes' % count, lambda: re.match('%d spare, .* 0 starting, 0 ending' % count, d.describe()['pool']))
+        try:
+            wait_for('%d spare sandboxes' % count, lambda: re.match('%d spare, .* 0 starting, 0 ending' % count, d.describe()['pool']))
+        except AssertionError as e:
+            raise AssertionError('%s; the pool is %s; %s' % (e, d.describe()['pool'], d.tail()))
 
     def quiet(self, d):
         """Containers, folders and networks are those in use; afterwards there are none."""
