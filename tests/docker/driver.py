@@ -12,8 +12,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get('LISTENER_BUILD', 'build'))
-DOCKER_HOST = os.environ.get('DOCKER_HOST', 'unix:///run/lsn-dev/docker.sock' if os.path.exists('/run/lsn-dev/docker.sock')
-                             else 'unix:///var/run/docker.sock')
+DOCKER_HOST = os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')
 os.environ['DOCKER_HOST'] = DOCKER_HOST
 SOCKET = DOCKER_HOST[len('unix://'):]
 LISTENER = 'dt%d' % os.getpid()

@@ -12,36 +12,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import (BUILD, LISTENER, SLOW, SOCKET, Driver, clean_up, container_of, containers, docker, inspect, tables, there, wait_for)
-
-ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
-
-
-def sleeper(seconds, word='slept'):
-    return 'import time\ntime.sleep(%s)\nprint("%s")\n' % (seconds, word)
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.drivers = []
-
-    def tearDown(self):
-        for d in self.drivers:
-            if d.process.poll() is None:
-                d.kill()
-            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
-            d.close()
-        clean_up()
-
-    def driver(self, **options):
-        d = Driver(**options)
-        self.drivers.append(d)
-        return d
-
-    def check(self, result, outcome, **more):
-        self.assertEqual(result.outcome, outcome, repr(result))
-        for key, value in more.items():
-            self.assertEqual(getattr(result, key), value, repr(result))
+from case import ECHO, Case, need_image, sleeper
+from driver import (BUILD, LISTENER, SLOW, SOCKET, clean_up, container_of, containers, docker, inspect, tables, there, wait_for)
 
 
 class Jobs(Case):
@@ -691,9 +663,7 @@ class Hostile(Case):
         self.check(self.fate('begin()', timeout=1), 'timeout')
 
 
-def setUpModule():
-    if docker('image', 'inspect', 'listener-sandbox:latest').returncode != 0:
-        raise unittest.SkipTest('no Docker Engine with the image listener-sandbox:latest')
+setUpModule = need_image
 
 
 if __name__ == '__main__':

@@ -7,9 +7,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import Driver, clean_up, container_of, containers, docker, inspect, there, wait_for
+import case
+from case import ECHO
+from driver import container_of, containers, docker, inspect, there, wait_for
 
-ECHO = 'import sys\nsys.stdout.write(sys.argv[1] + " " + sys.stdin.read())\n'
 SLEEPER = 'import sys, time\ntime.sleep(float(sys.stdin.read()))\n'
 
 
@@ -17,22 +18,8 @@ def script(number, more=''):
     return 'print(%d)\n%s' % (number, more)
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.drivers = []
-
-    def tearDown(self):
-        for d in self.drivers:
-            if d.process.poll() is None:
-                d.kill()
-            self.assertNotRegex(d.tail(), 'Sanitizer|runtime error')
-            d.close()
-        clean_up()
-
-    def driver(self, **options):
-        d = Driver(**dict({'network': 'none'}, **options))
-        self.drivers.append(d)
-        return d
+class Case(case.Case):
+    options = {'network': 'none'}
 
     def ok(self, d, job, text, **kw):
         result = d.run(job, text, **kw)
@@ -287,9 +274,7 @@ def ticks(d):
     return woke, int(fields[11]) + int(fields[12])
 
 
-def setUpModule():
-    if docker('image', 'inspect', 'listener-sandbox:latest').returncode != 0:
-        raise unittest.SkipTest('no Docker Engine with the image listener-sandbox:latest')
+setUpModule = case.need_image
 
 
 if __name__ == '__main__':

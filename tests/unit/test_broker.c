@@ -2,10 +2,10 @@
  * the drop-in that is shipped for mosquitto. Each test has its broker, on a free port of the loopback interface and on a unix socket. */
 #include "broker.h"
 #include "broker_private.h"
+#include "suite.h"
 #include "util.h"
 #include "window.h"
 #include <arpa/inet.h>
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -1180,9 +1180,5 @@ int main(void)
 	tcase_add_test(tc, test_broker__config_copy_and_compare);
 	tcase_add_test(tc, test_broker__descriptors_are_not_inherited);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

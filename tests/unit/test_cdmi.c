@@ -1,7 +1,7 @@
 /* test_cdmi.c - URLs, headers, verdicts and parsers of core/cdmi.c. */
 #include "cdmi.h"
+#include "suite.h"
 
-#include <check.h>
 #include <cleanup.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -336,9 +336,5 @@ int main(void)
 	tcase_add_test(tc, test_cdmi__base64_is_exact);
 	tcase_add_test(tc, test_cdmi__hashes);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* test_commands.c - the control commands, asked through a real control socket. */
 #include "serving.h"
+#include "suite.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -216,9 +217,5 @@ int main(void)
 	tcase_add_test(tc, test_commands__why_a_script_does_not_run);
 	tcase_add_test(tc, test_commands__reload);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -1,7 +1,7 @@
 /* test_config.c - core/config*.c on real files. */
 #include "config.h"
+#include "suite.h"
 
-#include <check.h>
 #include <cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -548,10 +548,7 @@ int main(void)
 	tcase_add_test(tc, test_config__inih_is_left_as_it_was);
 	tcase_add_test(tc, test_config__printed_and_loaded_again);
 	tcase_add_test(tc, test_config__the_shipped_file_is_complete);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int status = suite_run(suite);
 	run_rm();
-	return failed > 0;
+	return status;
 }

@@ -1,8 +1,8 @@
 /* test_control.c - the control socket with real sockets and real peers, some of them other processes with other credentials. */
 #include "control.h"
 #include "log.h"
+#include "suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -563,9 +563,5 @@ int main(void)
 	tcase_add_test(tcase, test_control__rights_follow_credentials);
 	tcase_add_test(tcase, test_control__bytes_become_text_or_base64);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* test_dispatcher.c - jobs from their event to their end, on a real journal with real executors. */
 #include "serving.h"
+#include "suite.h"
 
 #define GOOD "[executor good]\nopen = yes\n"
 
@@ -231,9 +232,5 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__retries_count_and_end);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

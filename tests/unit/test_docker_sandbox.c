@@ -1,6 +1,5 @@
 /* test_docker_sandbox.c - the parts of docker-sandbox that read what others wrote: settings, requests to the port wall, results, replies. */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -11,6 +10,7 @@
 #include "../../executors/docker-sandbox/engine.h"
 #include "../../executors/docker-sandbox/options.h"
 #include "../../executors/docker-sandbox/wall_rules.h"
+#include "suite.h"
 
 static int parse_one(const char *key, const char *value, struct options *ret, struct lsn_error *err)
 {
@@ -206,9 +206,5 @@ int main(void)
 	tcase_add_test(tc, test_docker_sandbox__api_version);
 	tcase_add_test(tc, test_docker_sandbox__engine_text);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

@@ -1,6 +1,6 @@
 /* test_event.c - events: their memory, their payload as a descriptor, the object they are about. */
 #include "event.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -162,9 +162,5 @@ int main(void)
 	tcase_add_test(tc, test_event__hostile_json_is_harmless);
 	tcase_add_test(tc, test_event__topics_of_any_shape_have_an_object);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

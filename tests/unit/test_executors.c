@@ -4,8 +4,8 @@
 
 #include "log.h"
 #include "module.h"
+#include "suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -973,8 +973,6 @@ int main(void)
 {
 	Suite *suite = suite_create("executors");
 	TCase *tc = tcase_create("executors");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	find_plugins();
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -1005,8 +1003,5 @@ int main(void)
 	tcase_add_test(tc, test_executors__json_lines_disk_full);
 	tcase_add_test(tc, test_executors__json_lines_refuses_bad_options);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

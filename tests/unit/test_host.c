@@ -2,8 +2,8 @@
 #include "host.h"
 
 #include "log.h"
+#include "suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -324,8 +324,6 @@ int main(void)
 {
 	Suite *suite = suite_create("host");
 	TCase *tc = tcase_create("host");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_host__tells_who_and_where);
@@ -340,8 +338,5 @@ int main(void)
 	tcase_add_test(tc, test_host__free_inside_a_watch);
 	tcase_add_test(tc, test_host__slow_callbacks_and_log_lines_are_named);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,5 +1,5 @@
 /* test_http.c - lib/http.c against a real server (http_server.py) over TCP, TLS and a unix socket, on a small epoll host. */
-#include <check.h>
+#include "suite.h"
 #include <cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -747,10 +747,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, test_http__callbacks_start_and_cancel);
 	tcase_add_test(tc, test_http__descriptors_are_close_on_exec);
 	tcase_add_test(tc, test_http__host_that_cannot_watch);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int status = suite_run(suite);
 	stop_server();
-	return failed > 0;
+	return status;
 }

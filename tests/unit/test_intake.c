@@ -1,5 +1,6 @@
 /* test_intake.c - what becomes of a publication: event and jobs, or one of the reasons why not. */
 #include "serving.h"
+#include "suite.h"
 
 #include "topic.h"
 
@@ -216,9 +217,5 @@ int main(void)
 	tcase_add_test(tc, test_intake__waiting_has_an_end);
 	tcase_add_test(tc, test_intake__what_was_held_comes_again_after_a_lost_connection);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

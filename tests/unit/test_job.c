@@ -1,7 +1,7 @@
 /* test_job.c - jobs: what executors see of them, their states, their results. */
 #include "job.h"
 #include "log.h"
-#include <check.h>
+#include "suite.h"
 #include <signal.h>
 #include <string.h>
 
@@ -171,9 +171,5 @@ int main(void)
 	tcase_add_test(tc, test_job__new_attempt_has_no_result);
 	tcase_add_test(tc, test_job__everything_has_a_name);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -2,7 +2,7 @@
  * tmpfs), deaths are real (SIGKILL). */
 #include "journal.h"
 #include "log.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -1546,9 +1546,5 @@ int main(void)
 	tcase_add_test(tc, test_journal__history_tells_everything);
 	tcase_add_test(tc, test_journal__rejected_topic_is_kept_as_bytes);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,7 +1,7 @@
 /* Which job of a script may start next. */
 #include "lane.h"
+#include "suite.h"
 #include "util.h"
-#include <check.h>
 
 static struct script *make_script(void)
 {
@@ -126,9 +126,5 @@ int main(void)
 	tcase_add_test(tcase, test_lane__result_that_is_not_committed_keeps_the_object);
 	tcase_add_test(tcase, test_lane__many_objects_do_not_hide_order);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* The registry on a real journal. */
-#include <check.h>
 #include <errno.h>
 #include <util.h>
 
 #include "log.h"
 #include "registry.h"
+#include "suite.h"
 
 static char folder[64], database[96];
 static struct journal *journal;
@@ -447,9 +447,5 @@ int main(void)
 	tcase_add_test(tc, test_registry__an_update_that_the_journal_does_not_take);
 	tcase_add_test(tc, test_registry__much_content_at_once);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

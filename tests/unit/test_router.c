@@ -1,5 +1,4 @@
 /* The router against the plain rule. */
-#include <check.h>
 #include <errno.h>
 #include <mosquitto.h>
 #include <stdbool.h>
@@ -10,6 +9,7 @@
 #include <time.h>
 
 #include "router.h"
+#include "suite.h"
 #include "topic.h"
 
 static struct router *router;
@@ -284,9 +284,5 @@ int main(void)
 	tcase_add_test(tc, test_router__wildcards_do_not_multiply);
 	tcase_add_test(tc, test_router__memory_stays_small);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

@@ -1,5 +1,4 @@
 /* test_sandbox_cgroup.c - the counters of both versions of control groups, from files as the kernel writes them: a machine has one version at a time. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 
 #define CGROUP_ROOT "cgroup-of-the-test"
 #include "../../executors/sandbox/cgroup.c"
+#include "suite.h"
 
 static char folder[] = "/tmp/test-cgroup.XXXXXX";
 
@@ -99,9 +99,5 @@ int main(void)
 	tcase_add_test(tcase, test_sandbox_cgroup__nothing_there);
 	tcase_add_test(tcase, test_sandbox_cgroup__cut_and_odd);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* Script settings, content checks, digests, and .meta files. */
-#include <check.h>
 #include <errno.h>
 #include <util.h>
 
 #include "meta.h"
 #include "script.h"
+#include "suite.h"
 
 static bool open_gpu(void *data, const char *name)
 {
@@ -206,9 +206,5 @@ int main(void)
 	tcase_add_test(tc, test_script__meta_of_any_length);
 	tcase_add_test(tc, test_script__meta_errors_name_the_line);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

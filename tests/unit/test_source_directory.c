@@ -1,5 +1,4 @@
 /* The directory source, with real files, inotify and journal. */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 #include "log.h"
 #include "script_file.h"
 #include "source.h"
+#include "suite.h"
 
 static char base[64], scripts[96], database[96];
 static sd_event *loop;
@@ -405,9 +405,5 @@ int main(void)
 	tcase_add_test(tc, test_source_directory__names_of_files);
 	tcase_add_test(tc, test_source_directory__configurations);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* Topic names, filters, and the archive's grammar. */
-#include <check.h>
 #include <errno.h>
 #include <mosquitto.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "topic.h"
 
 static int filter(const char *s)
@@ -232,9 +232,5 @@ int main(void)
 	tcase_add_test(tc, test_topic__split);
 	tcase_add_test(tc, test_topic__below_the_scripts_collection);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* test_turn.c - record, acknowledge, start: in this order, or not at all. The journal's failures are real ones: a file that may not grow. */
 #include "serving.h"
+#include "suite.h"
 #include "turn_stubs.h"
 
 #include <signal.h>
@@ -121,9 +122,5 @@ int main(void)
 	tcase_add_test(tc, test_turn__a_lost_connection_is_not_acknowledged);
 	tcase_add_test(tc, test_turn__a_full_journal_pauses_the_broker);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

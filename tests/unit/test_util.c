@@ -1,7 +1,7 @@
 /* test_util.c - lib/util.c, lib/parse.c, lib/file.c and core/log.c. */
 #include "log.h"
+#include "suite.h"
 
-#include <check.h>
 #include <cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -326,10 +326,7 @@ int main(void)
 	tcase_add_test(tc, test_util__read_file);
 	tcase_add_test(tc, test_util__mkdir_p);
 	tcase_add_test(tc, test_util__log);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int status = suite_run(suite);
 	remove_scratch();
-	return failed > 0;
+	return status;
 }

@@ -1,6 +1,6 @@
 /* test_window.c - the redelivery window: scenarios of real brokers, and random histories against a plain model. */
+#include "suite.h"
 #include "window.h"
-#include <check.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -558,9 +558,5 @@ int main(void)
 	tcase_add_test(tc, test_window__random_histories_follow_the_model);
 	tcase_add_test(tc, test_window__cost_does_not_grow_with_the_list);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }
