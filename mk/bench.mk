@@ -8,7 +8,8 @@ $(BUILD)/bench-spawn: tests/bench/spawn.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) $< -o $@
 
-bench: deps
+bench:
+	$(Q)tools/deps --bench
 	$(Q)$(MAKE) --no-print-directory all $(BENCH_PROGRAMS)
 	$(Q)LISTENER_BUILD=$(BUILD) tools/bench
 .PHONY: bench
