@@ -38,6 +38,29 @@ static int publish_one(struct mosquitto *mosq, const char *prefix, unsigned long
 	return mosquitto_publish(mosq, NULL, topic, (int)((size_t)used + fill + 3), payload, 0, false);
 }
 
+static void on_connect(struct mosquitto *mosq, void *data, int code)
+{
+	(void)mosq;
+	*(int *)data = code == 0 ? 1 : -1;
+}
+
+/* A connection that is closed with the broker's CONNACK unread is reset, and what the broker had not read of it by then is lost. */
+static struct mosquitto *connected(int port)
+{
+	static int state;
+	struct mosquitto *mosq = mosquitto_new(NULL, true, &state);
+
+	if (!mosq)
+		return NULL;
+	mosquitto_connect_callback_set(mosq, on_connect);
+	if (mosquitto_connect(mosq, "127.0.0.1", port, 60) != MOSQ_ERR_SUCCESS)
+		return NULL;
+	while (state == 0)
+		if (mosquitto_loop(mosq, 1000, 1) != MOSQ_ERR_SUCCESS)
+			return NULL;
+	return state > 0 ? mosq : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 5) {
@@ -50,8 +73,8 @@ int main(int argc, char **argv)
 	if (size > 60000)
 		size = 60000;
 	(void)mosquitto_lib_init();
-	struct mosquitto *mosq = mosquitto_new(NULL, true, NULL);
-	if (!mosq || mosquitto_connect(mosq, "127.0.0.1", (int)strtol(argv[1], NULL, 10), 60) != MOSQ_ERR_SUCCESS)
+	struct mosquitto *mosq = connected((int)strtol(argv[1], NULL, 10));
+	if (!mosq)
 		return 1;
 	(void)mosquitto_int_option(mosq, MOSQ_OPT_TCP_NODELAY, 1);
 	uint64_t start = now_usec(CLOCK_MONOTONIC);
