@@ -58,7 +58,8 @@ def new_output():
 
 def new_main(name, source):
     """A __main__ as `python3 NAME` in /scripts has it. SOURCE gives the bytes, for tracebacks and inspect."""
-    filename = os.path.join('/scripts', name) if sys.version_info >= (3, 9) else name
+    path = '/scripts/' + name
+    filename = path if sys.version_info >= (3, 9) else name
     main = type(sys)('__main__')
     main.__dict__.clear()
     main.__dict__.update(PLAIN_MAIN)
@@ -70,7 +71,7 @@ def new_main(name, source):
     if sys.version_info < (3, 15):
         main.__cached__ = None
     sys.modules['__main__'] = main
-    sys.path[0] = os.path.dirname(os.path.join('/scripts', name))
+    sys.path[0] = path[:path.rindex('/')]
     return main, filename
 
 
@@ -244,11 +245,24 @@ class Server(object):
         self.no_caps = (_struct.pack('=Ii', 0x20080522, 0), bytes(24))
         self.cache = {}
         self.null = os.open('/dev/null', os.O_RDWR)
+        self.make_streams()
         self.set_dumpable(0)
         os.environ.pop('HOME', None)  # was to keep root's own packages out
+        self.env = dict(os.environb)
         self.random = [sys.modules[m].seed for m in ('random',) if m in sys.modules and sys.version_info < (3, 7)]
         if 'numpy.random' in sys.modules:
             self.random.append(sys.modules['numpy.random'].seed)
+
+    def make_streams(self):
+        """As a job finds them whose input is a memfd and whose output is discarded. Made once here they cost no job the pages they lie on."""
+        complaints = os.dup(2)
+        for fd, like in ((0, NOTE_FD), (1, self.null), (2, self.null)):
+            os.dup2(like, fd)
+        new_stdin()
+        new_output()
+        os.dup2(self.null, 0)
+        os.dup2(complaints, 2)
+        os.close(complaints)
 
     def set_dumpable(self, value):
         if self.call(self.prctl, (4, value, 0, 0, 0)) != 0:
@@ -370,9 +384,7 @@ class Server(object):
 
     def become_script(self):
         os.setsid()
-        os.dup2(self.null, 1)
         os.dup2(self.null, 2)
-        new_output()
         self.rehearse()
         data, fds = self.take()
         job = self.parse(data)
@@ -397,7 +409,6 @@ class Server(object):
         sys.argv = [os.fsdecode(job.name), os.fsdecode(job.topic)] + self.payload_argument(job.payload_size)
         if hasattr(sys, 'orig_argv'):
             sys.orig_argv = ['python3'] + sys.argv
-        new_stdin()
 
     def set_limits(self, nofile, cpu_usec):
         if nofile:
@@ -419,11 +430,13 @@ class Server(object):
     def set_env(self, env):
         """Most of it is the same for every job, and telling libc is what takes time."""
         wanted = dict(item.split(b'=', 1) for item in env)
-        for key in [k for k in os.environb if k not in wanted]:
-            del os.environb[key]
+        for key in self.env:
+            if key not in wanted:
+                del os.environb[key]
         for key in wanted:
-            if os.environb.get(key) != wanted[key]:
+            if self.env.get(key) != wanted[key]:
                 os.environb[key] = wanted[key]
+        self.env = wanted
 
     def payload_argument(self, size):
         if size > ARG_PAYLOAD_MAX:
