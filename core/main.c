@@ -4,9 +4,12 @@
 #include "util.h"
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #define DEFAULT_CONFIG LISTENER_SYSCONFDIR "/listenerd.ini"
 
@@ -108,6 +111,20 @@ static void hold_hangup(void)
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
+/* lower_capabilities - those we were given are for the helpers we start, to whom the ambient set passes them (capabilities(7)): ours to use is none.
+ * Root keeps what root has. */
+static void lower_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (geteuid() == 0 || syscall(SYS_capget, &head, data) < 0)
+		return;
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		data[i].effective = 0;
+	(void)syscall(SYS_capset, &head, data);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = {.config = DEFAULT_CONFIG};
@@ -125,6 +142,7 @@ int main(int argc, char **argv)
 	if (args.test)
 		return test(args.config);
 	hold_hangup();
+	lower_capabilities();
 	if (config_load(args.config, &config, &err) < 0) {
 		fprintf(stderr, "listenerd: %s\n", err.message);
 		return EX_CONFIG;

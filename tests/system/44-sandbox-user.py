@@ -11,8 +11,8 @@ from harness import Skip, check, equal
 UID, GID, ENGINE_GID = 61230, 61231, 61232  # nobody has them
 
 
-def wrapper(uid=UID, gid=GID):
-    return ('setpriv --reuid=%d --regid=%d --groups=%d --bounding-set=-all,+net_admin --inh-caps=-all' % (uid, gid, ENGINE_GID)).split()
+def wrapper(uid=UID, gid=GID, more='--inh-caps=-all'):
+    return ('setpriv --reuid=%d --regid=%d --groups=%d --bounding-set=-all,+net_admin %s' % (uid, gid, ENGINE_GID, more)).split()
 
 
 def set_up(t, with_capability=True, **ini):
@@ -67,6 +67,20 @@ def test_serves_without_root(t):
         check(not mode & stat.S_IWOTH, '%s can be written by others' % folder)
         if os.path.basename(folder) != os.path.basename(daemon.run_dir) and 'socket' in files:
             check(not mode & 0o007, '%s can be entered by others' % folder)
+
+
+def test_what_systemd_gives_is_for_the_helper(t):
+    """AmbientCapabilities=CAP_NET_ADMIN, as in the unit: the daemon passes it on and does not use it itself."""
+    world, broker, daemon = set_up(t, with_capability=False)
+    daemon.wrapper = wrapper(more='--inh-caps=-all,+net_admin --ambient-caps=-all,+net_admin')
+    daemon.start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    broker.publish('create/resource/1', b'{}')
+    equal(daemon.wait_jobs(1, 60)[0]['outcome'], 'success')
+    pid = daemon.process.pid
+    equal(capabilities(pid)['CapEff'], 0, 'capabilities of the daemon')
+    helper = subprocess.run(['pgrep', '-P', str(pid), 'portwall'], stdout=subprocess.PIPE).stdout.split()
+    equal(capabilities(helper[0].decode())['CapEff'], 1 << 12, 'capabilities of the helper')
 
 
 def test_without_the_capability_nothing_runs(t):
