@@ -149,6 +149,7 @@ static bool start_one(struct dispatcher *d, struct lane *lane)
 		dispatcher_end_with(d, job, LSN_OUTCOME_ERROR, err.message);
 		return true;
 	}
+	job->chased = false;
 	job_set_state(job, JOB_STARTING);
 	journal_put_job(d->journal, job);
 	TAILQ_INSERT_TAIL(&lane->active, job, active);

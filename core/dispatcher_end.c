@@ -201,11 +201,15 @@ static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
 		uint64_t limit = job->abi.started_realtime_usec + job->abi.timeout_usec;
 		if (job->state != JOB_RUNNING || !job->abi.started_realtime_usec || now <= limit + OVERDUE_CANCEL_USEC)
 			continue;
-		if (now > limit + OVERDUE_LOST_USEC)
+		if (now > limit + OVERDUE_LOST_USEC) {
 			give_up(d, job);
-		else if (job->host)
+			return true;
+		}
+		if (job->host && !job->chased) {
+			job->chased = true;
 			executor_cancel(job->host, job);
-		return true;
+			return true;
+		}
 	}
 	return false;
 }
@@ -219,8 +223,8 @@ static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	TAILQ_FOREACH(lane, &d->lanes, all)
-		if (chase(d, lane, now))
-			break;
+		while (chase(d, lane, now))
+			;
 	if (d->running > 0)
 		dispatcher_arm_overdue(d);
 	return 0;

@@ -51,6 +51,7 @@ struct job {
 	struct job_result *result; /* of the last attempt; NULL before it ends */
 	bool stored; /* the journal has a row */
 	bool dirty; /* waits for the journal's next commit */
+	bool chased; /* the dispatcher's: cancelled because it is overdue */
 	TAILQ_ENTRY(job) queue; /* the dispatcher's */
 	TAILQ_ENTRY(job) active; /* the dispatcher's */
 	TAILQ_ENTRY(job) marked; /* the journal's */

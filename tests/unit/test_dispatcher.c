@@ -1,4 +1,5 @@
 /* test_dispatcher.c - jobs from their event to their end, on a real journal with real executors. */
+#include "dispatcher_private.h"
 #include "serving.h"
 #include "suite.h"
 
@@ -201,6 +202,43 @@ START_TEST(test_dispatcher__retries_count_and_end)
 }
 END_TEST
 
+/* As if they had been running for that long. */
+static void age_running(uint64_t usec)
+{
+	struct lane *lane;
+	struct job *job;
+
+	TAILQ_FOREACH(lane, &serving.dispatcher->lanes, all)
+		TAILQ_FOREACH(job, &lane->active, active)
+			job->abi.started_realtime_usec -= usec;
+}
+
+/* An executor that does not report: half a minute after their time limit all such jobs are cancelled, after a minute given up, in one go. */
+START_TEST(test_dispatcher__overdue_jobs_do_not_wait_for_one_another)
+{
+	static const struct {
+		unsigned seconds;
+		enum lsn_outcome outcome;
+	} cases[] = {{12 + 40, LSN_OUTCOME_CANCELLED}, {12 + 70, LSN_OUTCOME_LOST}};
+
+	serving_close();
+	serving_configure(GOOD "places = 4\ndelay_ms = 7000\n");
+	serving_open();
+	struct script *a = serving_script("a.py", "#", NULL, NULL), *b = serving_script("b.py", "#", NULL, NULL);
+	uint64_t ids[] = {add(a, "create/x"), add(a, "create/y"), add(b, "create/x")};
+	serving_until(serving_figure("good", "submits") == 3);
+	age_running(cases[_i].seconds * USEC_PER_SEC);
+	serving_until(serving_ended() > 0);
+	ck_assert_uint_eq(serving_ended(), 3);
+	for (size_t i = 0; i < ELEMENTSOF(ids); i++)
+		ck_assert_int_eq(serving_job(ids[i]).outcome, cases[_i].outcome);
+	serving_until(serving_figure("good", "cancels") == (_i == 0 ? 3u : 0u));
+	uint64_t reported = now_monotonic_usec() + 3 * USEC_PER_SEC; /* too late, and ignored */
+	while (_i == 1 && now_monotonic_usec() < reported)
+		serving_step();
+}
+END_TEST
+
 START_TEST(test_dispatcher__nothing_starts_once_stopped)
 {
 	struct script *script = serving_script("a.py", "#", NULL, NULL);
@@ -230,6 +268,7 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__jobs_outlive_a_restart);
 	tcase_add_test(tc, test_dispatcher__jobs_of_an_executor_that_cannot_be_asked_are_lost);
 	tcase_add_test(tc, test_dispatcher__retries_count_and_end);
+	tcase_add_loop_test(tc, test_dispatcher__overdue_jobs_do_not_wait_for_one_another, 0, 2);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
