@@ -190,11 +190,20 @@ static int errno_of(CURLcode code, CURL *easy)
 	}
 }
 
+/* unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a port that there is not. */
+static const char *unconnected(CURL *easy)
+{
+	long os_errno = 0;
+
+	(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
+	return os_errno > 0 ? strerror((int)os_errno) : NULL;
+}
+
 static void explain(struct http_exchange *x, CURLcode code, struct lsn_error *err)
 {
 	const char *text = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
 	int r = x->failure ? x->failure : errno_of(code, x->easy);
-	const char *via = x->http->unix_socket;
+	const char *via = x->http->unix_socket, *reason = code == CURLE_COULDNT_CONNECT ? unconnected(x->easy) : NULL;
 
 	if (r == -EFBIG && x->header_bytes > HTTP_HEADERS_MAX)
 		text = "the headers of the reply are too long";
@@ -202,6 +211,8 @@ static void explain(struct http_exchange *x, CURLcode code, struct lsn_error *er
 		(void)lsn_error_set(err, r, "the reply is larger than %zu bytes", x->max_body);
 	else if (x->failure)
 		text = strerror(-r);
+	else if (reason)
+		text = reason;
 	if (r != -EFBIG || x->header_bytes > HTTP_HEADERS_MAX)
 		(void)lsn_error_set(err, r, "%s", text);
 	(void)lsn_error_prefix(err, r, "%s %s%s%s%s", x->method, x->url, via ? " (at " : "", via ? via : "", via ? ")" : "");

@@ -40,7 +40,7 @@ struct http_reply {
 	size_t body_size;
 	const char *content_type; /* "" if none */
 	const char *location; /* of the Location header, "" if none */
-	struct lsn_error error; /* status 0: code -ETIMEDOUT, -ECONNREFUSED, -EFBIG, -EPROTO (cut body), -EACCES (TLS), -EIO ... */
+	struct lsn_error error; /* status 0: code -ETIMEDOUT, -ECONNREFUSED, -EFBIG, -EPROTO (cut body), -EACCES (TLS; a socket that may not be opened), -EIO ... */
 };
 
 typedef void (*http_fn)(void *data, const struct http_reply *reply);
