@@ -2,11 +2,15 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cleanup.h>
 #include <http.h>
-#include <sys/queue.h>
 #include <util.h>
 
 #include "say.h"
@@ -27,6 +31,7 @@ struct engine_call {
 
 struct engine {
 	const struct lsn_host *host;
+	char *socket;
 	struct engine_hooks hooks;
 	struct http *http;
 	uint64_t timeout_usec;
@@ -72,6 +77,26 @@ void engine_message(const json_t *json, long status, char *buf, size_t size)
 	}
 	(void)str_quote(quoted, sizeof quoted, json_string_value(message), json_string_length(message));
 	(void)snprintf(buf, size, "the engine answered %ld: %s", status, quoted);
+}
+
+void engine_explain(const char *socket, struct lsn_error *err)
+{
+	struct stat status;
+	const struct passwd *user = getpwuid(geteuid());
+	const char *name = user ? user->pw_name : "the listener's";
+
+	if (err->code != -EACCES)
+		return;
+	if (stat(socket, &status) < 0) {
+		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not enter a folder of %s", name, socket);
+		return;
+	}
+	const struct group *group = getgrgid(status.st_gid);
+	if (!group || (status.st_mode & 0060) != 0060)
+		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not open %s, and neither may its group", name, socket);
+	else
+		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not open %s, but group %s may: usermod -aG %s %s, then start listenerd anew",
+				    name, socket, group->gr_name, group->gr_name, name);
 }
 
 /* "1.41" as 1041; 0 if it is anything else. */
@@ -212,6 +237,8 @@ static void replied(void *data, const struct http_reply *http)
 	if (took > engine->max_usec)
 		engine->max_usec = took;
 	call_drop(call);
+	if (http->status == 0)
+		engine_explain(engine->socket, &reply.error);
 	if (http->status > 0 && http->body_size > 0) {
 		json_error_t why;
 		json = json_loadb(http->body, http->body_size, JSON_DISABLE_EOF_CHECK, &why);
@@ -294,13 +321,14 @@ int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout
 	struct engine *engine = calloc(1, sizeof *engine);
 	if (!engine)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	*engine = (struct engine){ .host = host, .hooks = *hooks, .timeout_usec = timeout_usec };
+	*engine = (struct engine){ .host = host, .socket = strdup(socket), .hooks = *hooks, .timeout_usec = timeout_usec };
 	LIST_INIT(&engine->pending);
 	memcpy(engine->api, "1.41", 5);
 	(void)lsn_error_set(&engine->problem, -EAGAIN, "not asked yet");
 	struct http_options options = { .unix_socket = socket, .max_connections = 8 };
-	int r = http_new(host, &options, &engine->http, err);
+	int r = engine->socket ? http_new(host, &options, &engine->http, err) : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
+		free(engine->socket);
 		free(engine);
 		return r;
 	}
@@ -317,5 +345,6 @@ void engine_free(struct engine *engine)
 	while (!LIST_EMPTY(&engine->pending))
 		call_drop(LIST_FIRST(&engine->pending));
 	engine->host->timer_cancel(engine->host->handle, engine->retry);
+	free(engine->socket);
 	free(engine);
 }

@@ -50,6 +50,8 @@ void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *re
 char *engine_escape(const char *text);
 /* engine_message - the "message" of an error reply into BUF; hostile bytes quoted. */
 void engine_message(const json_t *json, long status, char *buf, size_t size);
+/* engine_explain - if ERR is -EACCES, there is a socket that the listener's user may not open: say so, and who may. Other errors stay as they are. */
+void engine_explain(const char *socket, struct lsn_error *err);
 /* engine_api_version - from a reply to /version: writes "1.41" or so. 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
 

@@ -57,6 +57,17 @@ static CURL *request(const char *socket, const char *method, const char *url, ui
 	return curl;
 }
 
+static int not_answered(const char *socket, CURL *curl, CURLcode code, struct lsn_error *err)
+{
+	long os_errno = 0;
+
+	if (code == CURLE_COULDNT_CONNECT)
+		(void)curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
+	(void)lsn_error_set(err, -(int)os_errno, "%s", os_errno > 0 ? strerror((int)os_errno) : curl_easy_strerror(code));
+	engine_explain(socket, err);
+	return lsn_error_prefix(err, -EHOSTDOWN, "the Docker Engine at %s does not answer", socket);
+}
+
 /* GET PATH and wait. The status, or -EHOSTDOWN. */
 static long get_now(const char *socket, const char *path, uint64_t budget_usec, json_t **ret, struct lsn_error *err)
 {
@@ -70,7 +81,7 @@ static long get_now(const char *socket, const char *path, uint64_t budget_usec, 
 	if (code == CURLE_OK)
 		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	else
-		status = lsn_error_set(err, -EHOSTDOWN, "the Docker Engine at %s does not answer: %s", socket, curl_easy_strerror(code));
+		status = not_answered(socket, curl, code, err);
 	curl_easy_cleanup(curl);
 	*ret = reply.text ? json_loadb(reply.text, reply.size, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
 	free(reply.text);

@@ -258,7 +258,10 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 	fn(data, "jobs", text);
 	(void)snprintf(text, sizeof text, in->pool.landlock_known ? "%u" : "not known yet", in->pool.landlock_abi);
 	fn(data, "landlock_abi", text);
-	fn(data, "problem", *in->site.problem ? in->site.problem : *in->pool.problem ? in->pool.problem : "none");
+	if (!engine_up(in->site.engine))
+		fn(data, "problem", engine_problem(in->site.engine));
+	else
+		fn(data, "problem", *in->site.problem ? in->site.problem : *in->pool.problem ? in->pool.problem : "none");
 }
 
 LSN_EXPORT extern const struct lsn_executor_module lsn_executor;

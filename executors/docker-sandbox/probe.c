@@ -155,10 +155,11 @@ static void drop_call(struct probe *p)
 	p->limit = NULL;
 }
 
-static void tell_engine_away(struct probe *p, const char *why)
+static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 {
-	tell(p, LSN_PROBE_FAILURE, "start the Docker Engine, and see that the listener may use its socket", "engine at %.120s: %.250s",
-	     p->in->options.socket, why);
+	const char *remedy = why->code == -EACCES ? "let the listener's user be a member of the socket's group, and start it anew" : "start the Docker Engine";
+
+	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->options.socket, why->message);
 	probe_end(p);
 }
 
@@ -168,7 +169,7 @@ static void call_ran_out(void *data)
 
 	p->limit = NULL;
 	drop_call(p);
-	tell_engine_away(p, "it accepts, but does not answer");
+	tell_engine_away(p, &(const struct lsn_error){ .code = -ETIMEDOUT, .message = "it accepts, but does not answer" });
 }
 
 static void info_replied(void *data, const struct engine_reply *reply)
@@ -178,7 +179,7 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	p->call = NULL;
 	drop_call(p);
 	if (reply->status != 200) {
-		tell_engine_away(p, reply->error.message);
+		tell_engine_away(p, &reply->error);
 		return;
 	}
 	const char *version = json_string_value(json_object_get(reply->json, "ServerVersion")); /* may be known before engine_version() */
