@@ -128,7 +128,11 @@ static enum cdmi_verdict parse(const struct http_reply *reply, json_t **ret, str
 	*ret = json_loadb(reply->body, reply->body_size, JSON_ALLOW_NUL, &why);
 	if (json_is_object(*ret))
 		return CDMI_OK;
-	(void)lsn_error_set(err, -EINVAL, "the reply is no CDMI object: %s", *ret ? "not a JSON object" : why.text);
+	if (*ret)
+		(void)lsn_error_set(err, -EINVAL, "the reply is JSON, but no object: check that [scripts] url is the address of the archive's CDMI service");
+	else
+		(void)lsn_error_set(err, -EINVAL, "the reply is not JSON (line %d, byte %d of %zu): check that [scripts] url is the address of the archive's "
+				    "CDMI service", why.line, why.position, reply->body_size);
 	json_decref(*ret);
 	*ret = NULL;
 	return CDMI_BAD;
