@@ -85,15 +85,15 @@ static bool read_query(struct control_reply *reply, const json_t *request, struc
 	if (!reply_get_string(reply, request, "script", &query->script) || !reply_get_string(reply, request, "topic", &query->topic) ||
 	    !reply_get_word(reply, request, "state", job_state_names, JOB_STATE_MAX, &query->state) ||
 	    !reply_get_word(reply, request, "outcome", outcome_names, LSN_OUTCOME_MAX, &query->outcome) ||
-	    !reply_get_uint(reply, request, "since_realtime_usec", INT64_MAX, &query->since_realtime_usec) ||
-	    !reply_get_uint(reply, request, "until_realtime_usec", INT64_MAX, &query->until_realtime_usec) ||
-	    !reply_get_uint(reply, request, "before", INT64_MAX, &query->before_id) || !reply_get_uint(reply, request, "limit", LIMIT_MAX, &limit))
+	    !reply_get_uint(reply, request, "since_realtime_usec", 0, INT64_MAX, &query->since_realtime_usec) ||
+	    !reply_get_uint(reply, request, "until_realtime_usec", 0, INT64_MAX, &query->until_realtime_usec) ||
+	    !reply_get_uint(reply, request, "before", 0, INT64_MAX, &query->before_id) || !reply_get_uint(reply, request, "limit", 1, LIMIT_MAX, &limit))
 		return false;
 	if (query->topic && topic_check_filter(query->topic, strlen(query->topic), &err) < 0) {
 		control_fail(reply, EINVAL, "topic: %s", err.message);
 		return false;
 	}
-	query->limit = limit ? (unsigned)limit : 1;
+	query->limit = (unsigned)limit;
 	return true;
 }
 
@@ -151,7 +151,7 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 	struct lsn_error err = {0};
 	bool payload = false;
 
-	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "job", INT64_MAX - 1, &shown.id) ||
+	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "job", 1, INT64_MAX - 1, &shown.id) ||
 	    !reply_get_bool(reply, request, "payload", &payload))
 		return;
 	if (payload && !control_may(reply, CONTROL_OPERATE)) {
@@ -190,7 +190,7 @@ void command_rejected(void *data, const json_t *request, struct control_reply *r
 	struct lsn_error err = {0};
 	uint64_t limit = LIMIT_DEFAULT;
 
-	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "limit", LIMIT_MAX, &limit))
+	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "limit", 1, LIMIT_MAX, &limit))
 		return;
 	int r = journal_each_rejected(((struct daemon *)data)->journal, (unsigned)limit, send_rejected, reply, &err);
 	if (r < 0)

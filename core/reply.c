@@ -35,12 +35,13 @@ bool reply_get_string(struct control_reply *reply, const json_t *request, const 
 	return true;
 }
 
-bool reply_get_uint(struct control_reply *reply, const json_t *request, const char *key, uint64_t max, uint64_t *ret)
+bool reply_get_uint(struct control_reply *reply, const json_t *request, const char *key, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	const json_t *value = json_object_get(request, key);
+	bool given = json_is_integer(value) && json_integer_value(value) >= 0;
 
-	if (value && (!json_is_integer(value) || json_integer_value(value) < 0 || (uint64_t)json_integer_value(value) > max)) {
-		control_fail(reply, EINVAL, "%s must be a whole number, 0 to %llu", key, (unsigned long long)max);
+	if (value && (!given || (uint64_t)json_integer_value(value) < min || (uint64_t)json_integer_value(value) > max)) {
+		control_fail(reply, EINVAL, "%s must be a whole number, %llu to %llu", key, (unsigned long long)min, (unsigned long long)max);
 		return false;
 	}
 	if (value)
@@ -61,6 +62,16 @@ bool reply_get_bool(struct control_reply *reply, const json_t *request, const ch
 	return true;
 }
 
+static void refuse_word(struct control_reply *reply, const char *key, const char *text, const char *const *words, size_t count)
+{
+	char all[300] = "", quoted[60];
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && used < sizeof all; i++)
+		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", words[i]);
+	control_fail(reply, EINVAL, "%s: %s is none of its words: %s", key, str_quote(quoted, sizeof quoted, text, strlen(text)), all);
+}
+
 bool reply_get_word(struct control_reply *reply, const json_t *request, const char *key, const char *const *words, size_t count, int *ret)
 {
 	const char *text = NULL;
@@ -75,7 +86,7 @@ bool reply_get_word(struct control_reply *reply, const json_t *request, const ch
 			return true;
 		}
 	}
-	control_fail(reply, EINVAL, "%s: '%.32s' is none of its words, see docs/control.md", key, text);
+	refuse_word(reply, key, text, words, count);
 	return false;
 }
 
