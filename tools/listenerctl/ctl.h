@@ -53,6 +53,9 @@ void print_explain(void *data, const json_t *object);
 void print_executor(void *data, const json_t *row);
 void print_doctor(void *worst, const json_t *row); /* int: 0 ok, 1 warning, 2 failure */
 void print_reload(void *data, const json_t *object);
-void print_done(void *failed, const json_t *row); /* rows of retry, replay, cancel; unsigned */
+struct done_count {
+	unsigned rows, failed;
+};
+void print_done(void *count, const json_t *row); /* rows of retry, replay, cancel */
 
 #endif

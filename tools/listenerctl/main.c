@@ -92,7 +92,7 @@ static enum exit_code run_scripts(struct client *client, struct invocation *invo
 		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },	{ "REASON", "reason", CELL_TEXT },
 		{ NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns, "No scripts.");
+	return run_table(client, invocation, columns, invocation->word_count || invocation->options ? "No such script." : "No scripts.");
 }
 
 static enum exit_code run_executors(struct client *client, struct invocation *invocation)
@@ -107,7 +107,7 @@ static enum exit_code run_jobs(struct client *client, struct invocation *invocat
 		{ "OUTCOME", "outcome", CELL_TEXT }, { "TOOK", "duration_usec", CELL_DURATION },	  { "SCRIPT", "script", CELL_TEXT },
 		{ "TOPIC", "topic", CELL_TEXT },     { "MESSAGE", "message", CELL_TEXT },		  { NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns, "No such jobs.");
+	return run_table(client, invocation, columns, invocation->options ? "No such jobs." : "No jobs.");
 }
 
 static enum exit_code run_show(struct client *client, struct invocation *invocation)
@@ -131,9 +131,11 @@ static enum exit_code run_why(struct client *client, struct invocation *invocati
 
 static enum exit_code run_done(struct client *client, struct invocation *invocation)
 {
-	unsigned failed = 0;
-	enum exit_code code = client_ask(client, json_incref(invocation->request), print_done, NULL, &failed);
-	return code == EXIT_OK && failed ? EXIT_FAILED : code;
+	struct done_count count = { 0 };
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print_done, NULL, &count);
+	if (code == EXIT_OK && count.rows == 0)
+		(void)printf("No such jobs.\n");
+	return code == EXIT_OK && count.failed ? EXIT_FAILED : code;
 }
 
 static enum exit_code run_doctor(struct client *client, struct invocation *invocation)
@@ -367,13 +369,19 @@ static int parse_options(int argc, char **argv, struct invocation *invocation)
 	return 0;
 }
 
+static int complain_usage(const struct command *command)
+{
+	(void)fprintf(stderr, "listenerctl: it is written: listenerctl %s %s; see listenerctl --help\n", command->name, command->words);
+	return -1;
+}
+
 static int check_command(const struct command *command, struct invocation *invocation)
 {
 	uint32_t foreign = invocation->options & ~command->options;
 	if (foreign)
 		return complain("this command has no option --%s", option_specs[__builtin_ctz(foreign)].name);
 	if (invocation->word_count < command->words_min)
-		return complain(*command->words ? "it is written: %s" : "%s takes no words", *command->words ? command->words : command->name);
+		return complain_usage(command);
 	if (command->words_max >= 0 && invocation->word_count > command->words_max)
 		return complain("'%s' is one word too many", invocation->words[command->words_max]);
 	return command->fill ? command->fill(invocation) : 0;

@@ -232,11 +232,13 @@ void print_reload(void *data, const json_t *object)
 	(void)printf("%s\n", message && strcmp(message, "-") != 0 ? message : "reloaded");
 }
 
-void print_done(void *failed, const json_t *row)
+void print_done(void *count, const json_t *row)
 {
 	bool ok = json_is_true(json_object_get(row, "ok"));
-	unsigned *count = failed;
-	*count += !ok;
+	struct done_count *done = count;
+
+	done->rows++;
+	done->failed += !ok;
 	phrase(row, "job ", "job", CELL_NUMBER, "");
 	if (ok)
 		(void)printf(": done");
