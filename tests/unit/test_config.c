@@ -103,7 +103,8 @@ START_TEST(test_config__an_empty_file_is_all_defaults)
 	ck_assert(config->broker.tls_verify && !config->broker.tls);
 	ck_assert_str_eq(config->broker.subscriptions[0], "create/#");
 	ck_assert_str_eq(config->broker.subscriptions[2], "delete/#");
-	ck_assert_ptr_null(config->broker.subscriptions[3]);
+	ck_assert_str_eq(config->broker.subscriptions[4], "update_metadata/#");
+	ck_assert_ptr_null(config->broker.subscriptions[5]);
 	ck_assert_uint_eq(config->policy.defaults.timeout_usec, 12 * USEC_PER_SEC);
 	ck_assert_int_eq(config->policy.defaults.output, LSN_OUTPUT_DISCARD);
 	ck_assert_uint_eq(config->policy.defaults.retry_on, 1U << LSN_OUTCOME_FAILURE);
@@ -334,7 +335,8 @@ START_TEST(test_config__mistakes_between_keys)
 	/* A default that does not fit names its section, for there is no line. */
 	put("listenerd.ini", "[executor e]\n");
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.message, "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e");
+	ck_assert_str_eq(err.message, "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e "
+			 "(this one goes without saying only while no other is named: write the section)");
 }
 END_TEST
 
