@@ -5,19 +5,19 @@
  *     path = /var/log/listenerd/events.jsonl
  *     sync = yes
  *
- * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what this one does for a living, here is how it talks with
- * the daemon. Three things are worth a look: done() is called from a timer, never from inside submit(); what can fail is made before anything
- * happens; and the place that reserve() names lets recover() say for certain whether a job was written. */
+ * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what this one does for a living, options.c reads its section,
+ * here is how it talks with the daemon. Three things are worth a look: done() is called from a timer, never from inside submit(); what can fail is
+ * made before anything happens; and the place that reserve() names lets recover() say for certain whether a job was written. */
 #include "line.h"
+#include "options.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <strings.h>
+#include <string.h>
 
 struct json_lines { /* one instance: no globals, there may be several */
 	const struct lsn_host *host;
-	char *path;
-	bool sync;
+	struct options options;
 };
 
 struct run { /* a job that waits to be reported */
@@ -27,28 +27,11 @@ struct run { /* a job that waits to be reported */
 	struct lsn_result result;
 };
 
-static int set_option(struct json_lines *self, const struct lsn_option *option, struct lsn_error *err)
-{
-	if (strcmp(option->key, "path") == 0 && option->value[0] == '/') {
-		free(self->path);
-		self->path = strdup(option->value);
-		return self->path ? 0 : lsn_error_set(err, -ENOMEM, "out of memory");
-	}
-	if (strcmp(option->key, "path") == 0)
-		return lsn_error_set(err, -EINVAL, "%s:%u: path: '%s' is not an absolute path", option->file, option->line, option->value);
-	if (strcmp(option->key, "sync") != 0)
-		return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; there are path and sync", option->file, option->line, option->key);
-	self->sync = strcasecmp(option->value, "yes") == 0;
-	if (!self->sync && strcasecmp(option->value, "no") != 0)
-		return lsn_error_set(err, -EINVAL, "%s:%u: sync: '%s' is neither yes nor no", option->file, option->line, option->value);
-	return 0;
-}
-
 static void json_lines_free(void *instance)
 {
 	struct json_lines *self = instance;
 
-	free(self->path);
+	options_clear(&self->options);
 	free(self);
 }
 
@@ -61,11 +44,11 @@ static int json_lines_init(const struct lsn_host *host, const struct lsn_option 
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	self->host = host;
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = set_option(self, &options[i], err);
-	if (r == 0 && !self->path)
+		r = options_set(&self->options, &options[i], err);
+	if (r == 0 && !self->options.path)
 		r = lsn_error_set(err, -EINVAL, "path is missing: name the file to append to, e.g. path = /var/log/listenerd/events.jsonl");
-	else if (r == 0 && (r = line_check(self->path)) < 0)
-		(void)lsn_error_set(err, r, "cannot append to %s: %s", self->path, r == -EINVAL ? "not a regular file" : strerror(-r));
+	else if (r == 0 && (r = line_check(self->options.path)) < 0)
+		(void)lsn_error_set(err, r, "cannot append to %s: %s", self->options.path, r == -EINVAL ? "not a regular file" : strerror(-r));
 	if (r < 0)
 		json_lines_free(self);
 	else
@@ -101,10 +84,10 @@ static struct run *run_new(struct json_lines *self, const struct lsn_job *job, s
 static int json_lines_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
 {
 	struct json_lines *self = instance;
-	int r = line_place(self->path, place);
+	int r = line_place(self->options.path, place);
 
 	(void)job;
-	return r < 0 ? lsn_error_set(err, r, "cannot append to %s: %s", self->path, strerror(-r)) : 0;
+	return r < 0 ? lsn_error_set(err, r, "cannot append to %s: %s", self->options.path, strerror(-r)) : 0;
 }
 
 static void json_lines_release(void *instance, const struct lsn_job *job)
@@ -121,21 +104,21 @@ static int json_lines_submit(void *instance, const struct lsn_job *job, struct l
 
 	if (!run)
 		return -ENOMEM;
-	r = line_append(self->path, job, self->sync);
+	r = line_append(self->options.path, job, self->options.sync);
 	run->result.outcome = r < 0 ? LSN_OUTCOME_ERROR : LSN_OUTCOME_SUCCESS;
 	if (r < 0)
-		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s", self->path, strerror(-r));
+		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s", self->options.path, strerror(-r));
 	return 0;
 }
 
 static int json_lines_recover(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err)
 {
 	struct json_lines *self = instance;
-	int found = line_find(self->path, job, place);
+	int found = line_find(self->options.path, job, place);
 	struct run *run;
 
 	if (found < 0) /* it cannot be known: a negative return makes the job LOST */
-		return lsn_error_set(err, found, "%s: %s", self->path, found == -ESTALE ? "it is another file now" : strerror(-found));
+		return lsn_error_set(err, found, "%s: %s", self->options.path, found == -ESTALE ? "it is another file now" : strerror(-found));
 	run = run_new(self, job, err);
 	if (!run)
 		return -ENOMEM;
@@ -147,8 +130,8 @@ static void json_lines_describe(void *instance, lsn_describe_fn fn, void *data)
 {
 	struct json_lines *self = instance;
 
-	fn(data, "path", self->path);
-	fn(data, "sync", self->sync ? "yes" : "no");
+	fn(data, "path", self->options.path);
+	fn(data, "sync", self->options.sync ? "yes" : "no");
 }
 
 LSN_EXPORT const struct lsn_executor_module lsn_executor = {
