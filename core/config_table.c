@@ -180,8 +180,8 @@ const struct config_section_type config_sections[] = {
 	  .help = "Sends some scripts' jobs to one executor. Any number; the first that holds wins, in the order of the files." },
 	{ "executors", ITEMS(executors_items), .help = "Modules that run jobs." },
 	{ "executor", "NAME", sizeof(struct executor_config), offsetof(struct executor_config, name), false, true, ITEMS(executor_items),
-	  .help = "One instance of a module. Without any such section there is one, docker-sandbox. All other keys are the module's own: see its "
-		  "manual." },
+	  .help = "One instance of a module. Without any such section there is one, docker-sandbox. All other keys are the module's own: see "
+		  "listenerd-MODULE(5), such as listenerd-docker-sandbox(5)." },
 	{ "control", ITEMS(control_items), .help = "The control socket." },
 };
 const size_t config_section_count = ELEMENTSOF(config_sections);

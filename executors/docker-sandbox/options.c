@@ -1,4 +1,4 @@
-/* options.c - the table of settings, their parsers and their defaults. */
+/* options.c - the table of settings: their parsers, their defaults, what the manual says of them. */
 #include "options.h"
 
 #include <arpa/inet.h>
@@ -270,41 +270,100 @@ static const struct setting {
 	const char *key, *standard;
 	parse_fn parse;
 	size_t offset;
+	const char *meaning; /* for the manual */
 } settings[] = {
-#define S(key, standard, parse, field) { key, standard, parse, offsetof(struct options, field) }
-	S("socket", "/var/run/docker.sock", parse_socket, socket),
-	S("image", "listener-sandbox:latest", parse_image, image),
-	S("network", "bridge", parse_network, network),
-	S("network_name", "", parse_name, network_name),
-	S("subnet", "", parse_subnet, subnet),
-	S("ports", "80, 443, 21, 22, 25, 587, 465", parse_ports, ports),
-	S("dns", "", parse_addresses, dns),
-	S("allow_networks", "", parse_prefixes, allow_networks),
-	S("deny_networks", "", parse_prefixes, deny_networks),
-	S("ftp_data", "off", parse_ftp, ftp_related),
-	S("ipv6", "no", parse_flag, ipv6),
-	S("pool_min", "1", parse_count, pool_min),
-	S("pool_max", "8", parse_count, pool_max),
-	S("starting", "2", parse_count, starting),
-	S("idle_timeout", "10min", parse_time, idle_timeout_usec),
-	S("reuse", "script", parse_reuse, reuse),
-	S("max_jobs", "1000", parse_count, max_jobs),
-	S("max_age", "1h", parse_time, max_age_usec),
-	S("start", "fork", parse_start, start),
-	S("preload", "", parse_modules, preload),
-	S("cpus", "1", parse_cpus, nano_cpus),
-	S("pids", "64", parse_count, pids),
-	S("nofile", "256", parse_count, nofile),
-	S("cpu_time", "0", parse_time, cpu_time_usec),
-	S("grace", "1s", parse_time, grace_usec),
-	S("orphan_grace", "5min", parse_time, orphan_grace_usec),
-	S("memory", "128M", parse_bytes, memory_bytes),
-	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes),
-	S("landlock", "use", parse_landlock, landlock),
-	S("start_timeout", "30s", parse_time, start_timeout_usec),
-	S("engine_timeout", "30s", parse_time, engine_timeout_usec),
+#define S(key, standard, parse, field, meaning) { key, standard, parse, offsetof(struct options, field), meaning }
+	S("socket", "/var/run/docker.sock", parse_socket, socket,
+	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// before it. The listener's user must be allowed to "
+	  "use it."),
+	S("image", "listener-sandbox:latest", parse_image, image,
+	  "Name or id of the image that sandboxes are made of. The engine must have it: nothing is pulled. The tool build-image makes the "
+	  "default one."),
+	S("network", "bridge", parse_network, network,
+	  "bridge: a network of their own, behind the port wall. none: no network at all, which is safest; the keys from network_name to "
+	  "ipv6 then mean nothing."),
+	S("network_name", "", parse_name, network_name,
+	  "Name of that network. It is made if it is not there; one that is not this listener's is refused. Empty: a name made of the "
+	  "listener's, the section's and a number."),
+	S("subnet", "", parse_subnet, subnet,
+	  "IPv4 network that sandboxes get their addresses from, such as 172.30.0.0/24; it needs room for pool_max of them. Empty: the "
+	  "engine chooses one."),
+	S("ports", "80, 443, 21, 22, 25, 587, 465", parse_ports, ports,
+	  "TCP ports scripts may connect to. There may be fewer than these seven, never others."),
+	S("dns", "", parse_addresses, dns,
+	  "Addresses of the resolvers that scripts may ask, eight at most. Empty: up to three of this host's own that are not on its "
+	  "loopback; if there are none, scripts cannot resolve names."),
+	S("allow_networks", "", parse_prefixes, allow_networks,
+	  "Networks and addresses, such as 10.1.0.0/16 and fd00::/8, that scripts may connect to: with one here all others are refused, but "
+	  "for the resolvers. Empty: any."),
+	S("deny_networks", "", parse_prefixes, deny_networks,
+	  "Networks and addresses that scripts must not connect to, whatever allow_networks says. Loopback, link-local, multicast and "
+	  "reserved ones are refused always; the resolvers are not."),
+	S("ftp_data", "off", parse_ftp, ftp_related,
+	  "related: passive FTP may open the data connection that the server at port 21 has named. off: the control connection only."),
+	S("ipv6", "no", parse_flag, ipv6,
+	  "Give sandboxes an IPv6 address (of fd00::/8), too. The wall holds both protocols either way. How far they get with it depends on "
+	  "the engine's translation of addresses (ip6tables)."),
+	S("pool_min", "1", parse_count, pool_min,
+	  "Spares: warm sandboxes that wait for a script they have not had yet. 0: the first job of a script waits for a container to "
+	  "start."),
+	S("pool_max", "8", parse_count, pool_max,
+	  "Sandboxes at most, and so jobs at the same time; at least 1 and not less than pool_min. If all are taken, an idle one of another "
+	  "script makes room."),
+	S("starting", "2", parse_count, starting,
+	  "So many containers are started at the same time at most; at least 1. More fill the pool faster and keep the engine busier."),
+	S("idle_timeout", "10min", parse_time, idle_timeout_usec,
+	  "A sandbox that has had nothing to do for so long ends, but for pool_min spares. 0: never."),
+	S("reuse", "script", parse_reuse, reuse,
+	  "script: a sandbox serves further jobs of the same version of its script. never: each job gets a container that none has used, "
+	  "which costs the engine a start for each. docs/security.md says what one run can tell the next."),
+	S("max_jobs", "1000", parse_count, max_jobs,
+	  "A sandbox ends after so many jobs; at least 1."),
+	S("max_age", "1h", parse_time, max_age_usec,
+	  "A sandbox of this age ends as soon as it is idle. 0: never."),
+	S("start", "fork", parse_start, start,
+	  "fork: Python scripts are forked from an interpreter that is warm. exec: each gets an interpreter of its own, which takes some 12 "
+	  "ms more. Scripts in other languages are always started anew."),
+	S("preload", "json", parse_modules, preload,
+	  "Python modules imported once in each warm sandbox, so that scripts that import them get them for nothing. Those the image lacks "
+	  "are left out. Empty: none."),
+	S("cpus", "1", parse_cpus, nano_cpus,
+	  "CPUs a sandbox may use, such as 0.5 or 2; from 0.01 to 1024."),
+	S("pids", "64", parse_count, pids,
+	  "Processes and threads in a sandbox, at least 8; three of them are not the script's. A script that fails because of it is "
+	  "reported as processes."),
+	S("nofile", "256", parse_count, nofile,
+	  "Open files of each process of a script; at least 16."),
+	S("cpu_time", "0", parse_time, cpu_time_usec,
+	  "CPU time of each process of a script, rounded up to whole seconds; then it is ended and reported as cpu. 0: only its wall-clock "
+	  "time is limited."),
+	S("grace", "1s", parse_time, grace_usec,
+	  "At the end of its time, or when it is cancelled, a script gets SIGTERM; so much later what is left of it is killed."),
+	S("orphan_grace", "5min", parse_time, orphan_grace_usec,
+	  "An idle sandbox whose listener has gone waits so long for the next, in whole seconds, and then ends. One that has a job finishes "
+	  "it and keeps the result."),
+	S("memory", "128M", parse_bytes, memory_bytes,
+	  "Script memory that the first spares are made for; later ones are made for what the latest job asked for. It limits nothing, "
+	  "[limits] does: a spare of another size is changed before it gets its first job."),
+	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes,
+	  "Memory of a container beyond that of its script: for its init and the warm interpreter, which take some 25M."),
+	S("landlock", "use", parse_landlock, landlock,
+	  "use: as far as the kernel has it. require: no job runs in a sandbox that could not put up Landlock's rules for files and, if it "
+	  "has a network, for TCP ports (Linux 6.7)."),
+	S("start_timeout", "30s", parse_time, start_timeout_usec,
+	  "A sandbox that is not warm by then is given up; not 0."),
+	S("engine_timeout", "30s", parse_time, engine_timeout_usec,
+	  "A request to the engine that is not answered by then has failed; not 0."),
 #undef S
 };
+
+void options_help(FILE *out)
+{
+	for (size_t i = 0; i < ELEMENTSOF(settings); i++) {
+		const char *standard = settings[i].standard;
+		(void)fprintf(out, "  %s =%s%s\n      %s\n", settings[i].key, *standard ? " " : "", standard, settings[i].meaning);
+	}
+}
 
 void options_clear(struct options *o)
 {
@@ -366,6 +425,8 @@ static int check_whole(const struct options *o, struct lsn_error *err)
 		return lsn_error_set(err, -EINVAL, "pool_min is larger than pool_max");
 	if (o->starting == 0 || o->max_jobs == 0 || o->pids < 8 || o->nofile < 16)
 		return lsn_error_set(err, -EINVAL, "the least for starting and max_jobs is 1, for pids 8, for nofile 16");
+	if (o->dns.count > RESOLVERS_MAX)
+		return lsn_error_set(err, -EINVAL, "dns: at most %d resolvers", RESOLVERS_MAX);
 	if (o->start_timeout_usec == 0 || o->engine_timeout_usec == 0)
 		return lsn_error_set(err, -EINVAL, "start_timeout and engine_timeout must not be 0");
 	return 0;
@@ -380,7 +441,7 @@ static int apply(struct options *o, const struct lsn_option *option, struct lsn_
 				return lsn_error_set(err, r, "out of memory");
 			return r < 0 ? lsn_error_prefix(err, r, "%s:%u: %s", option->file, option->line, option->key) : 0;
 		}
-	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s' for docker-sandbox", option->file, option->line, option->key);
+	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-docker-sandbox(5)", option->file, option->line, option->key);
 }
 
 int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err)

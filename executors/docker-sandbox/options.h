@@ -5,8 +5,11 @@
 #ifndef DOCKER_SANDBOX_OPTIONS_H
 #define DOCKER_SANDBOX_OPTIONS_H
 
+#include <stdio.h>
+
 #include <listener/executor.h>
 
+#define RESOLVERS_MAX 8 /* as many as the port wall takes */
 #define PORTS_MAX 7 /* 80, 443, 21, 22, 25, 587, 465: may be narrowed, never widened */
 
 enum network_mode { NETWORK_BRIDGE, NETWORK_NONE };
@@ -47,6 +50,8 @@ struct options {
 /* options_parse - defaults, then COUNT options over them. 0, or -EINVAL / -ENOMEM with ERR naming file and line; then nothing is left to free. */
 int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err);
 void options_clear(struct options *options);
+/* options_help - every key with default and meaning, in the lines of "listenerd --help-config". */
+void options_help(FILE *out);
 /* options_resolvers - the name servers of the resolv.conf text TEXT that are not loopback addresses are appended to LIST. 0, -ENOMEM. */
 int options_resolvers(const char *text, struct str_list *list);
 void str_list_clear(struct str_list *list);

@@ -62,7 +62,8 @@ START_TEST(test_docker_sandbox__options_refusals)
 		{ "socket", "docker.sock" }, { "image", "" }, { "image", "a b" }, { "image", "../x" }, { "dns", "resolver" },
 		{ "allow_networks", "10.0.0.0/33" }, { "deny_networks", "::/129" }, { "pool_max", "0" }, { "pool_min", "9" },
 		{ "pids", "-1" }, { "cpus", "1s" }, { "cpus", "0" }, { "cpus", "." }, { "landlock", "yes" }, { "ftp_data", "on" },
-		{ "preload", "os,os.path;x" }, { "subnet", "fd00::/64" }, { "memory", "lots" }, { "grace", "" }, { "nofile", "3" },
+		{ "preload", "os,os.path;x" }, { "dns", "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9" },
+		{ "subnet", "fd00::/64" }, { "memory", "lots" }, { "grace", "" }, { "nofile", "3" },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		struct options o;
