@@ -39,7 +39,7 @@ struct broker_config {
 	char *tls_ca_file, *tls_cert_file, *tls_key_file; /* NULL: the system's CAs; no client certificate */
 	char **subscriptions; /* NULL-terminated, valid, no two overlap */
 	uint64_t reconnect_min_usec, reconnect_max_usec;
-	unsigned receive_max; /* MQTT 5 receive maximum, and the size of the redelivery window: 1..65535 */
+	unsigned receive_max; /* MQTT 5 receive maximum, 1..65535. The redelivery window is no smaller: intake_window_entries() */
 	unsigned batch_max; /* publications per batch; with TLS up to one record's worth (16 KiB) more */
 	char **unsubscribe; /* NULL, or filters of an older configuration to take off the session: the broker cannot be asked for them */
 };

@@ -35,6 +35,8 @@ struct intake {
 	struct intake_counters counters;
 };
 
+unsigned intake_window_entries(unsigned receive_max) { return receive_max > ENTRIES_MIN ? receive_max : ENTRIES_MIN; }
+
 /* set_unsaved_max - the window spans so many packet ids; half of the others may go by before it is saved again. */
 static void set_unsaved_max(struct intake *intake)
 {
@@ -51,7 +53,7 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	intake->parts = *parts;
 	STAILQ_INIT(&intake->held);
-	intake->window_entries = parts->config->broker.receive_max > ENTRIES_MIN ? parts->config->broker.receive_max : ENTRIES_MIN;
+	intake->window_entries = intake_window_entries(parts->config->broker.receive_max);
 	int r = journal_get_window(parts->journal, &saved, &size);
 	set_unsaved_max(intake);
 	if (r >= 0)

@@ -37,6 +37,8 @@ void intake_free(struct intake *intake);
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts);
 void intake_connected(struct intake *intake, bool session_present);
 void intake_message(struct intake *intake, const struct broker_message *message);
+/* intake_window_entries - how many publications are remembered, so that they are recognised when they are sent again. */
+unsigned intake_window_entries(unsigned receive_max);
 /* intake_grow_window - make room for ENTRIES publications that may be repeated, between two connections. It never shrinks before the next start: the
  * broker may still repeat as many as it was allowed to send before. 0, -ENOMEM (then all stays as it was). */
 int intake_grow_window(struct intake *intake, size_t entries);

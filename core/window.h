@@ -29,11 +29,11 @@ void window_free(struct window *window);
 void window_digest(const void *topic, size_t topic_size, const void *payload, size_t payload_size, uint8_t ret[EVENT_DIGEST_SIZE]);
 /* window_connected - a new connection. Without a session nothing can be repeated and the list is emptied. */
 void window_connected(struct window *window, bool session_present);
-/* window_is_repeat - ask for every publication (packet id > 0) in order of delivery. */
 /* WINDOW_MARK - a bit of the digest's last byte that window_digest() leaves 0. Added with it: the broker sent this publication as soon as it had it, so a repeat
  * of it bears the DUP flag. Asked with it: this one does not bear it. Then it is no repeat of a marked one: a broker that was killed and restored from an
  * older state uses packet ids again, and an equal event may get the id of its equal. */
 #define WINDOW_MARK 1u
+/* window_is_repeat - ask for every publication (packet id > 0) in order of delivery. */
 bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
 /* window_add - a publication that was not a repeat has been taken (packet id 0 is ignored). Closes the window. 0, -ENOMEM. */
 int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
