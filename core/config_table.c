@@ -57,16 +57,16 @@ static const struct config_item broker_items[] = {
 	  .help = "Certificates (PEM) of the authorities that are trusted." },
 	{ "tls_cert_file", &config_type_path, IN(broker.tls_cert_file), .help = "Our own certificate (PEM), if the broker asks for one." },
 	{ "tls_key_file", &config_type_path, IN(broker.tls_key_file), .help = "The key that belongs to tls_cert_file." },
-	{ "subscriptions", &config_type_list, IN(broker.subscriptions), .def = "create/# update/# delete/#",
+	{ "subscriptions", &config_type_list, IN(broker.subscriptions), .def = "create/# update/# delete/# update_object/# update_metadata/#",
 	  .help = "Topic filters, separated by blanks or given in several lines. No two may overlap: the broker would deliver an event once for each, and "
-		  "scripts would run as often. $share/GROUP/FILTER is possible." },
+		  "scripts would run as often. $share/GROUP/FILTER is possible. update_object and update_metadata are what older archives say for update." },
 	{ "reconnect_min", &config_type_duration, IN(broker.reconnect_min_usec), 10 * USEC_PER_MSEC, DAY_USEC, .def = "250ms",
 	  .help = "Wait so long before the first attempt to connect again; it doubles with each failure, with some jitter." },
 	{ "reconnect_max", &config_type_duration, IN(broker.reconnect_max_usec), 10 * USEC_PER_MSEC, DAY_USEC, .def = "30s",
 	  .help = "Never wait longer than this between attempts." },
 	{ "receive_max", &config_type_uint, IN(broker.receive_max), 1, 65535, .def = "1000",
-	  .help = "Events the broker may send before we acknowledge (MQTT 5), and how many we remember to recognise repeats. With 3.1.1 it must not be less "
-		  "than the broker's own limit (mosquitto: max_inflight_messages)." },
+	  .help = "Events the broker may send before we acknowledge. MQTT 5 tells it so; with 3.1.1 the broker's own limit holds (mosquitto: "
+		  "max_inflight_messages). Whatever it is, the last 32768 events are recognised when they are sent again; if this is more, as many as this." },
 	{ "batch_max", &config_type_uint, IN(broker.batch_max), 1, 65535, .def = "1000", .help = "Events stored with one commit of the journal at most." },
 };
 
