@@ -271,7 +271,7 @@ static int no_executor(const struct config *config, const struct config_section 
 	for (size_t i = 0; i < config->executors.executor_count && used < sizeof all; i++)
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", config->executors.executors[i].name);
 	return config_complain(section, key, err, "there is no [executor %s]; there is: %s%s", name, all,
-			       streq(name, "docker-sandbox") ? " (this one goes without saying only while no other is named: write the section)" : "");
+			       streq(name, "docker-sandbox") ? "; it needs a section, too, once another executor has one" : "");
 }
 
 static int check_dispatcher(const struct config *config, const struct config_section *section, struct lsn_error *err)

@@ -335,8 +335,8 @@ START_TEST(test_config__mistakes_between_keys)
 	/* A default that does not fit names its section, for there is no line. */
 	put("listenerd.ini", "[executor e]\n");
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.message, "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e "
-			 "(this one goes without saying only while no other is named: write the section)");
+	ck_assert_str_eq(err.message, "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e; "
+			 "it needs a section, too, once another executor has one");
 }
 END_TEST
 
