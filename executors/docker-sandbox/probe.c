@@ -135,6 +135,9 @@ static void tried(void *data, const struct trial_report *r)
 		tell(p, LSN_PROBE_FAILURE, "see `listenerctl executors` and the daemon's log", "no script can be run: %s", r->problem);
 	else
 		tell(p, LSN_PROBE_OK, NULL, "image %s runs Python %s", p->in->options.image, r->python);
+	if (!r->problem && *r->missing)
+		tell(p, LSN_PROBE_WARNING, "take it out of preload, or make an image that has it", "image %s has no Python module %s: it is not preloaded",
+		     p->in->options.image, r->missing);
 	if (!r->problem && r->doors) {
 		tell_open(p, r);
 		tell_closed(p, r);

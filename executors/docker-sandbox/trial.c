@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include <jansson.h>
+
 #include <cleanup.h>
 #include <util.h>
 
@@ -28,11 +30,19 @@ struct trial {
 	char problem[256];
 };
 
+static const char *const door_names[TRIAL_DOORS] = { [TRIAL_OPEN] = "open", [TRIAL_CLOSED] = "closed", [TRIAL_UDP] = "udp" };
+
 /* Every attempt has 2 s: three of them end before the run does. */
 static const char script[] =
 	"import errno, json, socket, sys\n"
 	"print('python', sys.version.split()[0], flush=True)\n"
-	"for name, kind, host, port in json.loads(sys.stdin.read()):\n"
+	"task = json.loads(sys.stdin.read())\n"
+	"for module in task['modules']:\n"
+	"    try:\n"
+	"        __import__(module)\n"
+	"    except Exception:\n"
+	"        print('missing', module, flush=True)\n"
+	"for name, kind, host, port in task['doors']:\n"
 	"    try:\n"
 	"        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM)\n"
 	"        s.settimeout(2)\n"
@@ -127,19 +137,20 @@ static void close_doors(struct trial *t)
 
 static void read_line(struct trial_report *r, const char *line)
 {
-	static const char *const names[TRIAL_DOORS] = { [TRIAL_OPEN] = "open", [TRIAL_CLOSED] = "closed", [TRIAL_UDP] = "udp" };
-	char name[16], value[32];
+	char name[16], value[sizeof r->missing];
 
-	if (sscanf(line, "%15s %31s", name, value) != 2)
+	if (sscanf(line, "%15s %63s", name, value) != 2)
 		return;
 	for (char *p = value; *p; p++)
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
 			*p = '?';
 	if (streq(name, "python"))
 		(void)snprintf(r->python, sizeof r->python, "%s", value);
+	if (streq(name, "missing") && !*r->missing)
+		(void)snprintf(r->missing, sizeof r->missing, "%s", value);
 	for (size_t i = 0; i < TRIAL_DOORS; i++)
-		if (streq(name, names[i]))
-			(void)snprintf(r->seen[i], sizeof r->seen[i], "%s", value);
+		if (streq(name, door_names[i]))
+			(void)snprintf(r->seen[i], sizeof r->seen[i], "%.31s", value);
 }
 
 static void read_report(struct trial_report *r, const void *bytes, size_t size)
@@ -183,20 +194,33 @@ static void ran(void *data, const struct lsn_result *result)
 
 /* ------------------------------------------------------------------------------------------------------------ life */
 
+/* What the script shall try: {"modules": [NAME...], "doors": [[NAME, KIND, HOST, PORT]...]}; NULL: no memory. */
+static char *make_task(const struct trial *t)
+{
+	const struct trial_report *r = &t->report;
+	const struct str_list *preload = &t->pool->options->preload;
+	json_t *modules = json_array(), *doors = json_array();
+
+	for (size_t i = 0; i < preload->count; i++)
+		(void)json_array_append_new(modules, json_string(preload->items[i]));
+	for (int i = 0; r->doors && i < TRIAL_DOORS; i++)
+		(void)json_array_append_new(doors, json_pack("[sssi]", door_names[i], i == TRIAL_UDP ? "udp" : "tcp", r->gateway, (int)r->port[i]));
+	json_t *task = json_pack("{soso}", "modules", modules, "doors", doors);
+	char *text = json_dumps(task, JSON_COMPACT);
+	json_decref(task);
+	return text;
+}
+
 /* With a sandbox reserved the network is there for certain. */
 static int submit(struct trial *t)
 {
 	struct pool *pool = t->pool;
-	const struct trial_report *r = &t->report;
-	char payload[512] = "[]";
 	struct lsn_error err = { 0 };
 
 	open_doors(t);
-	if (r->doors)
-		(void)snprintf(payload, sizeof payload, "[[\"open\",\"tcp\",\"%s\",%u],[\"closed\",\"tcp\",\"%s\",%u],[\"udp\",\"udp\",\"%s\",%u]]",
-			       r->gateway, r->port[TRIAL_OPEN], r->gateway, r->port[TRIAL_CLOSED], r->gateway, r->port[TRIAL_UDP]);
-	t->job.payload_size = strlen(payload);
-	t->job.payload_fd = memfd_sealed("payload", payload, strlen(payload));
+	_cleanup_free_ char *task = make_task(t);
+	t->job.payload_size = task ? strlen(task) : 0;
+	t->job.payload_fd = task ? memfd_sealed("payload", task, strlen(task)) : -ENOMEM;
 	if (t->job.payload_fd < 0) {
 		pool_release(pool, &t->job);
 		return t->job.payload_fd;

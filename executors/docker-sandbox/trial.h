@@ -14,6 +14,7 @@ enum trial_door { TRIAL_OPEN, TRIAL_CLOSED, TRIAL_UDP, TRIAL_DOORS };
 struct trial_report {
 	const char *problem; /* NULL: it ran; else why it did not */
 	char python[64]; /* version, quoted if odd */
+	char missing[64]; /* the first module of `preload` that the image does not have; "": it has all */
 	bool doors; /* the gateway was known and these were tried */
 	char gateway[48];
 	unsigned port[TRIAL_DOORS];

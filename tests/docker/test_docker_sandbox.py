@@ -521,6 +521,10 @@ class Probe(Case):
         self.assertEqual(d.end(), 0)
         self.assertEqual((containers(), tables()), ([], []))
 
+    def test_modules_the_image_lacks(self):
+        d = self.driver(network='none', preload='json, no_such_module')
+        self.assertIn('no Python module no_such_module', self.find(self.lines(d), 'preloaded', 1))
+
     def test_in_the_middle(self):
         d = self.driver()
         d.send('probe')
