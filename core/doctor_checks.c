@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/timex.h>
 #include <time.h>
@@ -234,16 +235,30 @@ static void check_refused(const struct doctor_sink *sink, const struct daemon *d
 		doctor_say(sink, OK, "source", NULL, "%zu scripts are active, none is refused", registry_count(daemon->registry, SCRIPT_ACTIVE));
 }
 
-static void say_away(const struct doctor_sink *sink, const struct source_figures *f, uint64_t age_usec, bool answered)
+static void say_away(const struct doctor_sink *sink, const struct source_config *config, const struct source_figures *f, uint64_t age_usec, bool answered)
 {
 	const char *why = f->error[0] ? f->error : answered ? "it cannot be scanned" : "no answer to a scan asked for now";
+	const char *remedy = config->kind == SOURCE_CDMI
+				     ? "is the archive there, and are [scripts] url, user, password and collection right? Scripts known from before serve on, changes are not seen"
+				     : "is [scripts] directory right, and may the listener's user read it? Scripts known from before serve on, changes are not seen";
 
 	if (f->scanned_realtime_usec)
-		doctor_say(sink, FAILURE, "source", "the scripts known serve on; changes are not seen", "%s: %s (last scanned %" PRIu64 " s ago)", f->where, why,
-			   age_usec / USEC_PER_SEC);
+		doctor_say(sink, FAILURE, "source", remedy, "%s: %s (last scanned %" PRIu64 " s ago)", f->where, why, age_usec / USEC_PER_SEC);
 	else
-		doctor_say(sink, FAILURE, "source", "the scripts known from before serve on; changes are not seen", "%s: %s (not scanned since the start)",
-			   f->where, why);
+		doctor_say(sink, FAILURE, "source", remedy, "%s: %s (not scanned since the start)", f->where, why);
+}
+
+/* check_secrecy - a password goes with every request: whoever listens on the way to the archive learns it, unless it is encrypted or never leaves the host. */
+static void check_secrecy(const struct doctor_sink *sink, const struct source_config *config)
+{
+	static const char *const inside[] = { "http://127.", "http://localhost:", "http://localhost/", "http://[::1]", NULL };
+
+	if (config->kind != SOURCE_CDMI || !config->password || strncasecmp(config->url, "http://", 7) != 0)
+		return;
+	for (size_t i = 0; inside[i]; i++)
+		if (strncasecmp(config->url, inside[i], strlen(inside[i])) == 0)
+			return;
+	doctor_say(sink, WARNING, "source", "https in [scripts] url", "user and password go to the archive unencrypted");
 }
 
 void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, bool answered)
@@ -254,8 +269,9 @@ void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, 
 	daemon->source->ops->figures(daemon->source, &f);
 	uint64_t age = f.scanned_realtime_usec < now ? now - f.scanned_realtime_usec : 0;
 	if (f.error[0] || !answered)
-		say_away(sink, &f, age, answered);
+		say_away(sink, &daemon->config->source, &f, age, answered);
 	else
 		doctor_say(sink, OK, "source", NULL, "%s %s can be read, scanned %" PRIu64 " ms ago", f.kind, f.where, age / USEC_PER_MSEC);
+	check_secrecy(sink, &daemon->config->source);
 	check_refused(sink, daemon);
 }

@@ -129,7 +129,8 @@ static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi
 
 	if (verdict == CDMI_GONE && *parent)
 		return; /* it may go while we look */
-	(void)snprintf(what, sizeof what, "cannot list %s/%s: %s", source->root, parent, err->message);
+	(void)snprintf(what, sizeof what, "cannot list %s/%s: %s%s", source->root, parent, err->message,
+		       verdict == CDMI_GONE ? ", check [scripts] url and collection" : "");
 	if (*parent && (verdict == CDMI_DENIED || verdict == CDMI_REFERENCE))
 		leave_out(source, what);
 	else

@@ -189,6 +189,13 @@ def test_the_source_is_looked_at_now(t):
     has(examine(daemon), 'failure', 'source', daemon.scripts)
 
 
+def test_a_password_in_the_clear_is_said(t):
+    scripts = {'source': 'cdmi', 'url': 'http://192.0.2.1/api/cdmi', 'user': 'u', 'password': 'p', 'timeout': '500ms'}
+    daemon = t.listener(t.broker(), ini={'scripts': scripts}).start(ready=False)
+    wait(lambda: os.path.exists(daemon.socket), 'the control socket')
+    has(examine(daemon), 'warning', 'source', 'unencrypted')
+
+
 def test_journal_in_memory_is_said(t):
     if not os.path.isdir('/dev/shm'):
         raise harness.Skip('no tmpfs at /dev/shm')
