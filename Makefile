@@ -13,6 +13,8 @@
 #   image       the sandbox image, into build/image.tar         lint        clang-tidy, cppcheck, function lengths
 #   install     below DESTDIR and PREFIX                        uninstall   what install put there
 #   clean       what was built, but for the image               help        this text
+#   bench       the figures of docs/performance.md              chaos       exactly once, whatever dies: docs/exactly-once.md
+#   fuzz        the parsers, F=NAME for one of them             manuals     renew what manuals say about keys
 #
 # mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring theirs.
 
