@@ -145,9 +145,10 @@ static void print_run(const json_t *run)
 	(void)printf("run");
 	phrase(run, " ", "attempt", CELL_NUMBER, ":");
 	phrase(run, " ", "outcome", CELL_TEXT, "");
-	phrase(run, ", exit status ", "exit_status", CELL_NUMBER, "");
 	if (json_integer_value(json_object_get(run, "signal")))
 		phrase(run, ", signal ", "signal", CELL_NUMBER, "");
+	else
+		phrase(run, ", exit status ", "exit_status", CELL_NUMBER, "");
 	phrase(run, ", started ", "started_realtime_usec", CELL_TIME, "");
 	phrase(run, ", took ", "duration_usec", CELL_DURATION, "");
 	phrase(run, " (user ", "user_usec", CELL_DURATION, ",");
