@@ -117,7 +117,7 @@ static void judge(const struct run *run, struct sb_result *result)
 	(void)snprintf(result->message, sizeof result->message, "%s%s%s%s%s",
 		       run->unstarted && !run->message[0] ? "the interpreter could not be made ready" : run->message, run->message[0] && pids ? "; " : "",
 		       pids ? "it reached the limit of processes" : "", (run->message[0] || pids) && oom ? "; " : "",
-		       oom ? "it had no more memory: the kernel killed a process of it" : "");
+		       oom ? "a process had no memory left and was killed" : "");
 }
 
 static void finish(struct init *in, bool clean)
