@@ -26,7 +26,9 @@ static enum exit_code explain_denied(const char *path)
 	struct stat st;
 	const struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
 	(void)fprintf(stderr, "listenerctl: you may not use %s", path);
-	if (group)
+	if (group && group->gr_gid == 0) /* the daemon runs as root: nobody should join that group for this */
+		(void)fprintf(stderr, ": it is root's; set [control] group or operators");
+	else if (group)
 		(void)fprintf(stderr, ": it is for members of group '%s' (sudo usermod -aG %s YOU, then log in again)", group->gr_name,
 			      group->gr_name);
 	(void)fprintf(stderr, "; to let others look, set [control] readers\n");
