@@ -99,6 +99,18 @@ void engine_explain(const char *socket, struct lsn_error *err)
 				    name, socket, group->gr_name, group->gr_name, name);
 }
 
+const char *engine_lacks(const json_t *info)
+{
+	static const struct {
+		const char *key, *limit;
+	} needed[] = { { "MemoryLimit", "memory" }, { "PidsLimit", "processes (pids)" }, { "CpuCfsQuota", "CPU time (cpu)" } };
+
+	for (size_t i = 0; i < ELEMENTSOF(needed); i++)
+		if (!json_is_true(json_object_get(info, needed[i].key)))
+			return needed[i].limit;
+	return NULL;
+}
+
 /* "1.41" as 1041; 0 if it is anything else. */
 static unsigned api_number(const char *text)
 {

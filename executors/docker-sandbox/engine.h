@@ -52,6 +52,9 @@ char *engine_escape(const char *text);
 void engine_message(const json_t *json, long status, char *buf, size_t size);
 /* engine_explain - if ERR is -EACCES, there is a socket that the listener's user may not open: say so, and who may. Other errors stay as they are. */
 void engine_explain(const char *socket, struct lsn_error *err);
+/* engine_lacks - the limit that an engine with this reply to /info would leave out of its containers with no more than a warning, because its kernel lacks
+ * the cgroup controller; NULL: none. */
+const char *engine_lacks(const json_t *info);
 /* engine_api_version - from a reply to /version: writes "1.41" or so. 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
 

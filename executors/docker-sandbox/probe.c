@@ -192,6 +192,8 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", quoted, live ? "on" : "off");
 	if (!live)
 		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json", "a restart of the engine ends running jobs");
+	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
+		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1", "the engine cannot limit swap: a script may use swap beyond its memory");
 	int r = trial_start(&p->in->pool, tried, p, &p->trial);
 	if (r < 0)
 		tried(p, &(const struct trial_report){ .problem = strerror(-r) });

@@ -11,7 +11,7 @@
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const site_state_names[SITE_STATE_MAX] = {
-	[SITE_ENGINE] = "waiting for the engine", [SITE_IMAGE] = "looking for the image", [SITE_NETWORK] = "looking for the network",
+	[SITE_ENGINE] = "waiting for the engine", [SITE_LIMITS] = "looking at the engine's limits", [SITE_IMAGE] = "looking for the image", [SITE_NETWORK] = "looking for the network",
 	[SITE_WALL] = "waiting for the port wall", [SITE_UP] = "up",
 };
 
@@ -39,7 +39,7 @@ static void retry_now(void *data)
 
 	site->retry = NULL;
 	if (engine_up(site->engine))
-		step(site, SITE_IMAGE);
+		step(site, site->state == SITE_LIMITS ? SITE_LIMITS : SITE_IMAGE);
 }
 
 static void retry_later(struct site *site)
@@ -84,11 +84,29 @@ static void image_seen(void *data, const struct engine_reply *reply)
 	trouble(site, &err);
 }
 
+static void info_seen(void *data, const struct engine_reply *reply)
+{
+	struct site *site = data;
+	struct lsn_error err = reply->error;
+	const char *lacks = reply->status == 200 ? engine_lacks(reply->json) : NULL;
+
+	site->call = NULL;
+	if (reply->status == 200 && !lacks) {
+		step(site, SITE_IMAGE);
+		return;
+	}
+	if (lacks)
+		(void)lsn_error_set(&err, -ENOTSUP, "the engine cannot limit %s: give its host that cgroup controller (docker info shows what is missing)", lacks);
+	trouble(site, &err);
+}
+
 static int take_step(struct site *site, enum site_state state)
 {
 	char path[300];
 
 	switch (state) {
+	case SITE_LIMITS:
+		return engine_start(site->engine, "GET", "/info", NULL, info_seen, site, &site->call);
 	case SITE_IMAGE:
 		(void)snprintf(path, sizeof path, "/images/%s/json", site->options->image);
 		return engine_start(site->engine, "GET", path, NULL, image_seen, site, &site->call);
@@ -128,7 +146,7 @@ static void engine_changed(void *data)
 	struct site *site = data;
 
 	drop_pending(site);
-	step(site, engine_up(site->engine) ? SITE_IMAGE : SITE_ENGINE);
+	step(site, engine_up(site->engine) ? SITE_LIMITS : SITE_ENGINE);
 }
 
 static void wall_changed(void *data)

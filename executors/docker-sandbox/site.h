@@ -1,4 +1,4 @@
-/* site.h - all that must stand before a sandbox may start, in this order: engine, image, network, port wall. Brings it up, notices when a part goes,
+/* site.h - all that must stand before a sandbox may start, in this order: engine, its limits, image, network, port wall. Brings it up, notices when a part goes,
  * brings it up again with back-off, says what is wrong. Loop thread only. */
 #ifndef DOCKER_SANDBOX_SITE_H
 #define DOCKER_SANDBOX_SITE_H
@@ -7,7 +7,7 @@
 #include "network.h"
 #include "wall.h"
 
-enum site_state { SITE_ENGINE, SITE_IMAGE, SITE_NETWORK, SITE_WALL, SITE_UP, SITE_STATE_MAX }; /* what is being waited for */
+enum site_state { SITE_ENGINE, SITE_LIMITS, SITE_IMAGE, SITE_NETWORK, SITE_WALL, SITE_UP, SITE_STATE_MAX }; /* what is being waited for */
 extern const char *const site_state_names[SITE_STATE_MAX];
 
 struct site {

@@ -31,6 +31,32 @@ START_TEST(test_docker_sandbox__options_defaults)
 }
 END_TEST
 
+/* What Docker 20.10 tells of a host without a controller; one that does not tell at all is not believed either. */
+START_TEST(test_docker_sandbox__limits_an_engine_lacks)
+{
+	static const struct {
+		const char *info, *lacks;
+	} cases[] = {
+		{ "{\"MemoryLimit\": true, \"SwapLimit\": false, \"CpuCfsPeriod\": true, \"CpuCfsQuota\": true, \"PidsLimit\": true}", NULL },
+		{ "{\"MemoryLimit\": false, \"CpuCfsQuota\": true, \"PidsLimit\": true}", "memory" },
+		{ "{\"MemoryLimit\": true, \"CpuCfsQuota\": true, \"PidsLimit\": false}", "processes (pids)" },
+		{ "{\"MemoryLimit\": true, \"CpuCfsQuota\": null, \"PidsLimit\": true}", "CPU time (cpu)" },
+		{ "[]", "memory" },
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		json_t *info = json_loads(cases[i].info, 0, NULL);
+		const char *lacks = engine_lacks(info);
+		ck_assert_ptr_nonnull(info);
+		if (cases[i].lacks)
+			ck_assert_str_eq(lacks, cases[i].lacks);
+		else
+			ck_assert_ptr_null(lacks);
+		json_decref(info);
+	}
+	ck_assert_str_eq(engine_lacks(NULL), "memory");
+}
+END_TEST
+
 START_TEST(test_docker_sandbox__options_values)
 {
 	struct options o;
@@ -198,6 +224,7 @@ int main(void)
 	Suite *suite = suite_create("docker_sandbox");
 	TCase *tc = tcase_create("docker_sandbox");
 	tcase_add_test(tc, test_docker_sandbox__options_defaults);
+	tcase_add_test(tc, test_docker_sandbox__limits_an_engine_lacks);
 	tcase_add_test(tc, test_docker_sandbox__options_values);
 	tcase_add_test(tc, test_docker_sandbox__options_refusals);
 	tcase_add_test(tc, test_docker_sandbox__options_resolvers);
