@@ -140,16 +140,6 @@ static unsigned larger(unsigned a, unsigned b)
 	return a > b ? a : b;
 }
 
-/* How many sandboxes would be taken at once. For one script not more than start at the same time: when they are there, it shows whether it needs more. */
-static unsigned wanted(const struct pool *pool)
-{
-	uint64_t count = 0, most = pool->options->starting;
-
-	for (size_t i = 0; i < pool->demand_count; i++)
-		count += pool->demands[i].waiting < most ? pool->demands[i].waiting : most;
-	return (unsigned)count;
-}
-
 static bool has_sandbox(struct pool *pool, const struct demand *d)
 {
 	struct sandbox *sb;
@@ -237,14 +227,20 @@ static unsigned berths_making(const struct pool *pool)
 	return count;
 }
 
-static struct berth *free_berth(struct pool *pool, const struct demand *d)
+static struct berth *find_berth(const struct pool *pool, const char *version, uint64_t memory_bytes, unsigned states)
 {
 	struct berth *b;
 
 	TAILQ_FOREACH(b, &pool->berths, link)
-		if (b->state == BERTH_FREE && b->memory_bytes == d->memory_bytes && streq(b->version, d->version))
+		if (states & 1u << b->state && b->memory_bytes == memory_bytes && streq(b->version, version))
 			return b;
 	return NULL;
+}
+
+/* Its backlog is being worked off in berths: what is spare is for others. */
+static bool is_berthed(const struct pool *pool, const char *version, uint64_t memory_bytes, uint64_t waiting)
+{
+	return waiting >= BACKLOG_MIN && find_berth(pool, version, memory_bytes, 1u << BERTH_FREE | 1u << BERTH_TAKEN);
 }
 
 static void on_berth(void *data, struct berth *b, bool gone, bool failed)
@@ -280,24 +276,23 @@ static unsigned berths(const struct pool *pool)
 	return count;
 }
 
-/* A sandbox in a berth that is free for D, else a berth if a backlog makes it pay. True: one of the places for starting is taken. */
-static bool start_for(struct pool *pool, const struct demand *d, bool make)
+/* A sandbox in a berth that is free for D, else a berth. True: one of the places for starting is taken. */
+static bool start_in_berth(struct pool *pool, const struct demand *d)
 {
-	struct berth *b = free_berth(pool, d);
+	struct berth *b = find_berth(pool, d->version, d->memory_bytes, 1u << BERTH_FREE);
 
 	if (b)
 		return start_in(pool, b->memory_bytes, b->version, b);
-	if (!make || d->waiting < BACKLOG_MIN || berths(pool) >= BERTHS_PER_START * pool->options->starting ||
-	    berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
+	if (berths(pool) >= BERTHS_PER_START * pool->options->starting || berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
 		return false;
 	keep_berth(pool, b);
 	return true;
 }
 
 /* A backlog, and fewer sandboxes ready for it or coming than it will ask for. */
-static bool backlog_goes_on(struct pool *pool, const struct demand *d)
+static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 {
-	struct sandbox *sb;
+	const struct sandbox *sb;
 	unsigned count = berths_making(pool);
 
 	if (d->waiting < BACKLOG_MIN)
@@ -307,17 +302,31 @@ static bool backlog_goes_on(struct pool *pool, const struct demand *d)
 	return count < pool->options->starting;
 }
 
-static bool start_in_berth(struct pool *pool, bool missing)
+/* Start what backlogs need, ROOM at most. Returns how many of the places for starting that takes. */
+static unsigned fill_berths(struct pool *pool, unsigned room)
 {
+	unsigned taken = 0;
+
 	if (pool->options->reuse != REUSE_NEVER || !pool->env.network)
-		return false;
-	for (unsigned make = 0; make < 2; make++)
-		for (size_t i = 0; i < pool->demand_count; i++) {
-			const struct demand *d = &pool->demands[i];
-			if ((missing || backlog_goes_on(pool, d)) && start_for(pool, d, make))
-				return true;
-		}
-	return false;
+		return 0;
+	for (size_t i = 0; i < pool->demand_count; i++)
+		while (taken < room && pool->total < pool->options->pool_max && backlog_goes_on(pool, &pool->demands[i]) &&
+		       start_in_berth(pool, &pool->demands[i]))
+			taken++;
+	return taken;
+}
+
+/* How many sandboxes would be taken at once, but for those in berths. For one script not more than start at the same time: when they are there, it shows whether it needs more. */
+static unsigned wanted(const struct pool *pool)
+{
+	uint64_t count = 0, most = pool->options->starting;
+
+	for (size_t i = 0; i < pool->demand_count; i++) {
+		const struct demand *d = &pool->demands[i];
+		if (!is_berthed(pool, d->version, d->memory_bytes, d->waiting))
+			count += d->waiting < most ? d->waiting : most;
+	}
+	return (unsigned)count;
 }
 
 void pool_engine_back(struct pool *pool)
@@ -371,10 +380,11 @@ void pool_fill(struct pool *pool)
 	demands_prune(pool);
 	pool_get_figures(pool, &f);
 	f.starting += berths_making(pool);
+	f.starting += fill_berths(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
-		if (!start_in_berth(pool, missing > 0) && !start_one(pool, next_for(pool)))
+		if (!start_one(pool, next_for(pool)))
 			return;
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);
@@ -491,13 +501,14 @@ static void plan_expiry(struct pool *pool)
 static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = NULL, *spare = NULL;
+	bool berthed = is_berthed(pool, job->script_version, job->memory_bytes, job->waiting);
 
 	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
 		if (!sandbox_free_for_job(sb))
 			continue;
 		if (is_for(sb, job->script_version, job->memory_bytes))
 			return sb;
-		if (!sb->bound && (!spare || sb->memory_bytes == job->memory_bytes))
+		if (!sb->bound && !berthed && (!spare || sb->memory_bytes == job->memory_bytes))
 			spare = sb;
 	}
 	return spare;
