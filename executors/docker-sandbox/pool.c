@@ -15,10 +15,13 @@
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
 #define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
+#define PATIENCE_USEC (50 * USEC_PER_MSEC) /* before a script that has sandboxes gets another ... */
+#define CROWD 8 /* ... unless so many of its jobs wait for each */
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
 static void plan_expiry(struct pool *pool);
+static void be_patient(struct pool *pool);
 
 static void ready(struct pool *pool)
 {
@@ -91,6 +94,23 @@ static struct demand *demand_find(struct pool *pool, const char *version, uint64
 	return NULL;
 }
 
+static void patience_over(void *data)
+{
+	struct pool *pool = data;
+
+	pool->patience = NULL;
+	pool_fill(pool);
+	if (pool->demand_count > 0)
+		be_patient(pool);
+}
+
+/* Look again soon: by then a demand that is not met is one that lasts. */
+static void be_patient(struct pool *pool)
+{
+	if (!pool->patience && pool->options->reuse == REUSE_SCRIPT)
+		(void)pool->env.host->timer(pool->env.host->handle, PATIENCE_USEC, patience_over, pool, &pool->patience);
+}
+
 static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t waiting)
 {
 	struct demand *d = demand_find(pool, job->script_version, job->memory_bytes);
@@ -105,6 +125,7 @@ static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t w
 	}
 	d->waiting = waiting;
 	d->last_usec = now;
+	be_patient(pool);
 }
 
 /* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes one, those behind it will want theirs. */
@@ -140,14 +161,22 @@ static unsigned larger(unsigned a, unsigned b)
 	return a > b ? a : b;
 }
 
-static bool has_sandbox(struct pool *pool, const struct demand *d)
+static unsigned sandboxes_of(const struct pool *pool, const struct demand *d)
 {
-	struct sandbox *sb;
+	const struct sandbox *sb;
+	unsigned count = 0;
 
 	TAILQ_FOREACH(sb, &pool->list, link)
-		if (is_for(sb, d->version, d->memory_bytes) && sb->state != SANDBOX_ENDING)
-			return true;
-	return false;
+		count += is_for(sb, d->version, d->memory_bytes) && sb->state != SANDBOX_ENDING;
+	return count;
+}
+
+/* To start one takes as long as a hundred short jobs: a script whose jobs come and go quickly does not need it. */
+static bool needs_more(const struct pool *pool, const struct demand *d)
+{
+	unsigned has = sandboxes_of(pool, d);
+
+	return pool->options->reuse == REUSE_NEVER || has == 0 || d->waiting >= (uint64_t)CROWD * has || now_monotonic_usec() - d->since_usec >= PATIENCE_USEC;
 }
 
 /* The script that has waited longest without having any sandbox; NULL. */
@@ -159,7 +188,7 @@ static const struct demand *starving(struct pool *pool, uint64_t at_least_usec)
 	demands_prune(pool);
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
-		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && !has_sandbox(pool, d))
+		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && sandboxes_of(pool, d) == 0)
 			oldest = d;
 	}
 	return oldest;
@@ -323,7 +352,7 @@ static unsigned wanted(const struct pool *pool)
 
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
-		if (!is_berthed(pool, d->version, d->memory_bytes, d->waiting))
+		if (!is_berthed(pool, d->version, d->memory_bytes, d->waiting) && needs_more(pool, d))
 			count += d->waiting < most ? d->waiting : most;
 	}
 	return (unsigned)count;
@@ -723,6 +752,7 @@ unsigned pool_done(struct pool *pool, bool detach)
 	}
 	sweep_now(&sweep);
 	host->timer_cancel(host->handle, pool->hold);
+	host->timer_cancel(host->handle, pool->patience);
 	host->timer_cancel(host->handle, pool->expiry);
 	return left;
 }

@@ -1,10 +1,12 @@
 /* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which are given up.
  *
  * Unbound sandboxes are spare: no script was in them. The first job binds one to its script version; with reuse = script it then serves successive
- * jobs of that version and of no other, with reuse = never it goes after its job
- * (a backlog of one script is then worked off in berths, see berth.h). A reservation that finds nothing leaves a demand: sandboxes are
- * started for it, and at pool_max idle ones of other scripts are given up, least recently used first. A script that has no sandbox at all while
- * others keep theirs busy gets the next one that ends its job. Loop thread only. */
+ * jobs of that version and of no other, with reuse = never it goes after its job; a backlog of one script is then worked off in berths (berth.h), and the
+ * spares are left to others.
+ *
+ * A reservation that finds nothing leaves a demand. A script without any sandbox gets one started at once; one that has some gets another when its
+ * demand lasts, or when many of its jobs wait. At pool_max idle ones of other scripts are given up, least recently used first. A script that has no
+ * sandbox at all while others keep theirs busy gets the next one that ends its job. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
 
@@ -36,6 +38,7 @@ struct pool {
 	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */
 	unsigned failures; /* starts in a row that failed */
 	struct lsn_timer *hold; /* no start before it has fired */
+	struct lsn_timer *patience; /* demands are looked at again when it has fired */
 	struct lsn_timer *expiry;
 	uint64_t expiry_usec; /* when it fires */
 	uint64_t started, ended, jobs; /* since init */
