@@ -17,11 +17,13 @@
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define PATIENCE_USEC (50 * USEC_PER_MSEC) /* before a script that has sandboxes gets another ... */
 #define CROWD 8 /* ... unless so many of its jobs wait for each */
+#define STUCK_USEC (2 * USEC_PER_SEC) /* no berth has become free for so long, longer than a start takes: its jobs are long */
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
 static void plan_expiry(struct pool *pool);
 static void be_patient(struct pool *pool);
+static void demands_prune(struct pool *pool);
 
 static void ready(struct pool *pool)
 {
@@ -99,16 +101,50 @@ static void patience_over(void *data)
 	struct pool *pool = data;
 
 	pool->patience = NULL;
+	demands_prune(pool); /* pool_fill() may have its reasons to do nothing */
 	pool_fill(pool);
-	if (pool->demand_count > 0)
-		be_patient(pool);
+	be_patient(pool);
 }
 
-/* Look again soon: by then a demand that is not met is one that lasts. */
+/* How long a demand must last for more to be done about it. */
+static uint64_t patience(const struct pool *pool)
+{
+	return pool->options->reuse == REUSE_NEVER ? STUCK_USEC : PATIENCE_USEC;
+}
+
+static bool lasts(const struct pool *pool, const struct demand *d)
+{
+	return now_monotonic_usec() - d->since_usec >= patience(pool);
+}
+
+/* Look again when a demand has come to last, and then only when it is stale: all else comes with an event. */
 static void be_patient(struct pool *pool)
 {
-	if (!pool->patience && pool->options->reuse == REUSE_SCRIPT)
-		(void)pool->env.host->timer(pool->env.host->handle, PATIENCE_USEC, patience_over, pool, &pool->patience);
+	const struct lsn_host *host = pool->env.host;
+	uint64_t now = now_monotonic_usec(), next = UINT64_MAX;
+
+	for (size_t i = 0; i < pool->demand_count; i++) {
+		const struct demand *d = &pool->demands[i];
+		uint64_t at = d->since_usec + patience(pool);
+		if (at <= now)
+			at = d->last_usec + DEMAND_STALE_USEC + 1;
+		next = at < next ? at : next;
+	}
+	if (next == UINT64_MAX || (pool->patience && pool->patience_usec <= next))
+		return; /* a timer that is too early finds nothing and plans again */
+	host->timer_cancel(host->handle, pool->patience);
+	pool->patience = NULL;
+	pool->patience_usec = next;
+	(void)host->timer(host->handle, next > now ? next - now : 0, patience_over, pool, &pool->patience);
+}
+
+/* A timer that is far away would wake us for nothing; one that is near is left: the next demand will want it. */
+static void be_quiet(struct pool *pool)
+{
+	if (pool->demand_count > 0 || !pool->patience || pool->patience_usec <= now_monotonic_usec() + PATIENCE_USEC)
+		return;
+	pool->env.host->timer_cancel(pool->env.host->handle, pool->patience);
+	pool->patience = NULL;
 }
 
 static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t waiting)
@@ -141,6 +177,7 @@ static void demand_met(struct pool *pool, const struct lsn_job *job)
 			demand_drop(pool, i);
 	if (pool->options->reuse == REUSE_NEVER && job->waiting > 1)
 		demand_note(pool, job, job->waiting - 1);
+	be_quiet(pool);
 }
 
 /* What was not asked for again for long may have been cancelled: it is forgotten, and whoever does wait is asked to come again. */
@@ -176,7 +213,7 @@ static bool needs_more(const struct pool *pool, const struct demand *d)
 {
 	unsigned has = sandboxes_of(pool, d);
 
-	return pool->options->reuse == REUSE_NEVER || has == 0 || d->waiting >= (uint64_t)CROWD * has || now_monotonic_usec() - d->since_usec >= PATIENCE_USEC;
+	return pool->options->reuse == REUSE_NEVER || has == 0 || d->waiting >= (uint64_t)CROWD * has || lasts(pool, d);
 }
 
 /* The script that has waited longest without having any sandbox; NULL. */
@@ -305,6 +342,14 @@ static unsigned berths(const struct pool *pool)
 	return count;
 }
 
+/* Where jobs are short a few berths do all the engine can; where they keep their berths, each job needs one. */
+static uint64_t berths_most(const struct pool *pool, const struct demand *d)
+{
+	uint64_t few = BERTHS_PER_START * pool->options->starting;
+
+	return lasts(pool, d) && few < pool->options->pool_max ? pool->options->pool_max : few;
+}
+
 /* A sandbox in a berth that is free for D, else a berth. True: one of the places for starting is taken. */
 static bool start_in_berth(struct pool *pool, const struct demand *d)
 {
@@ -312,7 +357,7 @@ static bool start_in_berth(struct pool *pool, const struct demand *d)
 
 	if (b)
 		return start_in(pool, b->memory_bytes, b->version, b);
-	if (berths(pool) >= BERTHS_PER_START * pool->options->starting || berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
+	if (berths(pool) >= berths_most(pool, d) || berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
 		return false;
 	keep_berth(pool, b);
 	return true;
@@ -331,6 +376,14 @@ static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 	return count < pool->options->starting;
 }
 
+/* There is a place for D, and it is not the last while another script waits that has no sandbox. */
+static bool has_place(struct pool *pool, const struct demand *d)
+{
+	const struct demand *first = pool->total + 1 == pool->options->pool_max ? starving(pool, STARVING_USEC) : NULL;
+
+	return pool->total < pool->options->pool_max && (!first || first == d);
+}
+
 /* Start what backlogs need, ROOM at most. Returns how many of the places for starting that takes. */
 static unsigned fill_berths(struct pool *pool, unsigned room)
 {
@@ -339,7 +392,7 @@ static unsigned fill_berths(struct pool *pool, unsigned room)
 	if (pool->options->reuse != REUSE_NEVER || !pool->env.network)
 		return 0;
 	for (size_t i = 0; i < pool->demand_count; i++)
-		while (taken < room && pool->total < pool->options->pool_max && backlog_goes_on(pool, &pool->demands[i]) &&
+		while (taken < room && backlog_goes_on(pool, &pool->demands[i]) && has_place(pool, &pool->demands[i]) &&
 		       start_in_berth(pool, &pool->demands[i]))
 			taken++;
 	return taken;

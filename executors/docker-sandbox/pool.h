@@ -39,6 +39,7 @@ struct pool {
 	unsigned failures; /* starts in a row that failed */
 	struct lsn_timer *hold; /* no start before it has fired */
 	struct lsn_timer *patience; /* demands are looked at again when it has fired */
+	uint64_t patience_usec; /* when it fires */
 	struct lsn_timer *expiry;
 	uint64_t expiry_usec; /* when it fires */
 	uint64_t started, ended, jobs; /* since init */
