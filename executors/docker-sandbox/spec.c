@@ -169,8 +169,8 @@ json_t *spec_berth(const struct spec *spec, const char *id)
 	char user[32], seconds[16];
 
 	set_network(config, spec);
-	(void)snprintf(user, sizeof user, "%u:%u", SB_SCRIPT_UID, SB_SCRIPT_GID);
-	(void)snprintf(seconds, sizeof seconds, "%u", SPEC_BERTH_SECONDS);
+	(void)snprintf(user, sizeof user, "%d:%d", SB_SCRIPT_UID, SB_SCRIPT_GID);
+	(void)snprintf(seconds, sizeof seconds, "%d", SPEC_BERTH_SECONDS);
 	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User", user, "Entrypoint",
 			 "sleep", seconds, "Cmd", "WorkingDir", "/", "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE",
 			 "Labels", labels(spec, id), "HostConfig", config);
