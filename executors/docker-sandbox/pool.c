@@ -8,12 +8,14 @@
 #include <util.h>
 
 #include "say.h"
+#include "spec.h"
 
 #define HOLD_MIN_USEC (500 * USEC_PER_MSEC)
 #define HOLD_MAX_USEC (30 * USEC_PER_SEC)
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
 #define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
+#define BERTH_JOB_MAX_USEC (SPEC_BERTH_SECONDS * USEC_PER_SEC / 10) /* a berth that may still be taken lasts twice as long: one wait, one job */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define PATIENCE_USEC (50 * USEC_PER_MSEC) /* before a script that has sandboxes gets another ... */
 #define CROWD 8 /* ... unless so many of its jobs wait for each */
@@ -164,6 +166,12 @@ static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t w
 	be_patient(pool);
 }
 
+/* How many of JOB's script wait, itself included. Long jobs count alone: they are not for berths, which end by themselves. */
+static uint64_t backlog_of(const struct lsn_job *job)
+{
+	return job->waiting > 1 && job->timeout_usec <= BERTH_JOB_MAX_USEC ? job->waiting : 1;
+}
+
 /* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes one, those behind it will want theirs. */
 static void demand_met(struct pool *pool, const struct lsn_job *job)
 {
@@ -175,7 +183,7 @@ static void demand_met(struct pool *pool, const struct lsn_job *job)
 	for (size_t i = pool->demand_count; i-- > 0;)
 		if (streq(pool->demands[i].version, job->script_version))
 			demand_drop(pool, i);
-	if (pool->options->reuse == REUSE_NEVER && job->waiting > 1)
+	if (pool->options->reuse == REUSE_NEVER && backlog_of(job) > 1)
 		demand_note(pool, job, job->waiting - 1);
 	be_quiet(pool);
 }
@@ -398,7 +406,8 @@ static unsigned fill_berths(struct pool *pool, unsigned room)
 	return taken;
 }
 
-/* How many sandboxes would be taken at once, but for those in berths. For one script not more than start at the same time: when they are there, it shows whether it needs more. */
+/* How many sandboxes would be taken at once, but for those in berths. For one script not more than start at the same time: when they are there, it shows
+ * whether it needs more. */
 static unsigned wanted(const struct pool *pool)
 {
 	uint64_t count = 0, most = pool->options->starting;
@@ -536,7 +545,8 @@ static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned 
 {
 	const struct options *o = pool->options;
 	uint64_t age = o->max_age_usec ? sb->created_usec + o->max_age_usec : UINT64_MAX;
-	uint64_t idle = o->idle_timeout_usec && (sb->bound || spares > o->pool_min) ? sb->idle_usec + o->idle_timeout_usec : UINT64_MAX;
+	uint64_t most = sb->berth && (!o->idle_timeout_usec || o->idle_timeout_usec > BERTH_JOB_MAX_USEC) ? BERTH_JOB_MAX_USEC : o->idle_timeout_usec;
+	uint64_t idle = most && (sb->bound || spares > o->pool_min) ? sb->idle_usec + most : UINT64_MAX;
 
 	return age < idle ? age : idle;
 }
@@ -583,7 +593,7 @@ static void plan_expiry(struct pool *pool)
 static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = NULL, *spare = NULL;
-	bool berthed = is_berthed(pool, job->script_version, job->memory_bytes, job->waiting);
+	bool berthed = is_berthed(pool, job->script_version, job->memory_bytes, backlog_of(job));
 
 	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
 		if (!sandbox_free_for_job(sb))
@@ -610,7 +620,7 @@ int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PL
 		sb = NULL;
 	}
 	if (!sb) {
-		demand_note(pool, job, job->waiting > 0 ? job->waiting : 1);
+		demand_note(pool, job, backlog_of(job));
 		pool_fill(pool);
 		return -EAGAIN;
 	}

@@ -5,8 +5,9 @@
  * spares are left to others.
  *
  * A reservation that finds nothing leaves a demand. A script without any sandbox gets one started at once; one that has some gets another when its
- * demand lasts, or when many of its jobs wait. At pool_max idle ones of other scripts are given up, least recently used first. A script that has no
- * sandbox at all while others keep theirs busy gets the next one that ends its job. Loop thread only. */
+ * demand lasts, or when many of its jobs wait. A backlog gets few berths while its jobs are short, and as many as there is room for when they are not. At
+ * pool_max idle ones of other scripts are given up, least recently used first; the last place, and the next sandbox that ends its job, are for a script
+ * that has none at all. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
 

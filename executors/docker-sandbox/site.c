@@ -11,8 +11,8 @@
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const site_state_names[SITE_STATE_MAX] = {
-	[SITE_ENGINE] = "waiting for the engine", [SITE_LIMITS] = "looking at the engine's limits", [SITE_IMAGE] = "looking for the image", [SITE_NETWORK] = "looking for the network",
-	[SITE_WALL] = "waiting for the port wall", [SITE_UP] = "up",
+	[SITE_ENGINE] = "waiting for the engine", [SITE_LIMITS] = "looking at the engine's limits", [SITE_IMAGE] = "looking for the image",
+	[SITE_NETWORK] = "looking for the network", [SITE_WALL] = "waiting for the port wall", [SITE_UP] = "up",
 };
 
 static void step(struct site *site, enum site_state state);
