@@ -109,17 +109,23 @@ int line_append(const char *path, const struct lsn_job *job, bool sync)
 	return r;
 }
 
-/* Does a line from here on begin as JOB's does? */
+/* Does a line from here on begin as JOB's does? A death in the middle of write_line() leaves a line without an end: that one was not written, and goes. */
 static int scan(FILE *file, const struct lsn_job *job)
 {
 	char start[80], *line = NULL;
 	size_t size = 0, length = (size_t)snprintf(start, sizeof start, "{\"job\":%" PRIu64 ",\"attempt\":%u,", job->id, job->attempt);
+	off_t at = ftello(file);
 	int found = 0;
+	ssize_t n;
 
-	while (!found && getline(&line, &size, file) > 0)
-		found = strncmp(line, start, length) == 0;
+	while ((n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n') {
+		found |= strncmp(line, start, length) == 0;
+		at += n;
+	}
 	free(line);
-	return !found && ferror(file) ? -EIO : found;
+	if (n > 0 && ftruncate(fileno(file), at) < 0)
+		return -errno;
+	return ferror(file) ? -EIO : found;
 }
 
 int line_find(const char *path, const struct lsn_job *job, const char *place)

@@ -869,6 +869,17 @@ START_TEST(test_executors__json_lines_recovers)
 	written.abi.attempt = 2; /* a later attempt is another line */
 	ck_assert_uint_eq(recovered(executor, &written), LSN_OUTCOME_NOT_STARTED);
 	written.abi.attempt = 1;
+	/* Killed in the middle of a line: it was not written, and the next one does not stand behind half of it. */
+	struct stat before, after;
+	ck_assert_int_eq(stat(lines_path, &before), 0);
+	FILE *file = fopen(lines_path, "ae");
+	ck_assert_ptr_nonnull(file);
+	(void)fprintf(file, "{\"job\":11,\"attempt\":%u,\"event", other.abi.attempt);
+	ck_assert_int_eq(fclose(file), 0);
+	ck_assert_uint_eq(recovered(executor, &other), LSN_OUTCOME_NOT_STARTED);
+	ck_assert_int_eq(stat(lines_path, &after), 0);
+	ck_assert_int_eq(after.st_size, before.st_size);
+	ck_assert_uint_eq(recovered(executor, &written), LSN_OUTCOME_SUCCESS);
 	(void)snprintf(lost.place, sizeof lost.place, "nonsense");
 	ck_assert_uint_eq(recovered(executor, &lost), LSN_OUTCOME_LOST);
 	(void)snprintf(moved, sizeof moved, "%s.1", lines_path);
