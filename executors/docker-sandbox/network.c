@@ -91,11 +91,41 @@ static void created(void *data, const struct engine_reply *reply)
 	network->call = NULL;
 	if (reply->status == 201) {
 		say(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
+		network->broken = false;
 		finish(network, NULL);
 		return;
 	}
 	(void)lsn_error_prefix(&err, err.code, "network %s", network->name);
 	finish(network, &err);
+}
+
+static void make(struct network *network)
+{
+	struct lsn_error err;
+
+	if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network, &network->call) == 0)
+		return;
+	(void)lsn_error_set(&err, -ENOMEM, "out of memory");
+	finish(network, &err);
+}
+
+static void removed(void *data, const struct engine_reply *reply)
+{
+	struct network *network = data;
+
+	network->call = NULL;
+	if (reply->status == 204 || reply->status == 404)
+		make(network);
+	else
+		finish(network, &reply->error);
+}
+
+static int look(struct network *network, const char *method, engine_fn fn)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof path, "/networks/%s", network->name);
+	return engine_start(network->engine, method, path, NULL, fn, network, &network->call);
 }
 
 static void inspected(void *data, const struct engine_reply *reply)
@@ -105,7 +135,12 @@ static void inspected(void *data, const struct engine_reply *reply)
 
 	network->call = NULL;
 	if (reply->status == 404) {
-		if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network, &network->call) == 0)
+		make(network);
+		return;
+	}
+	if (reply->status == 200 && network->broken && check(network, reply->json, &err) == 0) {
+		say(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew", network->name);
+		if (look(network, "DELETE", removed) == 0)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
 	} else if (reply->status == 200 && check(network, reply->json, &err) == 0) {
@@ -117,14 +152,11 @@ static void inspected(void *data, const struct engine_reply *reply)
 
 int network_ensure(struct network *network, struct engine *engine, void (*done)(void *data, const struct lsn_error *error), void *data)
 {
-	char path[160];
-
 	network_done(network);
 	network->engine = engine;
 	network->done = done;
 	network->data = data;
-	(void)snprintf(path, sizeof path, "/networks/%s", network->name);
-	return engine_start(engine, "GET", path, NULL, inspected, network, &network->call);
+	return look(network, "GET", inspected);
 }
 
 void network_done(struct network *network)

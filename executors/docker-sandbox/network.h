@@ -14,6 +14,7 @@ struct network {
 	void (*done)(void *data, const struct lsn_error *error); /* error NULL: it is there */
 	void *data;
 	struct engine_call *call;
+	bool broken; /* the engine lists it, and no container can join it: the next network_ensure() makes it anew */
 };
 
 /* network_init - names only. network_ensure - look for it, make it if need be; DONE is called once, later. 0, -ENOMEM. network_done - forget what is under

@@ -532,6 +532,7 @@ static void on_gone(void *data, struct sandbox *sb, bool never_served, bool miss
 		sb->berth->spoiled = true;
 	if (sb->berth)
 		berth_leave(sb->berth);
+	pool->site->network.broken |= sb->network_gone;
 	sandbox_free(sb);
 	if (missing)
 		site_recheck(pool->site);

@@ -219,13 +219,22 @@ static void maybe_warm(struct sandbox *sb)
 	become_idle(sb);
 }
 
+/* An engine whose firewall was reloaded while it started may list a network that its driver does not have. It has no status of its own for that. */
+static bool is_network_gone(const struct engine_reply *reply)
+{
+	const char *message = reply->error.message;
+
+	return reply->status == 500 && strstr(message, "on network ") && strstr(message, " does not exist");
+}
+
 static void start_replied(void *data, const struct engine_reply *reply)
 {
 	struct sandbox *sb = data;
 
 	sb->call = NULL;
 	if (reply->status != 204 && reply->status != 304) {
-		sb->missing = reply->status == 404;
+		sb->network_gone = is_network_gone(reply);
+		sb->missing = reply->status == 404 || sb->network_gone;
 		trouble(sb, reply->error.message);
 		return;
 	}

@@ -76,6 +76,7 @@ struct sandbox {
 	bool served; /* was warm once */
 	bool spoiled; /* must not serve another job */
 	bool missing, cancelled, left; /* see gone(); cancel() was called; container is nobody's or already gone */
+	bool network_gone; /* the engine lists its network, and does not have it */
 	struct lsn_result verdict; /* ENDING: what JOB gets */
 	char why[200]; /* ENDING */
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
