@@ -131,7 +131,14 @@ def test_nothing_leaves_while_the_engine_restarts(t):
     t.wait(lambda: daemon.jobs()[-1]['state'] in ('finished', 'lost'), 'the first job to end', 90)
     print('     the job under the restart: %s' % (daemon.jobs()[-1]['outcome'] or daemon.jobs()[-1]['state']), flush=True)
     knock(broker, outside, 1, 3)
-    jobs = daemon.wait_jobs(2, 120)
+    try:
+        jobs = daemon.wait_jobs(2, 40)
+    except harness.Failed:
+        # The flush took the engine's own chains after it had made them: until it is started anew it can make no network, and says so.
+        check('no sandboxes can be made: network' in daemon.log_text(), 'nothing ran, and nothing says why')
+        print('     the engine had lost its own chains: started anew', flush=True)
+        world.restart_engine()
+        jobs = daemon.wait_jobs(2, 120)
     check_knocks(daemon, [job for job in jobs if job['topic'] == 'create/resource/1'])
     capture.stop()
     check(not leaks(capture), 'packets got out: %r' % leaks(capture))
