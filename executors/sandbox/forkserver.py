@@ -7,7 +7,11 @@
 # One child is always forked ahead. It waits for the RUN frame on the same socket as the server would, takes it, writes the job's number into
 # the note, becomes nobody, then a fresh `python3 NAME TOPIC PAYLOAD`, and runs the script. The server waits for it, tells init how it
 # ended and forks the next. So the server never looks at what a job brings: not at the frame, not at the script. The first child of a script
-# version compiles it, as nobody, and leaves the code in the note; the server hands those bytes on unread to later children.
+# version compiles it, as nobody, and leaves the code behind the note for later children; the server never reads it.
+#
+# What a job costs are pages: each that the server or its child writes to first after a fork is a fault and a copy, and an object that is
+# merely looked at is written to, for its reference count. So the server does next to nothing between two forks, has done beforehand what
+# its children will do (practise), and a child that has time does it once more while nobody waits (rehearse).
 #
 # What a script can find different from a new interpreter: the hash seed is that of the server (init starts a new server every --max-forks jobs),
 # frames of this file lie below its own, the script is not there as a file. Runs on Python 3.4 and later.
@@ -22,6 +26,7 @@ THIS_MAIN = sys.modules['__main__']  # kept: its end would take our globals alon
 SOCKET_FD, NOTE_FD, OOM_FD = 3, 5, 6
 NOBODY = 65534
 FRAME_MAX = 160 * 1024
+ENCODING = sys.getfilesystemencoding()
 MAGIC = 0x4c534231
 RUN = '=IHHII7Q6I64s'  # struct sb_run of protocol.h
 RUN_TYPE = 64
@@ -31,9 +36,11 @@ MSG_PEEK, MSG_DONTWAIT = 2, 0x40
 ARG_PAYLOAD_MAX = 128 * 1024 - 1
 SERVER = '=IiQQQQ'  # struct server_frame of server.c
 READY, DONE, FAILED = 1, 2, 3
-NOTE = '=Q64sQI'  # job, script version, size of the marshalled code behind it, 1: the script starts
+NOTE = '=QQ'  # job, 1: the script starts
+CODE, CODE_AT = '=64sQ', 16  # behind the note: script version, size of the marshalled code that follows
 CODE_MAX = 16 << 20
-CACHE_MAX = 4
+PRACTICE = 10  # rounds; the interpreter adapts code to what it does after eight
+REST_MSEC = 2  # no job for so long: there is time to rehearse
 
 
 # ------------------------------------------------------------------------------------------------ being __main__
@@ -184,6 +191,17 @@ def run_main(main, get_code, collect):
     finish(main, status, interrupted, collect)
 
 
+def decode(raw):
+    return raw.decode(ENCODING, 'surrogateescape')  # as os.fsdecode()
+
+
+def payload_argument(size):
+    if size > ARG_PAYLOAD_MAX:
+        return []
+    payload = os.pread(0, size, 0)
+    return [] if b'\0' in payload else [decode(payload)]
+
+
 def read_all(fd):
     parts, at = [], 0
     while True:
@@ -209,10 +227,6 @@ def one():
 
 # ---------------------------------------------------------------------------------------------- the fork server
 
-class Job(object):
-    __slots__ = ('id', 'cpu_usec', 'payload_size', 'flags', 'nofile', 'version', 'name', 'topic', 'env')
-
-
 class Server(object):
     discarded = False  # stderr, if it is /dev/null
 
@@ -232,23 +246,27 @@ class Server(object):
         import gc
         import marshal
         import resource
+        import select
         import time
         self.sleep = time.sleep
         self.struct, self.marshal, self.resource, self.gc = _struct, marshal, resource, gc
         self.hidden = [m for m in sys.modules if m not in self.keep]
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, SOCKET_FD)
+        self.poll = select.poll()
+        self.poll.register(SOCKET_FD, select.POLLIN)
         self.anc_size = _socket.CMSG_SPACE(4 * 8)
+        self.frame = bytearray(FRAME_MAX)
         self.call = _ctypes.call_function
         libc = _ctypes.dlopen(None, 0)
         self.prctl = _ctypes.dlsym(libc, 'prctl')
         self.capset = _ctypes.dlsym(libc, 'capset')
         self.no_caps = (_struct.pack('=Ii', 0x20080522, 0), bytes(24))
-        self.cache = {}
         self.null = os.open('/dev/null', os.O_RDWR)
         self.make_streams()
         self.set_dumpable(0)
         os.environ.pop('HOME', None)  # was to keep root's own packages out
-        self.env = dict(os.environb)
+        os.environ.pop('LD_BIND_NOW', None)  # was for us: what the linker looks up at the first call, every child would look up again
+        self.environ = os.environ._data
         self.random = [sys.modules[m].seed for m in ('random',) if m in sys.modules and sys.version_info < (3, 7)]
         if 'numpy.random' in sys.modules:
             self.random.append(sys.modules['numpy.random'].seed)
@@ -270,6 +288,8 @@ class Server(object):
 
     def serve(self):
         """Until init closes the socket."""
+        for _ in range(PRACTICE):
+            self.practise()
         self.gc.collect()
         self.gc.disable()
         if hasattr(self.gc, 'freeze'):
@@ -280,15 +300,17 @@ class Server(object):
             if pid == 0:
                 self.child()
             if not ready:
-                self.socket.send(self.struct.pack(SERVER, READY, 0, 0, 0, 0, 0))
+                self.tell(READY, 0, 0, 0, 0, 0)
                 ready = True
             _, status, usage = os.wait4(pid, 0)
-            job, version, size, started = self.read_note()
+            job, started = self.struct.unpack(NOTE, os.pread(NOTE_FD, CODE_AT, 0))
             if job and not started:
                 self.drop_frame()
-            self.socket.send(self.struct.pack(SERVER, DONE if started else FAILED, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000),
-                                              usage.ru_maxrss * 1024))
-            self.keep_code(version, size)
+                self.note(0, 0)
+            self.tell(DONE if started else FAILED, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000), usage.ru_maxrss * 1024)
+
+    def tell(self, *frame):
+        self.socket.send(self.struct.pack(SERVER, *frame))
 
     def fork(self):
         """What the last run left may fill the process limit until init has swept it. The child inherits how likely the kernel is to
@@ -311,21 +333,20 @@ class Server(object):
         except OSError:
             pass
 
-    def read_note(self):
-        head = os.pread(NOTE_FD, self.struct.calcsize(NOTE), 0)
-        if len(head) < self.struct.calcsize(NOTE):
-            return 0, b'', 0, 0
-        return self.struct.unpack(NOTE, head)
-
-    def keep_code(self, version, size):
-        """Bytes only: what they mean is for unprivileged children to find out."""
-        start = self.struct.calcsize(NOTE)
-        if 0 < size <= CODE_MAX and os.fstat(NOTE_FD).st_size == start + size:
-            code = os.pread(NOTE_FD, size, start)
-            if len(self.cache) >= CACHE_MAX:
-                self.cache.clear()
-            self.cache[version] = code
-        os.ftruncate(NOTE_FD, 0)
+    def practise(self):
+        """Do what a job needs done, with nothing in it."""
+        strings = b'x\0y\0PATH=' + self.environ[b'PATH'] + b'\0LANG=' + self.environ[b'LANG'] + b'\0LISTENER_JOB=0\0'
+        size = self.struct.calcsize(RUN) + len(strings)
+        self.frame[:size] = self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3, 0, b'') + strings
+        _, _, _, _, _, _, argv, env = self.parse(size)
+        self.note(0, 0)
+        self.set_dumpable(0)
+        self.become_process(argv, env)
+        main, filename = new_main('x', lambda: b'')
+        exec(self.marshal.loads(self.marshal.dumps(compile('def f(): pass', filename, 'exec', 0, True))), main.__dict__)
+        clear(main.__dict__)
+        self.gc.collect()
+        flush(sys.stdout)
 
     # ---- in the child
 
@@ -340,75 +361,47 @@ class Server(object):
         head = self.socket.recv(JOB_ID.stop, MSG_PEEK)
         if not head:
             os._exit(0)
-        self.note(self.struct.unpack('=Q', head[JOB_ID])[0], b'', 0, 0)
-        data, anc, flags, _ = self.socket.recvmsg(FRAME_MAX, self.anc_size)
-        fds = []
-        for _, _, part in anc:
-            fds += self.struct.unpack('=%di' % (len(part) // 4), part)
-        return data, fds
+        self.note(self.struct.unpack('=Q', head[JOB_ID])[0], 0)
+        size, anc, _, _ = self.socket.recvmsg_into((self.frame,), self.anc_size)
+        fds = anc[0][2]
+        return self.parse(size), self.struct.unpack('=%di' % (len(fds) // 4), fds)
 
-    def rehearse(self):
-        """Do what a job will need done, with nothing in it, while nobody waits: every page written to for the first time after a fork
-        costs a copy, and together these are most of what a job takes. A job that waits already is taken at once."""
-        try:
-            if self.socket.recv(1, MSG_PEEK | MSG_DONTWAIT):
-                return
-        except OSError:
-            pass
-        names = (b'x', b'y', b'PATH=' + os.environb[b'PATH'], b'LANG=' + os.environb[b'LANG'], b'LISTENER_JOB=0')
-        strings = b''.join(n + b'\0' for n in names)
-        size = self.struct.calcsize(RUN) + len(strings)
-        frame = self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1, 1, 3, 0, b'') + strings
-        job = self.parse(frame)
-        self.note(job.id, b'', 0, 0)
-        os.ftruncate(NOTE_FD, 0)
-        self.set_dumpable(0)
-        self.become_process(job)
-        main, filename = new_main('x', lambda: b'')
-        exec(self.marshal.loads(self.marshal.dumps(compile('def f(): pass', filename, 'exec', 0, True))), main.__dict__)
-        clear(main.__dict__)
-        self.gc.collect()
-        flush(sys.stdout)
+    def parse(self, size):
+        """ID, CPU_USEC, PAYLOAD_SIZE, FLAGS, NOFILE, VERSION, [NAME, TOPIC], ENV of the frame."""
+        (_, _, _, _, _, job_id, _, _, cpu_usec, _, payload_size, _, flags, nofile, _, _, _, _, version) = self.struct.unpack_from(RUN, self.frame)
+        strings = self.frame[self.struct.calcsize(RUN):size - 1].split(b'\0')
+        return job_id, cpu_usec, payload_size, flags, nofile, version, [decode(s) for s in strings[:2]], strings[2:]
 
-    def parse(self, data):
-        job = Job()
-        (_, _, _, _, _, job.id, _, _, job.cpu_usec, _, job.payload_size, _, job.flags, job.nofile, name_size, topic_size, _, _,
-         job.version) = self.struct.unpack_from(RUN, data)
-        strings = data[self.struct.calcsize(RUN):]
-        job.name, job.topic = strings[:name_size], strings[name_size + 1:name_size + 1 + topic_size]
-        job.env = strings[name_size + topic_size + 2:].split(b'\0')[:-1]
-        return job
-
-    def note(self, job_id, version, code_size, started):
-        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job_id, version, code_size, started), 0)
+    def note(self, job_id, started):
+        os.pwrite(NOTE_FD, self.struct.pack(NOTE, job_id, started), 0)
 
     def become_script(self):
         os.setsid()
         os.dup2(self.null, 2)
-        self.rehearse()
-        data, fds = self.take()
-        job = self.parse(data)
+        if not self.poll.poll(REST_MSEC):
+            self.practise()  # rehearse
+        (job, cpu_usec, payload_size, flags, nofile, version, argv, env), fds = self.take()
         os.dup2(fds[1], 0)
-        if job.flags & CAPTURE:
+        if flags & CAPTURE:
             os.dup2(fds[2], 1)
             os.dup2(fds[3], 2)
             new_output()
         else:
             Server.discarded = sys.stderr
-        self.set_limits(job.nofile, job.cpu_usec)
+        self.set_limits(nofile, cpu_usec)
         self.drop()
-        self.become_process(job)
+        self.become_process(argv + payload_argument(payload_size), env)
         for module in self.hidden:
             sys.modules.pop(module, None)
         for seed in self.random:
             seed()
-        self.start(job, read_all(fds[0]))
+        self.start(job, version, read_all(fds[0]))
 
-    def become_process(self, job):
-        self.set_env(job.env)
-        sys.argv = [os.fsdecode(job.name), os.fsdecode(job.topic)] + self.payload_argument(job.payload_size)
+    def become_process(self, argv, env):
+        self.set_env(env)
+        sys.argv = argv
         if hasattr(sys, 'orig_argv'):
-            sys.orig_argv = ['python3'] + sys.argv
+            sys.orig_argv = ['python3'] + argv
 
     def set_limits(self, nofile, cpu_usec):
         if nofile:
@@ -429,35 +422,43 @@ class Server(object):
 
     def set_env(self, env):
         """Most of it is the same for every job, and telling libc is what takes time."""
-        wanted = dict(item.split(b'=', 1) for item in env)
-        for key in self.env:
-            if key not in wanted:
-                del os.environb[key]
-        for key in wanted:
-            if self.env.get(key) != wanted[key]:
-                os.environb[key] = wanted[key]
-        self.env = wanted
+        environ, gone = self.environ, set(self.environ)
+        for item in env:
+            key, _, value = bytes(item).partition(b'=')
+            gone.discard(key)
+            if environ.get(key) != value:
+                os.putenv(key, value)
+                environ[key] = value
+        for key in gone:
+            del os.environb[key]
 
-    def payload_argument(self, size):
-        if size > ARG_PAYLOAD_MAX:
-            return []
-        payload = os.pread(0, size, 0)
-        return [] if b'\0' in payload else [os.fsdecode(payload)]
+    def load_code(self, version):
+        """What an earlier job has left; None: nothing of this version."""
+        at = CODE_AT + self.struct.calcsize(CODE)
+        head = os.pread(NOTE_FD, at - CODE_AT, CODE_AT)
+        if len(head) < at - CODE_AT:
+            return None
+        left, size = self.struct.unpack(CODE, head)
+        return self.marshal.loads(os.pread(NOTE_FD, size, at)) if left == version else None
 
-    def start(self, job, source):
-        marshal, gc = self.marshal, self.gc
-        cached = self.cache.get(job.version)
+    def leave_code(self, version, code):
+        data = self.marshal.dumps(code)
+        if len(data) > CODE_MAX:
+            return
+        os.pwrite(NOTE_FD, self.struct.pack(CODE, b'', 0), CODE_AT)
+        os.pwrite(NOTE_FD, data, CODE_AT + self.struct.calcsize(CODE))
+        os.pwrite(NOTE_FD, self.struct.pack(CODE, version, len(data)), CODE_AT)
+
+    def start(self, job, version, source):
+        gc = self.gc
         main, filename = new_main(sys.argv[0], lambda: source)
 
         def get_code():
-            self.note(job.id, job.version, 0, 1)
-            if cached is not None:
-                return marshal.loads(cached)
-            code = compile(source, filename, 'exec', 0, True)
-            data = marshal.dumps(code)
-            if len(data) <= CODE_MAX:
-                os.pwrite(NOTE_FD, data, self.struct.calcsize(NOTE))
-                self.note(job.id, job.version, len(data), 1)
+            self.note(job, 1)
+            code = self.load_code(version)
+            if code is None:
+                code = compile(source, filename, 'exec', 0, True)
+                self.leave_code(version, code)
             return code
 
         def prepared():

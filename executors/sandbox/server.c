@@ -44,7 +44,7 @@ __attribute__((noreturn)) static void become_server(const struct init *in, int s
 	char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
 	/* argv[0] is the whole path: Python finds its library by it. */
 	char *const argv[] = { (char *)in->options.python, (char *)"-c", stub, (char *)"serve", score, job_score, (char *)in->options.preload, NULL };
-	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", (char *)"HOME=/nonexistent", NULL };
+	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", (char *)"HOME=/nonexistent", (char *)"LD_BIND_NOW=1", NULL };
 	sigset_t none;
 	(void)sigemptyset(&none);
 	int oom_fd = oom_score_open(score, job_score);
