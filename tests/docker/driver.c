@@ -81,7 +81,6 @@ static void offer_one(struct job *job)
 	job->state = r < 0 ? DONE : SUBMITTED;
 }
 
-/* As the daemon does it: of a script's waiting jobs only the first is offered in vain. */
 static bool alike(const struct job *a, const struct job *b)
 {
 	return streq(a->version, b->version) && a->abi.memory_bytes == b->abi.memory_bytes;
