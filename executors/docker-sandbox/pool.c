@@ -32,6 +32,19 @@ static void ready(struct pool *pool)
 	pool->env.host->ready(pool->env.host->handle);
 }
 
+/* Have FN called at AT or earlier: an alarm that is too early finds nothing and plans again. */
+static void wake_by(struct pool *pool, struct alarm *alarm, uint64_t at, lsn_timer_fn fn)
+{
+	const struct lsn_host *host = pool->env.host;
+	uint64_t now = now_monotonic_usec();
+
+	if (at == UINT64_MAX || (alarm->timer && alarm->usec <= at))
+		return;
+	host->timer_cancel(host->handle, alarm->timer);
+	*alarm = (struct alarm){ .usec = at };
+	(void)host->timer(host->handle, at > now ? at - now : 0, fn, pool, &alarm->timer);
+}
+
 /* ---------------------------------------------------------------------------------------------------------- looking */
 
 static bool is_starting(const struct sandbox *sb)
@@ -102,7 +115,7 @@ static void patience_over(void *data)
 {
 	struct pool *pool = data;
 
-	pool->patience = NULL;
+	pool->patience.timer = NULL;
 	demands_prune(pool); /* pool_fill() may have its reasons to do nothing */
 	pool_fill(pool);
 	be_patient(pool);
@@ -122,7 +135,6 @@ static bool lasts(const struct pool *pool, const struct demand *d)
 /* Look again when a demand has come to last, and then only when it is stale: all else comes with an event. */
 static void be_patient(struct pool *pool)
 {
-	const struct lsn_host *host = pool->env.host;
 	uint64_t now = now_monotonic_usec(), next = UINT64_MAX;
 
 	for (size_t i = 0; i < pool->demand_count; i++) {
@@ -132,21 +144,16 @@ static void be_patient(struct pool *pool)
 			at = d->last_usec + DEMAND_STALE_USEC + 1;
 		next = at < next ? at : next;
 	}
-	if (next == UINT64_MAX || (pool->patience && pool->patience_usec <= next))
-		return; /* a timer that is too early finds nothing and plans again */
-	host->timer_cancel(host->handle, pool->patience);
-	pool->patience = NULL;
-	pool->patience_usec = next;
-	(void)host->timer(host->handle, next > now ? next - now : 0, patience_over, pool, &pool->patience);
+	wake_by(pool, &pool->patience, next, patience_over);
 }
 
 /* A timer that is far away would wake us for nothing; one that is near is left: the next demand will want it. */
 static void be_quiet(struct pool *pool)
 {
-	if (pool->demand_count > 0 || !pool->patience || pool->patience_usec <= now_monotonic_usec() + PATIENCE_USEC)
+	if (pool->demand_count > 0 || !pool->patience.timer || pool->patience.usec <= now_monotonic_usec() + PATIENCE_USEC)
 		return;
-	pool->env.host->timer_cancel(pool->env.host->handle, pool->patience);
-	pool->patience = NULL;
+	pool->env.host->timer_cancel(pool->env.host->handle, pool->patience.timer);
+	pool->patience.timer = NULL;
 }
 
 static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t waiting)
@@ -517,21 +524,22 @@ static void on_result(void *data, struct sandbox *sb, const struct lsn_job *job,
 	sandbox_forget(sb, false);
 }
 
-static void on_gone(void *data, struct sandbox *sb, bool never_served, bool missing, const char *why)
+static void on_gone(void *data, struct sandbox *sb)
 {
 	struct pool *pool = data;
+	bool missing = sb->missing;
 
 	TAILQ_REMOVE(&pool->list, sb, link);
 	pool->total--;
 	pool->ended++;
-	if (never_served) {
-		note_problem(pool, why);
+	if (!sb->served) {
+		note_problem(pool, sb->why);
 		hold(pool);
 	}
-	if (sb->berth && never_served) /* perhaps because of it */
-		sb->berth->spoiled = true;
-	if (sb->berth)
+	if (sb->berth) {
+		sb->berth->spoiled |= !sb->served; /* perhaps because of it */
 		berth_leave(sb->berth);
+	}
 	pool->site->network.broken |= sb->network_gone;
 	sandbox_free(sb);
 	if (missing)
@@ -559,7 +567,7 @@ static void expire(void *data)
 	struct sandbox *sb;
 	uint64_t now = now_monotonic_usec();
 
-	pool->expiry = NULL;
+	pool->expiry.timer = NULL;
 	pool_get_figures(pool, &f);
 	TAILQ_FOREACH(sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) <= now) {
@@ -572,8 +580,7 @@ static void expire(void *data)
 
 static void plan_expiry(struct pool *pool)
 {
-	const struct lsn_host *host = pool->env.host;
-	uint64_t now = now_monotonic_usec(), next = UINT64_MAX;
+	uint64_t next = UINT64_MAX;
 	struct pool_figures f;
 	struct sandbox *sb;
 
@@ -581,12 +588,7 @@ static void plan_expiry(struct pool *pool)
 	TAILQ_FOREACH(sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) < next)
 			next = due(pool, sb, f.spare);
-	if (next == UINT64_MAX || (pool->expiry && pool->expiry_usec <= next))
-		return; /* a timer that is too early finds nothing and plans again */
-	host->timer_cancel(host->handle, pool->expiry);
-	pool->expiry = NULL;
-	pool->expiry_usec = next;
-	(void)host->timer(host->handle, next > now ? next - now : 0, expire, pool, &pool->expiry);
+	wake_by(pool, &pool->expiry, next, expire);
 }
 
 /* -------------------------------------------------------------------------------------------------------------- jobs */
@@ -816,7 +818,7 @@ unsigned pool_done(struct pool *pool, bool detach)
 	}
 	sweep_now(&sweep);
 	host->timer_cancel(host->handle, pool->hold);
-	host->timer_cancel(host->handle, pool->patience);
-	host->timer_cancel(host->handle, pool->expiry);
+	host->timer_cancel(host->handle, pool->patience.timer);
+	host->timer_cancel(host->handle, pool->expiry.timer);
 	return left;
 }

@@ -24,6 +24,11 @@ struct demand { /* a script whose jobs wait for a sandbox */
 	uint64_t since_usec, last_usec;
 };
 
+struct alarm {
+	struct lsn_timer *timer;
+	uint64_t usec; /* when it fires */
+};
+
 TAILQ_HEAD(sandbox_list, sandbox);
 TAILQ_HEAD(berth_list, berth);
 
@@ -39,10 +44,8 @@ struct pool {
 	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */
 	unsigned failures; /* starts in a row that failed */
 	struct lsn_timer *hold; /* no start before it has fired */
-	struct lsn_timer *patience; /* demands are looked at again when it has fired */
-	uint64_t patience_usec; /* when it fires */
-	struct lsn_timer *expiry;
-	uint64_t expiry_usec; /* when it fires */
+	struct alarm patience; /* demands are looked at again */
+	struct alarm expiry; /* some have been idle, or there, for long enough */
 	uint64_t started, ended, jobs; /* since init */
 	uint32_t landlock_abi, walls;
 	void (*own_done)(void *data, const struct lsn_result *result); /* hears how the own job went; its sandbox goes then */

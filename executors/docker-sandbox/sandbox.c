@@ -123,7 +123,7 @@ static void finish_gone(struct sandbox *sb)
 	report(sb, &sb->verdict);
 	sandbox_remove_folder(sb->env->run_dir_fd, sb->id);
 	set_state(sb, SANDBOX_GONE);
-	sb->env->gone(sb->env->data, sb, !sb->served, sb->missing, sb->why);
+	sb->env->gone(sb->env->data, sb);
 }
 
 static void retry_removal(void *data)

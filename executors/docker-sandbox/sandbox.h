@@ -50,8 +50,7 @@ struct sandbox_env { /* what all sandboxes of an instance share; outlives them *
 	int run_dir_fd;
 	void (*idle)(void *data, struct sandbox *sandbox);
 	void (*result)(void *data, struct sandbox *sandbox, const struct lsn_job *job, const struct lsn_result *result);
-	/* never_served: it ended before it was warm; MISSING: because the image or the network has gone; WHY for people */
-	void (*gone)(void *data, struct sandbox *sandbox, bool never_served, bool missing, const char *why);
+	void (*gone)(void *data, struct sandbox *sandbox);
 	void *data;
 };
 
@@ -75,10 +74,11 @@ struct sandbox {
 	bool started, warm; /* the engine says so; init says so */
 	bool served; /* was warm once */
 	bool spoiled; /* must not serve another job */
-	bool missing, cancelled, left; /* see gone(); cancel() was called; container is nobody's or already gone */
+	bool missing; /* it ended because the image or the network has gone */
+	bool cancelled, left; /* cancel() was called; container is nobody's or already gone */
 	bool network_gone; /* the engine lists its network, and does not have it */
 	struct lsn_result verdict; /* ENDING: what JOB gets */
-	char why[200]; /* ENDING */
+	char why[200]; /* ENDING; for people */
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
 	unsigned end_tries, looks;
 	uint32_t landlock_abi, walls;
