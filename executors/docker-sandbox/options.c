@@ -317,8 +317,8 @@ static const struct setting {
 	S("reuse", "script", parse_reuse, reuse,
 	  "script: a sandbox serves further jobs of the same version of its script. never: each job gets a container that none has used, "
 	  "which costs the engine a start for each. docs/security.md says what one run can tell the next."),
-	S("max_jobs", "1000", parse_count, max_jobs,
-	  "A sandbox ends after so many jobs; at least 1."),
+	S("max_jobs", "10000", parse_count, max_jobs,
+	  "A sandbox ends after so many jobs, or up to an eighth fewer, so that not all of a script end at the same time; at least 1."),
 	S("max_age", "1h", parse_time, max_age_usec,
 	  "A sandbox of this age ends as soon as it is idle. 0: never."),
 	S("start", "fork", parse_start, start,

@@ -698,11 +698,19 @@ int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place
 	return 0;
 }
 
+/* Those of a busy script were started together and share its jobs: they shall not go together. */
+static uint64_t jobs_most(const struct pool *pool, const struct sandbox *sb)
+{
+	uint64_t most = pool->options->max_jobs;
+
+	return most - strtoull(sb->id, NULL, 16) % (most / 8 + 1);
+}
+
 static bool may_stay(struct pool *pool, const struct sandbox *sb)
 {
 	const struct options *o = pool->options;
 
-	if (o->reuse == REUSE_NEVER || sb->jobs_done >= o->max_jobs)
+	if (o->reuse == REUSE_NEVER || sb->jobs_done >= jobs_most(pool, sb))
 		return false;
 	if (o->max_age_usec && now_monotonic_usec() - sb->created_usec >= o->max_age_usec)
 		return false;
