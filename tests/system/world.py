@@ -99,13 +99,14 @@ class World:
         with open(self.engine + '/engine') as f:
             return int(re.search(r'^dockerd=(\d+)', f.read(), re.MULTILINE).group(1))
 
-    def restart_engine(self):
-        """End dockerd and start it again just as it was, as a package's update does."""
+    def restart_engine(self, meanwhile=lambda: None):
+        """End dockerd and start it again just as it was, as a package's update does; MEANWHILE() is called while it is not there."""
         pid = self.engine_pid()
         with open('/proc/%d/cmdline' % pid, 'rb') as f:
             command = f.read().rstrip(b'\0').split(b'\0')
         os.kill(pid, 15)
         self.t.wait(lambda: not os.path.exists('/proc/%d' % pid) or open('/proc/%d/stat' % pid).read().split()[2] == 'Z', 'the engine to end', 40)
+        meanwhile()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(self.engine + '/dockerd.log', 'ab'), stderr=subprocess.STDOUT,
                                    start_new_session=True)
         with open(self.engine + '/engine') as f:
