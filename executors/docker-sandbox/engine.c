@@ -82,11 +82,11 @@ void engine_message(const json_t *json, long status, char *buf, size_t size)
 void engine_explain(const char *socket, struct lsn_error *err)
 {
 	struct stat status;
-	const struct passwd *user = getpwuid(geteuid());
-	const char *name = user ? user->pw_name : "the listener's";
 
 	if (err->code != -EACCES)
-		return;
+		return; /* who we are may be a question to a directory server */
+	const struct passwd *user = getpwuid(geteuid());
+	const char *name = user ? user->pw_name : "the listener's";
 	if (stat(socket, &status) < 0) {
 		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not enter a folder of %s", name, socket);
 		return;

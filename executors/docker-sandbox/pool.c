@@ -232,12 +232,11 @@ static bool needs_more(const struct pool *pool, const struct demand *d)
 }
 
 /* The script that has waited longest without having any sandbox; NULL. */
-static const struct demand *starving(struct pool *pool, uint64_t at_least_usec)
+static const struct demand *starving(const struct pool *pool, uint64_t at_least_usec)
 {
 	uint64_t now = now_monotonic_usec();
 	const struct demand *oldest = NULL;
 
-	demands_prune(pool);
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
 		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && sandboxes_of(pool, d) == 0)
@@ -392,7 +391,7 @@ static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 }
 
 /* There is a place for D, and it is not the last while another script waits that has no sandbox. */
-static bool has_place(struct pool *pool, const struct demand *d)
+static bool has_place(const struct pool *pool, const struct demand *d)
 {
 	const struct demand *first = pool->total + 1 == pool->options->pool_max ? starving(pool, STARVING_USEC) : NULL;
 
@@ -463,7 +462,7 @@ static unsigned idle_wanted(struct pool *pool)
 
 /* Whom the next sandbox is for; NULL: whoever comes. While there is room that is fair. The last place is for who has waited longest, lest others keep it:
  * with reuse = never nobody keeps any. */
-static const struct demand *next_for(struct pool *pool)
+static const struct demand *next_for(const struct pool *pool)
 {
 	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max ? starving(pool, 0) : NULL;
 }
@@ -481,9 +480,8 @@ void pool_fill(struct pool *pool)
 	f.starting += fill_berths(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
-	for (; need > 0 && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
-		if (!start_one(pool, next_for(pool)))
-			return;
+	for (; need > 0 && !pool->hold && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
+		(void)start_one(pool, next_for(pool));
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
 		struct sandbox *victim = least_used(pool);
 		if (!victim)
@@ -706,7 +704,7 @@ static uint64_t jobs_most(const struct pool *pool, const struct sandbox *sb)
 	return most - strtoull(sb->id, NULL, 16) % (most / 8 + 1);
 }
 
-static bool may_stay(struct pool *pool, const struct sandbox *sb)
+static bool may_stay(const struct pool *pool, const struct sandbox *sb)
 {
 	const struct options *o = pool->options;
 
@@ -724,6 +722,7 @@ void pool_forget(struct pool *pool, uint64_t job, const char *place)
 
 	if (!sb || sb->state != SANDBOX_REPORTED || sb->job_id != job)
 		return;
+	demands_prune(pool);
 	sandbox_forget(sb, may_stay(pool, sb));
 	if (sb->state == SANDBOX_WARM)
 		ready(pool);
