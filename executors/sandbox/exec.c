@@ -136,9 +136,9 @@ static int place_fds(const struct init *in, const struct run_request *req, int o
 			      in->code_fd };
 	int high[5], count = python ? 5 : 4;
 	for (int i = 0; i < count; i++)
-		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 32)) < 0)
+		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
 			return -errno;
-	if ((*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, 32)) < 0)
+	if ((*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
 		return -errno;
 	for (int i = 0; i < count; i++)
 		if (dup2(high[i], i) < 0)

@@ -193,9 +193,8 @@ static int set_up(struct init *in)
 	in->signal_fd = r;
 	(void)umask(022);
 	in->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	in->note_fd = memfd_create("note", MFD_CLOEXEC);
 	in->frame = malloc(SB_FRAME_MAX);
-	if (in->null_fd < 0 || in->note_fd < 0 || !in->frame)
+	if (in->null_fd < 0 || !in->frame)
 		return -ENOMEM;
 	in->code_fd = load_code(SB_DIR "/forkserver.py");
 	if (in->code_fd < 0) {
@@ -300,7 +299,7 @@ static void turn(struct init *in)
 
 int main(int argc, char **argv)
 {
-	static struct init in = { .ruleset_fd = -1, .code_fd = -1, .note_fd = -1, .control_fd = -1, .server_retry_usec = USEC_NEVER,
+	static struct init in = { .ruleset_fd = -1, .code_fd = -1, .control_fd = -1, .server_retry_usec = USEC_NEVER,
 				  .server = { .fd = -1 }, .successor = { .fd = -1 }, .result_fds = { -1, -1 } };
 	in.run.out.pipe_fd = in.run.out.mem_fd = in.run.err.pipe_fd = in.run.err.mem_fd = -1;
 	if (parse_options(&in.options, argc, argv) < 0)

@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#define HIGH_FD 32 /* from here on nothing is in the way of the numbers that a child hands on */
 #define PORTS_MAX 64
 #define USEC_NEVER UINT64_MAX
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -83,7 +84,6 @@ struct init {
 	uint32_t walls, landlock_abi;
 	int ruleset_fd; /* Landlock; -1: none */
 	int code_fd; /* memfd with forkserver.py; -1: none */
-	int note_fd; /* memfd a job leaves its number and compiled code in, for the fork server */
 	int null_fd, signal_fd;
 
 	int control_fd; /* -1: not connected */

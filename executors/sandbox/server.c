@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,14 +24,18 @@ struct server_frame {
 	uint64_t job, user_usec, system_usec, max_rss_bytes;
 };
 
+/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note, its own: a successor warms up beside it; 6: its place in the
+ * kernel's queue of those to kill when memory is short. */
 static int place_fds(const struct init *in, int sock, int oom_fd)
 {
-	/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note; 6: its place in the kernel's queue of
-	 * those to kill when memory is short. */
-	const int from[7] = { in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, in->note_fd, oom_fd >= 0 ? oom_fd : in->null_fd };
+	int note = memfd_create("note", MFD_CLOEXEC);
+	const int from[7] = { in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, note, oom_fd >= 0 ? oom_fd : in->null_fd };
 	int high[7];
+
+	if (note < 0)
+		return -errno;
 	for (int i = 0; i < 7; i++)
-		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 32)) < 0)
+		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
 			return -errno;
 	for (int i = 0; i < 7; i++)
 		if (dup2(high[i], i) < 0)

@@ -160,10 +160,13 @@ static int make_ruleset(struct init *in)
 	in->landlock_abi = (uint32_t)abi;
 	struct ll_ruleset attr = handled_by(in->landlock_abi);
 	size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? offsetof(struct ll_ruleset, scoped) : offsetof(struct ll_ruleset, net);
-	int fd = (int)syscall(LL_CREATE_RULESET, &attr, size, 0);
+	int made = (int)syscall(LL_CREATE_RULESET, &attr, size, 0);
+	if (made < 0)
+		return -errno;
+	int fd = fcntl(made, F_DUPFD_CLOEXEC, HIGH_FD);
+	(void)close(made);
 	if (fd < 0)
 		return -errno;
-	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	int r = allow_reading(fd);
 	if (r == 0)
 		r = allow_devices(fd, attr.fs);

@@ -513,6 +513,14 @@ def test_server__replaced_after_max_forks():
         same(len(seeds) >= 3, True, seeds)
 
 
+def test_server__successor_warms_up_under_a_job():
+    with Sandbox(options=['--max-forks', '2']) as s:
+        s.wait_ready()
+        for number in range(6):
+            r = outcome(s.run('import time; time.sleep(1); print(%d)' % number), 'success')
+            same(r.out, b'%d\n' % number, r)
+
+
 def test_server__killed():
     with Sandbox() as s:
         s.wait_ready()
