@@ -405,7 +405,7 @@ static unsigned fill_berths(struct pool *pool, unsigned room)
 
 	if (pool->options->reuse != REUSE_NEVER || !pool->env.network)
 		return 0;
-	for (size_t i = 0; i < pool->demand_count; i++)
+	for (size_t i = 0; !pool->hold && i < pool->demand_count; i++)
 		while (taken < room && backlog_goes_on(pool, &pool->demands[i]) && has_place(pool, &pool->demands[i]) &&
 		       start_in_berth(pool, &pool->demands[i]))
 			taken++;
