@@ -4,8 +4,8 @@
 # SETGID only, with 2 = init's stderr, 3 = a SOCK_SEQPACKET socket to init, 4 = this text, 5 = the note, a memfd, 6 = its oom_score_adj. Or, for a run in a new
 # interpreter, as `python3 -c STUB one NAME TOPIC [PAYLOAD]` in the script's own identity, with 3 = the script.
 #
-# One child is always forked ahead. It waits for the RUN frame on the same socket as the server would, takes it, writes the job's number into
-# the note, becomes nobody, then a fresh `python3 NAME TOPIC PAYLOAD`, and runs the script. The server waits for it, tells init how it
+# One child is always forked ahead. It waits for the RUN frame on the same socket as the server would, writes the job's number into the
+# note, takes the frame, becomes nobody, then a fresh `python3 NAME TOPIC PAYLOAD`, and runs the script. The server waits for it, tells init how it
 # ended and forks the next. So the server never looks at what a job brings: not at the frame, not at the script. The first child of a script
 # version compiles it, as nobody, and leaves the code behind the note for later children; the server never reads it.
 #
@@ -304,9 +304,9 @@ class Server(object):
                 ready = True
             _, status, usage = os.wait4(pid, 0)
             job, started = self.struct.unpack(NOTE, os.pread(NOTE_FD, CODE_AT, 0))
+            self.note(0, 0)  # a child that ends without a job is not to be taken for this one again
             if job and not started:
                 self.drop_frame()
-                self.note(0, 0)
             self.tell(DONE if started else FAILED, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000), usage.ru_maxrss * 1024)
 
     def tell(self, *frame):
@@ -432,14 +432,15 @@ class Server(object):
         for key in gone:
             del os.environb[key]
 
-    def load_code(self, version):
-        """What an earlier job has left; None: nothing of this version."""
+    def load_code(self, version, filename):
+        """What an earlier job has left; None: nothing of this version and name, or nothing that can be used."""
         at = CODE_AT + self.struct.calcsize(CODE)
-        head = os.pread(NOTE_FD, at - CODE_AT, CODE_AT)
-        if len(head) < at - CODE_AT:
+        try:
+            left, size = self.struct.unpack(CODE, os.pread(NOTE_FD, at - CODE_AT, CODE_AT))
+            code = self.marshal.loads(os.pread(NOTE_FD, size, at)) if left == version else None
+            return code if code and code.co_filename == filename else None
+        except Exception:
             return None
-        left, size = self.struct.unpack(CODE, head)
-        return self.marshal.loads(os.pread(NOTE_FD, size, at)) if left == version else None
 
     def leave_code(self, version, code):
         data = self.marshal.dumps(code)
@@ -455,10 +456,13 @@ class Server(object):
 
         def get_code():
             self.note(job, 1)
-            code = self.load_code(version)
+            code = self.load_code(version, filename)
             if code is None:
                 code = compile(source, filename, 'exec', 0, True)
-                self.leave_code(version, code)
+                try:
+                    self.leave_code(version, code)
+                except Exception:
+                    pass  # the next job will compile it again
             return code
 
         def prepared():

@@ -124,7 +124,7 @@ static int allow_port(int ruleset, unsigned port)
 	return syscall(LL_ADD_RULE, ruleset, LL_RULE_PORT, &rule, 0) < 0 ? -errno : 0;
 }
 
-/* Landlock has no ranges. The rules of all unprivileged ports cost 20 ms once per fork server and some megabytes, and only if FTP data is wanted;
+/* Landlock has no ranges. The rules of all unprivileged ports cost 20 ms once per sandbox and some megabytes, and only if FTP data is wanted;
  * not to handle connections at all would open the privileged ports to whoever gets past the firewall. */
 static int allow_ports(int ruleset, const struct options *o)
 {

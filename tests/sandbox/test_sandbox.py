@@ -211,6 +211,8 @@ def test_contract__libraries_work():
     script = '''
 import ctypes, socket, json, subprocess, threading, multiprocessing, asyncio, resource, struct, gc, marshal, ssl, urllib.request, random, hashlib
 assert subprocess.run(['sh', '-c', 'echo hi'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout == b'hi\\n'
+assert sorted(l.split(b'=')[0] for l in subprocess.run(['env'], stdout=subprocess.PIPE).stdout.split()) == sorted(__import__('os').environb)
+assert 'LD_BIND_NOW' not in __import__('os').environ
 c = multiprocessing.get_context('fork').Process(target=print, args=('child',)); c.start(); c.join(); assert c.exitcode == 0
 async def f():
     p = await asyncio.create_subprocess_exec('true'); return await p.wait()
@@ -519,6 +521,14 @@ def test_server__successor_warms_up_under_a_job():
         for number in range(6):
             r = outcome(s.run('import time; time.sleep(1); print(%d)' % number), 'success')
             same(r.out, b'%d\n' % number, r)
+
+
+def test_server__one_text_two_names():
+    with Sandbox() as s:
+        s.wait_ready()
+        for name in (b'first.py', b'second.py', b'second.py', b'first.py'):
+            r = outcome(s.run('raise OSError(1)', name=name), 'failure')
+            same(b'/scripts/' + name in r.err or b'"' + name in r.err, True, r)
 
 
 def test_server__killed():
