@@ -443,12 +443,15 @@ class Server(object):
             return None
 
     def leave_code(self, version, code):
-        data = self.marshal.dumps(code)
-        if len(data) > CODE_MAX:
-            return
-        os.pwrite(NOTE_FD, self.struct.pack(CODE, b'', 0), CODE_AT)
-        os.pwrite(NOTE_FD, data, CODE_AT + self.struct.calcsize(CODE))
-        os.pwrite(NOTE_FD, self.struct.pack(CODE, version, len(data)), CODE_AT)
+        """For later jobs; if it fails they compile it again."""
+        try:
+            data = self.marshal.dumps(code)
+            if len(data) <= CODE_MAX:
+                os.pwrite(NOTE_FD, self.struct.pack(CODE, b'', 0), CODE_AT)
+                os.pwrite(NOTE_FD, data, CODE_AT + self.struct.calcsize(CODE))
+                os.pwrite(NOTE_FD, self.struct.pack(CODE, version, len(data)), CODE_AT)
+        except Exception:
+            pass
 
     def start(self, job, version, source):
         gc = self.gc
@@ -459,10 +462,7 @@ class Server(object):
             code = self.load_code(version, filename)
             if code is None:
                 code = compile(source, filename, 'exec', 0, True)
-                try:
-                    self.leave_code(version, code)
-                except Exception:
-                    pass  # the next job will compile it again
+                self.leave_code(version, code)
             return code
 
         def prepared():
