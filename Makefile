@@ -12,7 +12,7 @@
 #   check       deps, all, every test                           demo        deps, all, a real event runs a real script
 #   image       the sandbox image, into build/image.tar         lint        clang-tidy, cppcheck, function lengths
 #   install     below DESTDIR and PREFIX                        uninstall   what install put there
-#   clean       what was built, but for the image               help        this text
+#   clean       what was built, not image and roots              help        this text
 #   bench       the figures of docs/performance.md              chaos       exactly once, whatever dies: docs/exactly-once.md
 #   fuzz        the parsers, F=NAME for one of them             manuals     renew what manuals say about keys
 #
@@ -75,7 +75,7 @@ help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
 	@for e in build/engine*; do [ ! -e $$e/engine ] || tools/private-engine stop $$e; done
-	rm -rf $(filter-out build/image.tar%,$(wildcard build/* build-*))
+	rm -rf $(filter-out build/image.tar% build/test-root,$(wildcard build/* build-*))
 .PHONY: all help clean
-# Not below build/engine*: those are file systems of containers.
--include $(shell find $(BUILD) -path '$(BUILD)/engine*' -prune -o -name '*.d' -type f -print 2>/dev/null)
+# Not below build/engine* and build/test-root: those are file systems of containers and of tests.
+-include $(shell find $(BUILD) \( -path '$(BUILD)/engine*' -o -path '$(BUILD)/test-root' \) -prune -o -name '*.d' -type f -print 2>/dev/null)
