@@ -47,13 +47,26 @@ CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl
 DEFS = -DLISTENER_VERSION='"$(VERSION)"' -DLISTENER_SYSCONFDIR='"$(SYSCONFDIR)/listenerd"' -DLISTENER_LIBDIR='"$(LIBDIR)"' \
        -DLISTENER_STATEDIR='"$(LOCALSTATEDIR)/lib/listenerd"' -DLISTENER_RUNDIR='"$(RUNSTATEDIR)/listenerd"'
 
-# The -I flags keep the rule of the house: lib/ sees include/; core/ sees include/ and lib/; an executor sees include/, lib/ and
-# executors/sandbox/; nobody in core/ can name a header of executors/.
+# The -I flags keep the rule of the house: a folder sees what it may use and nothing else, so that a call upwards does not
+# compile. lib/ sees include/; core/ sees include/ and lib/; an executor sees include/, lib/, sandbox/ and executors/pool/.
 PUBLIC_I = -Iinclude
 LIB_I = $(PUBLIC_I) -Ilib
+# The folders of core/, each with those it may use; core/ itself holds the nouns below and the daemon above them all.
+CORE_DIRS = core core/journal core/broker core/executors core/source core/source/cdmi core/control core/config core/operate
+CORE_I = $(CORE_DIRS:%=-I%)
+CORE_SEES_journal = journal
+CORE_SEES_broker = broker
+CORE_SEES_executors = executors
+CORE_SEES_source = source journal
+CORE_SEES_source_cdmi = source/cdmi source journal executors
+CORE_SEES_control = control
+CORE_SEES_config = config journal broker executors source source/cdmi control
+CORE_SEES_operate = operate config journal broker executors source source/cdmi control
+# core_i - the -I flags for the source file $(1).
+core_i = $(if $(filter core/,$(dir $(1))),$(CORE_I),-Icore $(CORE_SEES_$(subst /,_,$(patsubst core/%/,%,$(dir $(1)))):%=-Icore/%))
 
 LIB_SRC := $(wildcard lib/*.c)
-CORE_SRC := $(filter-out core/main.c,$(wildcard core/*.c))
+CORE_SRC := $(filter-out core/main.c,$(foreach d,$(CORE_DIRS),$(wildcard $d/*.c)))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
 CORE_OBJ = $(CORE_SRC:%.c=$(BUILD)/%.o)
 
@@ -66,7 +79,7 @@ $(BUILD)/lib/%.o: lib/%.c
 	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden $(LIB_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/core/%.o: core/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) -Icore $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(call core_i,$<) $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
 $(BUILD)/listenerd: $(BUILD)/core/main.o $(CORE_OBJ) $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
 

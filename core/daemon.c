@@ -1,8 +1,21 @@
 /* daemon.c - see daemon.h. Start and stop; reload.c has the rest. */
 #include "daemon.h"
-#include "fault.h"
+#include "broker.h"
+#include "commands.h"
+#include "config.h"
+#include "control.h"
+#include "dispatcher.h"
+#include "executors.h"
+#include "failpoint.h"
+#include "intake.h"
+#include "journal.h"
 #include "log.h"
+#include "registry.h"
+#include "reload.h"
+#include "script.h"
+#include "source.h"
 #include "subscriptions.h"
+#include "turn.h"
 #include "util.h"
 #include <errno.h>
 #include <signal.h>
@@ -13,95 +26,6 @@
 #define SETTLE_MAX_USEC (5 * USEC_PER_SEC) /* wait so long for the first scan before events are taken with the cached scripts */
 #define PRUNE_IDLE_USEC (60 * USEC_PER_SEC)
 #define PRUNE_BUSY_USEC (100 * USEC_PER_MSEC)
-
-/* ------------------------------------------------------------------------------------------------- wiring */
-
-static void on_message(void *data, const struct broker_message *message) { intake_message(((struct daemon *)data)->intake, message); }
-
-static void on_batch(void *data) { turn_batch(((struct daemon *)data)->turn); }
-
-static void on_connected(void *data, bool session_present)
-{
-	struct daemon *daemon = data;
-	struct broker_figures figures;
-
-	intake_connected(daemon->intake, session_present);
-	broker_get_figures(daemon->broker, &figures);
-	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
-	/* What happened on the scripts collection while the broker or we were away may never have been told: archives publish at QoS 0, once. */
-	const struct source_ops *ops = daemon->source->ops;
-	if (session_present && figures.connects <= 1)
-		return;
-	if (ops->revalidate)
-		ops->revalidate(daemon->source);
-	else
-		ops->rescan(daemon->source);
-}
-
-static void on_disconnected(void *data, const char *reason)
-{
-	turn_disconnected(((struct daemon *)data)->turn);
-	log_warning("disconnected from the broker: %s", reason);
-}
-
-int daemon_connect(struct daemon *daemon, struct lsn_error *err)
-{
-	const struct broker_hooks hooks = {
-		.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected, .data = daemon};
-
-	struct broker_config config = daemon->config->broker; /* broker_new() copies what it needs */
-	struct lsn_error why = {0};
-
-	if (subscriptions_note(daemon->config->state_dir, config.subscriptions, &config.unsubscribe, &why) < 0)
-		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
-	int r = broker_new(daemon->loop, &config, &hooks, &daemon->broker, err);
-	subscriptions_free(config.unsubscribe);
-	turn_set_broker(daemon->turn, r < 0 ? NULL : daemon->broker);
-	return r;
-}
-
-static void on_scripts_changed(void *data)
-{
-	struct daemon *daemon = data;
-	if (daemon->turn)
-		turn_request(daemon->turn); /* publications may have been held back for it */
-}
-
-int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret, struct lsn_error *err)
-{
-	if (config->kind == SOURCE_CDMI)
-		return source_cdmi_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
-	return source_directory_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
-}
-
-void daemon_set_parts(struct daemon *daemon)
-{
-	const struct intake_parts parts = {.journal = daemon->journal,
-					   .registry = daemon->registry,
-					   .dispatcher = daemon->dispatcher,
-					   .source = daemon->source,
-					   .config = daemon->config};
-	if (daemon->intake)
-		intake_set_parts(daemon->intake, &parts);
-}
-
-static bool executor_is_open(void *data, const char *name)
-{
-	const struct executors_config *config = data;
-
-	for (size_t i = 0; i < config->executor_count; i++)
-		if (streq(config->executors[i].name, name))
-			return config->executors[i].open;
-	return false;
-}
-
-void daemon_bind_policy(struct config *config)
-{
-	config->policy.size_max = config->source.size_max;
-	config->policy.executor_open = executor_is_open;
-	config->policy.data = &config->executors;
-	config->dispatch.retry_delay_max_usec = config->policy.retry_delay_max_usec;
-}
 
 static void on_turn_wanted(void *data)
 {
@@ -354,7 +278,7 @@ int daemon_run(const char *config_file, struct config *config, struct lsn_error 
 	daemon.started_realtime_usec = now_realtime_usec();
 	daemon.started_monotonic_usec = now_monotonic_usec();
 	log_init(config->log_level);
-	fault_init();
+	failpoint_init();
 	daemon_bind_policy(config);
 	int r = daemon.config_file ? start(&daemon, err) : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r >= 0) {

@@ -1,43 +1,10 @@
-/* daemon.h - the parts of listenerd and how they are wired, started, reloaded and stopped. */
+/* daemon.h - listenerd started, run and stopped. */
 #ifndef CORE_DAEMON_H
 #define CORE_DAEMON_H
 
-#include "control.h"
-#include "turn.h"
-
-enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_STATE_MAX };
-
-struct daemon {
-	sd_event *loop;
-	char *config_file;
-	struct config *config;
-	struct journal *journal;
-	struct registry *registry;
-	struct executors *executors;
-	struct dispatcher *dispatcher;
-	struct intake *intake;
-	struct turn *turn;
-	struct source *source;
-	struct broker *broker;
-	struct control *control;
-	sd_event_source *settle_timer; /* waits for the first scan before it connects to the broker; at the end, for the drain */
-	sd_event_source *prune_timer;
-	enum daemon_state state;
-	uint64_t started_realtime_usec, started_monotonic_usec, drain_until_usec;
-};
+#include "wiring.h"
 
 /* daemon_run - takes over CONFIG (read from CONFIG_FILE) and runs until told to stop. 0, or a negative errno with ERR: could not start. */
 int daemon_run(const char *config_file, struct config *config, struct lsn_error *err);
-/* daemon_reload - read the configuration again and put it in force as a whole, or change nothing and say why. */
-int daemon_reload(struct daemon *daemon, struct lsn_error *err);
-/* daemon_connect - (re)make the broker connection from the configuration. */
-int daemon_connect(struct daemon *daemon, struct lsn_error *err);
-int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret, struct lsn_error *err);
-void daemon_bind_policy(struct config *config);
-/* daemon_set_parts - tell the parts that borrow them about a new source or configuration. */
-void daemon_set_parts(struct daemon *daemon);
-
-/* The commands of docs/control.md (commands.c, commands_jobs.c, doctor.c). */
-extern const struct control_command daemon_commands[];
 
 #endif

@@ -1,6 +1,11 @@
 /* dispatcher.c - the starting half: lanes, turns, places, hand-over. See dispatcher.h for the picture and dispatcher_end.c for what follows. */
 #include "dispatcher_private.h"
-#include "fault.h"
+#include "event.h"
+#include "executors.h"
+#include "failpoint.h"
+#include "job.h"
+#include "journal.h"
+#include "log.h"
 #include "topic.h"
 #include "util.h"
 #include <errno.h>
@@ -167,7 +172,7 @@ void dispatcher_place(struct dispatcher *d)
 	while (!d->stopped && d->running < d->config->running_max && refusals < REFUSALS_MAX && (lane = TAILQ_FIRST(&d->ready)))
 		refusals = start_one(d, lane) ? 0 : refusals + 1;
 	if (!TAILQ_EMPTY(&d->starting))
-		fault_point("after-intent");
+		failpoint("after-intent");
 }
 
 void dispatcher_leave(struct dispatcher *d, struct job *job)
@@ -200,9 +205,9 @@ static void hand_over(struct dispatcher *d, struct job *job)
 
 	job->abi.started_realtime_usec = now_realtime_usec();
 	job_set_state(job, JOB_RUNNING);
-	int r = executor_submit(job->host, job, &err);
+	int r = executor_submit(job->instance, job, &err);
 	if (r >= 0) {
-		fault_point("after-handover");
+		failpoint("after-handover");
 		return;
 	}
 	dispatcher_leave(d, job);
@@ -305,7 +310,7 @@ void dispatcher_committed(struct dispatcher *d)
 	struct job *job;
 
 	if (d->forget_count > 0)
-		fault_point("after-result-commit");
+		failpoint("after-result-commit");
 	forget_committed(d);
 	while ((job = TAILQ_FIRST(&d->starting))) {
 		TAILQ_REMOVE(&d->starting, job, queue);

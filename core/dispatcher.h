@@ -15,9 +15,29 @@
 #ifndef CORE_DISPATCHER_H
 #define CORE_DISPATCHER_H
 
-#include "config.h"
+#include "executors.h"
+#include "journal.h"
+#include "script.h"
 
 struct dispatcher;
+
+struct route_config { /* one [route NAME] section: first match in file order wins */
+	char *name;
+	char *script; /* fnmatch() pattern on the script's name, or NULL */
+	char *filter; /* the route holds for scripts whose filter matches a part of this filter, or NULL */
+	char executor[EXECUTOR_NAME_SIZE];
+};
+
+struct dispatch_config {
+	unsigned running_max; /* jobs at the same time, all executors */
+	unsigned per_script_max; /* ... of one script */
+	unsigned window; /* queued jobs per script kept in memory; the rest waits in the journal */
+	char default_executor[EXECUTOR_NAME_SIZE];
+	struct route_config *routes;
+	size_t route_count;
+	double replay_rate_max; /* replayed jobs per second */
+	uint64_t retry_delay_max_usec; /* the policy's; set by the daemon. 0: no limit */
+};
 
 struct dispatcher_hooks {
 	void (*turn)(void *data); /* something changed: have a turn soon */

@@ -1,7 +1,12 @@
 /* dispatcher_end.c - the ending half of the dispatcher: what an outcome means for a job, further attempts, cancel, jobs that never report, and jobs that an
  * earlier daemon left behind. */
 #include "dispatcher_private.h"
-#include "fault.h"
+#include "executors.h"
+#include "failpoint.h"
+#include "job.h"
+#include "journal.h"
+#include "log.h"
+#include "script.h"
 #include "util.h"
 #include <errno.h>
 #include <string.h>
@@ -146,7 +151,7 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 	}
 	if (job->place[0] && dispatcher_forget_later(d, job) < 0)
 		log_error("out of memory: executor=%s keeps the result of job=%llu", job->executor, (unsigned long long)job->abi.id);
-	fault_point("after-result");
+	failpoint("after-result");
 	if (outcome == LSN_OUTCOME_LOST && wants_rerun(d, job))
 		dispatcher_requeue(d, job);
 	else if (may_retry(job, outcome))
@@ -205,9 +210,9 @@ static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
 			give_up(d, job);
 			return true;
 		}
-		if (job->host && !job->chased) {
+		if (job->instance && !job->chased) {
 			job->chased = true;
-			executor_cancel(job->host, job);
+			executor_cancel(job->instance, job);
 			return true;
 		}
 	}
@@ -338,11 +343,11 @@ int dispatcher_retry(struct dispatcher *d, uint64_t id, struct lsn_error *err)
 
 static int cancel_running(struct job *job, struct lsn_error *err)
 {
-	const struct lsn_executor_module *module = job->host ? executor_module(job->host) : NULL;
+	const struct lsn_executor_module *module = job->instance ? executor_module(job->instance) : NULL;
 
 	if (!module || !module->cancel)
 		return lsn_error_set(err, -EOPNOTSUPP, "executor %s cannot cancel jobs", job->executor);
-	executor_cancel(job->host, job);
+	executor_cancel(job->instance, job);
 	return 0;
 }
 

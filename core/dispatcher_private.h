@@ -4,6 +4,7 @@
 
 #include "dispatcher.h"
 #include "lane.h"
+#include "script.h"
 
 struct forget { /* a result that the executor may drop once it is committed */
 	uint64_t job;

@@ -1,7 +1,13 @@
 /* intake.c - see intake.h. */
 #include "intake.h"
-#include "fault.h"
+#include "cleanup.h"
+#include "config.h"
+#include "event.h"
+#include "failpoint.h"
+#include "journal.h"
 #include "log.h"
+#include "registry.h"
+#include "source.h"
 #include "topic.h"
 #include "util.h"
 #include <errno.h>
@@ -311,7 +317,7 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 {
 	uint8_t digest[EVENT_DIGEST_SIZE] = {0};
 
-	fault_point("after-read");
+	failpoint("after-read");
 	bool live = is_live(intake);
 	if (message->packet_id != 0) {
 		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);

@@ -11,13 +11,6 @@ const char *const job_state_names[JOB_STATE_MAX] = {
 	[JOB_BACKOFF] = "backoff", [JOB_FINISHED] = "finished", [JOB_LOST] = "lost",
 };
 
-const char *const outcome_names[LSN_OUTCOME_MAX] = {
-	[LSN_OUTCOME_SUCCESS] = "success",     [LSN_OUTCOME_FAILURE] = "failure",	[LSN_OUTCOME_SIGNAL] = "signal",
-	[LSN_OUTCOME_TIMEOUT] = "timeout",     [LSN_OUTCOME_MEMORY] = "memory",		[LSN_OUTCOME_CPU] = "cpu",
-	[LSN_OUTCOME_OUTPUT] = "output",       [LSN_OUTCOME_PROCESSES] = "processes",	[LSN_OUTCOME_CANCELLED] = "cancelled",
-	[LSN_OUTCOME_ERROR] = "error",	       [LSN_OUTCOME_LOST] = "lost",		[LSN_OUTCOME_NOT_STARTED] = "not-started",
-};
-
 #define TO(state) (1U << JOB_##state)
 
 static const unsigned moves[JOB_STATE_MAX] = {

@@ -28,7 +28,6 @@ enum job_state {
 	JOB_STATE_MAX
 };
 extern const char *const job_state_names[JOB_STATE_MAX]; /* "queued" ... */
-extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" "failure" ... "not-started" */
 
 #define JOB_OUTPUT_LIMIT_BYTES (64 * 1024) /* kept per stream with output = capture */
 
@@ -55,7 +54,7 @@ struct job {
 	TAILQ_ENTRY(job) queue; /* the dispatcher's */
 	TAILQ_ENTRY(job) active; /* the dispatcher's */
 	TAILQ_ENTRY(job) marked; /* the journal's */
-	void *host; /* the dispatcher's: instance that holds it */
+	void *instance; /* the dispatcher's: instance that holds it */
 };
 TAILQ_HEAD(job_list, job);
 

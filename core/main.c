@@ -1,4 +1,5 @@
 /* main.c - listenerd's command line. */
+#include "config.h"
 #include "daemon.h"
 #include "log.h"
 #include "util.h"

@@ -4,13 +4,16 @@
  * `present` yet); registry_end() writes all changes in one transaction, and only when that is committed puts them in force. What would be in
  * the router's way (memory) is done before the commit and undone if it fails: nothing matches meanwhile, because nobody else runs. */
 #include "registry.h"
+#include "cleanup.h"
+#include "event.h"
+#include "log.h"
+#include "script.h"
+#include "topic.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <util.h>
 
-#include "log.h"
-#include "topic.h"
 
 #define STAGED_MAX_BYTES ((size_t)4 << 20) /* contents of an unfinished update in memory */
 #define POLICY_MARK_SIZE 17 /* 16 digits and a blank, before the source's own key */

@@ -1,6 +1,16 @@
 /* reload.c - a new configuration is built beside the old one and put in force only when it is whole. What can fail comes first. */
-#include "daemon.h"
+#include "broker.h"
+#include "config.h"
+#include "control.h"
+#include "reload.h"
+#include "dispatcher.h"
+#include "executors.h"
+#include "intake.h"
+#include "journal.h"
 #include "log.h"
+#include "registry.h"
+#include "source.h"
+#include "turn.h"
 #include "util.h"
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,13 @@
 #include <openssl/evp.h>
 #include <util.h>
 
-#include "job.h"
+const char *const outcome_names[LSN_OUTCOME_MAX] = {
+	[LSN_OUTCOME_SUCCESS] = "success",     [LSN_OUTCOME_FAILURE] = "failure",	[LSN_OUTCOME_SIGNAL] = "signal",
+	[LSN_OUTCOME_TIMEOUT] = "timeout",     [LSN_OUTCOME_MEMORY] = "memory",		[LSN_OUTCOME_CPU] = "cpu",
+	[LSN_OUTCOME_OUTPUT] = "output",       [LSN_OUTCOME_PROCESSES] = "processes",	[LSN_OUTCOME_CANCELLED] = "cancelled",
+	[LSN_OUTCOME_ERROR] = "error",	       [LSN_OUTCOME_LOST] = "lost",		[LSN_OUTCOME_NOT_STARTED] = "not-started",
+};
+
 
 #define MEMORY_MIN_BYTES (UINT64_C(1) << 20)
 

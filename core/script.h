@@ -25,6 +25,8 @@ extern const char *const script_state_names[SCRIPT_STATE_MAX];
 /* What becomes of a job that is lost. EXECUTOR: what the section of the executor that ran it says. */
 enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN, ON_LOST_EXECUTOR };
 
+extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" "failure" ... "not-started" */
+
 struct script_settings {
 	uint64_t timeout_usec;
 	uint64_t memory_bytes;

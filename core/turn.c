@@ -1,6 +1,9 @@
 /* turn.c - see turn.h. */
 #include "turn.h"
-#include "fault.h"
+#include "broker.h"
+#include "dispatcher.h"
+#include "failpoint.h"
+#include "journal.h"
 #include "log.h"
 #include "util.h"
 #include <errno.h>
@@ -62,7 +65,7 @@ static bool commit(struct turn *turn)
 		if (turn->figures.error[0])
 			log_notice("the journal can be written again: going on");
 		turn->figures.error[0] = 0;
-		fault_point("after-commit");
+		failpoint("after-commit");
 		return true;
 	}
 	turn->figures.failed++;
@@ -77,7 +80,7 @@ static bool commit(struct turn *turn)
 static void keep_room(struct turn *turn)
 {
 	struct lsn_error err = {0};
-	bool full = journal_room(turn->parts.journal, &err) < 0;
+	bool full = journal_capacity(turn->parts.journal, &err) < 0;
 
 	if (full && !turn->paused && turn->parts.broker) {
 		log_warning("no more events are taken for now, the broker holds them: %s", err.message);
@@ -100,7 +103,7 @@ static void acknowledge(struct turn *turn, bool released)
 		return;
 	turn->batch = false;
 	broker_ack(turn->parts.broker);
-	fault_point("after-ack");
+	failpoint("after-ack");
 }
 
 static void have_turn(struct turn *turn)

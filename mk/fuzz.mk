@@ -11,8 +11,8 @@ FUZZ_BASE = -std=gnu17 -D_GNU_SOURCE -g -O1 $(WARN) -Wno-unknown-warning-option 
 FUZZ_DIR = $(BUILD)/tests/fuzz
 # core/ and docker-sandbox both have a control.h: each sees its own.
 FUZZ_DOCKER_NAMES = engine frames host wall
-FUZZ_I = $(LIB_I) $(if $(or $(findstring docker-sandbox,$<),$(filter $(FUZZ_DOCKER_NAMES:%=tests/fuzz/fuzz_%.c),$<)),-Iexecutors/docker-sandbox,-Icore) \
-	 -Iexecutors/sandbox -Itests/fuzz
+FUZZ_I = $(LIB_I) $(if $(or $(filter executors/%,$<),$(filter $(FUZZ_DOCKER_NAMES:%=tests/fuzz/fuzz_%.c),$<)),-Iexecutors/docker-sandbox -Iexecutors/pool,$(CORE_I)) \
+	 -Isandbox -Itests/fuzz
 FUZZ_OBJ = $(FUZZ_DIR)/objects
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out tests/fuzz/fuzz_host.c,$(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_TARGETS = $(FUZZ_NAMES:%=$(FUZZ_DIR)/fuzz_%)
@@ -36,7 +36,7 @@ FUZZ_FOR_DOCKER = $(FUZZ_OBJ)/tests/fuzz/fuzz_host.o $(FUZZ_DIR)/docker.a
 FUZZ_PARTS_frames = $(FUZZ_FOR_DOCKER)
 FUZZ_PARTS_engine = $(FUZZ_FOR_DOCKER)
 FUZZ_PARTS_wall = $(FUZZ_DIR)/docker.a
-FUZZ_PARTS_init = $(FUZZ_OBJ)/executors/sandbox/control.o
+FUZZ_PARTS_init = $(FUZZ_OBJ)/sandbox/control.o
 fuzz_parts = $(or $(FUZZ_PARTS_$(1)),$(FUZZ_DIR)/core.a)
 define fuzz_rule
 $(FUZZ_DIR)/fuzz_$(1): $(FUZZ_OBJ)/tests/fuzz/fuzz_$(1).o $(call fuzz_parts,$(1))

@@ -1,6 +1,6 @@
 # The run-time inside a sandbox. Static and without sanitizers: it is bind-mounted into images of any distribution.
 
-SANDBOX_SRC := $(wildcard executors/sandbox/*.c)
+SANDBOX_SRC := $(wildcard sandbox/*.c)
 SANDBOX_OBJ = $(SANDBOX_SRC:%.c=$(BUILD)/%.o)
 SANDBOX_BASE = $(filter-out $(SANFLAGS) -fno-sanitize-recover=undefined,$(BASE)) -fPIE
 SANDBOX_FILES = $(BUILD)/libexec/sandbox-init $(BUILD)/libexec/forkserver.py $(BUILD)/libexec/seccomp.json
@@ -12,13 +12,13 @@ check-sandbox: sandbox
 	SANDBOX_LIBEXEC=$(CURDIR)/$(BUILD)/libexec python3 tests/sandbox/test_sandbox.py
 .PHONY: sandbox check-sandbox
 
-$(BUILD)/executors/sandbox/%.o: executors/sandbox/%.c
+$(BUILD)/sandbox/%.o: sandbox/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANDBOX_BASE) -Iexecutors/sandbox -Iinclude -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(SANDBOX_BASE) -Isandbox -Iinclude -MMD -MP -c $< -o $@
 # A new file beside the old one, then renamed: containers that run have the old one mapped.
 $(BUILD)/libexec/sandbox-init: $(SANDBOX_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SANDBOX_BASE) -static-pie -Wl,-z,relro,-z,now,-z,noexecstack $^ -o $@.new && mv $@.new $@
-$(BUILD)/libexec/forkserver.py $(BUILD)/libexec/seccomp.json: $(BUILD)/libexec/%: executors/sandbox/%
+$(BUILD)/libexec/forkserver.py $(BUILD)/libexec/seccomp.json: $(BUILD)/libexec/%: sandbox/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@.new && mv $@.new $@

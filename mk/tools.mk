@@ -53,15 +53,15 @@ uninstall:
 .PHONY: install uninstall
 INSTALLED_SCRIPTS = $(LOCALSTATEDIR)/lib/listenerd/scripts
 
-LINT_SRC = $(wildcard core/*.c lib/*.c executors/*/*.c tools/*/*.c)
+LINT_SRC = $(CORE_SRC) core/main.c $(wildcard lib/*.c sandbox/*.c executors/*/*.c tools/*/*.c)
 # cppcheck knows nothing of our cleanup attributes (memleak, resourceLeak), does not see that the macros of <sys/queue.h> set what they iterate over (uninitvar), nor that a list head may have no name (syntaxError), and
 # takes the pointer that arena.c keeps in a spare thing for a mistake (pointerSize).
 # One process for each file: with many in one, clang-tidy mixes up headers of one name (there are three control.h) and files that change meanwhile.
 lint:
-	$(Q)printf '%s\n' $(LINT_SRC) | xargs -P $$(nproc) -I{} clang-tidy --quiet {} -- -std=gnu17 -D_GNU_SOURCE $(LIB_I) -Icore -Iexecutors/sandbox \
+	$(Q)printf '%s\n' $(LINT_SRC) | xargs -P $$(nproc) -I{} clang-tidy --quiet {} -- -std=gnu17 -D_GNU_SOURCE $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool \
 		-Itools/listenerctl $(PKGFLAGS) $(DEFS)
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance --inline-suppr --suppress=missingIncludeSystem \
 		--suppress=memleak --suppress=resourceLeak --suppress=unknownMacro --suppress=uninitvar --suppress=syntaxError:core/intake.c --suppress=pointerSize:core/arena.c \
-		--std=c11 -D_GNU_SOURCE -D__x86_64__ -DLISTENER_VERSION='""' $(LIB_I) -Icore -Iexecutors/sandbox $(LINT_SRC)
+		--std=c11 -D_GNU_SOURCE -D__x86_64__ -DLISTENER_VERSION='""' $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool $(LINT_SRC)
 	$(Q)tools/function-lengths $(LINT_SRC)
 .PHONY: lint

@@ -13,7 +13,7 @@
 #include <http.h>
 #include <util.h>
 
-#include "say.h"
+#include "log_line.h"
 
 #define REPLY_MAX (4u << 20) /* bytes of any reply */
 #define RETRY_MIN_USEC (250 * USEC_PER_MSEC)
@@ -184,7 +184,7 @@ static void look_later(struct engine *engine)
 		return;
 	engine->retry_usec = pause * 2 < RETRY_MAX_USEC ? pause * 2 : RETRY_MAX_USEC;
 	if (engine->host->timer(engine->host->handle, pause, retry_look, engine, &engine->retry) < 0)
-		say(engine->host, ERROR, "out of memory: the search for the engine stops");
+		log_line(engine->host, ERROR, "out of memory: the search for the engine stops");
 }
 
 static void went(struct engine *engine, const struct lsn_error *why)
@@ -194,7 +194,7 @@ static void went(struct engine *engine, const struct lsn_error *why)
 	engine->up = false;
 	engine->problem = *why;
 	if (news)
-		say(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
+		log_line(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
 	look_later(engine);
 	if (was_up)
 		engine->hooks.changed(engine->hooks.data);
@@ -213,7 +213,7 @@ static void looked(void *data, const struct engine_reply *reply)
 		(void)snprintf(engine->version, sizeof engine->version, "%s (API %s)", quoted, engine->api);
 		engine->retry_usec = 0;
 		engine->up = true;
-		say(engine->host, INFO, "Docker Engine %s is there", engine->version);
+		log_line(engine->host, INFO, "Docker Engine %s is there", engine->version);
 		engine->hooks.changed(engine->hooks.data);
 		return;
 	}

@@ -1,6 +1,6 @@
 /* executor.c - docker-sandbox as an executor: the calls of listener/executor.h, each handed to the part that knows.
  *
- * Who does what: options.c reads the section; site.c brings up engine, network (network.c) and port wall (wall.c and the helper portwall.c);
+ * Who does what: options.c reads the section; prereq.c brings up engine, network (network.c) and port wall (wall.c and the helper portwall.c);
  * pool.c keeps sandboxes (sandbox.c), each a container (spec.c) with a control socket (control.c); janitor.c removes what nobody looks after. */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,11 @@
 #include <util.h>
 
 #include "executor.h"
-#include "say.h"
+#include "engine.h"
+#include "log_line.h"
+#include "options.h"
+#include "protocol.h"
+#include "wall.h"
 
 #define SECCOMP_MAX (256u << 10)
 #define CHECK_BUDGET_USEC (3 * USEC_PER_SEC)
@@ -19,7 +23,7 @@
 
 static void clean_up_now(struct instance *in)
 {
-	if (!engine_up(in->site.engine))
+	if (!engine_up(in->prereq.engine))
 		return;
 	in->cleaned = true;
 	janitor_run(&in->janitor, &in->pool);
@@ -34,15 +38,15 @@ static void clean_up(void *data)
 	clean_up_now(in);
 }
 
-static void site_changed(void *data)
+static void prerequisites_changed(void *data)
 {
 	struct instance *in = data;
 
-	in->pool.env.network = in->options.network == NETWORK_BRIDGE ? in->site.network.name : NULL;
-	if (!site_up(&in->site))
+	in->pool.env.network = in->options.network == NETWORK_BRIDGE ? in->prereq.network.name : NULL;
+	if (!prerequisites_up(&in->prereq))
 		return;
-	say(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->site.engine), in->options.image,
-	    in->site.wall ? ", port wall " : ", no network", in->site.wall ? wall_state(in->site.wall) : "");
+	log_line(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->prereq.engine), in->options.image,
+	    in->prereq.wall ? ", port wall " : ", no network", in->prereq.wall ? wall_state(in->prereq.wall) : "");
 	if (in->recovered) /* what an engine that was away could not be asked about */
 		clean_up_now(in);
 	pool_engine_back(&in->pool);
@@ -97,24 +101,24 @@ static int check_engine(struct instance *in, struct lsn_error *err)
 		return r;
 	}
 	if (r < 0)
-		say(in->host, WARNING, "%s; it is looked for on", why.message);
+		log_line(in->host, WARNING, "%s; it is looked for on", why.message);
 	return 0;
 }
 
 static int bring_up(struct instance *in, struct lsn_error *err)
 {
 	struct sandbox_env env = { .host = in->host, .options = &in->options, .seccomp = in->seccomp, .run_dir_fd = in->run_dir_fd };
-	int r = site_init(&in->site, in->host, &in->options, site_changed, in, err);
+	int r = prerequisites_init(&in->prereq, in->host, &in->options, prerequisites_changed, in, err);
 
 	if (r < 0)
 		return r;
-	env.engine = in->site.engine;
-	env.network = in->options.network == NETWORK_BRIDGE ? in->site.network.name : NULL;
-	r = pool_init(&in->pool, &env, &in->site, err);
+	env.engine = in->prereq.engine;
+	env.network = in->options.network == NETWORK_BRIDGE ? in->prereq.network.name : NULL;
+	r = pool_init(&in->pool, &env, &in->prereq, err);
 	if (r == 0)
 		r = in->host->timer(in->host->handle, JANITOR_DELAY_USEC, clean_up, in, &in->janitor_timer);
 	if (r < 0) {
-		site_done(&in->site, false);
+		prerequisites_done(&in->prereq, false);
 		return lsn_error_set(err, r, "out of memory");
 	}
 	return 0;
@@ -150,7 +154,7 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 		return r;
 	}
 	if (in->options.network == NETWORK_BRIDGE && in->options.dns.count == 0)
-		say(host, WARNING, "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = ADDRESS");
+		log_line(host, WARNING, "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = ADDRESS");
 	*ret_instance = in;
 	return 0;
 }
@@ -160,8 +164,8 @@ static void remove_network(struct instance *in)
 {
 	char path[160], *paths[] = { path };
 
-	(void)snprintf(path, sizeof path, "/networks/%s", in->site.network.name);
-	if (in->site.wall && engine_up(in->site.engine))
+	(void)snprintf(path, sizeof path, "/networks/%s", in->prereq.network.name);
+	if (in->prereq.wall && engine_up(in->prereq.engine))
 		engine_sweep_now(in->options.socket, paths, 1, 0, SWEEP_BUDGET_USEC);
 }
 
@@ -175,7 +179,7 @@ static void docker_free(void *instance)
 	unsigned left = pool_done(&in->pool, in->detached);
 	if (left == 0)
 		remove_network(in);
-	site_done(&in->site, left == 0);
+	prerequisites_done(&in->prereq, left == 0);
 	instance_clear(in);
 }
 
@@ -225,17 +229,17 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 	uint64_t calls, total, most;
 	char text[128];
 
-	fn(data, "state", site_state_names[in->site.state]);
-	fn(data, "engine", engine_up(in->site.engine) ? engine_version(in->site.engine) : engine_problem(in->site.engine));
-	engine_stats(in->site.engine, &calls, &total, &most);
+	fn(data, "state", prerequisite_names[in->prereq.state]);
+	fn(data, "engine", engine_up(in->prereq.engine) ? engine_version(in->prereq.engine) : engine_problem(in->prereq.engine));
+	engine_stats(in->prereq.engine, &calls, &total, &most);
 	(void)snprintf(text, sizeof text, "%llu, %.1f ms each, %.1f ms at most", (unsigned long long)calls,
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
 	fn(data, "engine_calls", text);
 	fn(data, "image", in->options.image);
-	fn(data, "network", in->site.wall ? in->site.network.name : "none");
-	if (in->site.wall) {
-		fn(data, "wall", wall_state(in->site.wall));
-		(void)snprintf(text, sizeof text, "%u", wall_restored(in->site.wall));
+	fn(data, "network", in->prereq.wall ? in->prereq.network.name : "none");
+	if (in->prereq.wall) {
+		fn(data, "wall", wall_state(in->prereq.wall));
+		(void)snprintf(text, sizeof text, "%u", wall_restored(in->prereq.wall));
 		fn(data, "wall_restored", text);
 	}
 }
@@ -258,10 +262,10 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 	fn(data, "jobs", text);
 	(void)snprintf(text, sizeof text, in->pool.landlock_known ? "%u" : "not known yet", in->pool.landlock_abi);
 	fn(data, "landlock_abi", text);
-	if (!engine_up(in->site.engine))
-		fn(data, "problem", engine_problem(in->site.engine));
+	if (!engine_up(in->prereq.engine))
+		fn(data, "problem", engine_problem(in->prereq.engine));
 	else
-		fn(data, "problem", *in->site.problem ? in->site.problem : *in->pool.problem ? in->pool.problem : "none");
+		fn(data, "problem", *in->prereq.problem ? in->prereq.problem : *in->pool.problem ? in->pool.problem : "none");
 }
 
 LSN_EXPORT extern const struct lsn_executor_module lsn_executor;

@@ -4,7 +4,7 @@
 
 #include "janitor.h"
 #include "pool.h"
-#include "site.h"
+#include "prerequisites.h"
 
 struct probe;
 
@@ -13,7 +13,7 @@ struct instance {
 	struct options options;
 	char *seccomp;
 	int run_dir_fd;
-	struct site site;
+	struct prerequisites prereq;
 	struct pool pool;
 	struct janitor janitor;
 	struct lsn_timer *janitor_timer;

@@ -1,5 +1,8 @@
 /* janitor.c - by label, never by name: only what bears this listener's and this instance's labels is looked at. */
 #include "janitor.h"
+#include "engine.h"
+#include "log_line.h"
+#include "sandbox.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +13,6 @@
 #include <cleanup.h>
 #include <util.h>
 
-#include "say.h"
 
 /* Nobody looks after ID, and nobody can begin to until RET_FD is closed. A folder that is not there is nobody's. */
 static bool is_abandoned(struct pool *pool, const char *id, int *ret_fd)
@@ -46,7 +48,7 @@ static void remove_container(struct janitor *janitor, const char *id)
 	(void)snprintf(path, sizeof path, "/containers/%s?force=1&v=1", name);
 	if (engine_start(pool->env.engine, "DELETE", path, NULL, ignore, NULL, NULL) == 0) {
 		janitor->removed++;
-		say(pool->env.host, NOTICE, "sandbox=%s was left behind by an earlier daemon: removing it", id);
+		log_line(pool->env.host, NOTICE, "sandbox=%s was left behind by an earlier daemon: removing it", id);
 	}
 	if (lock >= 0)
 		(void)close(lock);
@@ -113,7 +115,7 @@ static void networks_listed(void *data, const struct engine_reply *reply)
 		const char *id = json_string_value(json_object_get(item, "Id")), *name = json_string_value(json_object_get(item, "Name"));
 		char path[160];
 		if (reply->status != 200 || !id || !name || strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64 ||
-		    streq(name, janitor->pool->site->network.name))
+		    streq(name, janitor->pool->prereq->network.name))
 			continue;
 		(void)snprintf(path, sizeof path, "/networks/%s", id);
 		(void)engine_start(janitor->pool->env.engine, "DELETE", path, NULL, ignore, NULL, NULL);

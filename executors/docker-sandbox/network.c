@@ -5,7 +5,7 @@
 
 #include <util.h>
 
-#include "say.h"
+#include "log_line.h"
 #include "wall_rules.h"
 
 #define OPTION_BRIDGE "com.docker.network.bridge.name"
@@ -90,7 +90,7 @@ static void created(void *data, const struct engine_reply *reply)
 
 	network->call = NULL;
 	if (reply->status == 201) {
-		say(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
+		log_line(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
 		network->broken = false;
 		finish(network, NULL);
 		return;
@@ -139,7 +139,7 @@ static void inspected(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (reply->status == 200 && network->broken && check(network, reply->json, &err) == 0) {
-		say(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew", network->name);
+		log_line(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew", network->name);
 		if (look(network, "DELETE", removed) == 0)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");

@@ -1,5 +1,12 @@
 /* pool.c - who gets which sandbox. */
 #include "pool.h"
+#include "engine.h"
+#include "log_line.h"
+#include "options.h"
+#include "protocol.h"
+#include "sandbox.h"
+#include "spec.h"
+#include "wall.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,19 +14,17 @@
 #include <cleanup.h>
 #include <util.h>
 
-#include "say.h"
-#include "spec.h"
 
 #define HOLD_MIN_USEC (500 * USEC_PER_MSEC)
 #define HOLD_MAX_USEC (30 * USEC_PER_SEC)
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
-#define BACKLOG_MIN 4 /* so many jobs of one script wait: a berth pays */
-#define BERTHS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
-#define BERTH_JOB_MAX_USEC (SPEC_BERTH_SECONDS * USEC_PER_SEC / 10) /* a berth that may still be taken lasts twice as long: one wait, one job */
+#define BACKLOG_MIN 4 /* so many jobs of one script wait: a netns pays */
+#define NETNSS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
+#define NETNS_JOB_MAX_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC / 10) /* a netns that may still be taken lasts twice as long: one wait, one job */
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define PATIENCE_USEC (50 * USEC_PER_MSEC) /* before a script that has sandboxes gets another ... */
 #define CROWD 8 /* ... unless so many of its jobs wait for each */
-#define STUCK_USEC (2 * USEC_PER_SEC) /* no berth has become free for so long, longer than a start takes: its jobs are long */
+#define STUCK_USEC (2 * USEC_PER_SEC) /* no netns has become free for so long, longer than a start takes: its jobs are long */
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
@@ -33,7 +38,7 @@ static void ready(struct pool *pool)
 }
 
 /* Have FN called at AT or earlier: an alarm that is too early finds nothing and plans again. */
-static void wake_by(struct pool *pool, struct alarm *alarm, uint64_t at, lsn_timer_fn fn)
+static void wake_by(struct pool *pool, struct pool_timer *alarm, uint64_t at, lsn_timer_fn fn)
 {
 	const struct lsn_host *host = pool->env.host;
 	uint64_t now = now_monotonic_usec();
@@ -41,7 +46,7 @@ static void wake_by(struct pool *pool, struct alarm *alarm, uint64_t at, lsn_tim
 	if (at == UINT64_MAX || (alarm->timer && alarm->usec <= at))
 		return;
 	host->timer_cancel(host->handle, alarm->timer);
-	*alarm = (struct alarm){ .usec = at };
+	*alarm = (struct pool_timer){ .usec = at };
 	(void)host->timer(host->handle, at > now ? at - now : 0, fn, pool, &alarm->timer);
 }
 
@@ -173,10 +178,10 @@ static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t w
 	be_patient(pool);
 }
 
-/* How many of JOB's script wait, itself included. Long jobs count alone: they are not for berths, which end by themselves. */
+/* How many of JOB's script wait, itself included. Long jobs count alone: they are not for namespaces, which end by themselves. */
 static uint64_t backlog_of(const struct lsn_job *job)
 {
-	return job->waiting > 1 && job->timeout_usec <= BERTH_JOB_MAX_USEC ? job->waiting : 1;
+	return job->waiting > 1 && job->timeout_usec <= NETNS_JOB_MAX_USEC ? job->waiting : 1;
 }
 
 /* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes one, those behind it will want theirs. */
@@ -185,7 +190,7 @@ static void demand_met(struct pool *pool, const struct lsn_job *job)
 	struct sandbox *sb;
 
 	TAILQ_FOREACH(sb, &pool->list, link)
-		if (is_starting(sb) && !sb->berth && is_for(sb, job->script_version, job->memory_bytes))
+		if (is_starting(sb) && !sb->netns && is_for(sb, job->script_version, job->memory_bytes))
 			sb->bound = false;
 	for (size_t i = pool->demand_count; i-- > 0;)
 		if (streq(pool->demands[i].version, job->script_version))
@@ -269,21 +274,21 @@ static void note_problem(struct pool *pool, const char *why)
 	(void)snprintf(pool->problem, sizeof pool->problem, "%.250s", why);
 }
 
-static bool start_in(struct pool *pool, uint64_t memory_bytes, const char *version, struct berth *berth)
+static bool start_in(struct pool *pool, uint64_t memory_bytes, const char *version, struct netns *netns)
 {
 	struct lsn_error err;
 	struct sandbox *sb;
 
-	if (sandbox_new(&pool->env, memory_bytes, berth, &sb, &err) < 0) {
-		say(pool->env.host, ERROR, "%s", err.message);
+	if (sandbox_new(&pool->env, memory_bytes, netns, &sb, &err) < 0) {
+		log_line(pool->env.host, ERROR, "%s", err.message);
 		note_problem(pool, err.message);
 		hold(pool);
 		return false;
 	}
 	if (version)
 		sandbox_bind(sb, version);
-	if (berth)
-		berth_take(berth);
+	if (netns)
+		netns_take(netns);
 	TAILQ_INSERT_HEAD(&pool->list, sb, link);
 	pool->total++;
 	pool->started++;
@@ -295,85 +300,85 @@ static bool start_one(struct pool *pool, const struct demand *d)
 	return start_in(pool, d ? d->memory_bytes : pool->memory_bytes, d ? d->version : NULL, NULL);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- berths */
+/* ---------------------------------------------------------------------------------------------------------- namespaces */
 
-static unsigned berths_making(const struct pool *pool)
+static unsigned namespaces_making(const struct pool *pool)
 {
-	const struct berth *b = NULL;
+	const struct netns *b = NULL;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(b, &pool->berths, link)
-		count += b->state == BERTH_MAKING;
+	TAILQ_FOREACH(b, &pool->namespaces, link)
+		count += b->state == NETNS_MAKING;
 	return count;
 }
 
-static struct berth *find_berth(const struct pool *pool, const char *version, uint64_t memory_bytes, unsigned states)
+static struct netns *find_netns(const struct pool *pool, const char *version, uint64_t memory_bytes, unsigned states)
 {
-	struct berth *b;
+	struct netns *b;
 
-	TAILQ_FOREACH(b, &pool->berths, link)
+	TAILQ_FOREACH(b, &pool->namespaces, link)
 		if (states & 1u << b->state && b->memory_bytes == memory_bytes && streq(b->version, version))
 			return b;
 	return NULL;
 }
 
-/* Its backlog is being worked off in berths: what is spare is for others. */
-static bool is_berthed(const struct pool *pool, const char *version, uint64_t memory_bytes, uint64_t waiting)
+/* Its backlog is being worked off in namespaces: what is spare is for others. */
+static bool is_in_namespace(const struct pool *pool, const char *version, uint64_t memory_bytes, uint64_t waiting)
 {
-	return waiting >= BACKLOG_MIN && find_berth(pool, version, memory_bytes, 1u << BERTH_FREE | 1u << BERTH_TAKEN);
+	return waiting >= BACKLOG_MIN && find_netns(pool, version, memory_bytes, 1u << NETNS_FREE | 1u << NETNS_TAKEN);
 }
 
-static void on_berth(void *data, struct berth *b, bool gone, bool failed)
+static void on_netns(void *data, struct netns *b, bool gone, bool failed)
 {
 	struct pool *pool = data;
 
 	if (failed) {
-		note_problem(pool, "a berth cannot be made; see the log");
+		note_problem(pool, "a netns cannot be made; see the log");
 		hold(pool);
 		return;
 	}
 	if (gone) {
-		TAILQ_REMOVE(&pool->berths, b, link);
-		berth_free(b);
+		TAILQ_REMOVE(&pool->namespaces, b, link);
+		netns_free(b);
 	}
 	pool_fill(pool);
 }
 
-static void keep_berth(struct pool *pool, struct berth *b)
+static void keep_netns(struct pool *pool, struct netns *b)
 {
-	b->changed = on_berth;
+	b->changed = on_netns;
 	b->data = pool;
-	TAILQ_INSERT_TAIL(&pool->berths, b, link);
+	TAILQ_INSERT_TAIL(&pool->namespaces, b, link);
 }
 
-static unsigned berths(const struct pool *pool)
+static unsigned namespaces(const struct pool *pool)
 {
-	const struct berth *b = NULL;
+	const struct netns *b = NULL;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(b, &pool->berths, link)
+	TAILQ_FOREACH(b, &pool->namespaces, link)
 		count++;
 	return count;
 }
 
-/* Where jobs are short a few berths do all the engine can; where they keep their berths, each job needs one. */
-static uint64_t berths_most(const struct pool *pool, const struct demand *d)
+/* Where jobs are short a few namespaces do all the engine can; where they keep their namespaces, each job needs one. */
+static uint64_t namespaces_most(const struct pool *pool, const struct demand *d)
 {
-	uint64_t few = BERTHS_PER_START * pool->options->starting;
+	uint64_t few = NETNSS_PER_START * pool->options->starting;
 
 	return lasts(pool, d) && few < pool->options->pool_max ? pool->options->pool_max : few;
 }
 
-/* A sandbox in a berth that is free for D, else a berth. True: one of the places for starting is taken. */
-static bool start_in_berth(struct pool *pool, const struct demand *d)
+/* A sandbox in a netns that is free for D, else a netns. True: one of the places for starting is taken. */
+static bool start_in_netns(struct pool *pool, const struct demand *d)
 {
-	struct berth *b = find_berth(pool, d->version, d->memory_bytes, 1u << BERTH_FREE);
+	struct netns *b = find_netns(pool, d->version, d->memory_bytes, 1u << NETNS_FREE);
 
 	if (b)
 		return start_in(pool, b->memory_bytes, b->version, b);
-	if (berths(pool) >= berths_most(pool, d) || berth_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
+	if (namespaces(pool) >= namespaces_most(pool, d) || netns_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
 		return false;
-	keep_berth(pool, b);
+	keep_netns(pool, b);
 	return true;
 }
 
@@ -381,7 +386,7 @@ static bool start_in_berth(struct pool *pool, const struct demand *d)
 static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 {
 	const struct sandbox *sb;
-	unsigned count = berths_making(pool);
+	unsigned count = namespaces_making(pool);
 
 	if (d->waiting < BACKLOG_MIN)
 		return false;
@@ -399,7 +404,7 @@ static bool has_place(const struct pool *pool, const struct demand *d)
 }
 
 /* Start what backlogs need, ROOM at most. Returns how many of the places for starting that takes. */
-static unsigned fill_berths(struct pool *pool, unsigned room)
+static unsigned fill_namespaces(struct pool *pool, unsigned room)
 {
 	unsigned taken = 0;
 
@@ -407,12 +412,12 @@ static unsigned fill_berths(struct pool *pool, unsigned room)
 		return 0;
 	for (size_t i = 0; !pool->hold && i < pool->demand_count; i++)
 		while (taken < room && backlog_goes_on(pool, &pool->demands[i]) && has_place(pool, &pool->demands[i]) &&
-		       start_in_berth(pool, &pool->demands[i]))
+		       start_in_netns(pool, &pool->demands[i]))
 			taken++;
 	return taken;
 }
 
-/* How many sandboxes would be taken at once, but for those in berths. For one script not more than start at the same time: when they are there, it shows
+/* How many sandboxes would be taken at once, but for those in namespaces. For one script not more than start at the same time: when they are there, it shows
  * whether it needs more. */
 static unsigned wanted(const struct pool *pool)
 {
@@ -420,7 +425,7 @@ static unsigned wanted(const struct pool *pool)
 
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
-		if (!is_berthed(pool, d->version, d->memory_bytes, d->waiting) && needs_more(pool, d))
+		if (!is_in_namespace(pool, d->version, d->memory_bytes, d->waiting) && needs_more(pool, d))
 			count += d->waiting < most ? d->waiting : most;
 	}
 	return (unsigned)count;
@@ -428,10 +433,10 @@ static unsigned wanted(const struct pool *pool)
 
 void pool_engine_back(struct pool *pool)
 {
-	struct berth *b;
+	struct netns *b;
 
-	TAILQ_FOREACH(b, &pool->berths, link)
-		berth_end(b);
+	TAILQ_FOREACH(b, &pool->namespaces, link)
+		netns_end(b);
 }
 
 static bool is_wanted(struct pool *pool, const struct sandbox *sb)
@@ -472,12 +477,12 @@ void pool_fill(struct pool *pool)
 	const struct options *o = pool->options;
 	struct pool_figures f;
 
-	if (!site_up(pool->site) || pool->hold || pool->stopping)
+	if (!prerequisites_up(pool->prereq) || pool->hold || pool->stopping)
 		return;
 	demands_prune(pool);
 	pool_get_figures(pool, &f);
-	f.starting += berths_making(pool);
-	f.starting += fill_berths(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
+	f.starting += namespaces_making(pool);
+	f.starting += fill_namespaces(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && !pool->hold && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
@@ -501,7 +506,7 @@ static void on_idle(void *data, struct sandbox *sb)
 		pool->landlock_known = true;
 		pool->landlock_abi = sb->landlock_abi;
 		pool->walls = sb->walls;
-		say(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi, sb->walls);
+		log_line(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi, sb->walls);
 	}
 	TAILQ_REMOVE(&pool->list, sb, link);
 	TAILQ_INSERT_TAIL(&pool->list, sb, link);
@@ -534,14 +539,14 @@ static void on_gone(void *data, struct sandbox *sb)
 		note_problem(pool, sb->why);
 		hold(pool);
 	}
-	if (sb->berth) {
-		sb->berth->spoiled |= !sb->served; /* perhaps because of it */
-		berth_leave(sb->berth);
+	if (sb->netns) {
+		sb->netns->spoiled |= !sb->served; /* perhaps because of it */
+		netns_leave(sb->netns);
 	}
-	pool->site->network.broken |= sb->network_gone;
+	pool->prereq->network.broken |= sb->network_gone;
 	sandbox_free(sb);
 	if (missing)
-		site_recheck(pool->site);
+		prerequisites_recheck(pool->prereq);
 	pool_fill(pool);
 }
 
@@ -552,7 +557,7 @@ static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned 
 {
 	const struct options *o = pool->options;
 	uint64_t age = o->max_age_usec ? sb->created_usec + o->max_age_usec : UINT64_MAX;
-	uint64_t most = sb->berth && (!o->idle_timeout_usec || o->idle_timeout_usec > BERTH_JOB_MAX_USEC) ? BERTH_JOB_MAX_USEC : o->idle_timeout_usec;
+	uint64_t most = sb->netns && (!o->idle_timeout_usec || o->idle_timeout_usec > NETNS_JOB_MAX_USEC) ? NETNS_JOB_MAX_USEC : o->idle_timeout_usec;
 	uint64_t idle = most && (sb->bound || spares > o->pool_min) ? sb->idle_usec + most : UINT64_MAX;
 
 	return age < idle ? age : idle;
@@ -594,14 +599,14 @@ static void plan_expiry(struct pool *pool)
 static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = NULL, *spare = NULL;
-	bool berthed = is_berthed(pool, job->script_version, job->memory_bytes, backlog_of(job));
+	bool in_namespace = is_in_namespace(pool, job->script_version, job->memory_bytes, backlog_of(job));
 
 	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
 		if (!sandbox_free_for_job(sb))
 			continue;
 		if (is_for(sb, job->script_version, job->memory_bytes))
 			return sb;
-		if (!sb->bound && !berthed && (!spare || sb->memory_bytes == job->memory_bytes))
+		if (!sb->bound && !in_namespace && (!spare || sb->memory_bytes == job->memory_bytes))
 			spare = sb;
 	}
 	return spare;
@@ -609,7 +614,7 @@ static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 
 int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
 {
-	struct sandbox *sb = site_up(pool->site) ? choose(pool, job) : NULL;
+	struct sandbox *sb = prerequisites_up(pool->prereq) ? choose(pool, job) : NULL;
 
 	if (strlen(job->script) > SB_NAME_MAX)
 		return lsn_error_set(err, -ENAMETOOLONG, "the script's name is longer than %d bytes", SB_NAME_MAX);
@@ -651,9 +656,9 @@ int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *
 
 	if (!sb)
 		return lsn_error_set(err, -ESTALE, "the sandbox reserved for the job has gone");
-	if (pool->site->wall && !wall_up(pool->site->wall)) {
+	if (pool->prereq->wall && !wall_up(pool->prereq->wall)) {
 		sandbox_release(sb);
-		return lsn_error_set(err, -EHOSTDOWN, "port wall: %.200s", wall_state(pool->site->wall));
+		return lsn_error_set(err, -EHOSTDOWN, "port wall: %.200s", wall_state(pool->prereq->wall));
 	}
 	int r = sandbox_submit(sb, job, err);
 	if (r == 0)
@@ -684,13 +689,13 @@ void pool_drop_own(struct pool *pool)
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err)
 {
 	struct sandbox *sb;
-	char berth[SANDBOX_ID_SIZE];
+	char netns[SANDBOX_ID_SIZE];
 	int r = sandbox_recover(&pool->env, place, job, &sb, err);
 
 	if (r < 0)
 		return r;
-	if (sandbox_read_berth(pool->env.run_dir_fd, sb->id, berth) && berth_adopt(&pool->env, berth, &sb->berth) == 0)
-		keep_berth(pool, sb->berth);
+	if (sandbox_read_netns(pool->env.run_dir_fd, sb->id, netns) && netns_adopt(&pool->env, netns, &sb->netns) == 0)
+		keep_netns(pool, sb->netns);
 	TAILQ_INSERT_HEAD(&pool->list, sb, link);
 	pool->total++;
 	return 0;
@@ -731,16 +736,16 @@ void pool_forget(struct pool *pool, uint64_t job, const char *place)
 
 /* -------------------------------------------------------------------------------------------------------------- life */
 
-int pool_init(struct pool *pool, const struct sandbox_env *env, struct site *site, struct lsn_error *err)
+int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err)
 {
 	(void)err;
-	*pool = (struct pool){ .env = *env, .options = env->options, .site = site, .memory_bytes = env->options->memory_bytes };
+	*pool = (struct pool){ .env = *env, .options = env->options, .prereq = prereq, .memory_bytes = env->options->memory_bytes };
 	pool->env.idle = on_idle;
 	pool->env.result = on_result;
 	pool->env.gone = on_gone;
 	pool->env.data = pool;
 	TAILQ_INIT(&pool->list);
-	TAILQ_INIT(&pool->berths);
+	TAILQ_INIT(&pool->namespaces);
 	return 0;
 }
 
@@ -786,10 +791,10 @@ static void sweep_now(struct sweep *s)
 
 static size_t containers(const struct pool *pool)
 {
-	const struct berth *b = NULL;
+	const struct netns *b = NULL;
 	size_t count = pool->total;
 
-	TAILQ_FOREACH(b, &pool->berths, link)
+	TAILQ_FOREACH(b, &pool->namespaces, link)
 		count++;
 	return count;
 }
@@ -802,7 +807,7 @@ unsigned pool_done(struct pool *pool, bool detach)
 	_cleanup_free_ char *ids = calloc(most + 1, SANDBOX_ID_SIZE);
 	struct sweep sweep = { .pool = pool, .paths = paths, .ids = ids };
 	struct sandbox *sb;
-	struct berth *b;
+	struct netns *b;
 	unsigned left = 0;
 
 	pool->stopping = true;
@@ -812,16 +817,16 @@ unsigned pool_done(struct pool *pool, bool detach)
 			left++;
 		else {
 			sweep_add(&sweep, sb->id);
-			if (sb->berth)
-				sb->berth->state = BERTH_FREE;
+			if (sb->netns)
+				sb->netns->state = NETNS_FREE;
 		}
 		sandbox_free(sb);
 	}
-	while ((b = TAILQ_FIRST(&pool->berths))) {
-		TAILQ_REMOVE(&pool->berths, b, link);
-		if (b->state != BERTH_TAKEN) /* by one that stays */
+	while ((b = TAILQ_FIRST(&pool->namespaces))) {
+		TAILQ_REMOVE(&pool->namespaces, b, link);
+		if (b->state != NETNS_TAKEN) /* by one that stays */
 			sweep_add(&sweep, b->id);
-		berth_free(b);
+		netns_free(b);
 	}
 	sweep_now(&sweep);
 	host->timer_cancel(host->handle, pool->hold);

@@ -7,8 +7,12 @@
 #include <protocol.h>
 #include <util.h>
 
+#include "engine.h"
 #include "executor.h"
-#include "trial.h"
+#include "options.h"
+#include "prerequisites.h"
+#include "selftest.h"
+#include "wall.h"
 
 #define CALL_USEC (2500 * USEC_PER_MSEC)
 
@@ -19,7 +23,7 @@ struct probe {
 	void *data;
 	struct engine_call *call;
 	struct lsn_timer *limit; /* of the call: a hung engine is not waited for as long as engine_timeout */
-	struct trial *trial;
+	struct selftest *selftest;
 };
 
 /* REMEDY NULL: OK. */
@@ -40,7 +44,7 @@ static void probe_end(struct probe *p)
 	void *data = p->data;
 
 	p->in->probe = NULL;
-	trial_free(p->trial);
+	selftest_free(p->selftest);
 	free(p);
 	end(data);
 }
@@ -74,59 +78,59 @@ static void tell_landlock(const struct probe *p)
 		     pool->landlock_abi);
 }
 
-static void tell_open(const struct probe *p, const struct trial_report *r)
+static void tell_open(const struct probe *p, const struct selftest_report *r)
 {
 	const struct options *o = &p->in->options;
-	const char *seen = r->seen[TRIAL_OPEN];
-	unsigned port = r->port[TRIAL_OPEN];
+	const char *seen = r->seen[SELFTEST_OPEN];
+	unsigned port = r->port[SELFTEST_OPEN];
 	bool narrowed = o->allow_networks.count + o->deny_networks.count > 0;
 
 	if (streq(seen, "open"))
 		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is open", port, r->gateway);
 	else if (narrowed)
 		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s gives %s; allow_networks or deny_networks may want it so", port, r->gateway, seen);
-	else if (!r->listening[TRIAL_OPEN] && streq(seen, "ECONNREFUSED"))
+	else if (!r->listening[SELFTEST_OPEN] && streq(seen, "ECONNREFUSED"))
 		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is reached, but nobody listens there", port, r->gateway);
 	else
 		tell(p, LSN_PROBE_FAILURE, "a firewall of this host may reject what comes from the bridge of the sandboxes: see `nft list ruleset`",
 		     "from a sandbox: TCP port %u of %s, which should be open, gives %s", port, r->gateway, *seen ? seen : "no answer");
 }
 
-static void tell_closed(const struct probe *p, const struct trial_report *r)
+static void tell_closed(const struct probe *p, const struct selftest_report *r)
 {
-	const char *tcp = r->seen[TRIAL_CLOSED], *udp = r->seen[TRIAL_UDP];
+	const char *tcp = r->seen[SELFTEST_CLOSED], *udp = r->seen[SELFTEST_UDP];
 	static const char remedy[] = "stop the listener, and report a hole as docs/security.md says";
 
 	if (streq(tcp, "open"))
-		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: TCP port %u of %s is OPEN and must not be", r->port[TRIAL_CLOSED], r->gateway);
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: TCP port %u of %s is OPEN and must not be", r->port[SELFTEST_CLOSED], r->gateway);
 	else
-		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is closed (%s%s)", r->port[TRIAL_CLOSED], r->gateway, *tcp ? tcp : "no answer",
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is closed (%s%s)", r->port[SELFTEST_CLOSED], r->gateway, *tcp ? tcp : "no answer",
 		     streq(tcp, "EACCES") ? ", by Landlock" : streq(tcp, "ECONNREFUSED") ? ", by the port wall" : "");
 	if (streq(udp, "open") || r->arrived)
-		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: UDP port %u of %s is OPEN and must not be", r->port[TRIAL_UDP], r->gateway);
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: UDP port %u of %s is OPEN and must not be", r->port[SELFTEST_UDP], r->gateway);
 	else
 		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: UDP is closed by the port wall (%s)", *udp ? udp : "no answer");
-	if (!r->listening[TRIAL_CLOSED] || !r->listening[TRIAL_UDP])
-		tell(p, LSN_PROBE_WARNING, "try again", "port %u of %s could not be listened at: that it is closed proves little", r->port[TRIAL_CLOSED], r->gateway);
+	if (!r->listening[SELFTEST_CLOSED] || !r->listening[SELFTEST_UDP])
+		tell(p, LSN_PROBE_WARNING, "try again", "port %u of %s could not be listened at: that it is closed proves little", r->port[SELFTEST_CLOSED], r->gateway);
 }
 
 static void tell_site(const struct probe *p)
 {
-	const struct site *site = &p->in->site;
-	bool up = site_up(site);
+	const struct prerequisites *prereq = &p->in->prereq;
+	bool up = prerequisites_up(prereq);
 
-	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s", site_state_names[site->state],
-	     *site->problem ? ": " : "", site->problem);
-	if (!site->wall)
+	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s", prerequisite_names[prereq->state],
+	     *prereq->problem ? ": " : "", prereq->problem);
+	if (!prereq->wall)
 		tell(p, LSN_PROBE_OK, NULL, "sandboxes have no network");
-	else if (wall_up(site->wall))
-		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(site->wall));
+	else if (wall_up(prereq->wall))
+		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(prereq->wall));
 	else
 		tell(p, LSN_PROBE_FAILURE, "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace", "port wall: %.250s",
-		     wall_state(site->wall));
+		     wall_state(prereq->wall));
 }
 
-static void tried(void *data, const struct trial_report *r)
+static void tried(void *data, const struct selftest_report *r)
 {
 	struct probe *p = data;
 
@@ -143,7 +147,7 @@ static void tried(void *data, const struct trial_report *r)
 		tell_closed(p, r);
 	} else if (!r->problem && p->in->options.network == NETWORK_BRIDGE)
 		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace", "the bridge %s has no address here: ports were not tried",
-		     p->in->site.network.bridge);
+		     p->in->prereq.network.bridge);
 	tell_landlock(p);
 	probe_end(p);
 }
@@ -194,9 +198,9 @@ static void info_replied(void *data, const struct engine_reply *reply)
 		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json", "a restart of the engine ends running jobs");
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
 		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1", "the engine cannot limit swap: a script may use swap beyond its memory");
-	int r = trial_start(&p->in->pool, tried, p, &p->trial);
+	int r = selftest_start(&p->in->pool, tried, p, &p->selftest);
 	if (r < 0)
-		tried(p, &(const struct trial_report){ .problem = strerror(-r) });
+		tried(p, &(const struct selftest_report){ .problem = strerror(-r) });
 }
 
 int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data)
@@ -207,7 +211,7 @@ int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *
 	if (!p)
 		return in->probe ? -EBUSY : -ENOMEM;
 	*p = (struct probe){ .in = in, .fn = fn, .end = end, .data = data };
-	int r = engine_start(in->site.engine, "GET", "/info", NULL, info_replied, p, &p->call);
+	int r = engine_start(in->prereq.engine, "GET", "/info", NULL, info_replied, p, &p->call);
 	if (r == 0)
 		r = in->host->timer(in->host->handle, CALL_USEC, call_ran_out, p, &p->limit);
 	if (r < 0) {
@@ -224,7 +228,7 @@ void probe_cancel(struct instance *in)
 	if (!in->probe)
 		return;
 	drop_call(in->probe);
-	trial_free(in->probe->trial);
+	selftest_free(in->probe->selftest);
 	free(in->probe);
 	in->probe = NULL;
 }

@@ -1,5 +1,9 @@
 /* sandbox.c - the state machine of one sandbox. */
 #include "sandbox.h"
+#include "log_line.h"
+#include "netns.h"
+#include "protocol.h"
+#include "spec.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,9 +16,6 @@
 #include <cleanup.h>
 #include <util.h>
 
-#include "berth.h"
-#include "say.h"
-#include "spec.h"
 
 #define KILL_MARGIN_USEC (2 * USEC_PER_SEC) /* init kills at timeout + grace; later than that it is done from outside */
 #define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
@@ -25,7 +26,7 @@
 #define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
 #define FIGURE_MAX (UINT64_C(1) << 50) /* microseconds, bytes: what a sandbox may claim, so that sums and signed columns stay sane */
 #define RETRY_USEC (500 * USEC_PER_MSEC)
-#define BERTH_LINK "berth" /* in the folder: a successor must know */
+#define NETNS_LINK "berth" /* in the folder: a successor must know */
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const sandbox_state_names[SANDBOX_STATE_MAX] = {
@@ -56,7 +57,7 @@ static void look_again(void *data);
 static void set_state(struct sandbox *sb, enum sandbox_state state)
 {
 	assert(moves[sb->state] & 1u << state);
-	say(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state], sandbox_state_names[state]);
+	log_line(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state], sandbox_state_names[state]);
 	sb->state = state;
 }
 
@@ -70,7 +71,7 @@ static void arm(struct sandbox *sb, struct lsn_timer **timer, uint64_t delay_use
 {
 	disarm(sb, timer);
 	if (sb->env->host->timer(sb->env->host->handle, delay_usec, fn, sb, timer) < 0)
-		say(sb->env->host, ERROR, "sandbox=%s out of memory for a timer", sb->id);
+		log_line(sb->env->host, ERROR, "sandbox=%s out of memory for a timer", sb->id);
 }
 
 static void drop_call(struct sandbox *sb)
@@ -145,7 +146,7 @@ static void removed(void *data, const struct engine_reply *reply)
 	}
 	/* 409: a removal is under way already. The engine away: its containers end with it, but only it can say so. */
 	if (reply->status != 409 && sb->end_tries == 1)
-		say(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
+		log_line(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
 	if (sb->job && now_monotonic_usec() - sb->ending_usec > AWAY_USEC)
 		report(sb, &sb->verdict);
 	uint64_t pause = RETRY_USEC << (sb->end_tries < 6 ? sb->end_tries : 6);
@@ -187,7 +188,7 @@ void sandbox_end(struct sandbox *sb, const char *why)
 
 static void trouble(struct sandbox *sb, const char *what)
 {
-	say(sb->env->host, WARNING, "sandbox=%s %s: it is given up", sb->id, what);
+	log_line(sb->env->host, WARNING, "sandbox=%s %s: it is given up", sb->id, what);
 	end_with(sb, LSN_OUTCOME_LOST, what);
 }
 
@@ -261,7 +262,7 @@ static void create_replied(void *data, const struct engine_reply *reply)
 
 static int ask_for_container(struct sandbox *sb)
 {
-	char path[192], name[128], berth[128];
+	char path[192], name[128], netns[128];
 	_cleanup_free_ char *folder = NULL;
 	const struct sandbox_env *env = sb->env;
 
@@ -269,9 +270,9 @@ static int ask_for_container(struct sandbox *sb)
 		folder = NULL;
 		return -ENOMEM;
 	}
-	if (sb->berth)
-		sandbox_name(env, sb->berth->id, berth, sizeof berth);
-	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .berth = sb->berth ? berth : NULL, .id = sb->id,
+	if (sb->netns)
+		sandbox_name(env, sb->netns->id, netns, sizeof netns);
+	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .netns = sb->netns ? netns : NULL, .id = sb->id,
 				   .folder = folder, .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
 				   .gid = (unsigned)getegid() };
 	json_t *body = spec_create(&spec);
@@ -316,7 +317,7 @@ static void run_too_long(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	say(sb->env->host, WARNING, "sandbox=%s job=%llu did not end in time: the container is killed", sb->id, (unsigned long long)sb->job_id);
+	log_line(sb->env->host, WARNING, "sandbox=%s job=%llu did not end in time: the container is killed", sb->id, (unsigned long long)sb->job_id);
 	if (sb->cancelled)
 		end_with(sb, LSN_OUTCOME_CANCELLED, "cancelled; the whole container was killed");
 	else
@@ -660,16 +661,16 @@ void sandbox_remove_folder(int run_dir_fd, const char *id)
 
 	(void)snprintf(path, sizeof path, "%s/socket", id);
 	(void)unlinkat(run_dir_fd, path, 0);
-	(void)snprintf(path, sizeof path, "%s/" BERTH_LINK, id);
+	(void)snprintf(path, sizeof path, "%s/" NETNS_LINK, id);
 	(void)unlinkat(run_dir_fd, path, 0);
 	(void)unlinkat(run_dir_fd, id, AT_REMOVEDIR);
 }
 
-bool sandbox_read_berth(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE])
+bool sandbox_read_netns(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE])
 {
 	char path[64];
 
-	(void)snprintf(path, sizeof path, "%.20s/" BERTH_LINK, id);
+	(void)snprintf(path, sizeof path, "%.20s/" NETNS_LINK, id);
 	ssize_t n = readlinkat(run_dir_fd, path, ret, SANDBOX_ID_SIZE);
 	if (n != SANDBOX_ID_SIZE - 1)
 		return false;
@@ -717,7 +718,7 @@ static int open_socket(struct sandbox *sb)
 	return r < 0 ? r : control_open(&sb->control, sb->env->host, sb->dir_fd, &hooks);
 }
 
-int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct berth *berth, struct sandbox **ret, struct lsn_error *err)
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret, struct lsn_error *err)
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
 	unsigned char random[8];
@@ -729,9 +730,9 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct ber
 		return lsn_error_set(err, -EIO, "no random numbers");
 	hex_encode(random, sizeof random, sb->id);
 	sb->memory_bytes = memory_bytes;
-	sb->berth = berth;
+	sb->netns = netns;
 	r = open_socket(sb);
-	if (r == 0 && berth && symlinkat(berth->id, sb->dir_fd, BERTH_LINK) < 0)
+	if (r == 0 && netns && symlinkat(netns->id, sb->dir_fd, NETNS_LINK) < 0)
 		r = -errno;
 	if (r == 0)
 		r = ask_for_container(sb);

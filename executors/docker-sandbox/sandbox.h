@@ -39,7 +39,7 @@ enum sandbox_state {
 extern const char *const sandbox_state_names[SANDBOX_STATE_MAX];
 
 struct sandbox;
-struct berth;
+struct netns;
 
 struct sandbox_env { /* what all sandboxes of an instance share; outlives them */
 	const struct lsn_host *host;
@@ -60,7 +60,7 @@ struct sandbox {
 	enum sandbox_state state;
 	int dir_fd; /* locked */
 	struct control control;
-	struct berth *berth; /* whose network namespace it has; NULL: one of its own. The owner's to take and leave */
+	struct netns *netns; /* whose network namespace it has; NULL: one of its own. The owner's to take and leave */
 	struct engine_call *call;
 	struct lsn_timer *deadline; /* of the state */
 	struct lsn_timer *patience; /* a connection that should come again */
@@ -85,13 +85,13 @@ struct sandbox {
 	TAILQ_ENTRY(sandbox) link; /* the pool's */
 };
 
-/* sandbox_new - begin to make one for scripts of MEMORY_BYTES, in BERTH (taken) unless that is NULL. 0, or negative errno with ERR; then nothing is left. */
-int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct berth *berth, struct sandbox **ret, struct lsn_error *err);
+/* sandbox_new - begin to make one for scripts of MEMORY_BYTES, in NETNS (taken) unless that is NULL. 0, or negative errno with ERR; then nothing is left. */
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret, struct lsn_error *err);
 /* sandbox_recover - the one an earlier daemon left at PLACE with JOB: find out what became of it; done() follows. 0; -EINVAL (not a place of ours),
  * -EBUSY (somebody else looks after it), other negative errno. */
 int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret, struct lsn_error *err);
-/* sandbox_read_berth - the id of the berth that the sandbox with ID was made in. False: none. */
-bool sandbox_read_berth(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE]);
+/* sandbox_read_netns - the id of the netns that the sandbox with ID was made in. False: none. */
+bool sandbox_read_netns(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE]);
 /* sandbox_free - forget the object; container and folder are left as they are. NULL is allowed. */
 void sandbox_free(struct sandbox *sandbox);
 /* sandbox_remove_folder - after the container has gone. */

@@ -128,9 +128,9 @@ static void set_network(json_t *config, const struct spec *spec)
 
 	if (!config)
 		return;
-	(void)snprintf(text, sizeof text, "%s%s", spec->berth ? "container:" : "", spec->berth ? spec->berth : spec->network ? spec->network : "none");
+	(void)snprintf(text, sizeof text, "%s%s", spec->netns ? "container:" : "", spec->netns ? spec->netns : spec->network ? spec->network : "none");
 	(void)json_object_set_new(config, "NetworkMode", json_string(text));
-	if (spec->network && !spec->berth && spec->options->dns.count > 0)
+	if (spec->network && !spec->netns && spec->options->dns.count > 0)
 		(void)json_object_set_new(config, "Dns", string_list(&spec->options->dns));
 }
 
@@ -157,20 +157,20 @@ json_t *spec_create(const struct spec *spec)
 				 user, "Entrypoint", entrypoint(spec), "Cmd", "WorkingDir", SB_SCRIPTS_DIR, "AttachStdin", 0, "AttachStdout", 0,
 				 "AttachStderr", 0, "OpenStdin", 0, "Tty", 0, "NetworkDisabled", spec->network == NULL, "Healthcheck", "Test", "NONE",
 				 "Labels", labels(spec, spec->id), "HostConfig", host_config(spec));
-	if (body && !spec->berth)
+	if (body && !spec->netns)
 		(void)json_object_set_new(body, "Hostname", json_string("sandbox"));
 	return body;
 }
 
 /* Enough memory for the engine's own starter; the sleeper needs next to none. It is process 1 and so deaf to SIGTERM. */
-json_t *spec_berth(const struct spec *spec, const char *id)
+json_t *spec_netns(const struct spec *spec, const char *id)
 {
 	json_t *config = common_host_config(spec, 64u << 20);
 	char user[32], seconds[16];
 
 	set_network(config, spec);
 	(void)snprintf(user, sizeof user, "%d:%d", SB_SCRIPT_UID, SB_SCRIPT_GID);
-	(void)snprintf(seconds, sizeof seconds, "%d", SPEC_BERTH_SECONDS);
+	(void)snprintf(seconds, sizeof seconds, "%d", SPEC_NETNS_SECONDS);
 	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User", user, "Entrypoint",
 			 "sleep", seconds, "Cmd", "WorkingDir", "/", "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE",
 			 "Labels", labels(spec, id), "HostConfig", config);

@@ -11,15 +11,15 @@ struct spec {
 	const struct options *options;
 	const char *seccomp; /* the profile, JSON text */
 	const char *network; /* name, or NULL: none */
-	const char *berth; /* the container whose network namespace is joined instead, or NULL */
+	const char *netns; /* the container whose network namespace is joined instead, or NULL */
 	const char *id, *folder; /* of the sandbox; its folder on this host */
 	uint64_t memory_bytes; /* script's and overhead */
 	unsigned gid; /* the daemon's group, which may use the control socket */
 };
 
 json_t *spec_create(const struct spec *spec); /* body of POST /containers/create; NULL without memory */
-#define SPEC_BERTH_SECONDS 3600 /* then it ends by itself: a daemon that never comes again leaves nothing for ever */
-json_t *spec_berth(const struct spec *spec, const char *id); /* likewise, of a berth (berth.h); the spec's id, folder and berth are not looked at */
+#define SPEC_NETNS_SECONDS 3600 /* then it ends by itself: a daemon that never comes again leaves nothing for ever */
+json_t *spec_netns(const struct spec *spec, const char *id); /* likewise, of a netns (netns.h); the spec's id, folder and netns are not looked at */
 json_t *spec_memory(uint64_t memory_bytes); /* body of POST /containers/ID/update */
 
 #endif

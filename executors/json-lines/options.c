@@ -25,7 +25,7 @@ static int set_sync(struct options *options, const char *value)
 }
 
 static const struct setting {
-	const char *key, *standard;
+	const char *key, *fallback;
 	int (*set)(struct options *options, const char *value);
 	const char *refusal; /* of a value: "'VALUE' ..." */
 	const char *meaning; /* for the manual */
@@ -60,5 +60,5 @@ void options_clear(struct options *options)
 void options_help(FILE *out)
 {
 	for (size_t i = 0; i < SETTINGS; i++)
-		(void)fprintf(out, "  %s = %s\n      %s\n", settings[i].key, settings[i].standard, settings[i].meaning);
+		(void)fprintf(out, "  %s = %s\n      %s\n", settings[i].key, settings[i].fallback, settings[i].meaning);
 }

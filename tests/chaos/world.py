@@ -189,7 +189,7 @@ class World:
         self.say('listenerd is gone: %s %s' % (status, armed if signal_name is None else signal_name))
 
     def revive(self, fault):
-        self.listener.start(ready=False, env={'LISTENER_FAULT': fault or ''})
+        self.listener.start(ready=False, env={'LISTENER_FAILPOINT': fault or ''})
         self.listener.process.fault = fault
 
     def hurt_broker(self, what, how_long):

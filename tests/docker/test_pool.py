@@ -146,23 +146,23 @@ class Replaced(Case):
         self.assertFalse(any(there(p) for p in places))
 
 
-class Berths(Case):
+class Netnss(Case):
     """reuse = never: a backlog of one script is worked off in network namespaces that are kept for it."""
-    def berths(self):
+    def namespaces(self):
         return [c for c in containers(False) if docker('inspect', '-f', '{{index .Config.Entrypoint 0}}', c).stdout.strip() == 'sleep']
 
-    def berth_of(self, place):
+    def netns_of(self, place):
         found = docker('inspect', '-f', '{{.HostConfig.NetworkMode}}', container_of(place))
         mode = found.stdout.strip()  # "" if it has gone
         return mode[len('container:'):] if mode.startswith('container:') else None
 
     def watch(self, d, jobs):
-        """Each job's berth, as far as one was quick enough to see it."""
+        """Each job's netns, as far as one was quick enough to see it."""
         used = {}
         while len(used) < len(jobs):
             d.until('another to run', lambda: set(d.begun) - set(used))
             for i in set(d.begun) - set(used):
-                used[i] = self.berth_of(d.places[i])
+                used[i] = self.netns_of(d.places[i])
         return used
 
     def backlog(self, d, first, count=10, seconds=0.5, word='x'):
@@ -180,8 +180,8 @@ class Berths(Case):
         self.assertGreater(len(taken), len(set(taken)))
         self.assertLessEqual(len(set(taken)), 4)
         other = self.ok(d, 50, 'import socket\nprint(socket.gethostname())')
-        self.assertNotIn(self.berth_of(other) if there(other) else None, taken)
-        wait_for('the berths to go', lambda: not self.berths(), 40)
+        self.assertNotIn(self.netns_of(other) if there(other) else None, taken)
+        wait_for('the namespaces to go', lambda: not self.namespaces(), 40)
         self.assertEqual(d.end(), 0)
         self.assertEqual((containers(), os.listdir(d.folder + '/run')), ([], []))
 
@@ -198,7 +198,7 @@ class Berths(Case):
         self.assertFalse(one & two, used)
         self.assertTrue(one or two, used)
 
-    def in_berth(self, d, seconds):
+    def in_netns(self, d, seconds):
         """A job that runs in one, as long as that."""
         for i in range(1, 21):  # a backlog of short ones first
             d.job(i, SLEEPER, payload='0.1' if i <= 12 else str(seconds), timeout=30)
@@ -207,18 +207,18 @@ class Berths(Case):
             d.until('another to run', lambda: set(d.begun) - seen)
             for i in set(d.begun) - seen:
                 seen.add(i)
-                if i > 12 and self.berth_of(d.places[i]):
+                if i > 12 and self.netns_of(d.places[i]):
                     return i, d.places[i]
 
     def test_daemon_killed(self):
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2, orphan_grace='60s')
-        job, place = self.in_berth(d, 4)
-        berth = self.berth_of(place)
+        job, place = self.in_netns(d, 4)
+        netns = self.netns_of(place)
         d.kill()
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
         d.recover(job, SLEEPER, place, payload='4', timeout=30)
         time.sleep(2)  # the janitor has been there
-        self.assertTrue(inspect(berth)['State']['Running'])
+        self.assertTrue(inspect(netns)['State']['Running'])
         self.assertEqual(d.done(job).outcome, 'success', d.results)
         wait_for('all of it to go', lambda: not containers())
         self.assertEqual(d.end(), 0)
@@ -226,25 +226,25 @@ class Berths(Case):
 
     def test_detached(self):
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
-        job, place = self.in_berth(d, 4)
+        job, place = self.in_netns(d, 4)
         self.assertEqual(d.end('detach'), 0)
-        self.assertLessEqual(len(self.berths()), 2)
+        self.assertLessEqual(len(self.namespaces()), 2)
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
         d.recover(job, SLEEPER, place, payload='4', timeout=30)
         self.assertEqual(d.done(job).outcome, 'success', d.results)
         wait_for('all of it to go', lambda: not containers())
         self.assertEqual(d.end(), 0)
 
-    def test_berth_removed_from_outside(self):
+    def test_netns_removed_from_outside(self):
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=4)
         self.backlog(d, 1, 12, 0.3)
-        for b in wait_for('a berth', self.berths):
+        for b in wait_for('a netns', self.namespaces):
             docker('rm', '-f', b)
         for i in range(1, 13):
             self.assertEqual(d.done(i, 60).outcome, 'success', d.results[i])
 
     def test_walls(self):
-        """What holds in a sandbox with a network of its own holds in a berth."""
+        """What holds in a sandbox with a network of its own holds in a netns."""
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
         probe = ('import os, socket, time\ntime.sleep(0.3)\nprint(os.getuid(), open("/proc/self/status").read().count("CapEff:\\t0000000000000000"), socket.gethostname())\n'
                  's = socket.socket()\ns.settimeout(1)\ntry: s.connect(("%s", 1883)); print("open")\nexcept OSError as e: print(e.errno)\n' % '172.31.0.1')

@@ -109,11 +109,11 @@ static void prepare(void)
 	must(atexit(clean) == 0);
 }
 
-static void site_changed(void *data)
+static void prerequisites_changed(void *data)
 {
 	struct instance *in = data;
 
-	if (site_up(&in->site))
+	if (prerequisites_up(&in->prereq))
 		pool_fill(&in->pool);
 }
 
@@ -138,9 +138,9 @@ static void start(struct instance *in, bool bridge)
 	memset(in, 0, sizeof *in);
 	in->host = &fuzz_host;
 	must(options_parse(options, 2, &in->options, &err) == 0);
-	must(site_init(&in->site, &fuzz_host, &in->options, site_changed, in, &err) == 0);
-	struct sandbox_env env = { .host = &fuzz_host, .options = &in->options, .seccomp = seccomp, .run_dir_fd = run_dir_fd, .engine = in->site.engine };
-	must(pool_init(&in->pool, &env, &in->site, &err) == 0);
+	must(prerequisites_init(&in->prereq, &fuzz_host, &in->options, prerequisites_changed, in, &err) == 0);
+	struct sandbox_env env = { .host = &fuzz_host, .options = &in->options, .seccomp = seccomp, .run_dir_fd = run_dir_fd, .engine = in->prereq.engine };
+	must(pool_init(&in->pool, &env, &in->prereq, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -162,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	probe_cancel(&in);
 	janitor_done(&in.janitor);
 	(void)pool_done(&in.pool, true);
-	site_done(&in.site, false);
+	prerequisites_done(&in.prereq, false);
 	options_clear(&in.options);
 	fuzz_host_reset();
 	return 0;

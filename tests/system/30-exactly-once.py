@@ -104,7 +104,7 @@ def test_death_at_every_named_step(t):
     published = 0
     for step in STEPS:
         daemon.stop()
-        daemon.start(env={'LISTENER_FAULT': step + ':3'})
+        daemon.start(env={'LISTENER_FAILPOINT': step + ':3'})
         broker.publish_all([('create/%s/batch/%d' % (step, i), b'{}') for i in range(20)])
         published += 20
         deadline = time.monotonic() + 20 * harness.SLOW

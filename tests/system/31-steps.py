@@ -18,7 +18,7 @@ def die_and_recover(t, step, passes):
     daemon.script('line.py', 'pass\n', topic='create/#', executor='json-lines')
     daemon.script('box.py', TEXT, topic='create/#', output='capture')
     daemon.stop()
-    daemon.start(env={'LISTENER_FAULT': '%s:%d' % (step, passes)})
+    daemon.start(env={'LISTENER_FAILPOINT': '%s:%d' % (step, passes)})
     broker.publish('create/resource/a', b'{}')
     harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die at ' + step, 60)
     equal(daemon.process.returncode, -signal.SIGKILL, 'status')
@@ -58,12 +58,12 @@ def test_again_before_the_recovery_is_committed(t):
     broker.publish('create/resource/warm', b'{}')
     daemon.wait_jobs(1, 60)
     daemon.stop()
-    daemon.start(env={'LISTENER_FAULT': 'after-commit:2'})  # the first is of the event, the second of the intent
+    daemon.start(env={'LISTENER_FAILPOINT': 'after-commit:2'})  # the first is of the event, the second of the intent
     broker.publish('create/resource/a', b'{}')
     for fault in ('after-intent', 'after-intent', None):
         harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die', 60)
         daemon.process = None
-        daemon.start(ready=not fault, env={'LISTENER_FAULT': fault or ''})
+        daemon.start(ready=not fault, env={'LISTENER_FAILPOINT': fault or ''})
     job = daemon.wait_jobs(2, 60)[1]
     equal((job['state'], job['outcome'], job['message']), ('finished', 'success', ''))
     equal(daemon.output(job['id']), b'%d 1\n' % job['id'])

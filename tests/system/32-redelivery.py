@@ -18,7 +18,7 @@ def one_script(t, **ini):
 def die_at(daemon, step, publish):
     """Start anew, die at STEP because of what publish() does, start again."""
     daemon.stop()
-    daemon.start(env={'LISTENER_FAULT': step})
+    daemon.start(env={'LISTENER_FAILPOINT': step})
     publish()
     harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die at ' + step, 60)
     equal(daemon.process.returncode, -signal.SIGKILL, 'status')
@@ -173,7 +173,7 @@ def test_packet_id_after_wrap_around_and_death_before_the_commit(t):
     time.sleep(1)  # for the broker to read the acknowledgements; else the kill makes it repeat what the fault below would fire at
     # Not die_at(): a clean end would save the window.
     daemon.kill()
-    daemon.start(env={'LISTENER_FAULT': 'after-read'})
+    daemon.start(env={'LISTENER_FAILPOINT': 'after-read'})
     broker.publish('update/resource/a', b'{"same": 1}')
     harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die', 60)
     daemon.process = None
@@ -195,7 +195,7 @@ def test_new_session_does_not_know_the_old_ones_packet_ids(t):
     daemon.wait_log('session new.*(\\n.*)*session new')
     time.sleep(0.5)
     daemon.kill()
-    daemon.start(env={'LISTENER_FAULT': 'after-read'})
+    daemon.start(env={'LISTENER_FAILPOINT': 'after-read'})
     broker.publish('update/resource/a', b'{"same": 1}')
     harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die', 60)
     daemon.process = None

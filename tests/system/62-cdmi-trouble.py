@@ -232,7 +232,7 @@ def test_killed_at_every_step_of_a_refresh(t):
         for number in (1, 2, 3):
             w = cdmi.World(t)
             make(w, ['s%03d.py' % n for n in range(100)])
-            w.daemon.start(ready=False, env={'LISTENER_FAULT': '%s:%d' % (step, number)})
+            w.daemon.start(ready=False, env={'LISTENER_FAILPOINT': '%s:%d' % (step, number)})
             check(w.daemon.process.wait(20 * harness.SLOW) != 0, 'it was to be killed')
             w.daemon.process = None
             w.archive.replace('/scripts/s001.py', b'print(2)\n')
@@ -248,7 +248,7 @@ def test_killed_at_every_step_of_a_refresh(t):
 
 def killed_in_event(w, step):
     """A resumed session: one scan at the start with two commits at most when nothing changed, then the event's."""
-    w.daemon.start(ready=False, env={'LISTENER_FAULT': '%s:2' % step})
+    w.daemon.start(ready=False, env={'LISTENER_FAILPOINT': '%s:2' % step})
     w.t.wait(lambda: dead(w) or ((status_or_none(w) or {}).get('scripts') or {'source': {}})['source'].get('state') == 'current', 'the daemon to be up or dead')
     if not dead(w):
         w.archive.replace('/scripts/s003.py', b'print(3)\n')

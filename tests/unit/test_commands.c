@@ -1,4 +1,5 @@
 /* test_commands.c - the control commands, asked through a real control socket. */
+#include "commands.h"
 #include "serving.h"
 #include "suite.h"
 

@@ -6,10 +6,10 @@
 #include <jansson.h>
 #include <util.h>
 
-#include "../../executors/docker-sandbox/control.h"
+#include "../../executors/pool/control.h"
 #include "../../executors/docker-sandbox/engine.h"
-#include "../../executors/docker-sandbox/options.h"
-#include "../../executors/docker-sandbox/wall_rules.h"
+#include "../../executors/pool/options.h"
+#include "../../executors/pool/wall_rules.h"
 #include "suite.h"
 
 static int parse_one(const char *key, const char *value, struct options *ret, struct lsn_error *err)

@@ -34,7 +34,7 @@ static void on_done(void *data, struct executor *executor, struct job *job, cons
 	seen.job = job;
 	seen.executor = executor;
 	seen.result = *result;
-	ck_assert_ptr_null(job->host);
+	ck_assert_ptr_null(job->instance);
 }
 
 static void on_ready(void *data, struct executor *executor)
@@ -207,7 +207,7 @@ static void make_job(struct job *job, uint64_t id, const char *topic)
 static void start(struct executor *executor, struct job *job)
 {
 	ck_assert_msg(executor_reserve(executor, job, &err) == 0, "%s", err.message);
-	ck_assert_ptr_eq(job->host, executor);
+	ck_assert_ptr_eq(job->instance, executor);
 	job->state = JOB_RUNNING;
 	ck_assert_msg(executor_submit(executor, job, &err) == 0, "%s", err.message);
 }
@@ -504,10 +504,10 @@ START_TEST(test_executors__reserve_refuses_and_release_gives_back)
 	ck_assert_int_eq(executor_reserve(executor, &a, &err), 0);
 	ck_assert_int_eq(executor_reserve(executor, &a, &err), -EBUSY);
 	ck_assert_int_eq(executor_reserve(executor, &b, &err), -EAGAIN);
-	ck_assert_ptr_null(b.host);
+	ck_assert_ptr_null(b.instance);
 	executor_release(executor, &a);
 	executor_release(executor, &a); /* nothing to give back any more */
-	ck_assert_ptr_null(a.host);
+	ck_assert_ptr_null(a.instance);
 	ck_assert_str_eq(fact(executor, "reserved"), "0");
 	b.abi.script_size = 4711;
 	ck_assert_int_eq(executor_reserve(executor, &b, &err), -EFBIG);
@@ -515,7 +515,7 @@ START_TEST(test_executors__reserve_refuses_and_release_gives_back)
 	b.abi.script_size = 4712;
 	ck_assert_int_eq(executor_reserve(executor, &b, &err), 0);
 	ck_assert_int_eq(executor_submit(executor, &b, &err), -EACCES);
-	ck_assert_ptr_null(b.host);
+	ck_assert_ptr_null(b.instance);
 	ck_assert_uint_eq(executor_running(executor), 0);
 }
 END_TEST
@@ -574,10 +574,10 @@ START_TEST(test_executors__recover)
 	job.state = JOB_RECOVERING;
 	ck_assert_int_eq(executor_recover(executor, &job, &err), -ENOENT);
 	ck_assert_str_eq(err.message, "no place, no trace");
-	ck_assert_ptr_null(job.host);
+	ck_assert_ptr_null(job.instance);
 	(void)snprintf(job.place, sizeof job.place, "good/0");
 	ck_assert_int_eq(executor_recover(executor, &job, &err), 0);
-	ck_assert_ptr_eq(job.host, executor);
+	ck_assert_ptr_eq(job.instance, executor);
 	wait_done(1);
 	executor = load("bad-done-never", NULL);
 	ck_assert_int_eq(executor_recover(executor, &job, &err), -ENOSYS);

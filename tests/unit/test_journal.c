@@ -759,7 +759,7 @@ START_TEST(test_journal__full_disk_delays_the_commit)
 		ck_assert_int_eq(sql("SELECT count(*) FROM jobs"), (int64_t)count);
 		config.disk_free_min_bytes = 1 << 20;
 		journal_set_config(journal, &config);
-		ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
+		ck_assert_int_eq(journal_capacity(journal, &err), -ENOSPC);
 		ck_assert_ptr_nonnull(strstr(err.message, "disk_free_min"));
 		/* Room is made: it goes on without a new start. */
 		ck_assert_int_eq(unlink(filler), 0);
@@ -980,20 +980,20 @@ START_TEST(test_journal__room_names_the_limit)
 	struct job *job = queue_one(script_a);
 
 	commit();
-	ck_assert_msg(journal_room(journal, &err) == 0, "%s", err.message);
+	ck_assert_msg(journal_capacity(journal, &err) == 0, "%s", err.message);
 	config.jobs_max = 1;
 	journal_set_config(journal, &config);
-	ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
+	ck_assert_int_eq(journal_capacity(journal, &err), -ENOSPC);
 	ck_assert_ptr_nonnull(strstr(err.message, "jobs_max"));
 	config.jobs_max = 2;
 	config.size_max_bytes = 4096;
 	journal_set_config(journal, &config);
-	ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
+	ck_assert_int_eq(journal_capacity(journal, &err), -ENOSPC);
 	ck_assert_ptr_nonnull(strstr(err.message, "size_max"));
 	config.size_max_bytes = 1 << 30;
 	config.disk_free_min_bytes = UINT64_MAX;
 	journal_set_config(journal, &config);
-	ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
+	ck_assert_int_eq(journal_capacity(journal, &err), -ENOSPC);
 	ck_assert_ptr_nonnull(strstr(err.message, "disk_free_min"));
 	job_unref(job);
 }
@@ -1174,9 +1174,9 @@ START_TEST(test_journal__prune_gives_room_back)
 	ck_assert_uint_gt(size, 50000000);
 	config.size_max_bytes = 40000000; /* with up to 16 MB of WAL */
 	journal_set_config(journal, &config);
-	ck_assert_int_eq(journal_room(journal, &err), -ENOSPC);
+	ck_assert_int_eq(journal_capacity(journal, &err), -ENOSPC);
 	prune_all(); /* finished jobs go before their time rather than keep new events out */
-	ck_assert_msg(journal_room(journal, &err) == 0, "%s", err.message);
+	ck_assert_msg(journal_capacity(journal, &err) == 0, "%s", err.message);
 	ck_assert_uint_eq(figures().jobs, figures().events);
 	config.keep_jobs = 10;
 	journal_set_config(journal, &config);

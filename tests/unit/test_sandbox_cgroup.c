@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #define CGROUP_ROOT "cgroup-of-the-test"
-#include "../../executors/sandbox/cgroup.c"
+#include "../../sandbox/cgroup.c"
 #include "suite.h"
 
 static char folder[] = "/tmp/test-cgroup.XXXXXX";

@@ -1,0 +1,209 @@
+/* journal_history.c - what the control socket asks about the past. */
+#include "job.h"
+#include "journal_private.h"
+#include "topic.h"
+#include <errno.h>
+#include <string.h>
+#include <util.h>
+
+#define LOOK_USEC (1 * USEC_PER_SEC) /* so long may one question keep the loop waiting */
+#define LOOK_STEPS 20000 /* of SQLite's machine, between looks at the clock: about a millisecond */
+#define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC) /* a clock that was set back may have put times out of the order of ids by so much */
+
+#define JOB_ROWS                                                                                                                   \
+	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''), ifnull(u.place, ''), j.state, j.outcome," \
+	" j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished, ifnull(u.duration, 0), length(e.payload)," \
+	" ifnull(j.message, ifnull(u.message, ''))" \
+	" FROM jobs j CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision CROSS JOIN script_names n ON n.id = r.script" \
+	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt" \
+	" WHERE j.id >= ?1 AND j.id < ?2 AND j.created >= ?3 AND j.created <= ?4"
+
+/* The terms name the partial indexes where one fits. */
+static const char *const state_terms[JOB_STATE_MAX] = {
+	[JOB_QUEUED] = " AND j.state = 0",
+	[JOB_STARTING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
+	[JOB_RUNNING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
+	[JOB_RECOVERING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
+	[JOB_BACKOFF] = " AND j.state = 4",
+	[JOB_FINISHED] = " AND j.state = 5",
+	[JOB_LOST] = (" AND j." SQL_LOST),
+};
+
+/* id_at - about the first job created at TIME or later: ids rise with time. Spares questions about the last hour a walk through the last year. */
+static int id_at(struct journal *journal, uint64_t time, uint64_t *ret, struct lsn_error *err)
+{
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	uint64_t low = 0, high = journal->job_ids.next;
+	int r = db_prepare(journal, "SELECT created FROM jobs WHERE id >= ?1 ORDER BY id LIMIT 1", &stmt, err);
+
+	while (r >= 0 && low < high) {
+		uint64_t middle = low + (high - low) / 2;
+		bind_u64(stmt, 1, middle);
+		r = db_step(journal, stmt, err);
+		if (r > 0 && column_u64(stmt, 0) < time)
+			low = middle + 1;
+		else
+			high = middle;
+		(void)sqlite3_reset(stmt);
+	}
+	*ret = low;
+	return r < 0 ? r : 0;
+}
+
+/* id_range - between which ids the answer lies. */
+static int id_range(struct journal *journal, const struct journal_query *query, uint64_t *ret_from, uint64_t *ret_before, struct lsn_error *err)
+{
+	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec, last;
+	int r = 0;
+
+	*ret_from = 0;
+	*ret_before = query->before_id && query->before_id < INT64_MAX ? query->before_id : INT64_MAX;
+	if (since > CLOCK_SLACK_USEC)
+		r = id_at(journal, since - CLOCK_SLACK_USEC, ret_from, err);
+	if (r >= 0 && until && until < INT64_MAX) {
+		r = id_at(journal, until + CLOCK_SLACK_USEC, &last, err);
+		if (r >= 0 && last < *ret_before)
+			*ret_before = last;
+	}
+	return r;
+}
+
+static int prepare_query(struct journal *journal, const struct journal_query *query, sqlite3_stmt **ret, struct lsn_error *err)
+{
+	uint64_t from, before, since = query->since_realtime_usec, until = query->until_realtime_usec;
+	char sql[2048];
+
+	(void)snprintf(sql, sizeof sql, "%s%s%s%s ORDER BY j.id DESC", JOB_ROWS,
+		       query->script ? " AND j.script = (SELECT id FROM script_names WHERE name = ?5)" : "",
+		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "", query->outcome >= 0 ? " AND j.outcome = ?6" : "");
+	int r = id_range(journal, query, &from, &before, err);
+	if (r >= 0)
+		r = db_prepare(journal, sql, ret, err);
+	if (r < 0)
+		return r;
+	bind_u64(*ret, 1, from);
+	bind_u64(*ret, 2, before);
+	bind_u64(*ret, 3, since < INT64_MAX ? since : INT64_MAX);
+	bind_u64(*ret, 4, until && until < INT64_MAX ? until : INT64_MAX);
+	if (query->script)
+		bind_text(*ret, 5, query->script);
+	if (query->outcome >= 0)
+		(void)sqlite3_bind_int(*ret, 6, query->outcome);
+	return 0;
+}
+
+static enum job_state shown_state(int state)
+{
+	if (state < 0 || state >= JOB_STATE_MAX)
+		return JOB_LOST;
+	/* The intent is what is committed; the hand-over follows at once and is not. */
+	return state == JOB_STARTING || state == JOB_RECOVERING ? JOB_RUNNING : (enum job_state)state;
+}
+
+static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
+{
+	*row = (struct journal_job_row){
+		.id = column_u64(stmt, 0),
+		.event = column_u64(stmt, 1),
+		.replay_of = column_u64(stmt, 2),
+		.script = column_text(stmt, 3),
+		.version = column_text(stmt, 4),
+		.filter = column_text(stmt, 5),
+		.topic = column_text(stmt, 6),
+		.executor = column_text(stmt, 7),
+		.place = column_text(stmt, 8),
+		.state = shown_state(sqlite3_column_int(stmt, 9)),
+		.outcome = sqlite3_column_type(stmt, 10) == SQLITE_NULL ? -1 : sqlite3_column_int(stmt, 10),
+		.attempt = (unsigned)column_u64(stmt, 11),
+		.received_realtime_usec = column_u64(stmt, 12),
+		.created_realtime_usec = column_u64(stmt, 13),
+		.started_realtime_usec = column_u64(stmt, 14),
+		.finished_realtime_usec = column_u64(stmt, 15),
+		.duration_usec = column_u64(stmt, 16),
+		.payload_size = column_u64(stmt, 17),
+		.message = column_text(stmt, 18),
+	};
+}
+
+static int look_at_clock(void *deadline) { return now_monotonic_usec() > *(const uint64_t *)deadline; }
+
+int journal_each_job(struct journal *journal, const struct journal_query *query, bool (*fn)(void *data, const struct journal_job_row *row), void *data,
+		     struct lsn_error *err)
+{
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	uint64_t deadline = now_monotonic_usec() + LOOK_USEC;
+	struct journal_job_row row;
+	unsigned given = 0;
+	int r = prepare_query(journal, query, &stmt, err);
+
+	if (r < 0)
+		return r;
+	while (given < query->limit) {
+		sqlite3_progress_handler(journal->db, LOOK_STEPS, look_at_clock, &deadline); /* not while FN uses the journal */
+		r = db_step(journal, stmt, err);
+		sqlite3_progress_handler(journal->db, 0, NULL, NULL);
+		if (r <= 0)
+			break;
+		read_row(stmt, &row);
+		if (query->topic && !topic_matches(query->topic, row.topic))
+			continue;
+		given++;
+		if (!fn(data, &row))
+			break;
+	}
+	return r < 0 ? r : 0;
+}
+
+int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row), void *data, struct lsn_error *err)
+{
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	int r = db_prepare(journal,
+			   "SELECT attempt, executor, place, message, outcome, exit_status, signal, started, duration, user, system, max_rss, out, err,"
+			   " out_truncated, err_truncated FROM runs WHERE job = ?1 ORDER BY attempt",
+			   &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_u64(stmt, 1, job);
+	while ((r = db_step(journal, stmt, err)) > 0) {
+		const struct journal_run_row row = {
+			.attempt = (unsigned)column_u64(stmt, 0),
+			.executor = column_text(stmt, 1),
+			.place = column_text(stmt, 2),
+			.message = column_text(stmt, 3),
+			.outcome = sqlite3_column_type(stmt, 4) == SQLITE_NULL ? -1 : sqlite3_column_int(stmt, 4),
+			.exit_status = sqlite3_column_int(stmt, 5),
+			.signal = sqlite3_column_int(stmt, 6),
+			.started_realtime_usec = column_u64(stmt, 7),
+			.duration_usec = column_u64(stmt, 8),
+			.user_usec = column_u64(stmt, 9),
+			.system_usec = column_u64(stmt, 10),
+			.max_rss_bytes = column_u64(stmt, 11),
+			.out = sqlite3_column_blob(stmt, 12),
+			.err = sqlite3_column_blob(stmt, 13),
+			.out_size = (size_t)sqlite3_column_bytes(stmt, 12),
+			.err_size = (size_t)sqlite3_column_bytes(stmt, 13),
+			.out_truncated = sqlite3_column_int(stmt, 14) != 0,
+			.err_truncated = sqlite3_column_int(stmt, 15) != 0,
+		};
+		fn(data, &row);
+	}
+	return r;
+}
+
+int journal_each_rejected(struct journal *journal, unsigned limit,
+			  void (*fn)(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size, const char *reason),
+			  void *data, struct lsn_error *err)
+{
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	int r = db_prepare(journal, "SELECT id, received, topic, reason FROM events WHERE state = 1 ORDER BY id DESC LIMIT ?1", &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_u64(stmt, 1, limit);
+	while ((r = db_step(journal, stmt, err)) > 0) {
+		const void *topic = sqlite3_column_blob(stmt, 2);
+		fn(data, column_u64(stmt, 0), column_u64(stmt, 1), topic ? topic : "", (size_t)sqlite3_column_bytes(stmt, 2), column_text(stmt, 3));
+	}
+	return r;
+}

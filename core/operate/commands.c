@@ -1,0 +1,405 @@
+/* commands.c - the control commands about the daemon itself and its scripts: status, scripts, explain, executors, reload, rescan. The rows are those of
+ * docs/control.md. */
+#include "commands.h"
+#include "broker.h"
+#include "control.h"
+#include "control_access.h"
+#include "dispatcher.h"
+#include "executors.h"
+#include "intake.h"
+#include "journal.h"
+#include "log.h"
+#include "registry.h"
+#include "reload.h"
+#include "reply.h"
+#include "script.h"
+#include "topic.h"
+#include "turn.h"
+#include "util.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------------------------------------- status */
+
+static json_t *broker_object(const struct daemon *daemon)
+{
+	struct broker_figures figures = {0};
+	json_t *object = json_object();
+	char address[300];
+
+	if (daemon->broker)
+		broker_get_figures(daemon->broker, &figures);
+	(void)snprintf(address, sizeof address, daemon->config->broker.host[0] == '/' ? "%s" : "%s:%u", daemon->config->broker.host,
+		       daemon->config->broker.port);
+	json_set_string(object, "state", broker_state_names[figures.state]);
+	json_set_uint(object, "since_realtime_usec", figures.since_realtime_usec);
+	json_set_string(object, "address", address);
+	json_set_string(object, "client_id", daemon->config->broker.client_id);
+	json_set_uint(object, "connects", figures.connects);
+	json_set_uint(object, "messages", figures.messages);
+	json_set_uint(object, "bytes", figures.bytes);
+	json_set_string(object, "error", figures.error);
+	return object;
+}
+
+static json_t *journal_object(const struct daemon *daemon, const struct journal_figures *figures)
+{
+	json_t *object = json_object();
+
+	json_set_string(object, "path", daemon->config->journal.path);
+	json_set_uint(object, "size_bytes", figures->size_bytes);
+	json_set_uint(object, "disk_free_bytes", figures->disk_free_bytes);
+	json_set_uint(object, "events", figures->events);
+	json_set_uint(object, "jobs", figures->jobs);
+	json_set_uint(object, "commits", figures->commits);
+	json_set_uint(object, "commit_usec_mean", figures->commits ? figures->commit_usec_total / figures->commits : 0);
+	json_set_uint(object, "commit_usec_max", figures->commit_usec_max);
+	json_set_string(object, "error", turn_get_figures(daemon->turn)->error);
+	return object;
+}
+
+static json_t *source_object(const struct daemon *daemon)
+{
+	struct source_figures figures = {0};
+	json_t *object = json_object();
+
+	daemon->source->ops->figures(daemon->source, &figures);
+	json_set_string(object, "kind", figures.kind);
+	json_set_string(object, "where", figures.where);
+	json_set_string(object, "state", figures.state);
+	json_set_uint(object, "scanned_realtime_usec", figures.scanned_realtime_usec);
+	json_set_uint(object, "scans", figures.scans);
+	json_set_uint(object, "fetches", figures.fetches);
+	json_set_uint(object, "errors", figures.errors);
+	json_set_string(object, "error", figures.error);
+	return object;
+}
+
+static json_t *scripts_object(const struct daemon *daemon)
+{
+	json_t *object = json_object();
+
+	for (int state = 0; state < SCRIPT_STATE_MAX; state++)
+		json_set_uint(object, script_state_names[state], registry_count(daemon->registry, (enum script_state)state));
+	(void)json_object_set_new(object, "source", source_object(daemon));
+	return object;
+}
+
+static json_t *jobs_object(const struct journal_figures *figures)
+{
+	json_t *object = json_object();
+
+	json_set_uint(object, "queued", figures->queued);
+	json_set_uint(object, "running", figures->running);
+	json_set_uint(object, "backoff", figures->backoff);
+	json_set_uint(object, "lost", figures->lost);
+	return object;
+}
+
+static json_t *counters_object(const struct daemon *daemon)
+{
+	const struct intake_counters *c = intake_get_counters(daemon->intake);
+	json_t *object = json_object();
+
+	json_set_uint(object, "events", c->events);
+	json_set_uint(object, "matched", c->matched);
+	json_set_uint(object, "unmatched", c->unmatched);
+	json_set_uint(object, "repeats", c->repeats);
+	json_set_uint(object, "retained", c->retained);
+	json_set_uint(object, "rejected", c->rejected);
+	json_set_uint(object, "shielded", c->shielded);
+	json_set_uint(object, "held", c->held);
+	json_set_uint(object, "jobs", c->jobs);
+	json_set_uint(object, "finished", dispatcher_ended(daemon->dispatcher));
+	return object;
+}
+
+static void add_detail(void *data, const char *key, const char *value) { json_set_string(data, key, value); }
+
+static json_t *executor_object(struct executor *executor, bool details)
+{
+	const struct executor_config *config = executor_get_config(executor);
+	json_t *object = json_object();
+
+	json_set_string(object, "name", executor_name(executor));
+	json_set_string(object, "module", config->module);
+	json_set_string(object, "version", executor_version(executor));
+	json_set_string(object, "description", executor_module(executor)->description);
+	json_set_uint(object, "running", executor_running(executor));
+	json_set_uint(object, "concurrency", config->concurrency);
+	json_set_bool(object, "open", config->open);
+	json_set_bool(object, "draining", executor_draining(executor));
+	if (details) {
+		json_t *values = json_object();
+		executor_describe(executor, add_detail, values);
+		(void)json_object_set_new(object, "details", values);
+	}
+	return object;
+}
+
+static void append_executor(void *data, struct executor *executor) { (void)json_array_append_new(data, executor_object(executor, false)); }
+
+static const char *state_name(const struct daemon *daemon)
+{
+	static const char *const names[DAEMON_STATE_MAX] = {
+		[DAEMON_STARTING] = "starting", [DAEMON_RUNNING] = "running", [DAEMON_DRAINING] = "draining"};
+
+	if (daemon->state == DAEMON_RUNNING && turn_get_figures(daemon->turn)->holding)
+		return "paused";
+	return names[daemon->state];
+}
+
+static void run_status(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {NULL};
+	struct daemon *daemon = data;
+	struct journal_figures figures = {0};
+	struct lsn_error why = {0};
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	journal_get_figures(daemon->journal, &figures);
+	(void)journal_capacity(daemon->journal, &why);
+	uint64_t now = now_realtime_usec(), oldest = figures.oldest_waiting_realtime_usec;
+	json_t *object = json_object(), *executors = json_array();
+	json_set_string(object, "version", LISTENER_VERSION);
+	json_set_uint(object, "pid", (uint64_t)getpid());
+	json_set_string(object, "identity", daemon->config->identity);
+	json_set_string(object, "state", state_name(daemon));
+	json_set_string(object, "state_reason", turn_get_figures(daemon->turn)->error[0] ? turn_get_figures(daemon->turn)->error : why.message);
+	json_set_uint(object, "uptime_usec", now_monotonic_usec() - daemon->started_monotonic_usec);
+	json_set_uint(object, "started_realtime_usec", daemon->started_realtime_usec);
+	json_set_string(object, "config", daemon->config_file);
+	json_set_uint(object, "oldest_waiting_usec", oldest && now > oldest ? now - oldest : 0);
+	(void)json_object_set_new(object, "broker", broker_object(daemon));
+	(void)json_object_set_new(object, "journal", journal_object(daemon, &figures));
+	(void)json_object_set_new(object, "scripts", scripts_object(daemon));
+	(void)json_object_set_new(object, "jobs", jobs_object(&figures));
+	executors_each(daemon->executors, append_executor, executors);
+	(void)json_object_set_new(object, "executors", executors);
+	(void)json_object_set_new(object, "counters", counters_object(daemon));
+	control_end_with(reply, object);
+}
+
+/* ------------------------------------------------------------------------------------------------- scripts */
+
+static void add_revision(const struct daemon *daemon, json_t *object, const struct script *script)
+{
+	const struct script_settings *settings = &script->settings;
+
+	json_set_string(object, "topic", script->filter);
+	json_set_string(object, "version", script->version);
+	json_set_uint(object, "size_bytes", script->size);
+	json_set_string(object, "executor", dispatcher_executor_for(&daemon->config->dispatch, script));
+	json_set_uint(object, "timeout_usec", settings->timeout_usec);
+	json_set_uint(object, "memory_bytes", settings->memory_bytes);
+	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
+	json_set_uint(object, "retries", settings->retries);
+	static const char *const on_lost[] = {[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"};
+	json_set_string(object, "on_lost", on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
+}
+
+struct script_rows {
+	struct daemon *daemon;
+	struct control_reply *reply;
+	const char *name;
+	int state;
+};
+
+static void send_script(void *data, const struct registry_entry *entry)
+{
+	struct script_rows *rows = data;
+
+	if ((rows->state >= 0 && (int)entry->state != rows->state) || (rows->name && !streq(rows->name, entry->name)))
+		return;
+	json_t *object = json_object();
+	json_set_string(object, "name", entry->name);
+	json_set_string(object, "state", script_state_names[entry->state]);
+	json_set_string(object, "reason", entry->reason);
+	if (entry->script)
+		add_revision(rows->daemon, object, entry->script);
+	json_set_uint(object, "updated_realtime_usec", entry->updated_realtime_usec);
+	control_send(rows->reply, object);
+}
+
+static void run_scripts(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {"state", "name", NULL};
+	struct script_rows rows = {.daemon = data, .reply = reply, .state = -1};
+
+	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "name", &rows.name) ||
+	    !reply_get_word(reply, request, "state", script_state_names, SCRIPT_STATE_MAX, &rows.state))
+		return;
+	registry_each(rows.daemon->registry, send_script, &rows);
+	control_end(reply);
+}
+
+/* ------------------------------------------------------------------------------------------------- explain */
+
+struct explanation {
+	const char *script, *topic;
+	const struct registry_entry *entry; /* NULL: unknown */
+	bool matches, shielded, subscribed, runs;
+	const char *executor;
+	char problem[200], why[400];
+};
+
+static bool is_subscribed(const struct daemon *daemon, const char *topic)
+{
+	for (char **s = daemon->config->broker.subscriptions; s && *s; s++) {
+		const char *filter = *s;
+		if (str_startswith(filter, "$share/")) {
+			filter = strchr(filter + 7, '/');
+			filter = filter ? filter + 1 : "";
+		}
+		if (topic_matches(filter, topic))
+			return true;
+	}
+	return false;
+}
+
+/* explain_why - the first thing that stands in the way, in the order in which an event meets it. */
+static void explain_why(struct explanation *e)
+{
+	const struct script *script = e->entry ? e->entry->script : NULL;
+
+	if (!e->entry)
+		(void)snprintf(e->why, sizeof e->why, "no script of that name is offered by the source; `listenerctl scripts` lists them");
+	else if (!script)
+		(void)snprintf(e->why, sizeof e->why, "the script is not active: %s", e->entry->reason);
+	else if (e->shielded)
+		(void)snprintf(e->why, sizeof e->why, "the topic is about the scripts collection, which never fires scripts");
+	else if (!e->subscribed)
+		(void)snprintf(e->why, sizeof e->why, "the listener does not subscribe to this topic, see [broker] subscriptions");
+	else if (!e->matches)
+		(void)snprintf(e->why, sizeof e->why, "its filter %s does not match the topic", script->filter);
+	else if (e->problem[0])
+		(void)snprintf(e->why, sizeof e->why, "it matches, but its jobs wait: %s", e->problem);
+	else
+		(void)snprintf(e->why, sizeof e->why, "matches its filter; runs on %s", e->executor);
+	e->runs = script && !e->shielded && e->subscribed && e->matches && !e->problem[0];
+}
+
+static void explain(struct daemon *daemon, struct explanation *e)
+{
+	struct topic_parts parts;
+
+	topic_split(e->topic, strlen(e->topic), &parts);
+	e->entry = registry_find(daemon->registry, e->script);
+	e->shielded = topic_below(&parts, daemon->config->source.collection);
+	e->subscribed = is_subscribed(daemon, e->topic);
+	if (e->entry && e->entry->script) {
+		e->matches = topic_matches(e->entry->script->filter, e->topic);
+		e->executor = dispatcher_executor_for(&daemon->config->dispatch, e->entry->script);
+		if (!executors_find(daemon->executors, e->executor))
+			(void)snprintf(e->problem, sizeof e->problem, "executor '%s' is not configured", e->executor);
+	}
+	explain_why(e);
+}
+
+static bool append_job(void *data, const struct journal_job_row *row)
+{
+	(void)json_array_append_new(data, job_object(row));
+	return true;
+}
+
+static void run_explain(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {"script", "topic", NULL};
+	struct daemon *daemon = data;
+	struct explanation e = {.executor = ""};
+	struct lsn_error err = {0};
+
+	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "script", &e.script) ||
+	    !reply_get_string(reply, request, "topic", &e.topic))
+		return;
+	if (!e.script || !e.topic) {
+		control_fail(reply, EINVAL, "explain needs a script and a topic");
+		return;
+	}
+	if (topic_check_name(e.topic, strlen(e.topic), &err) < 0) {
+		control_fail(reply, EINVAL, "topic: %s", err.message);
+		return;
+	}
+	explain(daemon, &e);
+	json_t *object = json_object(), *jobs = json_array();
+	json_set_string(object, "script", e.script);
+	json_set_string(object, "topic", e.topic);
+	json_set_bool(object, "known", e.entry);
+	json_set_string(object, "state", e.entry ? script_state_names[e.entry->state] : "");
+	json_set_string(object, "reason", e.entry ? e.entry->reason : "");
+	json_set_string(object, "filter", e.entry && e.entry->script ? e.entry->script->filter : "");
+	json_set_bool(object, "matches", e.matches);
+	json_set_bool(object, "shielded", e.shielded);
+	json_set_bool(object, "subscribed", e.subscribed);
+	json_set_string(object, "executor", e.executor);
+	json_set_string(object, "executor_problem", e.problem);
+	json_set_bool(object, "runs", e.runs);
+	json_set_string(object, "why", e.why);
+	const struct journal_query query = {.script = e.script, .state = -1, .outcome = -1, .limit = 5};
+	(void)journal_each_job(daemon->journal, &query, append_job, jobs, NULL);
+	(void)json_object_set_new(object, "jobs", jobs);
+	control_end_with(reply, object);
+}
+
+/* ------------------------------------------------------------------------------------------------- executors, reload, rescan */
+
+static void send_executor(void *data, struct executor *executor) { control_send(data, executor_object(executor, true)); }
+
+static void run_executors(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {NULL};
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	executors_each(((struct daemon *)data)->executors, send_executor, reply);
+	control_end(reply);
+}
+
+static void run_reload(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {NULL};
+	struct lsn_error err = {0};
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	int r = daemon_reload(data, &err);
+	if (r < 0) {
+		log_error("reload failed, the old configuration stays: %s", err.message);
+		control_fail(reply, -r, "%s", err.message);
+		return;
+	}
+	json_t *object = json_object();
+	json_set_bool(object, "changed", true);
+	json_set_string(object, "message", "the configuration is in force");
+	control_end_with(reply, object);
+}
+
+static void run_rescan(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = {NULL};
+	struct daemon *daemon = data;
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	daemon->source->ops->rescan(daemon->source);
+	control_end(reply);
+}
+
+const struct control_command daemon_commands[] = {
+	{"status", CONTROL_READ, run_status},
+	{"scripts", CONTROL_READ, run_scripts},
+	{"explain", CONTROL_READ, run_explain},
+	{"executors", CONTROL_READ, run_executors},
+	{"jobs", CONTROL_READ, command_jobs},
+	{"show", CONTROL_READ, command_show},
+	{"rejected", CONTROL_READ, command_rejected},
+	{"doctor", CONTROL_READ, command_doctor},
+	{"reload", CONTROL_OPERATE, run_reload},
+	{"rescan", CONTROL_OPERATE, run_rescan},
+	{"retry", CONTROL_OPERATE, command_retry},
+	{"replay", CONTROL_OPERATE, command_replay},
+	{"cancel", CONTROL_OPERATE, command_cancel},
+	{NULL, CONTROL_READ, NULL},
+};

@@ -1,0 +1,19 @@
+/* commands.h - the control commands of docs/control.md, one function each, and the rows they share. */
+#ifndef CORE_COMMANDS_H
+#define CORE_COMMANDS_H
+
+#include "wiring.h"
+
+void command_jobs(void *daemon, const json_t *request, struct control_reply *reply);
+void command_show(void *daemon, const json_t *request, struct control_reply *reply);
+void command_rejected(void *daemon, const json_t *request, struct control_reply *reply);
+void command_doctor(void *daemon, const json_t *request, struct control_reply *reply);
+void command_retry(void *daemon, const json_t *request, struct control_reply *reply);
+void command_replay(void *daemon, const json_t *request, struct control_reply *reply);
+void command_cancel(void *daemon, const json_t *request, struct control_reply *reply);
+
+extern const struct control_command daemon_commands[]; /* of docs/control.md */
+
+json_t *job_object(const struct journal_job_row *row);
+
+#endif

@@ -1,0 +1,285 @@
+/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from its payload: topics lose '#', '+' and surplus
+ * slashes. What becomes of a script is read from the archive; the event only says when to look, and what publications should wait for that. */
+#include "cleanup.h"
+#include "log.h"
+#include "registry.h"
+#include "script.h"
+#include "source_cdmi_private.h"
+#include "topic.h"
+#include "util.h"
+#include <errno.h>
+#include <string.h>
+
+struct news { /* what an event says */
+	struct topic_parts parts;
+	json_t *payload;
+	const json_t *state, *pre, *post; /* state: post, or pre of a delete */
+	char path[2 * SCRIPT_NAME_MAX]; /* relative to the collection; "" is the collection itself */
+};
+
+/* ------------------------------------------------------------------------------------------------- which script */
+
+void collapse_path(const char *path, char *to, size_t size)
+{
+	size_t used = 0;
+
+	while (*path) {
+		path += strspn(path, "/");
+		size_t level = strcspn(path, "/");
+		if (level == 0 || used + level + 2 > size)
+			break;
+		to[used++] = '/';
+		memcpy(to + used, path, level);
+		used += level;
+		path += level;
+	}
+	to[used] = 0;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	const char *text = json_string_value(value);
+	return text && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+enum where { ELSEWHERE, OURS, UNKNOWN };
+
+static enum where news_path(const struct cdmi_source *source, struct news *news)
+{
+	const char *container = text_of(news->state, "container"), *name = text_of(news->state, "name");
+	char whole[3 * SCRIPT_NAME_MAX], path[3 * SCRIPT_NAME_MAX];
+	size_t root_size = strlen(source->root);
+
+	if (!container || !name)
+		return UNKNOWN;
+	if (strlen(container) + strlen(name) + 2 > sizeof whole)
+		return ELSEWHERE; /* too long for a script */
+	(void)snprintf(whole, sizeof whole, "%s/%s", container, name);
+	collapse_path(whole, path, sizeof path);
+	if (!str_startswith(path, source->root) || (path[root_size] != '/' && path[root_size]))
+		return ELSEWHERE; /* "/scripts+" has the topics of "/scripts" */
+	const char *rest = path + root_size + (path[root_size] == '/');
+	if (strlen(rest) >= sizeof news->path)
+		return ELSEWHERE;
+	memcpy(news->path, rest, strlen(rest) + 1);
+	return OURS;
+}
+
+/* unmark - a reference has its bare name in listings, and NAME? in events. */
+static void unmark(struct news *news)
+{
+	const char *url = text_of(news->state, "url");
+	size_t size = strlen(news->path);
+
+	if (news->parts.object == TOPIC_RESOURCE && size > 1 && news->path[size - 1] == '?' && url && !str_startswith(url, "cassandra://"))
+		news->path[size - 1] = 0;
+}
+
+static bool name_is_usable(const struct cdmi_source *source, const char *path)
+{
+	const char *at = path, *slash;
+
+	if (strlen(path) > SCRIPT_NAME_MAX || (strchr(path, '/') && !source->config.recursive))
+		return false;
+	while ((slash = strchr(at, '/'))) {
+		if (!cdmi_name_ok(at, (size_t)(slash - at)))
+			return false;
+		at = slash + 1;
+	}
+	return cdmi_name_ok(at, strlen(at));
+}
+
+/* ------------------------------------------------------------------------------------------------- gone */
+
+static void drop_below(struct cdmi_source *source, const char *prefix)
+{
+	struct fetch *fetch, *next;
+
+	for (fetch = TAILQ_FIRST(&source->all); fetch; fetch = next) {
+		next = TAILQ_NEXT(fetch, all);
+		if (str_startswith(fetch->name, prefix))
+			fetch_drop(fetch);
+	}
+}
+
+/* commit_withdrawal - at once: a deleted script must not fire for the next event. */
+static void commit_withdrawal(struct cdmi_source *source, bool all)
+{
+	struct lsn_error err = {0};
+
+	if (offer_commit(source, all, &err) < 0) {
+		source_away(source, err.message, false);
+		return;
+	}
+	if (source->scan.running)
+		source->scan.again = true; /* its listing may be from before */
+	else if (source->full)
+		scan_soon(source); /* there is room for another now */
+	source_settle(source);
+	fetch_next(source);
+	scan_check(source);
+}
+
+static void withdraw_script(struct cdmi_source *source, const char *path)
+{
+	struct fetch *fetch = fetch_find(source, path);
+
+	if (fetch)
+		fetch_drop(fetch);
+	registry_begin(source->registry);
+	registry_withdraw(source->registry, path);
+	commit_withdrawal(source, false);
+}
+
+/* withdraw_below - PATH is a sub-collection, or "" for the collection itself. */
+static void withdraw_below(struct cdmi_source *source, const char *path)
+{
+	_cleanup_free_ char *prefix = NULL;
+
+	if (asprintf(&prefix, "%s/", path) < 0) {
+		prefix = NULL;
+		source_away(source, "out of memory", false);
+		return;
+	}
+	drop_below(source, *path ? prefix : "");
+	registry_begin(source->registry);
+	if (*path)
+		registry_withdraw_below(source->registry, prefix);
+	commit_withdrawal(source, !*path);
+}
+
+/* ------------------------------------------------------------------------------------------------- new or changed */
+
+/* announce_filter - what the event says the script's filter will be: publications that match it wait for the fetch. */
+static void announce_filter(struct fetch *fetch, const struct news *news)
+{
+	const char *problem;
+	const char *topic = cdmi_topic(news->state, &problem);
+
+	free(fetch->filter);
+	fetch->filter = topic ? strdup(topic) : NULL;
+	if (!fetch->filter)
+		return;
+	(void)topic_normalise_filter(fetch->filter);
+	if (topic_check_filter(fetch->filter, strlen(fetch->filter), NULL) < 0)
+		free(TAKE_PTR(fetch->filter));
+}
+
+/* announce_content - `url` changes exactly when the content is replaced: a change of metadata only need not read the content again. */
+static void announce_content(struct fetch *fetch, const struct news *news)
+{
+	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
+	const char *url = text_of(news->state, "url"), *before = text_of(news->pre, "url");
+	struct mark mark = {0};
+
+	if (entry)
+		(void)mark_parse(entry->source_key, &mark);
+	bool same = url && (mark.url[0] ? streq(url, mark.url) : before && streq(url, before));
+	fetch->content |= !same;
+	free(fetch->url);
+	fetch->url = url && strlen(url) < sizeof mark.url && !strpbrk(url, " \t\r\n\v\f") ? strdup(url) : NULL;
+}
+
+static size_t known_scripts(const struct registry *registry)
+{
+	size_t count = 0;
+
+	for (int state = 0; state < SCRIPT_STATE_MAX; state++)
+		count += registry_count(registry, (enum script_state)state);
+	return count;
+}
+
+static void refresh(struct cdmi_source *source, const struct news *news)
+{
+	if (source->away && !source->scan.running) {
+		/* The archive lives, or it could not have published this. Still, a refused login is not tried at everybody's beck and call. */
+		if (!source->login_refused)
+			scan_soon(source);
+		return;
+	}
+	if (!registry_find(source->registry, news->path) && known_scripts(source->registry) >= source->config.scripts_max) {
+		source->full = true;
+		source_note(source, "the collection holds more scripts than [scripts] scripts_max allows: a new one is not read");
+		return;
+	}
+	struct fetch *fetch = fetch_get(source, news->path);
+	if (!fetch) {
+		source_away(source, "out of memory", false);
+		return;
+	}
+	fetch_announce(fetch);
+	announce_filter(fetch, news);
+	announce_content(fetch, news);
+	fetch_go(fetch);
+	fetch_next(source);
+}
+
+/* ------------------------------------------------------------------------------------------------- an event */
+
+static void on_collection(struct cdmi_source *source, const struct news *news)
+{
+	if (news->parts.operation == TOPIC_DELETE)
+		withdraw_below(source, news->path);
+	else if (!*news->path || (news->parts.operation == TOPIC_CREATE && source->config.recursive))
+		scan_soon(source);
+}
+
+static void on_script(struct cdmi_source *source, struct news *news)
+{
+	unmark(news);
+	if (!name_is_usable(source, news->path))
+		return;
+	if (news->parts.operation == TOPIC_DELETE)
+		withdraw_script(source, news->path);
+	else
+		refresh(source, news);
+}
+
+static void on_news(struct cdmi_source *source, struct news *news)
+{
+	switch (news_path(source, news)) {
+	case ELSEWHERE: break;
+	case UNKNOWN: scan_soon(source); break; /* it concerns the collection, but how is not said */
+	case OURS:
+		if (news->parts.object == TOPIC_COLLECTION)
+			on_collection(source, news);
+		else if (*news->path)
+			on_script(source, news);
+		break;
+	}
+}
+
+static const json_t *filled_object(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	return json_object_size(value) > 0 ? value : NULL;
+}
+
+void source_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size)
+{
+	struct news news = {0};
+
+	topic_split(topic, topic_size, &news.parts);
+	news.payload = json_loadb(payload_size ? payload : "", payload_size, JSON_ALLOW_NUL, NULL);
+	news.pre = filled_object(news.payload, "pre");
+	news.post = filled_object(news.payload, "post");
+	news.state = news.post ? news.post : news.pre;
+	on_news((struct cdmi_source *)base, &news);
+	json_decref(news.payload);
+}
+
+bool source_busy_for(struct source *base, const char *topic, size_t topic_size)
+{
+	struct cdmi_source *source = (struct cdmi_source *)base;
+	const struct fetch *fetch = NULL;
+
+	(void)topic_size;
+	TAILQ_FOREACH(fetch, &source->announced, announced_link)
+	{
+		const struct registry_entry *entry = registry_find(source->registry, fetch->name);
+		if ((fetch->filter && topic_matches(fetch->filter, topic)) || (entry && entry->script && topic_matches(entry->script->filter, topic)))
+			return true;
+	}
+	return false;
+}

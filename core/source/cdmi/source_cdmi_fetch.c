@@ -1,0 +1,406 @@
+/* source_cdmi_fetch.c - looks at one script: its metadata, and if its topic is usable and the content is new, its content by a second request.
+ *
+ *   IDLE -> QUEUED -> FLYING (one request after the other) -> DONE -> handed over and freed
+ *              ^         |  no usable reply: SLEEPING, then again; too often: DONE, as a problem
+ *              +---------+--- announced again meanwhile: what was read may be old already
+ */
+#include "cleanup.h"
+#include "http.h"
+#include "registry.h"
+#include "script.h"
+#include "source_cdmi_private.h"
+#include "util.h"
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+#define ATTEMPTS_MAX 5
+#define FIRST_DELAY_USEC (100 * USEC_PER_MSEC) /* then three times as long each: 4 s in all, three tries in the first second and a half */
+#define STRIKES_MAX 16
+#define METADATA_MAX ((size_t)1 << 20)
+
+static int by_name(const void *a, const void *b) { return strcmp(((const struct fetch *)a)->name, ((const struct fetch *)b)->name); }
+
+struct fetch *fetch_find(struct cdmi_source *source, const char *name)
+{
+	struct fetch key = {.name = (char *)(uintptr_t)name};
+	struct fetch **found = tfind(&key, &source->by_name, by_name);
+	return found ? *found : NULL;
+}
+
+struct fetch *fetch_get(struct cdmi_source *source, const char *name)
+{
+	struct fetch *fetch = fetch_find(source, name);
+
+	if (fetch)
+		return fetch;
+	fetch = calloc(1, sizeof *fetch);
+	if (!fetch || !(fetch->name = strdup(name)) || !tsearch(fetch, &source->by_name, by_name)) {
+		if (fetch)
+			free(fetch->name);
+		free(fetch);
+		return NULL;
+	}
+	fetch->source = source;
+	TAILQ_INSERT_TAIL(&source->all, fetch, all);
+	return fetch;
+}
+
+void fetch_announce(struct fetch *fetch)
+{
+	if (!fetch->event)
+		TAILQ_INSERT_TAIL(&fetch->source->announced, fetch, announced_link);
+	fetch->event = true;
+	fetch->attempts = 0;
+}
+
+static void clear_result(struct fetch *fetch)
+{
+	json_decref(fetch->object);
+	fetch->object = NULL;
+	free(TAKE_PTR(fetch->value));
+	fetch->value_size = 0;
+	free(TAKE_PTR(fetch->problem));
+	fetch->settled = false;
+}
+
+/* leave - out of where it is, to IDLE. */
+static void leave(struct fetch *fetch)
+{
+	struct cdmi_source *source = fetch->source;
+
+	switch (fetch->where) {
+	case FETCH_QUEUED: TAILQ_REMOVE(&source->queue, fetch, link); break;
+	case FETCH_DONE:
+		TAILQ_REMOVE(&source->done, fetch, link);
+		source->done_count--;
+		source->done_bytes -= fetch->value_size;
+		break;
+	case FETCH_FLYING:
+		if (fetch->exchange)
+			http_cancel(fetch->exchange);
+		fetch->exchange = NULL;
+		source->flying--;
+		break;
+	case FETCH_SLEEPING:
+		source->services->timer_cancel(source->services->handle, fetch->timer);
+		fetch->timer = NULL;
+		break;
+	case FETCH_IDLE: break;
+	}
+	fetch->where = FETCH_IDLE;
+}
+
+void fetch_drop(struct fetch *fetch)
+{
+	struct cdmi_source *source = fetch->source;
+
+	leave(fetch);
+	if (fetch->event)
+		TAILQ_REMOVE(&source->announced, fetch, announced_link);
+	source->scan.left -= fetch->scan;
+	(void)tdelete(fetch, &source->by_name, by_name);
+	TAILQ_REMOVE(&source->all, fetch, all);
+	clear_result(fetch);
+	free(fetch->filter);
+	free(fetch->url);
+	free(fetch->name);
+	free(fetch);
+}
+
+/* enqueue - what was announced goes first: publications may be waiting for it. */
+static void enqueue(struct fetch *fetch)
+{
+	leave(fetch);
+	fetch->where = FETCH_QUEUED;
+	if (fetch->event)
+		TAILQ_INSERT_HEAD(&fetch->source->queue, fetch, link);
+	else
+		TAILQ_INSERT_TAIL(&fetch->source->queue, fetch, link);
+}
+
+void fetch_go(struct fetch *fetch)
+{
+	switch (fetch->where) {
+	case FETCH_FLYING: fetch->again = true; break;
+	case FETCH_QUEUED:
+	case FETCH_SLEEPING:
+		if (fetch->event)
+			enqueue(fetch);
+		break;
+	case FETCH_DONE:
+		enqueue(fetch);
+		clear_result(fetch); /* what was read is never handed over */
+		break;
+	case FETCH_IDLE: enqueue(fetch); break;
+	}
+}
+
+static void finish(struct fetch *fetch, enum fetch_end end)
+{
+	struct cdmi_source *source = fetch->source;
+
+	if (fetch->again) {
+		fetch->again = false;
+		fetch->attempts = 0;
+		clear_result(fetch);
+		enqueue(fetch);
+		return;
+	}
+	leave(fetch);
+	fetch->end = end;
+	fetch->where = FETCH_DONE;
+	TAILQ_INSERT_TAIL(&source->done, fetch, link);
+	source->done_count++;
+	source->done_bytes += fetch->value_size;
+	offer_ended(source, fetch);
+}
+
+void fetch_end_now(struct fetch *fetch, const char *problem)
+{
+	leave(fetch);
+	clear_result(fetch);
+	fetch->problem = strdup(problem);
+	finish(fetch, FETCH_PROBLEM);
+}
+
+/* ------------------------------------------------------------------------------------------------- when it fails */
+
+static void on_retry(void *data)
+{
+	struct fetch *fetch = data;
+	struct cdmi_source *source = fetch->source;
+
+	fetch->timer = NULL;
+	fetch->where = FETCH_IDLE;
+	enqueue(fetch);
+	fetch_next(source);
+}
+
+/* try_later - false: it was tried often enough. */
+static bool try_later(struct fetch *fetch)
+{
+	const struct lsn_host *services = fetch->source->services;
+	uint64_t delay_usec = FIRST_DELAY_USEC;
+
+	for (unsigned i = 0; i < fetch->attempts; i++)
+		delay_usec *= 3;
+	if (++fetch->attempts >= ATTEMPTS_MAX)
+		return false;
+	leave(fetch);
+	clear_result(fetch);
+	if (services->timer(services->handle, delay_usec, on_retry, fetch, &fetch->timer) < 0)
+		return false;
+	fetch->where = FETCH_SLEEPING;
+	return true;
+}
+
+/* is_unreachable - not this script's trouble but the archive's. */
+static bool is_unreachable(const struct lsn_error *err)
+{
+	return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH || err->code == -ENETUNREACH || err->code == -EACCES;
+}
+
+/* no_reply - no answer that says anything about the script: try again a few times, then call the script or, if that happens to all, the archive
+ * away. */
+static void no_reply(struct fetch *fetch, const struct lsn_error *err)
+{
+	struct cdmi_source *source = fetch->source;
+
+	if (fetch->attempts == 0)
+		source->strikes++;
+	if (source->strikes < STRIKES_MAX && try_later(fetch))
+		return;
+	if (source->strikes >= STRIKES_MAX || is_unreachable(err)) {
+		source_away(source, err->message, false);
+		return;
+	}
+	free(fetch->problem);
+	fetch->problem = strdup(err->message);
+	source_note(source, err->message);
+	finish(fetch, FETCH_AWAY);
+}
+
+static void refuse(struct fetch *fetch, const char *why)
+{
+	free(fetch->problem);
+	fetch->problem = strdup(why);
+	finish(fetch, FETCH_PROBLEM);
+}
+
+/* missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also really end so, hence we have asked. */
+static void missing(struct fetch *fetch)
+{
+	size_t size = strlen(fetch->name);
+	char last = size ? fetch->name[size - 1] : 0;
+	bool described = fetch->object; /* 404 for the content only: the two requests are not atomic */
+
+	if ((fetch->event || described) && try_later(fetch))
+		return; /* what was announced may take a moment to be readable */
+	if (fetch->event)
+		finish(fetch, FETCH_GONE);
+	else if (last == '?')
+		refuse(fetch, "it is a reference, not a script");
+	else
+		refuse(fetch, "the archive lists it but does not have it: it is broken");
+}
+
+static void fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct lsn_error *err)
+{
+	if (verdict == CDMI_RETRY) {
+		no_reply(fetch, err);
+		return;
+	}
+	fetch->source->strikes = 0;
+	if (verdict == CDMI_LOGIN)
+		source_away(fetch->source, err->message, true);
+	else if (verdict == CDMI_GONE)
+		missing(fetch);
+	else
+		refuse(fetch, err->message);
+}
+
+/* ------------------------------------------------------------------------------------------------- its two requests */
+
+static int request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
+{
+	struct cdmi_source *source = fetch->source;
+	_cleanup_free_ char *path = NULL, *url = NULL;
+
+	if (asprintf(&path, "%s/%s", source->root, fetch->name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	if (!(url = cdmi_url(source->config.url, path, mode)))
+		return -ENOMEM;
+	const struct http_request request = {.method = "GET",
+					     .url = url,
+					     .headers = cdmi_headers(mode, source->versioned),
+					     .timeout_usec = source->config.timeout_usec,
+					     .max_body = mode == CDMI_CONTENT ? source->config.size_max : 2 * source->config.size_max + METADATA_MAX};
+	return http_start(source->http, &request, fn, fetch, &fetch->exchange);
+}
+
+/* start - a request of a fetch that flies. */
+static void start(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
+{
+	struct lsn_error err = {0};
+	int r = request(fetch, mode, fn);
+
+	if (r >= 0)
+		return;
+	(void)lsn_error_set(&err, r, "cannot ask for it: %s", strerror(-r));
+	fail(fetch, r == -EINVAL ? CDMI_FAULT : CDMI_RETRY, &err);
+}
+
+static void take_content(struct fetch *fetch, const struct http_reply *reply)
+{
+	struct lsn_error err = {0};
+	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_CONTENT, NULL, &err);
+
+	fetch->settled = err.code == -EFBIG;
+	if (fetch->settled)
+		(void)lsn_error_set(&err, -EFBIG, "it is larger than [scripts] size_max = %zu bytes", fetch->source->config.size_max);
+	if (verdict == CDMI_OK && !(fetch->value = malloc(reply->body_size + 1))) {
+		verdict = CDMI_RETRY;
+		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
+	}
+	if (verdict != CDMI_OK) {
+		fail(fetch, verdict, &err);
+		return;
+	}
+	fetch->source->strikes = 0;
+	memcpy(fetch->value, reply->body, reply->body_size);
+	fetch->value_size = reply->body_size;
+	/* What Indigo says of an object that was created empty. */
+	if (fetch->value_size == 4 && memcmp(fetch->value, "None", 4) == 0)
+		fetch->value_size = 0;
+	finish(fetch, FETCH_OFFER);
+}
+
+static void on_content(void *data, const struct http_reply *reply)
+{
+	struct fetch *fetch = data;
+	struct cdmi_source *source = fetch->source;
+
+	fetch->exchange = NULL;
+	source->figures.fetches++;
+	take_content(fetch, reply);
+	fetch_next(source);
+}
+
+enum need { NEED_NOTHING, NEED_OFFER, NEED_CONTENT };
+
+/* what_is_needed - of a script with a usable topic and no inline value. The content that the registry has is this object's as far as anybody said:
+ * same object, same marks of its content, and no event that says otherwise. What was refused is not read again before something about it changes. */
+static enum need what_is_needed(const struct fetch *fetch)
+{
+	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
+	char text[MARK_TEXT_SIZE];
+	struct mark now, old;
+
+	offer_mark(fetch, text);
+	if (fetch->content || !entry || !mark_parse(text, &now) || !mark_parse(entry->source_key, &old))
+		return NEED_CONTENT;
+	if (streq(text, entry->source_key) && (entry->state == SCRIPT_REFUSED || entry->state == SCRIPT_ACTIVE))
+		return NEED_NOTHING;
+	return entry->script && streq(now.id, old.id) && now.content_hash == old.content_hash ? NEED_OFFER : NEED_CONTENT;
+}
+
+static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
+{
+	struct lsn_error err = {0};
+	const char *problem;
+	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_OBJECT, &fetch->object, &err);
+
+	if (verdict != CDMI_OK) {
+		fail(fetch, verdict, &err);
+		return;
+	}
+	fetch->source->strikes = 0;
+	if (!cdmi_topic(fetch->object, &problem)) {
+		if (problem)
+			refuse(fetch, problem);
+		else
+			finish(fetch, FETCH_OFFER);
+		return;
+	}
+	int r = cdmi_value(fetch->object, &fetch->value, &fetch->value_size, &err);
+	if (r != -ENODATA) {
+		if (r == -ENOMEM)
+			fail(fetch, CDMI_RETRY, &(struct lsn_error){r, "out of memory"});
+		else if (r < 0)
+			refuse(fetch, err.message);
+		else
+			finish(fetch, FETCH_OFFER);
+		return;
+	}
+	enum need need = what_is_needed(fetch);
+	if (need == NEED_CONTENT)
+		start(fetch, CDMI_CONTENT, on_content);
+	else
+		finish(fetch, need == NEED_OFFER ? FETCH_OFFER : FETCH_KEEP);
+}
+
+static void on_metadata(void *data, const struct http_reply *reply)
+{
+	struct fetch *fetch = data;
+	struct cdmi_source *source = fetch->source;
+
+	fetch->exchange = NULL;
+	source->figures.fetches++;
+	take_metadata(fetch, reply);
+	fetch_next(source);
+}
+
+void fetch_next(struct cdmi_source *source)
+{
+	struct fetch *fetch;
+
+	while (source->flying < source->config.fetches && (fetch = TAILQ_FIRST(&source->queue))) {
+		leave(fetch);
+		fetch->where = FETCH_FLYING;
+		source->flying++;
+		start(fetch, CDMI_OBJECT, on_metadata);
+	}
+}

@@ -1,0 +1,201 @@
+/* prereq.c - one step after the other; whatever fails leads back to the step it belongs to. */
+#include "prerequisites.h"
+#include "log_line.h"
+#include "options.h"
+
+#include <errno.h>
+
+#include <util.h>
+
+
+#define RETRY_MIN_USEC USEC_PER_SEC
+#define RETRY_MAX_USEC (30 * USEC_PER_SEC)
+
+const char *const prerequisite_names[PREREQ_STATE_MAX] = {
+	[PREREQ_ENGINE] = "waiting for the engine", [PREREQ_LIMITS] = "looking at the engine's limits", [PREREQ_IMAGE] = "looking for the image",
+	[PREREQ_NETWORK] = "looking for the network", [PREREQ_WALL] = "waiting for the port wall", [PREREQ_UP] = "up",
+};
+
+static void step(struct prerequisites *prereq, enum prerequisites_state state);
+
+static void set_state(struct prerequisites *prereq, enum prerequisites_state state)
+{
+	bool was = prereq->state == PREREQ_UP;
+
+	if (prereq->state == state)
+		return;
+	log_line(prereq->host, DEBUG, "prereq: %s -> %s", prerequisite_names[prereq->state], prerequisite_names[state]);
+	prereq->state = state;
+	if (state == PREREQ_UP) {
+		prereq->retry_usec = 0;
+		*prereq->problem = 0;
+	}
+	if (was != (state == PREREQ_UP))
+		prereq->changed(prereq->data);
+}
+
+static void retry_now(void *data)
+{
+	struct prerequisites *prereq = data;
+
+	prereq->retry = NULL;
+	if (engine_up(prereq->engine))
+		step(prereq, prereq->state == PREREQ_LIMITS ? PREREQ_LIMITS : PREREQ_IMAGE);
+}
+
+static void retry_later(struct prerequisites *prereq)
+{
+	prereq->retry_usec = prereq->retry_usec ? prereq->retry_usec * 2 : RETRY_MIN_USEC;
+	if (prereq->retry_usec > RETRY_MAX_USEC)
+		prereq->retry_usec = RETRY_MAX_USEC;
+	if (!prereq->retry)
+		(void)prereq->host->timer(prereq->host->handle, prereq->retry_usec, retry_now, prereq, &prereq->retry);
+}
+
+static void trouble(struct prerequisites *prereq, const struct lsn_error *error)
+{
+	if (!streq(prereq->problem, error->message))
+		log_line(prereq->host, ERROR, "no sandboxes can be made: %s", error->message);
+	(void)snprintf(prereq->problem, sizeof prereq->problem, "%.250s", error->message);
+	retry_later(prereq);
+}
+
+static void network_there(void *data, const struct lsn_error *error)
+{
+	struct prerequisites *prereq = data;
+
+	if (error)
+		trouble(prereq, error);
+	else
+		step(prereq, PREREQ_WALL);
+}
+
+static void image_seen(void *data, const struct engine_reply *reply)
+{
+	struct prerequisites *prereq = data;
+	struct lsn_error err = reply->error;
+
+	prereq->call = NULL;
+	if (reply->status == 200) {
+		step(prereq, prereq->options->network == NETWORK_NONE ? PREREQ_UP : PREREQ_NETWORK);
+		return;
+	}
+	if (reply->status == 404)
+		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with `tools/build-image`", prereq->options->image);
+	trouble(prereq, &err);
+}
+
+static void info_seen(void *data, const struct engine_reply *reply)
+{
+	struct prerequisites *prereq = data;
+	struct lsn_error err = reply->error;
+	const char *lacks = reply->status == 200 ? engine_lacks(reply->json) : NULL;
+
+	prereq->call = NULL;
+	if (reply->status == 200 && !lacks) {
+		step(prereq, PREREQ_IMAGE);
+		return;
+	}
+	if (lacks)
+		(void)lsn_error_set(&err, -ENOTSUP, "the engine cannot limit %s: give its host that cgroup controller (docker info shows what is missing)", lacks);
+	trouble(prereq, &err);
+}
+
+static int take_step(struct prerequisites *prereq, enum prerequisites_state state)
+{
+	char path[300];
+
+	switch (state) {
+	case PREREQ_LIMITS:
+		return engine_start(prereq->engine, "GET", "/info", NULL, info_seen, prereq, &prereq->call);
+	case PREREQ_IMAGE:
+		(void)snprintf(path, sizeof path, "/images/%s/json", prereq->options->image);
+		return engine_start(prereq->engine, "GET", path, NULL, image_seen, prereq, &prereq->call);
+	case PREREQ_NETWORK:
+		return network_ensure(&prereq->network, prereq->engine, network_there, prereq);
+	case PREREQ_WALL:
+		return wall_up(prereq->wall) ? 1 : wall_raise(prereq->wall, prereq->network.bridge, prereq->options);
+	default:
+		return 0;
+	}
+}
+
+static void step(struct prerequisites *prereq, enum prerequisites_state state)
+{
+	set_state(prereq, state);
+	int r = take_step(prereq, state);
+	if (r == 1)
+		set_state(prereq, PREREQ_UP);
+	if (r < 0) {
+		struct lsn_error err;
+		(void)lsn_error_set(&err, r, "%s: %s", prerequisite_names[state], strerror(-r));
+		trouble(prereq, &err);
+	}
+}
+
+static void drop_pending(struct prerequisites *prereq)
+{
+	engine_cancel(prereq->call);
+	prereq->call = NULL;
+	network_done(&prereq->network);
+	prereq->host->timer_cancel(prereq->host->handle, prereq->retry);
+	prereq->retry = NULL;
+}
+
+static void engine_changed(void *data)
+{
+	struct prerequisites *prereq = data;
+
+	drop_pending(prereq);
+	step(prereq, engine_up(prereq->engine) ? PREREQ_LIMITS : PREREQ_ENGINE);
+}
+
+static void wall_changed(void *data)
+{
+	struct prerequisites *prereq = data;
+
+	if (wall_up(prereq->wall) && prereq->state == PREREQ_WALL)
+		set_state(prereq, PREREQ_UP);
+	else if (!wall_up(prereq->wall) && prereq->state == PREREQ_UP) {
+		set_state(prereq, PREREQ_WALL);
+		retry_later(prereq); /* perhaps the network has gone with its bridge */
+	}
+	if (!wall_up(prereq->wall))
+		(void)snprintf(prereq->problem, sizeof prereq->problem, "port wall: %.200s", wall_state(prereq->wall));
+}
+
+void prerequisites_recheck(struct prerequisites *prereq)
+{
+	if (prereq->state != PREREQ_UP)
+		return;
+	drop_pending(prereq);
+	step(prereq, PREREQ_IMAGE);
+}
+
+bool prerequisites_up(const struct prerequisites *prereq)
+{
+	return prereq->state == PREREQ_UP;
+}
+
+int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options, void (*changed)(void *data), void *data,
+	      struct lsn_error *err)
+{
+	struct wall_hooks wall_hooks = { wall_changed, prereq };
+	struct engine_hooks engine_hooks = { engine_changed, prereq };
+
+	*prereq = (struct prerequisites){ .host = host, .options = options, .changed = changed, .data = data };
+	network_init(&prereq->network, host, options);
+	if (options->network == NETWORK_BRIDGE && wall_new(host, &wall_hooks, &prereq->wall) < 0)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	int r = engine_new(host, options->socket, options->engine_timeout_usec, &engine_hooks, &prereq->engine, err);
+	if (r < 0)
+		wall_free(prereq->wall, false);
+	return r;
+}
+
+void prerequisites_done(struct prerequisites *prereq, bool remove_wall)
+{
+	drop_pending(prereq);
+	engine_free(prereq->engine);
+	wall_free(prereq->wall, remove_wall);
+}

@@ -1,0 +1,466 @@
+/* options.c - the table of settings: their parsers, their defaults, what the manual says of them. */
+#include "options.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <cleanup.h>
+#include <util.h>
+
+#define LIST_MAX 256 /* items of any list */
+
+typedef int (*parse_fn)(const char *value, void *field, struct lsn_error *err);
+
+/* ------------------------------------------------------------------------------------------------------- lists */
+
+void str_list_clear(struct str_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+	*list = (struct str_list){ 0 };
+}
+
+int str_list_add(struct str_list *list, const char *text, size_t size)
+{
+	char **items = reallocarray(list->items, list->count + 1, sizeof *items);
+	if (!items)
+		return -ENOMEM;
+	list->items = items;
+	items[list->count] = strndup(text, size);
+	if (!items[list->count])
+		return -ENOMEM;
+	list->count++;
+	return 0;
+}
+
+typedef int (*item_fn)(const char *item, char *ret, size_t ret_size, struct lsn_error *err);
+
+/* Splits VALUE at commas and blanks; CHECK writes each item's plain form. */
+static int parse_list(const char *value, struct str_list *list, item_fn check, struct lsn_error *err)
+{
+	struct str_list items = { 0 };
+	int r = 0;
+
+	for (const char *p = value; r == 0;) {
+		p += strspn(p, ", \t");
+		size_t n = strcspn(p, ", \t");
+		if (n == 0)
+			break;
+		char item[128], plain[128];
+		if (n >= sizeof item || items.count >= LIST_MAX) {
+			r = lsn_error_set(err, -EINVAL, "too long; at most %d items of %zu bytes", LIST_MAX, sizeof item - 1);
+			break;
+		}
+		memcpy(item, p, n);
+		item[n] = 0;
+		p += n;
+		r = check(item, plain, sizeof plain, err);
+		if (r == 0)
+			r = str_list_add(&items, plain, strlen(plain));
+	}
+	if (r < 0) {
+		str_list_clear(&items);
+		return r;
+	}
+	str_list_clear(list);
+	*list = items;
+	return 0;
+}
+
+static int check_port(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
+{
+	static const char *const known[PORTS_MAX] = { "80", "443", "21", "22", "25", "587", "465" };
+
+	for (size_t i = 0; i < PORTS_MAX; i++)
+		if (streq(item, known[i])) {
+			(void)snprintf(ret, ret_size, "%s", item);
+			return 0;
+		}
+	return lsn_error_set(err, -EINVAL, "port '%s' cannot be opened; choose from 80, 443, 21, 22, 25, 587, 465", item);
+}
+
+static int check_address(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
+{
+	unsigned char bytes[16];
+
+	for (size_t i = 0; i < 2; i++) {
+		int family = i ? AF_INET6 : AF_INET;
+		if (inet_pton(family, item, bytes) == 1)
+			return inet_ntop(family, bytes, ret, (socklen_t)ret_size) ? 0 : -errno;
+	}
+	return lsn_error_set(err, -EINVAL, "'%s' is not an IP address", item);
+}
+
+/* "10.0.0.0/8" or an address; bits beyond the prefix are cleared. */
+static int check_prefix(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
+{
+	char address[64], plain[INET6_ADDRSTRLEN];
+	unsigned char bytes[16];
+	const char *slash = strchr(item, '/');
+	size_t n = slash ? (size_t)(slash - item) : strlen(item);
+
+	if (n >= sizeof address)
+		return lsn_error_set(err, -EINVAL, "'%s' is not a network; write 10.0.0.0/8", item);
+	memcpy(address, item, n);
+	address[n] = 0;
+	int family = strchr(address, ':') ? AF_INET6 : AF_INET;
+	uint64_t bits = family == AF_INET ? 32 : 128, most = bits;
+	if (inet_pton(family, address, bytes) != 1 || (slash && parse_uint(slash + 1, most, &bits, NULL) < 0))
+		return lsn_error_set(err, -EINVAL, "'%s' is not a network; write 10.0.0.0/8 or fd00::/8", item);
+	for (uint64_t bit = bits; bit < most; bit++)
+		bytes[bit / 8] &= (unsigned char)~(0x80u >> (bit % 8));
+	if (!inet_ntop(family, bytes, plain, sizeof plain))
+		return -errno;
+	(void)snprintf(ret, ret_size, "%s/%u", plain, (unsigned)bits);
+	return 0;
+}
+
+static int check_module(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
+{
+	for (const char *p = item; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '_' && *p != '.')
+			return lsn_error_set(err, -EINVAL, "'%s' is not the name of a Python module", item);
+	(void)snprintf(ret, ret_size, "%s", item);
+	return 0;
+}
+
+static int parse_ports(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_list(value, field, check_port, err);
+}
+static int parse_addresses(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_list(value, field, check_address, err);
+}
+static int parse_prefixes(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_list(value, field, check_prefix, err);
+}
+static int parse_modules(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_list(value, field, check_module, err);
+}
+
+/* ------------------------------------------------------------------------------------------------- single values */
+
+static int set_string(char **field, const char *value)
+{
+	char *copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int parse_socket(const char *value, void *field, struct lsn_error *err)
+{
+	if (str_startswith(value, "unix://"))
+		value += strlen("unix://");
+	if (*value != '/' || strlen(value) > 107)
+		return lsn_error_set(err, -EINVAL, "'%s' is not the absolute path of a unix socket", value);
+	return set_string(field, value);
+}
+
+/* An image or network name goes into URLs: only characters that need no escaping. */
+static int parse_name(const char *value, void *field, struct lsn_error *err)
+{
+	for (const char *p = value; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("._/:@-", *p))
+			return lsn_error_set(err, -EINVAL, "'%s' is not a name the engine accepts", value);
+	if (strstr(value, "..") || strlen(value) > 200)
+		return lsn_error_set(err, -EINVAL, "'%s' is not a name the engine accepts", value);
+	return set_string(field, value);
+}
+
+static int parse_image(const char *value, void *field, struct lsn_error *err)
+{
+	return *value ? parse_name(value, field, err) : lsn_error_set(err, -EINVAL, "the name of an image is missing");
+}
+
+static int parse_subnet(const char *value, void *field, struct lsn_error *err)
+{
+	char plain[64] = "";
+
+	if (*value) {
+		int r = check_prefix(value, plain, sizeof plain, err);
+		if (r < 0)
+			return r;
+		if (strchr(plain, ':'))
+			return lsn_error_set(err, -EINVAL, "'%s': write an IPv4 network", value);
+	}
+	return set_string(field, plain);
+}
+
+static int parse_network(const char *value, void *field, struct lsn_error *err)
+{
+	if (streq(value, "host"))
+		return lsn_error_set(err, -EINVAL,
+				     "'host' would leave UDP and other protocols open: nothing on this system can hold them there; use "
+				     "'bridge' or 'none'");
+	if (!streq(value, "bridge") && !streq(value, "none"))
+		return lsn_error_set(err, -EINVAL, "'%s' is neither 'bridge' nor 'none'", value);
+	*(unsigned *)field = streq(value, "none") ? NETWORK_NONE : NETWORK_BRIDGE;
+	return 0;
+}
+
+static int parse_choice(const char *value, void *field, const char *zero, const char *one, struct lsn_error *err)
+{
+	if (!streq(value, zero) && !streq(value, one))
+		return lsn_error_set(err, -EINVAL, "'%s' is neither '%s' nor '%s'", value, zero, one);
+	*(unsigned *)field = streq(value, one);
+	return 0;
+}
+static int parse_reuse(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_choice(value, field, "script", "never", err);
+}
+static int parse_start(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_choice(value, field, "fork", "exec", err);
+}
+static int parse_landlock(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_choice(value, field, "use", "require", err);
+}
+static int parse_ftp(const char *value, void *field, struct lsn_error *err)
+{
+	unsigned choice = 0;
+	int r = parse_choice(value, &choice, "off", "related", err);
+	if (r == 0)
+		*(bool *)field = choice;
+	return r;
+}
+static int parse_flag(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_bool(value, field, err);
+}
+static int parse_count(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_uint(value, 1000000, field, err);
+}
+static int parse_time(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_duration(value, field, err);
+}
+static int parse_bytes(const char *value, void *field, struct lsn_error *err)
+{
+	return parse_size(value, field, err);
+}
+
+/* "0.5", "2": CPUs, to a thousandth. */
+static int parse_cpus(const char *value, void *field, struct lsn_error *err)
+{
+	uint64_t usec = 0;
+
+	if (!*value || strspn(value, "0123456789.") != strlen(value) || parse_duration(value, &usec, NULL) < 0 || usec < 10000 ||
+	    usec > 1024 * USEC_PER_SEC)
+		return lsn_error_set(err, -EINVAL, "'%s' is not a number of CPUs; write 0.5 or 2", value);
+	*(uint64_t *)field = usec * 1000; /* nano CPUs */
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------------- table */
+
+static const struct setting {
+	const char *key, *fallback;
+	parse_fn parse;
+	size_t offset;
+	const char *meaning; /* for the manual */
+} settings[] = {
+#define S(key, fallback, parse, field, meaning) { key, fallback, parse, offsetof(struct options, field), meaning }
+	S("socket", "/var/run/docker.sock", parse_socket, socket,
+	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// before it. The listener's user must be allowed to "
+	  "use it."),
+	S("image", "listener-sandbox:latest", parse_image, image,
+	  "Name or id of the image that sandboxes are made of. The engine must have it: nothing is pulled. The tool build-image makes the "
+	  "default one."),
+	S("network", "bridge", parse_network, network,
+	  "bridge: a network of their own, behind the port wall. none: no network at all, which is safest; the keys from network_name to "
+	  "ipv6 then mean nothing."),
+	S("network_name", "", parse_name, network_name,
+	  "Name of that network. It is made if it is not there; one that is not this listener's is refused. Empty: a name made of the "
+	  "listener's, the section's and a number."),
+	S("subnet", "", parse_subnet, subnet,
+	  "IPv4 network that sandboxes get their addresses from, such as 172.30.0.0/24; it needs room for pool_max of them. Empty: the "
+	  "engine chooses one."),
+	S("ports", "80, 443, 21, 22, 25, 587, 465", parse_ports, ports,
+	  "TCP ports scripts may connect to. There may be fewer than these seven, never others."),
+	S("dns", "", parse_addresses, dns,
+	  "Addresses of the resolvers that scripts may ask, eight at most. Empty: up to three of this host's own that are not on its "
+	  "loopback; if there are none, scripts cannot resolve names."),
+	S("allow_networks", "", parse_prefixes, allow_networks,
+	  "Networks and addresses, such as 10.1.0.0/16 and fd00::/8, that scripts may connect to: with one here all others are refused, but "
+	  "for the resolvers. Empty: any."),
+	S("deny_networks", "", parse_prefixes, deny_networks,
+	  "Networks and addresses that scripts must not connect to, whatever allow_networks says. Loopback, link-local, multicast and "
+	  "reserved ones are refused always; the resolvers are not."),
+	S("ftp_data", "off", parse_ftp, ftp_related,
+	  "related: passive FTP may open the data connection that the server at port 21 has named. off: the control connection only."),
+	S("ipv6", "no", parse_flag, ipv6,
+	  "Give sandboxes an IPv6 address (of fd00::/8), too. The wall holds both protocols either way. How far they get with it depends on "
+	  "the engine's translation of addresses (ip6tables)."),
+	S("pool_min", "1", parse_count, pool_min,
+	  "Spares: warm sandboxes that wait for a script they have not had yet. 0: the first job of a script waits for a container to "
+	  "start."),
+	S("pool_max", "8", parse_count, pool_max,
+	  "Sandboxes at most, and so jobs at the same time; at least 1 and not less than pool_min. If all are taken, an idle one of another "
+	  "script makes room."),
+	S("starting", "2", parse_count, starting,
+	  "So many containers are started at the same time at most; at least 1. More fill the pool faster and keep the engine busier."),
+	S("idle_timeout", "10min", parse_time, idle_timeout_usec,
+	  "A sandbox that has had nothing to do for so long ends, but for pool_min spares. 0: never."),
+	S("reuse", "script", parse_reuse, reuse,
+	  "script: a sandbox serves further jobs of the same version of its script. never: each job gets a container that none has used, "
+	  "which costs the engine a start for each. docs/security.md says what one run can tell the next."),
+	S("max_jobs", "10000", parse_count, max_jobs,
+	  "A sandbox ends after so many jobs, or up to an eighth fewer, so that not all of a script end at the same time; at least 1."),
+	S("max_age", "1h", parse_time, max_age_usec,
+	  "A sandbox of this age ends as soon as it is idle. 0: never."),
+	S("start", "fork", parse_start, start,
+	  "fork: Python scripts are forked from an interpreter that is warm. exec: each gets an interpreter of its own, which takes some 12 "
+	  "ms more. Scripts in other languages are always started anew."),
+	S("preload", "json", parse_modules, preload,
+	  "Python modules imported once in each warm sandbox, so that scripts that import them get them for nothing. Those the image lacks "
+	  "are left out. Empty: none."),
+	S("cpus", "1", parse_cpus, nano_cpus,
+	  "CPUs a sandbox may use, such as 0.5 or 2; from 0.01 to 1024."),
+	S("pids", "64", parse_count, pids,
+	  "Processes and threads in a sandbox, at least 8; three of them are not the script's. A script that fails because of it is "
+	  "reported as processes."),
+	S("nofile", "256", parse_count, nofile,
+	  "Open files of each process of a script; at least 16."),
+	S("cpu_time", "0", parse_time, cpu_time_usec,
+	  "CPU time of each process of a script, rounded up to whole seconds; then it is ended and reported as cpu. 0: only its wall-clock "
+	  "time is limited."),
+	S("grace", "1s", parse_time, grace_usec,
+	  "At the end of its time, or when it is cancelled, a script gets SIGTERM; so much later what is left of it is killed."),
+	S("orphan_grace", "5min", parse_time, orphan_grace_usec,
+	  "An idle sandbox whose listener has gone waits so long for the next, in whole seconds, and then ends. One that has a job finishes "
+	  "it and keeps the result."),
+	S("memory", "128M", parse_bytes, memory_bytes,
+	  "Script memory that the first spares are made for; later ones are made for what the latest job asked for. It limits nothing, "
+	  "[limits] does: a spare of another size is changed before it gets its first job."),
+	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes,
+	  "Memory of a container beyond that of its script: for its init and the warm interpreter, which take some 25M."),
+	S("landlock", "use", parse_landlock, landlock,
+	  "use: as far as the kernel has it. require: no job runs in a sandbox that could not put up Landlock's rules for files and, if it "
+	  "has a network, for TCP ports (Linux 6.7)."),
+	S("start_timeout", "30s", parse_time, start_timeout_usec,
+	  "A sandbox that is not warm by then is given up; not 0."),
+	S("engine_timeout", "30s", parse_time, engine_timeout_usec,
+	  "A request to the engine that is not answered by then has failed; not 0."),
+#undef S
+};
+
+void options_help(FILE *out)
+{
+	for (size_t i = 0; i < ELEMENTSOF(settings); i++) {
+		const char *fallback = settings[i].fallback;
+		(void)fprintf(out, "  %s =%s%s\n      %s\n", settings[i].key, *fallback ? " " : "", fallback, settings[i].meaning);
+	}
+}
+
+void options_clear(struct options *o)
+{
+	free(o->socket);
+	free(o->image);
+	free(o->network_name);
+	free(o->subnet);
+	str_list_clear(&o->ports);
+	str_list_clear(&o->dns);
+	str_list_clear(&o->allow_networks);
+	str_list_clear(&o->deny_networks);
+	str_list_clear(&o->preload);
+	*o = (struct options){ 0 };
+}
+
+int options_resolvers(const char *text, struct str_list *list)
+{
+	for (const char *line = text; *line;) {
+		size_t size = strcspn(line, "\n");
+		char word[16], address[64], plain[64];
+		char copy[256];
+		(void)snprintf(copy, sizeof copy, "%.*s", (int)(size < 255 ? size : 255), line);
+		line += size + (line[size] == '\n');
+		if (sscanf(copy, " %15s %63s", word, address) != 2 || !streq(word, "nameserver"))
+			continue;
+		if (check_address(address, plain, sizeof plain, NULL) < 0 || str_startswith(plain, "127.") || streq(plain, "::1"))
+			continue;
+		if (list->count >= 3) /* as many as resolv.conf(5) uses */
+			break;
+		if (str_list_add(list, plain, strlen(plain)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The engine's host is ours: its resolvers are what a container without settings would use, too. A stub on loopback cannot be reached from
+ * a container; systemd-resolved keeps the real ones beside it. */
+static int find_resolvers(struct str_list *list)
+{
+	static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
+
+	for (size_t i = 0; i < ELEMENTSOF(files) && list->count == 0; i++) {
+		_cleanup_fclose_ FILE *f = fopen(files[i], "re");
+		char text[8192];
+		if (!f)
+			continue;
+		text[fread(text, 1, sizeof text - 1, f)] = 0;
+		if (options_resolvers(text, list) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int check_whole(const struct options *o, struct lsn_error *err)
+{
+	if (o->pool_max == 0)
+		return lsn_error_set(err, -EINVAL, "pool_max must be at least 1");
+	if (o->pool_min > o->pool_max)
+		return lsn_error_set(err, -EINVAL, "pool_min is larger than pool_max");
+	if (o->starting == 0 || o->max_jobs == 0 || o->pids < 8 || o->nofile < 16)
+		return lsn_error_set(err, -EINVAL, "the least for starting and max_jobs is 1, for pids 8, for nofile 16");
+	if (o->dns.count > RESOLVERS_MAX)
+		return lsn_error_set(err, -EINVAL, "dns: at most %d resolvers", RESOLVERS_MAX);
+	if (o->start_timeout_usec == 0 || o->engine_timeout_usec == 0)
+		return lsn_error_set(err, -EINVAL, "start_timeout and engine_timeout must not be 0");
+	return 0;
+}
+
+static int apply(struct options *o, const struct lsn_option *option, struct lsn_error *err)
+{
+	for (size_t i = 0; i < ELEMENTSOF(settings); i++)
+		if (streq(settings[i].key, option->key)) {
+			int r = settings[i].parse(option->value, (char *)o + settings[i].offset, err);
+			if (r == -ENOMEM)
+				return lsn_error_set(err, r, "out of memory");
+			return r < 0 ? lsn_error_prefix(err, r, "%s:%u: %s", option->file, option->line, option->key) : 0;
+		}
+	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-docker-sandbox(5)", option->file, option->line, option->key);
+}
+
+int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err)
+{
+	struct options o = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < ELEMENTSOF(settings) && r == 0; i++)
+		r = settings[i].parse(settings[i].fallback, (char *)&o + settings[i].offset, err);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = apply(&o, &list[i], err);
+	if (r == 0)
+		r = check_whole(&o, err);
+	if (r == 0 && o.dns.count == 0 && o.network == NETWORK_BRIDGE)
+		r = find_resolvers(&o.dns);
+	if (r < 0) {
+		options_clear(&o);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}

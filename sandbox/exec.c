@@ -1,0 +1,227 @@
+/* exec.c - runs in a new interpreter: SB_RUN_EXEC, no fork server, or a script whose `#!` names something that is not Python.
+ *
+ * A script never exists as a file in the sandbox. Other interpreters get it as /proc/self/fd/N; Python gets forkserver.py's own code, which
+ * sets __main__ up just as it does in the fork server's children. */
+#include "init.h"
+#include "protocol.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHEBANG_MAX 256
+
+__attribute__((unused)) static inline void free_cleanup(void *p)
+{
+	free(*(void **)p);
+}
+#define _cleanup_free_ __attribute__((cleanup(free_cleanup)))
+
+struct shebang {
+	char line[SHEBANG_MAX];
+	char *interpreter, *argument; /* point into line; NULL: none */
+};
+
+/* As the kernel reads it: a path, then the rest of the line as one argument. */
+static void read_shebang(int script_fd, struct shebang *ret)
+{
+	ssize_t n = pread(script_fd, ret->line, sizeof ret->line - 1, 0);
+	ret->interpreter = ret->argument = NULL;
+	ret->line[n > 0 ? n : 0] = '\0';
+	if (n < 3 || ret->line[0] != '#' || ret->line[1] != '!')
+		return;
+	ret->line[strcspn(ret->line, "\r\n")] = '\0';
+	for (char *end = ret->line + strlen(ret->line); end > ret->line + 2 && isspace((unsigned char)end[-1]);)
+		*--end = '\0';
+	char *at = ret->line + 2 + strspn(ret->line + 2, " \t");
+	if (!*at)
+		return;
+	ret->interpreter = at;
+	at += strcspn(at, " \t");
+	if (*at) {
+		*at++ = '\0';
+		ret->argument = at + strspn(at, " \t");
+	}
+}
+
+/* python, python3, python3.11: scripts in the language the listener is for run on the sandbox's own Python 3. python2 is another. */
+static bool names_python(const char *path)
+{
+	const char *base = strrchr(path, '/');
+	base = base ? base + 1 : path;
+	return strcmp(base, "python") == 0 || strcmp(base, "python3") == 0 || strncmp(base, "python3.", 8) == 0;
+}
+
+static bool is_python(const struct shebang *s)
+{
+	if (!s->interpreter)
+		return true;
+	const char *base = strrchr(s->interpreter, '/');
+	if (s->argument && strcmp(base ? base + 1 : s->interpreter, "env") == 0)
+		return names_python(s->argument);
+	return names_python(s->interpreter);
+}
+
+bool exec_wanted(const struct init *in, const struct run_request *req)
+{
+	struct shebang s;
+	if ((req->frame->flags & SB_RUN_EXEC) || !server_usable(in))
+		return true;
+	read_shebang(req->script_fd, &s);
+	return !is_python(&s);
+}
+
+/* ---------------------------------------------------------------------------------------------------- arguments */
+
+/* The payload as an argument: under 128 KiB, no NUL in it; or NULL. */
+static char *payload_argument(const struct run_request *req)
+{
+	size_t size = (size_t)req->frame->payload_size, have = 0;
+	if (req->frame->payload_size > SB_ARG_PAYLOAD_MAX)
+		return NULL;
+	char *text = malloc(size + 1);
+	for (ssize_t n; text && have < size; have += (size_t)n)
+		if ((n = pread(req->payload_fd, text + have, size - have, (off_t)have)) <= 0)
+			break;
+	if (text && (have < size || memchr(text, '\0', size))) {
+		free(text);
+		return NULL;
+	}
+	if (text)
+		text[size] = '\0';
+	return text;
+}
+
+static const char *make_argv(const struct init *in, const struct run_request *req, struct shebang *s, char *payload, char *argv[8])
+{
+	static char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
+	static char script[] = "/proc/self/fd/3";
+	int n = 0;
+	if (is_python(s)) {
+		argv[n++] = (char *)in->options.python;
+		argv[n++] = (char *)"-c";
+		argv[n++] = stub;
+		argv[n++] = (char *)"one";
+		argv[n++] = (char *)req->name;
+	} else {
+		argv[n++] = s->interpreter;
+		if (s->argument)
+			argv[n++] = s->argument;
+		argv[n++] = script;
+	}
+	argv[n++] = (char *)req->topic;
+	argv[n] = payload;
+	argv[n + 1] = NULL;
+	return is_python(s) ? in->options.python : s->interpreter;
+}
+
+static void make_env(const struct run_request *req, char *env[65])
+{
+	const char *at = req->env;
+	uint32_t n = 0;
+	for (; n < req->frame->env_count; n++, at += strlen(at) + 1)
+		env[n] = (char *)at;
+	env[n] = NULL;
+}
+
+/* -------------------------------------------------------------------------------------------------------- child */
+
+static int place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd, bool python)
+{
+	const int from[5] = { req->payload_fd, out_fd >= 0 ? out_fd : in->null_fd, err_fd >= 0 ? err_fd : in->null_fd, req->script_fd,
+			      in->code_fd };
+	int high[5], count = python ? 5 : 4;
+	for (int i = 0; i < count; i++)
+		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
+			return -errno;
+	if ((*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
+		return -errno;
+	for (int i = 0; i < count; i++)
+		if (dup2(high[i], i) < 0)
+			return -errno;
+	return 0;
+}
+
+static int set_limits(const struct sb_run *frame)
+{
+	if (frame->nofile > 0) {
+		struct rlimit l = { frame->nofile, frame->nofile }, old;
+		if (getrlimit(RLIMIT_NOFILE, &old) == 0 && old.rlim_max < l.rlim_max)
+			l = (struct rlimit){ old.rlim_max, old.rlim_max };
+		if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+			return -errno;
+	}
+	if (frame->cpu_usec > 0) {
+		rlim_t s = (frame->cpu_usec + USEC_PER_SEC - 1) / USEC_PER_SEC;
+		struct rlimit l = { s, s + 1 };
+		if (setrlimit(RLIMIT_CPU, &l) < 0)
+			return -errno;
+	}
+	return walls_limits();
+}
+
+/* What fails here is told through REPORT_FD, which execve closes: nothing told means that it runs. */
+__attribute__((noreturn)) static void become_script(const struct init *in, const struct run_request *req, int out_fd, int err_fd,
+						    int report_fd, const char *path, char **argv, char **env, bool python)
+{
+	sigset_t none;
+	(void)sigemptyset(&none);
+	int r = place_fds(in, req, out_fd, err_fd, &report_fd, python);
+	if (r == 0 && (setsid() < 0 || chdir(SB_SCRIPTS_DIR) < 0))
+		r = -errno;
+	char score[16], job_score[16];
+	int oom_fd = oom_score_open(score, job_score);
+	(void)!write(oom_fd, job_score, strlen(job_score));
+	if (r == 0)
+		r = walls_enter(in);
+	if (r == 0)
+		r = walls_drop();
+	if (r == 0)
+		r = set_limits(req->frame);
+	if (r == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+		(void)execve(path, argv, env);
+		r = -errno;
+	}
+	(void)!write(report_fd, &r, sizeof r);
+	_exit(127);
+}
+
+int exec_start(struct init *in, const struct run_request *req, int out_fd, int err_fd, pid_t *ret_pid, char why[128])
+{
+	struct shebang s;
+	char *argv[8], *env[65];
+	int report[2], told = 0;
+	read_shebang(req->script_fd, &s);
+	_cleanup_free_ char *payload = payload_argument(req);
+	const char *path = make_argv(in, req, &s, payload, argv);
+	make_env(req, env);
+	if (!path) {
+		(void)snprintf(why, 128, "there is no python3 in the image");
+		return -ENOENT;
+	}
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t pid = fork();
+	if (pid == 0)
+		become_script(in, req, out_fd, err_fd, report[1], path, argv, env, is_python(&s));
+	int fork_errno = errno;
+	(void)close(report[1]);
+	/* Blocks until execve has happened, not longer: the script has no say before that. */
+	ssize_t n = pid < 0 ? 0 : read(report[0], &told, sizeof told);
+	(void)close(report[0]);
+	if (pid < 0) {
+		(void)snprintf(why, 128, "cannot fork: %s", strerror(fork_errno));
+		return -fork_errno;
+	}
+	if (n == (ssize_t)sizeof told) {
+		(void)snprintf(why, 128, "cannot execute %.80s: %s", path, strerror(-told));
+		return told < 0 ? told : -EIO;
+	}
+	*ret_pid = pid;
+	return 0;
+}
