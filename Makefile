@@ -15,8 +15,10 @@
 #   clean       what was built, not image and roots              help        this text
 #   bench       the figures of docs/performance.md              chaos       exactly once, whatever dies: docs/exactly-once.md
 #   fuzz        the parsers, F=NAME for one of them             manuals     renew what manuals say about keys
+#   format      lay out the C files            (clang-format 14)
 #
-# mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring theirs.
+# mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring
+# theirs.
 
 PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
@@ -47,11 +49,13 @@ CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl
 DEFS = -DLISTENER_VERSION='"$(VERSION)"' -DLISTENER_SYSCONFDIR='"$(SYSCONFDIR)/listenerd"' -DLISTENER_LIBDIR='"$(LIBDIR)"' \
        -DLISTENER_STATEDIR='"$(LOCALSTATEDIR)/lib/listenerd"' -DLISTENER_RUNDIR='"$(RUNSTATEDIR)/listenerd"'
 
-# The -I flags keep the rule of the house: a folder sees what it may use and nothing else, so that a call upwards does not
-# compile. lib/ sees include/; core/ sees include/ and lib/; an executor sees include/, lib/, sandbox/ and executors/pool/.
+# The -I flags keep the rule of the house: a folder sees what it may use and nothing else, so that a
+# call upwards does not compile. lib/ sees include/; core/ sees include/ and lib/; an executor sees
+# include/, lib/, sandbox/ and executors/pool/.
 PUBLIC_I = -Iinclude
 LIB_I = $(PUBLIC_I) -Ilib
-# The folders of core/, each with those it may use; core/ itself holds the nouns below and the daemon above them all.
+# The folders of core/, each with those it may use; core/ itself holds the nouns below and the
+# daemon above them all.
 CORE_DIRS = core core/journal core/broker core/executors core/source core/source/cdmi core/control core/config core/operate
 CORE_I = $(CORE_DIRS:%=-I%)
 CORE_SEES_journal = journal

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHUNK_MIN_BYTES ((size_t)4 << 10) /* the first; each further one is twice as large, until huge */
+/* the first; each further one is twice as large, until huge */
+#define CHUNK_MIN_BYTES ((size_t)4 << 10)
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -28,10 +29,7 @@ void *huge_map(size_t bytes)
 	return p + before;
 }
 
-void huge_unmap(void *p, size_t bytes)
-{
-	(void)munmap(p, bytes);
-}
+void huge_unmap(void *p, size_t bytes) { (void)munmap(p, bytes); }
 
 static int add_chunk(struct arena *arena)
 {
@@ -49,10 +47,7 @@ static int add_chunk(struct arena *arena)
 	return 0;
 }
 
-static size_t class_of(size_t size)
-{
-	return (size + ARENA_GRANULE - 1) / ARENA_GRANULE;
-}
+static size_t class_of(size_t size) { return (size + ARENA_GRANULE - 1) / ARENA_GRANULE; }
 
 /* The rest of a chunk is not wasted: it becomes a spare thing. */
 static void keep_rest(struct arena *arena)
@@ -111,5 +106,5 @@ void arena_done(struct arena *arena)
 		else
 			free(chunk);
 	}
-	*arena = (struct arena) { .chunks = NULL };
+	*arena = (struct arena){ .chunks = NULL };
 }

@@ -23,7 +23,8 @@
 #include <systemd/sd-daemon.h>
 
 #define SETTLE_STEP_USEC (20 * USEC_PER_MSEC)
-#define SETTLE_MAX_USEC (5 * USEC_PER_SEC) /* wait so long for the first scan before events are taken with the cached scripts */
+/* wait so long for the first scan before events are taken with the cached scripts */
+#define SETTLE_MAX_USEC (5 * USEC_PER_SEC)
 #define PRUNE_IDLE_USEC (60 * USEC_PER_SEC)
 #define PRUNE_BUSY_USEC (100 * USEC_PER_MSEC)
 
@@ -34,7 +35,7 @@ static void on_turn_wanted(void *data)
 		turn_request(daemon->turn);
 }
 
-/* ------------------------------------------------------------------------------------------------- stop */
+/* ----------------------------------------------------------------------------------------- stop */
 
 /* leave - running jobs that can live without us are left to our successor; the loop ends. */
 static void leave_one(void *data, struct executor *executor)
@@ -45,9 +46,11 @@ static void leave_one(void *data, struct executor *executor)
 	if (running == 0)
 		return;
 	if (executor_detach(executor))
-		log_notice("executor=%s: %u running jobs go on and are adopted at the next start", executor_name(executor), running);
+		log_notice("executor=%s: %u running jobs go on and are adopted at the next start",
+			   executor_name(executor), running);
 	else
-		log_warning("executor=%s: %u running jobs cannot be left behind and will be reported as lost", executor_name(executor), running);
+		log_warning("executor=%s: %u running jobs cannot be left behind and will be reported as lost",
+			    executor_name(executor), running);
 	*left += running;
 }
 
@@ -84,7 +87,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 		leave(daemon);
 		return 0;
 	}
-	log_notice("stopping on signal %u: %u jobs are running", info->ssi_signo, dispatcher_running(daemon->dispatcher));
+	log_notice("stopping on signal %u: %u jobs are running", info->ssi_signo,
+		   dispatcher_running(daemon->dispatcher));
 	(void)sd_notify(0, "STOPPING=1");
 	daemon->state = DAEMON_DRAINING;
 	daemon->drain_until_usec = now_monotonic_usec() + daemon->config->drain_usec;
@@ -92,14 +96,15 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	if (daemon->broker)
 		broker_quiesce(daemon->broker);
 	daemon->settle_timer = sd_event_source_disable_unref(daemon->settle_timer);
-	if (sd_event_add_time_relative(daemon->loop, &daemon->settle_timer, CLOCK_MONOTONIC, 0, 0, on_drain, daemon) < 0)
+	if (sd_event_add_time_relative(daemon->loop, &daemon->settle_timer, CLOCK_MONOTONIC, 0, 0, on_drain, daemon) <
+	    0)
 		leave(daemon);
 	return 0;
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	(void)source;
 	(void)info;
@@ -108,17 +113,18 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- start */
+/* ---------------------------------------------------------------------------------------- start */
 
 static int on_settle(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct daemon *daemon = data;
-	struct source_figures figures = {0};
-	struct lsn_error err = {0};
+	struct source_figures figures = { 0 };
+	struct lsn_error err = { 0 };
 
 	(void)usec;
 	daemon->source->ops->figures(daemon->source, &figures);
-	bool settled = figures.scanned_realtime_usec || figures.errors || now_monotonic_usec() - daemon->started_monotonic_usec > SETTLE_MAX_USEC;
+	bool settled = figures.scanned_realtime_usec || figures.errors ||
+		       now_monotonic_usec() - daemon->started_monotonic_usec > SETTLE_MAX_USEC;
 	if (!settled) {
 		(void)sd_event_source_set_time_relative(source, SETTLE_STEP_USEC);
 		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -137,7 +143,7 @@ static int on_settle(sd_event_source *source, uint64_t usec, void *data)
 static int on_prune(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct daemon *daemon = data;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	(void)usec;
 	int r = journal_prune(daemon->journal, &err);
@@ -167,7 +173,8 @@ static int make_loop(struct daemon *daemon, struct lsn_error *err)
 	if (r >= 0)
 		r = sd_event_add_signal(daemon->loop, NULL, SIGHUP, on_hangup, daemon);
 	if (r >= 0)
-		r = sd_event_add_time_relative(daemon->loop, &daemon->prune_timer, CLOCK_MONOTONIC, USEC_PER_SEC, USEC_PER_SEC, on_prune, daemon);
+		r = sd_event_add_time_relative(daemon->loop, &daemon->prune_timer, CLOCK_MONOTONIC, USEC_PER_SEC,
+					       USEC_PER_SEC, on_prune, daemon);
 	if (r >= 0)
 		r = sd_event_set_watchdog(daemon->loop, true);
 	return r < 0 ? lsn_error_set(err, r, "cannot make the event loop: %s", strerror(-r)) : 0;
@@ -175,7 +182,7 @@ static int make_loop(struct daemon *daemon, struct lsn_error *err)
 
 static int make_folders(const struct config *config, struct lsn_error *err)
 {
-	const char *folders[] = {config->state_dir, config->run_dir};
+	const char *folders[] = { config->state_dir, config->run_dir };
 
 	for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
 		int r = mkdir_p(folders[i], 0750);
@@ -200,12 +207,15 @@ static int open_store(struct daemon *daemon, struct lsn_error *err)
 
 static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 {
-	const struct dispatcher_hooks hooks = {.turn = on_turn_wanted, .data = daemon};
-	int r = dispatcher_new(daemon->loop, daemon->journal, &daemon->config->dispatch, &hooks, &daemon->dispatcher, err);
+	const struct dispatcher_hooks hooks = { .turn = on_turn_wanted, .data = daemon };
+	int r = dispatcher_new(daemon->loop, daemon->journal, &daemon->config->dispatch, &hooks, &daemon->dispatcher,
+			       err);
 	if (r < 0)
 		return r;
 
-	const struct executors_hooks executor_hooks = {.ready = dispatcher_ready, .done = dispatcher_done, .data = daemon->dispatcher};
+	const struct executors_hooks executor_hooks = { .ready = dispatcher_ready,
+							.done = dispatcher_done,
+							.data = daemon->dispatcher };
 	r = executors_new(daemon->loop, &executor_hooks, &daemon->executors);
 	if (r < 0)
 		return lsn_error_set(err, r, "cannot make the executors: %s", strerror(-r));
@@ -219,13 +229,17 @@ static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 
 static int make_intake(struct daemon *daemon, struct lsn_error *err)
 {
-	const struct intake_parts parts = {
-		.journal = daemon->journal, .registry = daemon->registry, .dispatcher = daemon->dispatcher, .config = daemon->config};
+	const struct intake_parts parts = { .journal = daemon->journal,
+					    .registry = daemon->registry,
+					    .dispatcher = daemon->dispatcher,
+					    .config = daemon->config };
 	int r = intake_new(&parts, &daemon->intake, err);
 	if (r < 0)
 		return r;
 
-	const struct turn_parts turn = {.journal = daemon->journal, .intake = daemon->intake, .dispatcher = daemon->dispatcher};
+	const struct turn_parts turn = { .journal = daemon->journal,
+					 .intake = daemon->intake,
+					 .dispatcher = daemon->dispatcher };
 	return turn_new(daemon->loop, &turn, &daemon->turn, err);
 }
 
@@ -273,7 +287,7 @@ static void stop(struct daemon *daemon)
 
 int daemon_run(const char *config_file, struct config *config, struct lsn_error *err)
 {
-	struct daemon daemon = {.config = config, .config_file = strdup(config_file)};
+	struct daemon daemon = { .config = config, .config_file = strdup(config_file) };
 
 	daemon.started_realtime_usec = now_realtime_usec();
 	daemon.started_monotonic_usec = now_monotonic_usec();

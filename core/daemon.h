@@ -4,7 +4,8 @@
 
 #include "wiring.h"
 
-/* daemon_run - takes over CONFIG (read from CONFIG_FILE) and runs until told to stop. 0, or a negative errno with ERR: could not start. */
+/* daemon_run - takes over CONFIG (read from CONFIG_FILE) and runs until told to stop.
+ * 0, or a negative errno with ERR: could not start. */
 int daemon_run(const char *config_file, struct config *config, struct lsn_error *err);
 
 #endif

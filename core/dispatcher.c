@@ -1,4 +1,5 @@
-/* dispatcher.c - the starting half: lanes, turns, places, hand-over. See dispatcher.h for the picture and dispatcher_end.c for what follows. */
+/* dispatcher.c - the starting half: lanes, turns, places, hand-over. See dispatcher.h for the
+ * picture and dispatcher_end.c for what follows. */
 #include "dispatcher_private.h"
 #include "event.h"
 #include "executors.h"
@@ -13,14 +14,18 @@
 #include <search.h>
 #include <string.h>
 
-/* After so many refusals in a row for want of a place, the rest of the ring is left for the next turn. */
+/* After so many refusals in a row for want of a place, the rest of the ring is left for the next
+ * turn. */
 #define REFUSALS_MAX 64
 
-static int by_name(const void *a, const void *b) { return strcmp(((const struct lane *)a)->name, ((const struct lane *)b)->name); }
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct lane *)a)->name, ((const struct lane *)b)->name);
+}
 
 struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 {
-	struct lane key = {.name = (char *)(uintptr_t)script}, *lane;
+	struct lane key = { .name = (char *)(uintptr_t)script }, *lane;
 	struct lane **found = tfind(&key, &d->lanes_by_name, by_name);
 
 	if (found)
@@ -62,7 +67,8 @@ void dispatcher_spill(struct dispatcher *d, struct lane *lane, struct job *job)
 	job_unref(job);
 }
 
-int dispatcher_add(struct dispatcher *d, struct event *event, struct script *script, uint64_t replay_of, uint64_t *ret_id)
+int dispatcher_add(struct dispatcher *d, struct event *event, struct script *script, uint64_t replay_of,
+		   uint64_t *ret_id)
 {
 	struct lane *lane = dispatcher_lane(d, script->name);
 	struct job *job;
@@ -101,7 +107,8 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 	return config->default_executor;
 }
 
-/* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: not now; other: never, with the reason. */
+/* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: not now;
+ * other: never, with the reason. */
 static int take_place(struct dispatcher *d, const struct lane *lane, struct job *job, struct lsn_error *err)
 {
 	const char *name = dispatcher_executor_for(d->config, job->script);
@@ -131,14 +138,16 @@ static int take_place(struct dispatcher *d, const struct lane *lane, struct job 
 	return r;
 }
 
-/* start_one - give LANE its turn: start at most one job. Returns true if the lane had its turn, false if its executor has no place. */
+/* start_one - give LANE its turn: start at most one job. Returns true if the lane had its turn,
+ * false if its executor has no place. */
 static bool start_one(struct dispatcher *d, struct lane *lane)
 {
 	struct job *job = lane->running < d->config->per_script_max ? lane_candidate(lane) : NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (!job) {
-		lane_move(d, lane, LANE_IDLE); /* woken when one of its jobs ends, comes, or has settled */
+		/* woken when one of its jobs ends, comes, or has settled */
+		lane_move(d, lane, LANE_IDLE);
 		d->settling |= lane->settling;
 		return true;
 	}
@@ -169,7 +178,8 @@ void dispatcher_place(struct dispatcher *d)
 	unsigned refusals = 0;
 	struct lane *lane;
 
-	while (!d->stopped && d->running < d->config->running_max && refusals < REFUSALS_MAX && (lane = TAILQ_FIRST(&d->ready)))
+	while (!d->stopped && d->running < d->config->running_max && refusals < REFUSALS_MAX &&
+	       (lane = TAILQ_FIRST(&d->ready)))
 		refusals = start_one(d, lane) ? 0 : refusals + 1;
 	if (!TAILQ_EMPTY(&d->starting))
 		failpoint("after-intent");
@@ -201,7 +211,7 @@ void dispatcher_requeue(struct dispatcher *d, struct job *job)
 
 static void hand_over(struct dispatcher *d, struct job *job)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	job->abi.started_realtime_usec = now_realtime_usec();
 	job_set_state(job, JOB_RUNNING);
@@ -223,7 +233,7 @@ static bool is_active(const struct lane *lane, uint64_t id)
 {
 	const struct job *job;
 
-	TAILQ_FOREACH(job, &lane->active, active)
+	TAILQ_FOREACH (job, &lane->active, active)
 		if (job->abi.id == id)
 			return true;
 	return false;
@@ -243,7 +253,8 @@ static void refilled(void *data, struct job *job)
 	refill->count++;
 	lane->spilled -= lane->spilled > 0;
 	lane->last_id = job->abi.id;
-	if (is_active(lane, job->abi.id)) /* recovered, failed and waiting for its next attempt already */
+	/* recovered, failed and waiting for its next attempt already */
+	if (is_active(lane, job->abi.id))
 		job_unref(job);
 	else if (job->state == JOB_BACKOFF)
 		dispatcher_wait(refill->dispatcher, lane, job);
@@ -251,11 +262,12 @@ static void refilled(void *data, struct job *job)
 		lane_insert(lane, job);
 }
 
-/* refill - bring waiting jobs of LANE back into memory when it runs low. Only when nothing is marked: all of them are rows then. */
+/* refill - bring waiting jobs of LANE back into memory when it runs low. Only when nothing is
+ * marked: all of them are rows then. */
 static void refill_lane(struct dispatcher *d, struct lane *lane)
 {
-	struct refill refill = {.dispatcher = d, .lane = lane};
-	struct lsn_error err = {0};
+	struct refill refill = { .dispatcher = d, .lane = lane };
+	struct lsn_error err = { 0 };
 
 	if (lane->queued > d->config->window / 2)
 		return;
@@ -277,7 +289,7 @@ static void refill(struct dispatcher *d)
 	struct lane *lane;
 
 	d->spilling = false;
-	TAILQ_FOREACH(lane, &d->lanes, all) {
+	TAILQ_FOREACH (lane, &d->lanes, all) {
 		if (lane->spilled > 0)
 			refill_lane(d, lane);
 		d->spilling |= lane->spilled > 0;
@@ -300,7 +312,7 @@ static void wake_settled(struct dispatcher *d)
 	struct lane *lane;
 
 	d->settling = false;
-	TAILQ_FOREACH(lane, &d->lanes, all)
+	TAILQ_FOREACH (lane, &d->lanes, all)
 		if (lane->settling)
 			dispatcher_wake(d, lane);
 }
@@ -320,7 +332,8 @@ void dispatcher_committed(struct dispatcher *d)
 		wake_settled(d);
 	if (d->running > 0)
 		dispatcher_arm_overdue(d);
-	if (d->spilling && !journal_has_pending(d->journal)) /* else a refused hand-over's turn comes first */
+	/* else a refused hand-over's turn comes first */
+	if (d->spilling && !journal_has_pending(d->journal))
 		refill(d);
 }
 
@@ -329,7 +342,9 @@ void dispatcher_ready(void *dispatcher, struct executor *executor)
 	struct dispatcher *d = dispatcher;
 	struct lane *lane;
 
-	(void)executor; /* which lanes it serves is a matter of configuration; asking all that wait is cheap enough */
+	/* which lanes it serves is a matter of configuration; asking all that wait is cheap
+	 * enough */
+	(void)executor;
 	while ((lane = TAILQ_FIRST(&d->stalled)))
 		lane_move(d, lane, LANE_READY);
 	d->hooks.turn(d->hooks.data);
@@ -349,8 +364,8 @@ void dispatcher_set_config(struct dispatcher *d, const struct dispatch_config *c
 
 void dispatcher_set_executors(struct dispatcher *d, struct executors *executors) { d->executors = executors; }
 
-int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config, const struct dispatcher_hooks *hooks,
-		   struct dispatcher **ret, struct lsn_error *err)
+int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config,
+		   const struct dispatcher_hooks *hooks, struct dispatcher **ret, struct lsn_error *err)
 {
 	struct dispatcher *d = calloc(1, sizeof *d);
 

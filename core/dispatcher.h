@@ -1,8 +1,9 @@
 /* dispatcher.h - which job starts when and where. Owns all unfinished jobs that are in memory.
  *
- * Each script has a lane: its queued jobs in event order, a bounded window of them in memory, the rest in the journal. Lanes take turns, so that a busy
- * script cannot starve a quiet one. In a lane jobs start in order, but a job waits while an earlier job of the same script for the same object is
- * unfinished. Limits: all jobs, per executor, per script.
+ * Each script has a lane: its queued jobs in event order, a bounded window of them in memory,
+ * the rest in the journal. Lanes take turns, so that a busy script cannot starve a quiet one. In
+ * a lane jobs start in order, but a job waits while an earlier job of the same script for the
+ * same object is unfinished. Limits: all jobs, per executor, per script.
  *
  * The loop's turn calls it in this order (see turn.h):
  *     dispatcher_add()        for each new event and script: QUEUED, marked in the journal
@@ -24,7 +25,8 @@ struct dispatcher;
 struct route_config { /* one [route NAME] section: first match in file order wins */
 	char *name;
 	char *script; /* fnmatch() pattern on the script's name, or NULL */
-	char *filter; /* the route holds for scripts whose filter matches a part of this filter, or NULL */
+	/* the route holds for scripts whose filter matches a part of this filter, or NULL */
+	char *filter;
 	char executor[EXECUTOR_NAME_SIZE];
 };
 
@@ -44,23 +46,32 @@ struct dispatcher_hooks {
 	void *data;
 };
 
-int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config, const struct dispatcher_hooks *hooks,
-		   struct dispatcher **ret, struct lsn_error *err);
+int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config,
+		   const struct dispatcher_hooks *hooks, struct dispatcher **ret, struct lsn_error *err);
 void dispatcher_free(struct dispatcher *dispatcher);
-/* dispatcher_set_config - borrowed until the next call. Jobs that wait for an executor are offered again. */
+
+/* dispatcher_set_config - borrowed until the next call.
+ * Jobs that wait for an executor are offered again. */
 void dispatcher_set_config(struct dispatcher *dispatcher, const struct dispatch_config *config);
 void dispatcher_set_executors(struct dispatcher *dispatcher, struct executors *executors);
-/* dispatcher_recover - once, after executors are loaded: ask them about jobs handed over by the last daemon, find the lanes that wait. */
+
+/* dispatcher_recover - once, after executors are loaded: ask them about jobs handed over by the
+ * last daemon, find the lanes that wait. */
 int dispatcher_recover(struct dispatcher *dispatcher, struct lsn_error *err);
 
-/* dispatcher_add - a job for EVENT and SCRIPT. REPLAY_OF: 0 or the job it repeats. RET_ID may be NULL. 0, -ENOMEM. */
-int dispatcher_add(struct dispatcher *dispatcher, struct event *event, struct script *script, uint64_t replay_of, uint64_t *ret_id);
+/* dispatcher_add - a job for EVENT and SCRIPT.
+ * REPLAY_OF: 0 or the job it repeats.
+ * RET_ID may be NULL.
+ * 0, -ENOMEM. */
+int dispatcher_add(struct dispatcher *dispatcher, struct event *event, struct script *script, uint64_t replay_of,
+		   uint64_t *ret_id);
 void dispatcher_place(struct dispatcher *dispatcher);
 void dispatcher_committed(struct dispatcher *dispatcher);
 
-/* dispatcher_retry - run a FINISHED or LOST job again as a further attempt. 0, -ENOENT, -EBUSY (not ended), -EINVAL (succeeded), other
- * with ERR. */
+/* dispatcher_retry - run a FINISHED or LOST job again as a further attempt.
+ * 0, -ENOENT, -EBUSY (not ended), -EINVAL (succeeded), other with ERR. */
 int dispatcher_retry(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
+
 /* dispatcher_cancel - 0, -ENOENT, -EALREADY (ended), -EOPNOTSUPP (its executor cannot). */
 int dispatcher_cancel(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
 
@@ -68,12 +79,16 @@ int dispatcher_cancel(struct dispatcher *dispatcher, uint64_t id, struct lsn_err
 void dispatcher_ready(void *dispatcher, struct executor *executor);
 void dispatcher_done(void *dispatcher, struct executor *executor, struct job *job, const struct lsn_result *result);
 
-/* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over, and not done. */
+/* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over,
+ * and not done. */
 void dispatcher_stop(struct dispatcher *dispatcher);
 unsigned dispatcher_running(const struct dispatcher *dispatcher);
+
 /* dispatcher_ended - runs that ended since the start. */
 uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
-/* dispatcher_executor_for - the executor a script gets: its own choice, else the first route that fits, else the default. */
+
+/* dispatcher_executor_for - the executor a script gets: its own choice, else the first route
+ * that fits, else the default. */
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script);
 
 #endif

@@ -1,5 +1,5 @@
-/* dispatcher_end.c - the ending half of the dispatcher: what an outcome means for a job, further attempts, cancel, jobs that never report, and jobs that an
- * earlier daemon left behind. */
+/* dispatcher_end.c - the ending half of the dispatcher: what an outcome means for a job, further
+ * attempts, cancel, jobs that never report, and jobs that an earlier daemon left behind. */
 #include "dispatcher_private.h"
 #include "executors.h"
 #include "failpoint.h"
@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define OVERDUE_CHECK_USEC (5 * USEC_PER_SEC)
-#define OVERDUE_CANCEL_USEC (30 * USEC_PER_SEC) /* past its time limit an executor is asked to cancel a job that it did not report */
+/* past its time limit an executor is asked to cancel a job that it did not report */
+#define OVERDUE_CANCEL_USEC (30 * USEC_PER_SEC)
 #define OVERDUE_LOST_USEC (60 * USEC_PER_SEC) /* ... and past this it is given up */
 
 int dispatcher_forget_later(struct dispatcher *d, const struct job *job)
@@ -32,7 +33,7 @@ int dispatcher_forget_later(struct dispatcher *d, const struct job *job)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- back-off */
+/* ------------------------------------------------------------------------------------- back-off */
 
 static void arm_backoff(struct dispatcher *d);
 
@@ -62,7 +63,7 @@ static void arm_backoff(struct dispatcher *d)
 	uint64_t first = UINT64_MAX, now = now_realtime_usec();
 	struct job *job;
 
-	TAILQ_FOREACH(job, &d->backoff, queue)
+	TAILQ_FOREACH (job, &d->backoff, queue)
 		if (job->not_before_realtime_usec < first)
 			first = job->not_before_realtime_usec;
 	if (first == UINT64_MAX)
@@ -81,7 +82,8 @@ static void arm_backoff(struct dispatcher *d)
 static uint64_t retry_delay(const struct dispatcher *d, const struct job *job)
 {
 	unsigned shift = job->abi.attempt > 1 ? job->abi.attempt - 1 : 0;
-	uint64_t delay = job->script->settings.retry_delay_usec << (shift > 20 ? 20 : shift), max = d->config->retry_delay_max_usec;
+	uint64_t delay = job->script->settings.retry_delay_usec << (shift > 20 ? 20 : shift),
+		 max = d->config->retry_delay_max_usec;
 
 	return max > 0 && delay > max ? max : delay;
 }
@@ -101,28 +103,30 @@ static void back_off(struct dispatcher *d, struct job *job)
 	dispatcher_wait(d, dispatcher_lane(d, job->script->name), job);
 }
 
-/* ------------------------------------------------------------------------------------------------- ends */
+/* ----------------------------------------------------------------------------------------- ends */
 
 static void close_job(struct dispatcher *d, struct job *job, enum job_state state)
 {
 	job_set_state(job, state);
 	journal_put_job(d->journal, job);
-	log_info("job=%llu event=%llu script=%s executor=%s attempt=%u outcome=%s duration=%.3fs%s%s", (unsigned long long)job->abi.id,
-		 (unsigned long long)job->abi.event, job->script->name, job->executor, job->abi.attempt,
-		 outcome_names[job->result->r.outcome], (double)job->result->r.duration_usec / 1e6, job->result->r.message[0] ? " message=" : "",
-		 job->result->r.message);
+	log_info("job=%llu event=%llu script=%s executor=%s attempt=%u outcome=%s duration=%.3fs%s%s",
+		 (unsigned long long)job->abi.id, (unsigned long long)job->abi.event, job->script->name, job->executor,
+		 job->abi.attempt, outcome_names[job->result->r.outcome], (double)job->result->r.duration_usec / 1e6,
+		 job->result->r.message[0] ? " message=" : "", job->result->r.message);
 	job_unref(job);
 }
 
 static bool may_retry(const struct job *job, uint32_t outcome)
 {
-	return job->abi.attempt <= job->script->settings.retries && (job->script->settings.retry_on & (UINT32_C(1) << outcome));
+	return job->abi.attempt <= job->script->settings.retries &&
+	       (job->script->settings.retry_on & (UINT32_C(1) << outcome));
 }
 
 static bool wants_rerun(const struct dispatcher *d, const struct job *job)
 {
 	enum on_lost on_lost = job->script->settings.on_lost;
-	const struct executor *executor = on_lost == ON_LOST_EXECUTOR ? executors_find(d->executors, job->executor) : NULL;
+	const struct executor *executor = on_lost == ON_LOST_EXECUTOR ? executors_find(d->executors, job->executor)
+								      : NULL;
 
 	return executor ? executor_get_config(executor)->on_lost == ON_LOST_RERUN : on_lost == ON_LOST_RERUN;
 }
@@ -135,22 +139,27 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 	if (outcome == LSN_OUTCOME_NOT_STARTED) {
 		job->abi.attempt -= job->abi.attempt > 0;
 		if (job->place[0] && dispatcher_forget_later(d, job) < 0)
-			log_error("out of memory: executor=%s keeps a place for job=%llu", job->executor, (unsigned long long)job->abi.id);
+			log_error("out of memory: executor=%s keeps a place for job=%llu", job->executor,
+				  (unsigned long long)job->abi.id);
 		dispatcher_requeue(d, job);
 		return;
 	}
 	d->ended++;
 	if (job_set_result(job, result) < 0) {
-		log_error("out of memory for the output of job=%llu, recording the outcome only", (unsigned long long)job->abi.id);
+		log_error("out of memory for the output of job=%llu, recording the outcome only",
+			  (unsigned long long)job->abi.id);
 		struct lsn_result bare = *result;
 		bare.out = bare.err = NULL;
 		bare.out_size = bare.err_size = 0;
 		bare.out_truncated = bare.err_truncated = 1;
 		if (job_set_result(job, &bare) < 0)
-			abort(); /* a few hundred bytes: the journal still says "running", the next daemon recovers it */
+			/* a few hundred bytes: the journal still says "running", the next daemon
+			 * recovers it */
+			abort();
 	}
 	if (job->place[0] && dispatcher_forget_later(d, job) < 0)
-		log_error("out of memory: executor=%s keeps the result of job=%llu", job->executor, (unsigned long long)job->abi.id);
+		log_error("out of memory: executor=%s keeps the result of job=%llu", job->executor,
+			  (unsigned long long)job->abi.id);
 	failpoint("after-result");
 	if (outcome == LSN_OUTCOME_LOST && wants_rerun(d, job))
 		dispatcher_requeue(d, job);
@@ -163,7 +172,7 @@ void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_resu
 
 void dispatcher_end_with(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message)
 {
-	struct lsn_result result = {.version = LSN_ABI_VERSION, .size = sizeof result, .outcome = outcome};
+	struct lsn_result result = { .version = LSN_ABI_VERSION, .size = sizeof result, .outcome = outcome };
 
 	result.started_realtime_usec = job->abi.started_realtime_usec;
 	(void)snprintf(result.message, sizeof result.message, "%s", message);
@@ -175,23 +184,26 @@ void dispatcher_done(void *dispatcher, struct executor *executor, struct job *jo
 	struct dispatcher *d = dispatcher;
 
 	if (job->state == JOB_LOST) { /* given up as overdue */
-		log_warning("executor=%s reported job=%llu after it was given up, ignoring", executor_name(executor), (unsigned long long)job->abi.id);
+		log_warning("executor=%s reported job=%llu after it was given up, ignoring", executor_name(executor),
+			    (unsigned long long)job->abi.id);
 		job_unref(job);
 		return;
 	}
 	dispatcher_leave(d, job);
 	dispatcher_end(d, job, result);
-	/* A place became free; lanes that wait for one are asked again even if the executor does not say so. */
+	/* A place became free; lanes that wait for one are asked again even if the executor does
+	 * not say so. */
 	if (!TAILQ_EMPTY(&d->stalled))
 		dispatcher_ready(d, executor);
 }
 
-/* ------------------------------------------------------------------------------------------------- overdue */
+/* -------------------------------------------------------------------------------------- overdue */
 
 static void give_up(struct dispatcher *d, struct job *job)
 {
-	log_error("executor=%s did not report job=%llu a minute after its time limit: giving it up as lost. The executor is faulty.", job->executor,
-		  (unsigned long long)job->abi.id);
+	log_error("executor=%s did not report job=%llu a minute after its time limit: giving it up as lost. The "
+		  "executor is faulty.",
+		  job->executor, (unsigned long long)job->abi.id);
 	dispatcher_leave(d, job);
 	(void)job_ref(job); /* the executor may still hold its address */
 	dispatcher_end_with(d, job, LSN_OUTCOME_LOST, "the executor did not report the end of the job");
@@ -202,7 +214,7 @@ static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
 {
 	struct job *job;
 
-	TAILQ_FOREACH(job, &lane->active, active) {
+	TAILQ_FOREACH (job, &lane->active, active) {
 		uint64_t limit = job->abi.started_realtime_usec + job->abi.timeout_usec;
 		if (job->state != JOB_RUNNING || !job->abi.started_realtime_usec || now <= limit + OVERDUE_CANCEL_USEC)
 			continue;
@@ -227,7 +239,7 @@ static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
 
 	(void)source;
 	(void)usec;
-	TAILQ_FOREACH(lane, &d->lanes, all)
+	TAILQ_FOREACH (lane, &d->lanes, all)
 		while (chase(d, lane, now))
 			;
 	if (d->running > 0)
@@ -242,21 +254,22 @@ void dispatcher_arm_overdue(struct dispatcher *d)
 	if (d->overdue_timer && sd_event_source_get_enabled(d->overdue_timer, &enabled) > 0)
 		return;
 	if (!d->overdue_timer)
-		(void)sd_event_add_time_relative(d->loop, &d->overdue_timer, CLOCK_MONOTONIC, OVERDUE_CHECK_USEC, USEC_PER_SEC, on_overdue, d);
+		(void)sd_event_add_time_relative(d->loop, &d->overdue_timer, CLOCK_MONOTONIC, OVERDUE_CHECK_USEC,
+						 USEC_PER_SEC, on_overdue, d);
 	else
 		(void)sd_event_source_set_time_relative(d->overdue_timer, OVERDUE_CHECK_USEC);
 	if (d->overdue_timer)
 		(void)sd_event_source_set_enabled(d->overdue_timer, SD_EVENT_ONESHOT);
 }
 
-/* ------------------------------------------------------------------------------------------------- after a restart */
+/* ------------------------------------------------------------------------------ after a restart */
 
 static void recover_one(void *data, struct job *job)
 {
 	struct dispatcher *d = data;
 	struct lane *lane = dispatcher_lane(d, job->script->name);
 	struct executor *executor = d->executors ? executors_find(d->executors, job->executor) : NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (!lane)
 		abort(); /* no memory at start: the next start tries again */
@@ -270,7 +283,9 @@ static void recover_one(void *data, struct job *job)
 		return;
 	}
 	dispatcher_leave(d, job);
-	dispatcher_end_with(d, job, LSN_OUTCOME_LOST, r == -ENOSYS ? "the daemon died while it ran, and its executor cannot tell how it ended" : err.message);
+	dispatcher_end_with(d, job, LSN_OUTCOME_LOST,
+			    r == -ENOSYS ? "the daemon died while it ran, and its executor cannot tell how it ended"
+					 : err.message);
 }
 
 static void found_waiting(void *data, const char *script, uint64_t jobs)
@@ -296,19 +311,19 @@ int dispatcher_recover(struct dispatcher *d, struct lsn_error *err)
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- on an operator's word */
+/* ------------------------------------------------------------------------ on an operator's word */
 
 static struct job *find_in_memory(struct dispatcher *d, uint64_t id, struct lane **ret_lane)
 {
 	struct lane *lane;
 	struct job *job;
 
-	TAILQ_FOREACH(lane, &d->lanes, all) {
+	TAILQ_FOREACH (lane, &d->lanes, all) {
 		*ret_lane = lane;
-		TAILQ_FOREACH(job, &lane->active, active)
+		TAILQ_FOREACH (job, &lane->active, active)
 			if (job->abi.id == id)
 				return job;
-		TAILQ_FOREACH(job, &lane->queue, queue)
+		TAILQ_FOREACH (job, &lane->queue, queue)
 			if (job->abi.id == id)
 				return job;
 	}
@@ -327,11 +342,13 @@ int dispatcher_retry(struct dispatcher *d, uint64_t id, struct lsn_error *err)
 		return r;
 	if (job->state != JOB_FINISHED && job->state != JOB_LOST) {
 		job_unref(job);
-		return lsn_error_set(err, -EBUSY, "job %llu is waiting for its turn: nothing to retry", (unsigned long long)id);
+		return lsn_error_set(err, -EBUSY, "job %llu is waiting for its turn: nothing to retry",
+				     (unsigned long long)id);
 	}
 	if (job->result && job->result->r.outcome == LSN_OUTCOME_SUCCESS) {
 		job_unref(job);
-		return lsn_error_set(err, -EINVAL, "job %llu succeeded: nothing to retry; replay makes a new job of it", (unsigned long long)id);
+		return lsn_error_set(err, -EINVAL, "job %llu succeeded: nothing to retry; replay makes a new job of it",
+				     (unsigned long long)id);
 	}
 	if (!dispatcher_lane(d, job->script->name)) {
 		job_unref(job);

@@ -1,4 +1,5 @@
-/* event.c - see event.h. An event is one block of memory: the struct, the topic and a NUL, the payload. */
+/* event.c - see event.h. An event is one block of memory: the struct, the topic and a NUL, the
+ * payload. */
 #include "event.h"
 #include <assert.h>
 #include <errno.h>
@@ -12,13 +13,17 @@ int event_new(const void *topic, size_t topic_size, const void *payload, size_t 
 {
 	size_t size;
 
-	if (__builtin_add_overflow(sizeof(struct event) + 1, topic_size, &size) || __builtin_add_overflow(size, payload_size, &size))
+	if (__builtin_add_overflow(sizeof(struct event) + 1, topic_size, &size) ||
+	    __builtin_add_overflow(size, payload_size, &size))
 		return -ENOMEM;
 	struct event *event = malloc(size);
 	if (!event)
 		return -ENOMEM;
-	*event = (struct event){
-		.refs = 1, .received_realtime_usec = now_realtime_usec(), .payload_fd = -1, .topic_size = topic_size, .payload_size = payload_size};
+	*event = (struct event){ .refs = 1,
+				 .received_realtime_usec = now_realtime_usec(),
+				 .payload_fd = -1,
+				 .topic_size = topic_size,
+				 .payload_size = payload_size };
 	event->topic = (char *)(event + 1);
 	if (topic_size > 0)
 		memcpy(event->topic, topic, topic_size);
@@ -102,12 +107,14 @@ uint64_t event_object(const struct event *event)
 	if (event->object != 0)
 		return event->object;
 	if (end - object > 5 && memcmp(object, "user/", 5) == 0 && user_uuid(event, uuid)) {
-		/* The same value as that of a topic with the uuid, should the other event's payload be unreadable. */
+		/* The same value as that of a topic with the uuid, should the other event's
+		 * payload be unreadable. */
 		hash = hash_more(hash, "user/", 5);
 		hash = hash_more(hash, uuid, strlen(uuid));
 	} else {
 		hash = hash_more(hash, object, (size_t)(end - object));
 	}
-	((struct event *)(uintptr_t)event)->object = hash ? hash : 1; /* a memo: what anybody can see of the event does not change */
+	/* a memo: what anybody can see of the event does not change */
+	((struct event *)(uintptr_t)event)->object = hash ? hash : 1;
 	return event->object;
 }

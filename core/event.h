@@ -1,4 +1,5 @@
-/* event.h - one MQTT message accepted by the listener. Immutable once made, shared by its jobs through references. */
+/* event.h - one MQTT message accepted by the listener. Immutable once made, shared by its jobs
+ * through references. */
 #ifndef CORE_EVENT_H
 #define CORE_EVENT_H
 
@@ -25,7 +26,9 @@ struct event {
 	int qos; /* as delivered */
 	int payload_fd; /* sealed memfd, made on first use by event_payload_fd(); -1 */
 	size_t topic_size, payload_size;
-	char *topic; /* NUL-terminated beyond topic_size; for rejected events it may be ill-formed and is stored as bytes */
+	/* NUL-terminated beyond topic_size; for rejected events it may be ill-formed and is
+	 * stored as bytes */
+	char *topic;
 	void *payload; /* may be NULL with size 0; for rejected events cut to what is kept */
 	uint64_t object; /* event_object()'s answer, 0: not asked yet */
 	bool stored; /* the journal has a row */
@@ -34,15 +37,23 @@ struct event {
 };
 TAILQ_HEAD(event_list, event);
 
-/* event_new - copies TOPIC and PAYLOAD; state ACCEPTED, received now, id 0 (the caller's to set). One reference is the caller's. 0, -ENOMEM. */
+/* event_new - copies TOPIC and PAYLOAD; state ACCEPTED, received now, id 0 (the caller's to
+ * set).
+ * One reference is the caller's.
+ * 0, -ENOMEM. */
 int event_new(const void *topic, size_t topic_size, const void *payload, size_t payload_size, struct event **ret);
 struct event *event_ref(struct event *event);
 struct event *event_unref(struct event *event); /* NULL is allowed; returns NULL */
-/* event_payload_fd - the payload as sealed memfd, owned by the event. Descriptor or negative errno. */
+
+/* event_payload_fd - the payload as sealed memfd, owned by the event.
+ * Descriptor or negative errno. */
 int event_payload_fd(struct event *event);
-/* event_object - a hash (never 0, the same after a restart) that names the object an event is about, equal for create, update and delete of the
- * same: the topic below its operation, that is type and identifier; for users, whose topics carry now the id and now the name, the payload's
- * uuid in place of the identifier. Worked out once per event. */
+
+/* event_object - a hash (never 0, the same after a restart) that names the object an event is
+ * about, equal for create, update and delete of the same: the topic below its operation, that is
+ * type and identifier; for users, whose topics carry now the id and now the name, the payload's
+ * uuid in place of the identifier.
+ * Worked out once per event. */
 uint64_t event_object(const struct event *event);
 
 DEFINE_CLEANUP(struct event *, event_unrefp, event_unref)

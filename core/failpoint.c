@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const steps[] = {"after-read",   "after-intent",        "after-commit", "after-ack", "after-handover",
-				    "after-result", "after-result-commit", "after-scan",   "after-scan-commit"};
+static const char *const steps[] = { "after-read",          "after-intent",   "after-commit",
+				     "after-ack",           "after-handover", "after-result",
+				     "after-result-commit", "after-scan",     "after-scan-commit" };
 
 bool failpoint_armed;
 static char wanted[32];

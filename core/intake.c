@@ -16,8 +16,11 @@
 #define HOLD_MAX_USEC (3 * USEC_PER_SEC)
 #define PACKET_IDS 65535u
 #define ENTRIES_MIN 32768u /* of the window: half of all packet ids. See window.h, "Size" */
-#define IDLE_USEC USEC_PER_SEC /* silent for so long, a broker has nothing queued for us, and has read our acknowledgements */
-#define LIVE_MAX 20 /* then it sends so many at once before it queues any: mosquitto's default of max_inflight_messages */
+/* silent for so long, a broker has nothing queued for us, and has read our acknowledgements */
+#define IDLE_USEC USEC_PER_SEC
+/* then it sends so many at once before it queues any: mosquitto's default of
+ * max_inflight_messages */
+#define LIVE_MAX 20
 #define PARTS_MAX 4096 /* store the window as a whole again after so many parts */
 #define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
 
@@ -34,7 +37,8 @@ struct intake {
 	size_t stored_parts, stored_bytes; /* since it was stored as a whole */
 	bool window_dirty;
 	uint64_t last_usec; /* when the last publication came; CLOCK_MONOTONIC */
-	unsigned live_left; /* so many may come now that certainly did not wait in the broker's queue */
+	/* so many may come now that certainly did not wait in the broker's queue */
+	unsigned live_left;
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, held) held;
 	uint64_t held_since_usec;
@@ -43,10 +47,12 @@ struct intake {
 
 unsigned intake_window_entries(unsigned receive_max) { return receive_max > ENTRIES_MIN ? receive_max : ENTRIES_MIN; }
 
-/* set_unsaved_max - the window spans so many packet ids; half of the others may go by before it is saved again. */
+/* set_unsaved_max - the window spans so many packet ids; half of the others may go by before it
+ * is saved again. */
 static void set_unsaved_max(struct intake *intake)
 {
-	intake->unsaved_max = intake->window_entries < PACKET_IDS ? (unsigned)(PACKET_IDS - intake->window_entries) / 2 : 0;
+	intake->unsaved_max = intake->window_entries < PACKET_IDS ? (unsigned)(PACKET_IDS - intake->window_entries) / 2
+								  : 0;
 }
 
 int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err)
@@ -65,7 +71,8 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 	if (r >= 0)
 		r = window_new(intake->window_entries, &intake->window);
 	if (r >= 0 && size > 0 && window_load(intake->window, saved, size) < 0)
-		log_warning("the redelivery window in the journal is unreadable, ignoring: repeats of the last connection will not be recognised");
+		log_warning("the redelivery window in the journal is unreadable, ignoring: repeats of the last "
+			    "connection will not be recognised");
 	if (r < 0) {
 		intake_free(intake);
 		return lsn_error_set(err, r, "cannot load the redelivery window: %s", strerror(-r));
@@ -121,17 +128,19 @@ void intake_set_parts(struct intake *intake, const struct intake_parts *parts) {
 
 const struct intake_counters *intake_get_counters(const struct intake *intake) { return &intake->counters; }
 
-/* forget_saved - a new session counts its packet ids from the beginning. If we die after its first publication, what the journal knows of the old session's ids
- * must not make us take the repeat for one that has run: so this cannot wait for the turn. */
+/* forget_saved - a new session counts its packet ids from the beginning. If we die after its
+ * first publication, what the journal knows of the old session's ids must not make us take the
+ * repeat for one that has run: so this cannot wait for the turn. */
 static void forget_saved(struct intake *intake)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int r = intake_save(intake);
 
 	if (r >= 0)
 		r = journal_commit(intake->parts.journal, &err);
 	if (r < 0)
-		log_warning("cannot save the redelivery window of the new session yet: %s", r == -ENOMEM ? "out of memory" : err.message);
+		log_warning("cannot save the redelivery window of the new session yet: %s",
+			    r == -ENOMEM ? "out of memory" : err.message);
 }
 
 void intake_connected(struct intake *intake, bool session_present)
@@ -146,7 +155,8 @@ void intake_connected(struct intake *intake, bool session_present)
 		forget_saved(intake);
 }
 
-/* no_memory - what cannot be recorded must not be acknowledged: the broker sends it again to the next daemon. */
+/* no_memory - what cannot be recorded must not be acknowledged: the broker sends it again to the
+ * next daemon. */
 __attribute__((noreturn)) static void no_memory(const char *what)
 {
 	log_error("out of memory for %s: ending, so that the broker sends it again", what);
@@ -205,7 +215,7 @@ static void add_job(void *data, struct script *script)
 
 static void match(struct intake *intake, const struct broker_message *message, size_t topic_size)
 {
-	struct matching m = {.intake = intake, .message = message, .topic_size = topic_size};
+	struct matching m = { .intake = intake, .message = message, .topic_size = topic_size };
 
 	if (registry_match(intake->parts.registry, message->topic, topic_size, add_job, &m) > 0) {
 		intake->counters.matched++;
@@ -218,14 +228,15 @@ static void match(struct intake *intake, const struct broker_message *message, s
 	event_unref(m.event);
 }
 
-/* remember - only what is marked for the journal in the same turn may stand in the window: a publication that is merely held back is not
- * recorded yet, and must be new again if we die now. */
+/* remember - only what is marked for the journal in the same turn may stand in the window: a
+ * publication that is merely held back is not recorded yet, and must be new again if we die now. */
 static void remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
 	if (message->packet_id == 0)
 		return; /* QoS 0: the broker does not repeat */
 	if (window_add(intake->window, message->packet_id, digest) < 0)
-		log_error("out of memory for the redelivery window: a repeat of packet %u would run twice", message->packet_id);
+		log_error("out of memory for the redelivery window: a repeat of packet %u would run twice",
+			  message->packet_id);
 	intake->window_dirty = true;
 	intake->unsaved++;
 }
@@ -248,8 +259,8 @@ static void take(struct intake *intake, const struct broker_message *message, co
 		return;
 	}
 	if (message->payload_size > intake->parts.config->payload_max_bytes) {
-		(void)lsn_error_set(&why, -EFBIG, "payload of %zu bytes is over payload_max = %llu", message->payload_size,
-				    (unsigned long long)intake->parts.config->payload_max_bytes);
+		(void)lsn_error_set(&why, -EFBIG, "payload of %zu bytes is over payload_max = %llu",
+				    message->payload_size, (unsigned long long)intake->parts.config->payload_max_bytes);
 		reject(intake, message, why.message);
 		return;
 	}
@@ -257,7 +268,8 @@ static void take(struct intake *intake, const struct broker_message *message, co
 	if (topic_below(&parts, intake->parts.config->source.collection)) {
 		intake->counters.shielded++;
 		if (intake->parts.source && intake->parts.source->ops->event)
-			intake->parts.source->ops->event(intake->parts.source, message->topic, topic_size, message->payload, message->payload_size);
+			intake->parts.source->ops->event(intake->parts.source, message->topic, topic_size,
+							 message->payload, message->payload_size);
 		return;
 	}
 	match(intake, message, topic_size);
@@ -315,7 +327,7 @@ static void mark(uint8_t digest[EVENT_DIGEST_SIZE], bool on)
 
 void intake_message(struct intake *intake, const struct broker_message *message)
 {
-	uint8_t digest[EVENT_DIGEST_SIZE] = {0};
+	uint8_t digest[EVENT_DIGEST_SIZE] = { 0 };
 
 	failpoint("after-read");
 	bool live = is_live(intake);
@@ -355,14 +367,16 @@ int intake_save(struct intake *intake)
 {
 	const void *data;
 	size_t size;
-	bool whole = intake->stored_parts >= PARTS_MAX || intake->stored_bytes >= intake->window_entries * WINDOW_ENTRY_SIZE;
+	bool whole = intake->stored_parts >= PARTS_MAX ||
+		     intake->stored_bytes >= intake->window_entries * WINDOW_ENTRY_SIZE;
 
 	if (!intake->window_dirty)
 		return 0;
 	window_take(intake->window, whole, &data, &size, &whole);
 	int r = size > 0 ? journal_put_window(intake->parts.journal, data, size, whole) : 0;
 	if (r < 0) {
-		intake->stored_parts = PARTS_MAX; /* what was taken is not stored: as a whole the next time */
+		/* what was taken is not stored: as a whole the next time */
+		intake->stored_parts = PARTS_MAX;
 		return r;
 	}
 	intake->stored_parts = whole ? 0 : intake->stored_parts + 1;
@@ -372,4 +386,7 @@ int intake_save(struct intake *intake)
 	return 0;
 }
 
-bool intake_must_save(const struct intake *intake) { return intake->window_dirty && intake->unsaved > intake->unsaved_max; }
+bool intake_must_save(const struct intake *intake)
+{
+	return intake->window_dirty && intake->unsaved > intake->unsaved_max;
+}

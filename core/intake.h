@@ -1,8 +1,9 @@
-/* intake.h - from publications to events and jobs: refuses what cannot be an event, recognises repeats, keeps the scripts collection from firing
- * scripts, matches the rest.
+/* intake.h - from publications to events and jobs: refuses what cannot be an event, recognises
+ * repeats, keeps the scripts collection from firing scripts, matches the rest.
  *
- * While the source is fetching a script that an earlier publication announced, publications that it could match are held back (unacknowledged, in
- * order, with everything behind them) until the fetch is over or hold_max has passed. */
+ * While the source is fetching a script that an earlier publication announced, publications that
+ * it could match are held back (unacknowledged, in order, with everything behind them) until the
+ * fetch is over or hold_max has passed. */
 #ifndef CORE_INTAKE_H
 #define CORE_INTAKE_H
 
@@ -32,22 +33,34 @@ struct intake_parts { /* borrowed; the pointers may be replaced with intake_set_
 	const struct config *config;
 };
 
-int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err); /* loads the window from the journal */
+/* loads the window from the journal */
+int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err);
 void intake_free(struct intake *intake);
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts);
 void intake_connected(struct intake *intake, bool session_present);
 void intake_message(struct intake *intake, const struct broker_message *message);
-/* intake_window_entries - how many publications are remembered, so that they are recognised when they are sent again. */
+
+/* intake_window_entries - how many publications are remembered, so that they are recognised when
+ * they are sent again. */
 unsigned intake_window_entries(unsigned receive_max);
-/* intake_grow_window - make room for ENTRIES publications that may be repeated, between two connections. It never shrinks before the next start: the
- * broker may still repeat as many as it was allowed to send before. 0, -ENOMEM (then all stays as it was). */
+
+/* intake_grow_window - make room for ENTRIES publications that may be repeated, between two
+ * connections.
+ * It never shrinks before the next start: the broker may still repeat as many as it was allowed
+ * to send before.
+ * 0, -ENOMEM (then all stays as it was). */
 int intake_grow_window(struct intake *intake, size_t entries);
-/* intake_release - try the held publications again. Returns true if none is left: then what was read may be acknowledged once committed.
+
+/* intake_release - try the held publications again.
+ * Returns true if none is left: then what was read may be acknowledged once committed.
  * *RET_WAIT_USEC is set when false: call again at latest after so long. */
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec);
+
 /* intake_save - give the window to the journal if it changed. */
 int intake_save(struct intake *intake);
-/* intake_must_save - so many packet ids were used since, that the broker may come to one that the saved window still knows: save it now. */
+
+/* intake_must_save - so many packet ids were used since, that the broker may come to one that
+ * the saved window still knows: save it now. */
 bool intake_must_save(const struct intake *intake);
 const struct intake_counters *intake_get_counters(const struct intake *intake);
 

@@ -7,8 +7,10 @@
 #include <util.h>
 
 const char *const job_state_names[JOB_STATE_MAX] = {
-	[JOB_QUEUED] = "queued",	 [JOB_STARTING] = "starting", [JOB_RUNNING] = "running", [JOB_RECOVERING] = "recovering",
-	[JOB_BACKOFF] = "backoff", [JOB_FINISHED] = "finished", [JOB_LOST] = "lost",
+	[JOB_QUEUED] = "queued",   [JOB_STARTING] = "starting",
+	[JOB_RUNNING] = "running", [JOB_RECOVERING] = "recovering",
+	[JOB_BACKOFF] = "backoff", [JOB_FINISHED] = "finished",
+	[JOB_LOST] = "lost",
 };
 
 #define TO(state) (1U << JOB_##state)
@@ -91,7 +93,8 @@ void job_set_state(struct job *job, enum job_state state)
 {
 	assert(job->state < JOB_STATE_MAX && state < JOB_STATE_MAX);
 	assert(moves[job->state] & (1U << state));
-	log_debug("job=%llu %s -> %s", (unsigned long long)job->abi.id, job_state_names[job->state], job_state_names[state]);
+	log_debug("job=%llu %s -> %s", (unsigned long long)job->abi.id, job_state_names[job->state],
+		  job_state_names[state]);
 	job->state = state;
 	if (state == JOB_STARTING) {
 		free(job->result);

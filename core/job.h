@@ -1,5 +1,5 @@
-/* job.h - one event for one script revision, and its state machine. The dispatcher moves jobs, the journal stores them; nobody else writes
- * to them.
+/* job.h - one event for one script revision, and its state machine. The dispatcher moves jobs,
+ * the journal stores them; nobody else writes to them.
  *
  *   QUEUED ──▶ STARTING ──▶ RUNNING ──▶ FINISHED        STARTING: the intent waits for its commit
  *     ▲ ▲         │           │  ╲                      RUNNING: handed to an executor
@@ -7,9 +7,9 @@
  *     ├──────────────────  BACKOFF                      RECOVERING: after a restart, the executor is being asked
  *     └────────────────── RECOVERING ──▶ RUNNING, FINISHED, LOST
  *
- * Not drawn: STARTING and RECOVERING may end in BACKOFF, QUEUED in FINISHED (cancelled, refused) or BACKOFF (refused, to be tried again), BACKOFF in
- * FINISHED (cancelled), STARTING in FINISHED or LOST; and FINISHED and LOST go back to QUEUED on an operator's word. job.c has the table.
- */
+ * Not drawn: STARTING and RECOVERING may end in BACKOFF, QUEUED in FINISHED (cancelled, refused)
+ * or BACKOFF (refused, to be tried again), BACKOFF in FINISHED (cancelled), STARTING in FINISHED
+ * or LOST; and FINISHED and LOST go back to QUEUED on an operator's word. job.c has the table. */
 #ifndef CORE_JOB_H
 #define CORE_JOB_H
 
@@ -37,7 +37,8 @@ struct job_result {
 };
 
 struct job {
-	struct lsn_job abi; /* what executors see; abi.id, abi.attempt, ... are the job's own fields */
+	/* what executors see; abi.id, abi.attempt, ... are the job's own fields */
+	struct lsn_job abi;
 	unsigned refs;
 	enum job_state state;
 	struct event *event;
@@ -58,15 +59,21 @@ struct job {
 };
 TAILQ_HEAD(job_list, job);
 
-/* job_new - state QUEUED, attempt 0, created now, ABI part filled but for the descriptors (-1); one reference for the caller; takes references of
- * EVENT and SCRIPT. 0, -ENOMEM. */
+/* job_new - state QUEUED, attempt 0, created now, ABI part filled but for the descriptors (-1);
+ * one reference for the caller; takes references of EVENT and SCRIPT.
+ * 0, -ENOMEM. */
 int job_new(uint64_t id, struct event *event, struct script *script, struct job **ret);
 struct job *job_ref(struct job *job);
 struct job *job_unref(struct job *job); /* NULL is allowed; returns NULL */
-/* job_set_state - checks the move against the table (a forbidden move is our own mistake: assert), logs "old -> new" at debug level.
+
+/* job_set_state - checks the move against the table (a forbidden move is our own mistake:
+ * assert), logs "old -> new" at debug level.
  * STARTING drops the result of the attempt before. */
 void job_set_state(struct job *job, enum job_state state);
-/* job_set_result - copies RESULT and its output; replaces an earlier one, also if RESULT was made from it. 0, -ENOMEM: the old one stays. */
+
+/* job_set_result - copies RESULT and its output; replaces an earlier one, also if RESULT was
+ * made from it.
+ * 0, -ENOMEM: the old one stays. */
 int job_set_result(struct job *job, const struct lsn_result *result);
 
 #endif

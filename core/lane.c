@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* Objects that an earlier unfinished job is about, for one scan of a lane. A fixed table: a scan that meets more different objects than it holds
- * ends early, which only means that later jobs wait for the next scan. */
+/* Objects that an earlier unfinished job is about, for one scan of a lane. A fixed table: a scan
+ * that meets more different objects than it holds ends early, which only means that later jobs
+ * wait for the next scan. */
 #define SEEN_SIZE 4096u
 #define SEEN_MAX (SEEN_SIZE / 2)
 
@@ -98,13 +99,14 @@ struct job *lane_candidate(struct lane *lane)
 
 	seen_clear(&seen);
 	lane->settling = false;
-	TAILQ_FOREACH(job, &lane->active, active)
+	TAILQ_FOREACH (job, &lane->active, active)
 		if (seen.count < SEEN_MAX)
 			(void)seen_add(&seen, job->object);
-	TAILQ_FOREACH(job, &lane->queue, queue) {
+	TAILQ_FOREACH (job, &lane->queue, queue) {
 		if (seen.count >= SEEN_MAX)
 			return NULL;
-		/* The result of its last attempt waits for the commit: a new attempt would overwrite it. */
+		/* The result of its last attempt waits for the commit: a new attempt would
+		 * overwrite it. */
 		bool settling = job->dirty && job->result;
 		lane->settling |= settling;
 		if (seen_add(&seen, job->object) && !settling)

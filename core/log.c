@@ -1,4 +1,5 @@
-/* log.c - see log.h. Each line leaves in one write(), so that lines of several processes on one stderr do not mix. */
+/* log.c - see log.h. Each line leaves in one write(), so that lines of several processes on one
+ * stderr do not mix. */
 #include "log.h"
 
 #include <errno.h>
@@ -14,19 +15,17 @@
 #define LOG_LINE_MAX 4096
 
 static const char *const level_names[] = {
-	[LSN_LOG_ERROR] = "error",
-	[LSN_LOG_WARNING] = "warning",
-	[LSN_LOG_NOTICE] = "notice",
-	[LSN_LOG_INFO] = "info",
-	[LSN_LOG_DEBUG] = "debug",
+	[LSN_LOG_ERROR] = "error", [LSN_LOG_WARNING] = "warning", [LSN_LOG_NOTICE] = "notice",
+	[LSN_LOG_INFO] = "info",   [LSN_LOG_DEBUG] = "debug",
 };
 
 static enum lsn_log_level max_level_now = LSN_LOG_INFO;
 static bool forced;
 static enum { TARGET_UNKNOWN, TARGET_PLAIN, TARGET_JOURNAL } target = TARGET_UNKNOWN;
 
-/* Is stderr the stream that systemd connected? It says which one in JOURNAL_STREAM ("device:inode"): the variable alone is not
- * enough, a shell started below a service inherits it. */
+/* Is stderr the stream that systemd connected? It says which one in JOURNAL_STREAM
+ * ("device:inode"): the variable alone is not enough, a shell started below a service inherits
+ * it. */
 static bool stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
@@ -53,12 +52,10 @@ void log_force(enum lsn_log_level max_level)
 	forced = true;
 }
 
-enum lsn_log_level log_level(void)
-{
-	return max_level_now;
-}
+enum lsn_log_level log_level(void) { return max_level_now; }
 
-/* The start of a line: "<4>" for systemd, which adds the time itself, else time and level in words. */
+/* The start of a line: "<4>" for systemd, which adds the time itself, else time and level in
+ * words. */
 static size_t format_head(char *buf, size_t size, enum lsn_log_level level)
 {
 	struct timespec now = { 0 };

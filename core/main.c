@@ -14,19 +14,22 @@
 
 #define DEFAULT_CONFIG LISTENER_SYSCONFDIR "/listenerd.ini"
 
-static const char usage[] = "Usage: listenerd [OPTION]...\n"
-			    "Runs users' scripts, sandboxed, when MQTT events of a data archive match their topics. Stays in the foreground.\n"
-			    "\n"
-			    "  -c, --config FILE   configuration, with the *.ini of conf.d/ beside it (default: " DEFAULT_CONFIG ")\n"
-			    "  -t, --test          test the configuration, print what it means; exit status 0, or 78 if the daemon would not start\n"
-			    "      --help-config   print every section and key with default and meaning\n"
-			    "  -v, --verbose       log more (twice: everything)\n"
-			    "  -q, --quiet         log warnings and errors only\n"
-			    "      --version       print the version\n"
-			    "  -h, --help          print this text\n"
-			    "\n"
-			    "SIGHUP reloads the configuration, SIGTERM drains and stops, a second SIGTERM stops at once.\n"
-			    "See listenerd(8), listenerd.ini(5), listenerctl(1).\n";
+static const char usage[] =
+	"Usage: listenerd [OPTION]...\n"
+	"Runs users' scripts, sandboxed, when MQTT events of a data archive match their topics. Stays in the "
+	"foreground.\n"
+	"\n"
+	"  -c, --config FILE   configuration, with the *.ini of conf.d/ beside it (default: " DEFAULT_CONFIG ")\n"
+	"  -t, --test          test the configuration, print what it means; exit status 0, or 78 if the daemon "
+	"would not start\n"
+	"      --help-config   print every section and key with default and meaning\n"
+	"  -v, --verbose       log more (twice: everything)\n"
+	"  -q, --quiet         log warnings and errors only\n"
+	"      --version       print the version\n"
+	"  -h, --help          print this text\n"
+	"\n"
+	"SIGHUP reloads the configuration, SIGTERM drains and stops, a second SIGTERM stops at once.\n"
+	"See listenerd(8), listenerd.ini(5), listenerctl(1).\n";
 
 struct arguments {
 	const char *config;
@@ -39,14 +42,14 @@ enum { OPT_VERSION = 256, OPT_HELP_CONFIG };
 /* parse_arguments - 1: go on; otherwise exit with *RET_STATUS. */
 static bool parse_arguments(int argc, char **argv, struct arguments *args, int *ret_status)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-						{"test", no_argument, NULL, 't'},
-						{"help-config", no_argument, NULL, OPT_HELP_CONFIG},
-						{"verbose", no_argument, NULL, 'v'},
-						{"quiet", no_argument, NULL, 'q'},
-						{"version", no_argument, NULL, OPT_VERSION},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+						 { "test", no_argument, NULL, 't' },
+						 { "help-config", no_argument, NULL, OPT_HELP_CONFIG },
+						 { "verbose", no_argument, NULL, 'v' },
+						 { "quiet", no_argument, NULL, 'q' },
+						 { "version", no_argument, NULL, OPT_VERSION },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
 	int c;
 
 	*ret_status = 0;
@@ -89,7 +92,7 @@ static void print_finding(void *data, bool fatal, const char *text)
 static int test(const char *file)
 {
 	struct config *config = NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	log_init(LSN_LOG_WARNING);
 	int problems = config_test(file, print_finding, NULL, &config, &err);
@@ -102,7 +105,8 @@ static int test(const char *file)
 	return problems > 0 ? EX_CONFIG : 0;
 }
 
-/* hold_hangup - a reload that is asked for while we start must not end us: the loop takes the signal when there is one. */
+/* hold_hangup - a reload that is asked for while we start must not end us: the loop takes the
+ * signal when there is one. */
 static void hold_hangup(void)
 {
 	sigset_t signals;
@@ -112,11 +116,11 @@ static void hold_hangup(void)
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-/* lower_capabilities - those we were given are for the helpers we start, to whom the ambient set passes them (capabilities(7)): ours to use is none.
- * Root keeps what root has. */
+/* lower_capabilities - those we were given are for the helpers we start, to whom the ambient set
+ * passes them (capabilities(7)): ours to use is none. Root keeps what root has. */
 static void lower_capabilities(void)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	if (geteuid() == 0 || syscall(SYS_capget, &head, data) < 0)
@@ -128,9 +132,9 @@ static void lower_capabilities(void)
 
 int main(int argc, char **argv)
 {
-	struct arguments args = {.config = DEFAULT_CONFIG};
+	struct arguments args = { .config = DEFAULT_CONFIG };
 	struct config *config = NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int status;
 
 	if (!parse_arguments(argc, argv, &args, &status))

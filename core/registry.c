@@ -1,8 +1,10 @@
 /* registry.c - see registry.h.
  *
- * Entries stand in an array sorted by name. An update in progress hangs a `change` on each entry it concerns (new names get an entry that is not
- * `present` yet); registry_end() writes all changes in one transaction, and only when that is committed puts them in force. What would be in
- * the router's way (memory) is done before the commit and undone if it fails: nothing matches meanwhile, because nobody else runs. */
+ * Entries stand in an array sorted by name. An update in progress hangs a `change` on each entry
+ * it concerns (new names get an entry that is not `present` yet); registry_end() writes all
+ * changes in one transaction, and only when that is committed puts them in force. What would be
+ * in the router's way (memory) is done before the commit and undone if it fails: nothing matches
+ * meanwhile, because nobody else runs. */
 #include "registry.h"
 #include "cleanup.h"
 #include "event.h"
@@ -13,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <util.h>
-
 
 #define STAGED_MAX_BYTES ((size_t)4 << 20) /* contents of an unfinished update in memory */
 #define POLICY_MARK_SIZE 17 /* 16 digits and a blank, before the source's own key */
@@ -51,7 +52,7 @@ struct registry {
 	struct lsn_error failure; /* why this update cannot succeed; code 0: it can */
 };
 
-/* ------------------------------------------------------------------------------------------------- entries */
+/* -------------------------------------------------------------------------------------- entries */
 
 static void change_free(struct change *change)
 {
@@ -163,7 +164,7 @@ static const struct registry_entry *entry_show(const struct registry *registry, 
 	return &entry->shown;
 }
 
-/* ------------------------------------------------------------------------------------------------- the registry */
+/* --------------------------------------------------------------------------------- the registry */
 
 static void hash_in(uint64_t *hash, uint64_t x)
 {
@@ -171,8 +172,9 @@ static void hash_in(uint64_t *hash, uint64_t x)
 		*hash = (*hash ^ (x & 255)) * UINT64_C(0x100000001b3);
 }
 
-/* A mark of what POLICY says, kept before each source_key: settings that were worked out under another policy are to be worked out again. Which
- * executors are open cannot be seen here; script_settings_check() and registry_set_policy() see to that. */
+/* A mark of what POLICY says, kept before each source_key: settings that were worked out under
+ * another policy are to be worked out again. Which executors are open cannot be seen here;
+ * script_settings_check() and registry_set_policy() see to that. */
 static void policy_take(struct registry *registry, const struct script_policy *policy)
 {
 	const struct script_settings *d = &policy->defaults;
@@ -181,9 +183,20 @@ static void policy_take(struct registry *registry, const struct script_policy *p
 	for (const char *p = d->executor; *p; p++)
 		hash_in(&hash, (unsigned char)*p);
 	const uint64_t fields[] = {
-		d->timeout_usec, d->memory_bytes, (uint64_t)d->output, (uint64_t)d->on_lost, d->retries, d->retry_delay_usec, d->retry_on,
-		policy->timeout_max_usec, policy->memory_max_bytes, policy->retry_delay_max_usec, policy->retries_max,
-		policy->capture_allowed, policy->on_lost_allowed, policy->size_max,
+		d->timeout_usec,
+		d->memory_bytes,
+		(uint64_t)d->output,
+		(uint64_t)d->on_lost,
+		d->retries,
+		d->retry_delay_usec,
+		d->retry_on,
+		policy->timeout_max_usec,
+		policy->memory_max_bytes,
+		policy->retry_delay_max_usec,
+		policy->retries_max,
+		policy->capture_allowed,
+		policy->on_lost_allowed,
+		policy->size_max,
 	};
 	for (size_t i = 0; i < ELEMENTSOF(fields); i++)
 		hash_in(&hash, fields[i]);
@@ -235,7 +248,7 @@ static void unroute(struct registry *registry, struct script *script)
 	(void)router_remove(registry->router, script->filter, strlen(script->filter), script);
 }
 
-/* ------------------------------------------------------------------------------------------------- from the journal */
+/* ----------------------------------------------------------------------------- from the journal */
 
 struct load {
 	struct registry *registry;
@@ -251,7 +264,8 @@ static int load_row(struct registry *registry, const struct journal_script *row,
 	struct script *script = row->script;
 	struct lsn_error why = { 0 };
 	enum script_state state = row->state;
-	/* The limits may have become tighter since it was stored, the source may be away for long: hold it to them now. */
+	/* The limits may have become tighter since it was stored, the source may be away for
+	 * long: hold it to them now. */
 	int r = script ? topic_check_filter(script->filter, strlen(script->filter), &why) : 0;
 	if (r >= 0 && script)
 		r = script_settings_check(&script->settings, &registry->policy, &why);
@@ -266,7 +280,8 @@ static int load_row(struct registry *registry, const struct journal_script *row,
 	entry->script = script ? script_ref(script) : NULL;
 	entry->shown.state = state;
 	entry->shown.updated_realtime_usec = row->updated_realtime_usec;
-	/* What is not active is offered again in any case: what stood in its way may be gone, without a trace in the source. */
+	/* What is not active is offered again in any case: what stood in its way may be gone,
+	 * without a trace in the source. */
 	entry->recheck = r < 0 || state == SCRIPT_REFUSED || state == SCRIPT_FETCH_FAILED;
 	entry->present = true;
 	registry->by_state[state]++;
@@ -288,9 +303,10 @@ int registry_load(struct registry *registry, struct lsn_error *err)
 	return r < 0 ? r : load.result;
 }
 
-/* ------------------------------------------------------------------------------------------------- offers */
+/* --------------------------------------------------------------------------------------- offers */
 
-/* A name as the registry knows it: as it is, or if it is no proper name, in a form that can be shown. */
+/* A name as the registry knows it: as it is, or if it is no proper name, in a form that can be
+ * shown. */
 static const char *shown_name(const char *name, char buf[SCRIPT_NAME_MAX], const char **ret_problem)
 {
 	size_t size = strlen(name);
@@ -320,7 +336,8 @@ static int set_state(struct change *change, enum script_state state, const char 
 	return change->reason ? 0 : -ENOMEM;
 }
 
-static int read_settings(const struct registry *registry, const struct registry_offer *offer, struct script_settings *ret, struct lsn_error *err)
+static int read_settings(const struct registry *registry, const struct registry_offer *offer,
+			 struct script_settings *ret, struct lsn_error *err)
 {
 	*ret = registry->policy.defaults;
 	for (size_t i = 0; i < offer->meta_count; i++) {
@@ -332,23 +349,26 @@ static int read_settings(const struct registry *registry, const struct registry_
 		if (r < 0)
 			return r;
 		if (r > 0 && offer->meta_strict)
-			return lsn_error_set(err, -EINVAL,
-					     "unknown key %s: there are topic, timeout, memory, output, executor, on_lost, retries, retry_delay and retry_on",
-					     str_quote(quoted, sizeof quoted, meta->key, strlen(meta->key)));
+			return lsn_error_set(
+				err, -EINVAL,
+				"unknown key %s: there are topic, timeout, memory, output, executor, on_lost, "
+				"retries, retry_delay and retry_on",
+				str_quote(quoted, sizeof quoted, meta->key, strlen(meta->key)));
 	}
 	return 0;
 }
 
 static bool settings_equal(const struct script_settings *a, const struct script_settings *b)
 {
-	return a->timeout_usec == b->timeout_usec && a->memory_bytes == b->memory_bytes && a->output == b->output && a->on_lost == b->on_lost &&
-	       streq(a->executor, b->executor) && a->retries == b->retries && a->retry_delay_usec == b->retry_delay_usec &&
-	       a->retry_on == b->retry_on;
+	return a->timeout_usec == b->timeout_usec && a->memory_bytes == b->memory_bytes && a->output == b->output &&
+	       a->on_lost == b->on_lost && streq(a->executor, b->executor) && a->retries == b->retries &&
+	       a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on;
 }
 
 static bool script_equal(const struct script *a, const struct script *b)
 {
-	return streq(a->version, b->version) && streq(a->filter, b->filter) && settings_equal(&a->settings, &b->settings);
+	return streq(a->version, b->version) && streq(a->filter, b->filter) &&
+	       settings_equal(&a->settings, &b->settings);
 }
 
 /* The filter of an offer, normalised and valid. 0, -ENOMEM, or -EINVAL with the reason. */
@@ -365,9 +385,10 @@ static int read_filter(const char *topic, char **ret, struct lsn_error *err)
 	return 0;
 }
 
-/* Which version an offer is of: of its content, or the one that is stored. -EAGAIN: nothing is stored. */
-static int read_version(const struct registry *registry, const struct entry *entry, const struct registry_offer *offer, struct script *script,
-			struct lsn_error *err)
+/* Which version an offer is of: of its content, or the one that is stored. -EAGAIN: nothing is
+ * stored. */
+static int read_version(const struct registry *registry, const struct entry *entry, const struct registry_offer *offer,
+			struct script *script, struct lsn_error *err)
 {
 	if (!offer->content && !entry->script)
 		return lsn_error_set(err, -EAGAIN, "its content has not been read yet; it will be at the next scan");
@@ -385,8 +406,8 @@ static int read_version(const struct registry *registry, const struct entry *ent
 }
 
 /* Makes a script of an offer. 0, -ENOMEM, or another error: what is wrong with the script. */
-static int make_script(const struct registry *registry, const struct entry *entry, const struct registry_offer *offer, struct script **ret,
-		       struct lsn_error *err)
+static int make_script(const struct registry *registry, const struct entry *entry, const struct registry_offer *offer,
+		       struct script **ret, struct lsn_error *err)
 {
 	_cleanup_script_ struct script *script = calloc(1, sizeof *script);
 	if (!script)
@@ -415,8 +436,8 @@ static int change_to_fetch_failed(struct change *change, const struct entry *ent
 	return set_state(change, SCRIPT_FETCH_FAILED, reason);
 }
 
-static int change_to_active(struct registry *registry, struct change *change, const struct entry *entry, const struct registry_offer *offer,
-			    struct script *script)
+static int change_to_active(struct registry *registry, struct change *change, const struct entry *entry,
+			    const struct registry_offer *offer, struct script *script)
 {
 	if (entry->script && script_equal(entry->script, script)) {
 		change->script = script_ref(entry->script);
@@ -435,8 +456,8 @@ static int change_to_active(struct registry *registry, struct change *change, co
 }
 
 /* Works out what OFFER makes of ENTRY. Negative only for -ENOMEM. */
-static int judge(struct registry *registry, const struct entry *entry, const struct registry_offer *offer, const char *name_problem,
-		 struct change *change)
+static int judge(struct registry *registry, const struct entry *entry, const struct registry_offer *offer,
+		 const char *name_problem, struct change *change)
 {
 	_cleanup_script_ struct script *script = NULL;
 	struct lsn_error why = { 0 };
@@ -447,11 +468,14 @@ static int judge(struct registry *registry, const struct entry *entry, const str
 	if (offer->problem)
 		return set_state(change, SCRIPT_REFUSED, offer->problem);
 	if (!offer->topic && offer->meta_strict) {
-		(void)lsn_error_set(&why, 0, "it has no topic: write a line such as \"topic = create/+/projects/#\" into %s.meta", entry->name);
+		(void)lsn_error_set(
+			&why, 0, "it has no topic: write a line such as \"topic = create/+/projects/#\" into %s.meta",
+			entry->name);
 		return set_state(change, SCRIPT_NO_TOPIC, why.message);
 	}
 	if (!offer->topic)
-		return set_state(change, SCRIPT_NO_TOPIC, "it has no metadata \"topic\": add it, for example topic = create/+/projects/#");
+		return set_state(change, SCRIPT_NO_TOPIC,
+				 "it has no metadata \"topic\": add it, for example topic = create/+/projects/#");
 	int r = make_script(registry, entry, offer, &script, &why);
 	if (r == -ENOMEM)
 		return r;
@@ -462,7 +486,7 @@ static int judge(struct registry *registry, const struct entry *entry, const str
 	return change_to_active(registry, change, entry, offer, script);
 }
 
-/* ------------------------------------------------------------------------------------------------- an update */
+/* ------------------------------------------------------------------------------------ an update */
 
 static int fail(struct registry *registry, int code, const char *message)
 {
@@ -486,7 +510,7 @@ static void abandon(struct registry *registry)
 void registry_begin(struct registry *registry)
 {
 	abandon(registry);
-	registry->failure = (struct lsn_error) { 0 };
+	registry->failure = (struct lsn_error){ 0 };
 }
 
 static void hang(struct registry *registry, struct entry *entry, struct change *change)
@@ -593,7 +617,8 @@ void registry_keep(struct registry *registry, const char *name)
 	if (!entry)
 		return;
 	entry->seen = true;
-	if (!entry->change && entry->recheck && entry->script && script_settings_check(&entry->script->settings, &registry->policy, &why) < 0)
+	if (!entry->change && entry->recheck && entry->script &&
+	    script_settings_check(&entry->script->settings, &registry->policy, &why) < 0)
 		refuse_entry(registry, entry, why.message);
 }
 
@@ -613,15 +638,15 @@ void registry_withdraw_below(struct registry *registry, const char *name)
 			withdraw_entry(registry, registry->entries[i]);
 }
 
-/* ------------------------------------------------------------------------------------------------- its end */
+/* -------------------------------------------------------------------------------------- its end */
 
 /* Would CHANGE change anything? */
 static bool is_news(const struct entry *entry, const struct change *change)
 {
 	if (change->withdraw || !entry->present)
 		return change->withdraw == entry->present;
-	return entry->shown.state != change->state || entry->script != change->script || !streq(entry->reason, change->reason) ||
-	       !streq(entry->key, change->key);
+	return entry->shown.state != change->state || entry->script != change->script ||
+	       !streq(entry->reason, change->reason) || !streq(entry->key, change->key);
 }
 
 /* Drops the changes that are none; when FULL withdraws what was not seen. */
@@ -634,12 +659,14 @@ static void prepare(struct registry *registry, bool full)
 		if (entry->change && !is_news(entry, entry->change)) {
 			change_free(TAKE_PTR(entry->change));
 			registry->changes--;
-			entry->recheck &= !entry->present; /* offered again, and the same as before */
+			/* offered again, and the same as before */
+			entry->recheck &= !entry->present;
 		}
 	}
 }
 
-static int write_change(struct registry *registry, struct entry *entry, struct change *change, uint64_t now, struct lsn_error *err)
+static int write_change(struct registry *registry, struct entry *entry, struct change *change, uint64_t now,
+			struct lsn_error *err)
 {
 	if (change->withdraw)
 		return journal_drop_script(registry->journal, entry->name, err);
@@ -694,14 +721,15 @@ static void announce(const struct entry *entry, const struct change *change)
 	else if (change->state == SCRIPT_NO_TOPIC)
 		log_info("script not registered script=%s: %s", name, change->reason);
 	else
-		log_warning("script %s script=%s: %s", change->state == SCRIPT_REFUSED ? "refused" : "could not be read", name, change->reason);
+		log_warning("script %s script=%s: %s",
+			    change->state == SCRIPT_REFUSED ? "refused" : "could not be read", name, change->reason);
 }
 
 static void apply(struct registry *registry, struct entry *entry, struct change *change, uint64_t now)
 {
 	/* That only the source's key is another is nothing to tell people. */
-	bool visible = change->withdraw || !entry->present || entry->shown.state != change->state || entry->script != change->script ||
-		       !streq(entry->reason, change->reason);
+	bool visible = change->withdraw || !entry->present || entry->shown.state != change->state ||
+		       entry->script != change->script || !streq(entry->reason, change->reason);
 	if (visible) {
 		announce(entry, change);
 		registry->generation++;
@@ -741,12 +769,13 @@ int registry_end(struct registry *registry, bool full, struct lsn_error *err)
 	for (size_t i = 0; r >= 0 && i < registry->count; i++)
 		if (registry->entries[i]->change)
 			apply(registry, registry->entries[i], registry->entries[i]->change, now);
-	registry->changes++; /* have abandon() sweep: entries may be gone, or may never have become present */
+	/* have abandon() sweep: entries may be gone, or may never have become present */
+	registry->changes++;
 	abandon(registry);
 	return r < 0 ? r : 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- questions */
+/* ------------------------------------------------------------------------------------ questions */
 
 struct match {
 	void (*fn)(void *data, struct script *script);
@@ -759,7 +788,8 @@ static void on_match(void *data, void *value)
 	match->fn(match->data, value);
 }
 
-size_t registry_match(const struct registry *registry, const char *topic, size_t size, void (*fn)(void *data, struct script *script), void *data)
+size_t registry_match(const struct registry *registry, const char *topic, size_t size,
+		      void (*fn)(void *data, struct script *script), void *data)
 {
 	struct match match = { fn, data };
 	return router_match(registry->router, topic, size, on_match, &match);
@@ -778,12 +808,6 @@ void registry_each(struct registry *registry, void (*fn)(void *data, const struc
 			fn(data, entry_show(registry, registry->entries[i]));
 }
 
-size_t registry_count(const struct registry *registry, enum script_state state)
-{
-	return registry->by_state[state];
-}
+size_t registry_count(const struct registry *registry, enum script_state state) { return registry->by_state[state]; }
 
-uint64_t registry_generation(const struct registry *registry)
-{
-	return registry->generation;
-}
+uint64_t registry_generation(const struct registry *registry) { return registry->generation; }

@@ -1,14 +1,17 @@
-/* registry.h - every script the source offers: its active revision, or why there is none. Feeds the router.
+/* registry.h - every script the source offers: its active revision, or why there is none. Feeds
+ * the router.
  *
- * At start registry_load() takes the last known state from the journal, so the daemon serves while its source is away. Then the source reports:
+ * At start registry_load() takes the last known state from the journal, so the daemon serves
+ * while its source is away. Then the source reports:
  *
  *     registry_begin(r)
  *       registry_offer(r, &offer)  for each script that is new or changed        registry_withdraw(r, name)  for each that is gone
  *       registry_keep(r, name)     for each that is unchanged (full scans only)
  *     registry_end(r, full)        one transaction; FULL: what was neither offered nor kept is withdrawn
  *
- * Between begin and end the loop may turn; what was offered waits in memory, large amounts of content in the journal.
- * Changes reach the router only at registry_end(), and only if the journal took them: matching never sees half an update.
+ * Between begin and end the loop may turn; what was offered waits in memory, large amounts of
+ * content in the journal. Changes reach the router only at registry_end(), and only if the
+ * journal took them: matching never sees half an update.
  *
  * Loop thread only. */
 #ifndef CORE_REGISTRY_H
@@ -25,13 +28,15 @@ struct registry_meta {
 
 struct registry_offer { /* borrowed for the call */
 	const char *name; /* valid UTF-8, relative, no "." or ".." component */
-	const void *content; /* NULL with problem, or to keep the stored content (a metadata change) */
+	/* NULL with problem, or to keep the stored content (a metadata change) */
+	const void *content;
 	size_t size;
 	const char *source_key; /* opaque to the registry; "" if none */
 	const char *topic; /* NULL: no topic metadata */
 	const struct registry_meta *meta; /* the other metadata */
 	size_t meta_count;
-	bool meta_strict; /* an unknown key is an error (a .meta file) rather than somebody else's (an archive) */
+	/* an unknown key is an error (a .meta file) rather than somebody else's (an archive) */
+	bool meta_strict;
 	const char *problem; /* not NULL: cannot be registered, and why */
 	bool problem_is_fetch; /* problem is a fetch failure: an older revision serves on */
 };
@@ -43,29 +48,48 @@ struct registry_entry { /* what `listenerctl scripts` shows; borrowed */
 	uint64_t updated_realtime_usec;
 };
 
-/* registry_new - POLICY is copied. 0, -ENOMEM. */
+/* registry_new - POLICY is copied.
+ * 0, -ENOMEM. */
 int registry_new(struct journal *journal, const struct script_policy *policy, struct registry **ret);
 void registry_free(struct registry *registry);
 int registry_load(struct registry *registry, struct lsn_error *err);
 void registry_begin(struct registry *registry);
-/* registry_offer - always takes note of the offer: a refusal becomes the entry's state and reason. Negative only for -ENOMEM and journal errors, then
- * registry_end() will fail too. */
+
+/* registry_offer - always takes note of the offer: a refusal becomes the entry's state and
+ * reason.
+ * Negative only for -ENOMEM and journal errors, then registry_end() will fail too. */
 int registry_offer(struct registry *registry, const struct registry_offer *offer, struct lsn_error *err);
 void registry_keep(struct registry *registry, const char *name);
 void registry_withdraw(struct registry *registry, const char *name);
+
 /* registry_withdraw_below - NAME is a sub-folder, "sub/": everything below it. */
 void registry_withdraw_below(struct registry *registry, const char *name);
-/* registry_end - 0: committed and in force. Negative: nothing changed; the source should try again later. */
+
+/* registry_end - 0: committed and in force.
+ * Negative: nothing changed; the source should try again later. */
 int registry_end(struct registry *registry, bool full, struct lsn_error *err);
-/* registry_generation - rises with every registry_end() that changed what people see: a script, a state, a reason. */
+
+/* registry_generation - rises with every registry_end() that changed what people see: a script,
+ * a state, a reason. */
 uint64_t registry_generation(const struct registry *registry);
-/* registry_match - call FN with every active script whose filter matches TOPIC; returns how many. */
-size_t registry_match(const struct registry *registry, const char *topic, size_t size, void (*fn)(void *data, struct script *script), void *data);
-const struct registry_entry *registry_find(struct registry *registry, const char *name); /* valid until the next change; NULL: unknown */
-void registry_each(struct registry *registry, void (*fn)(void *data, const struct registry_entry *entry), void *data); /* by name */
+
+/* registry_match - call FN with every active script whose filter matches TOPIC; returns how
+ * many. */
+size_t registry_match(const struct registry *registry, const char *topic, size_t size,
+		      void (*fn)(void *data, struct script *script), void *data);
+
+/* valid until the next change; NULL: unknown */
+const struct registry_entry *registry_find(struct registry *registry, const char *name);
+
+/* by name */
+void registry_each(struct registry *registry, void (*fn)(void *data, const struct registry_entry *entry), void *data);
 size_t registry_count(const struct registry *registry, enum script_state state);
-/* registry_set_policy - POLICY is copied. What was offered under another policy shows an empty source_key from now on, so that sources offer it
- * again at the next scan, which the caller asks for; what a source only keeps has its stored settings checked. The same holds over restarts. */
+
+/* registry_set_policy - POLICY is copied.
+ * What was offered under another policy shows an empty source_key from now on, so that sources
+ * offer it again at the next scan, which the caller asks for; what a source only keeps has its
+ * stored settings checked.
+ * The same holds over restarts. */
 void registry_set_policy(struct registry *registry, const struct script_policy *policy);
 
 #endif

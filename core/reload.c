@@ -1,4 +1,5 @@
-/* reload.c - a new configuration is built beside the old one and put in force only when it is whole. What can fail comes first. */
+/* reload.c - a new configuration is built beside the old one and put in force only when it is
+ * whole. What can fail comes first. */
 #include "broker.h"
 #include "config.h"
 #include "control.h"
@@ -22,16 +23,17 @@ static int check_fixed(const struct config *old, const struct config *new, struc
 	const struct {
 		const char *key, *old, *new;
 	} fixed[] = {
-		{"[listener] identity", old->identity, new->identity},
-		{"[listener] state_dir", old->state_dir, new->state_dir},
-		{"[listener] run_dir", old->run_dir, new->run_dir},
-		{"[journal] path", old->journal.path, new->journal.path},
-		{"[control] socket", old->control.socket, new->control.socket},
+		{ "[listener] identity", old->identity, new->identity },
+		{ "[listener] state_dir", old->state_dir, new->state_dir },
+		{ "[listener] run_dir", old->run_dir, new->run_dir },
+		{ "[journal] path", old->journal.path, new->journal.path },
+		{ "[control] socket", old->control.socket, new->control.socket },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
 		if (!streq(fixed[i].old, fixed[i].new))
-			return lsn_error_set(err, -EINVAL, "%s cannot change from %s to %s while the daemon runs: restart it", fixed[i].key,
-					     fixed[i].old, fixed[i].new);
+			return lsn_error_set(err, -EINVAL,
+					     "%s cannot change from %s to %s while the daemon runs: restart it",
+					     fixed[i].key, fixed[i].old, fixed[i].new);
 	return 0;
 }
 
@@ -73,14 +75,15 @@ static int replace_source(struct daemon *daemon, struct next *next, struct lsn_e
 /* reconnect - with what is new. A reload that changes nothing of the connection leaves it alone. */
 static void reconnect(struct daemon *daemon)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	broker_free(daemon->broker);
 	daemon->broker = NULL;
 	turn_disconnected(daemon->turn);
 	int r = intake_grow_window(daemon->intake, daemon->config->broker.receive_max);
 	if (r < 0)
-		log_error("the redelivery window cannot grow to %u: %s", daemon->config->broker.receive_max, strerror(-r));
+		log_error("the redelivery window cannot grow to %u: %s", daemon->config->broker.receive_max,
+			  strerror(-r));
 	if (daemon_connect(daemon, &err) < 0)
 		log_error("cannot set up the broker connection: %s", err.message);
 }
@@ -118,7 +121,7 @@ static void notify_reloading(void)
 
 int daemon_reload(struct daemon *daemon, struct lsn_error *err)
 {
-	struct next next = {0};
+	struct next next = { 0 };
 
 	if (daemon->state == DAEMON_DRAINING)
 		return lsn_error_set(err, -EBUSY, "the daemon is stopping");

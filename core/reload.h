@@ -4,7 +4,8 @@
 
 #include "wiring.h"
 
-/* daemon_reload - read the configuration again and put it in force as a whole, or change nothing and say why. */
+/* daemon_reload - read the configuration again and put it in force as a whole, or change nothing
+ * and say why. */
 int daemon_reload(struct daemon *daemon, struct lsn_error *err);
 
 #endif

@@ -1,23 +1,29 @@
-/* router.c - a trie of filter prefixes, kept not as linked nodes but as a hash table of prefixes.
+/* router.c - a trie of filter prefixes, kept not as linked nodes but as a hash table of
+ * prefixes.
  *
- * A prefix "create / + / projects" is known by a keyed 64-bit hash that is computed level by level:
+ * A prefix "create / + / projects" is known by a keyed 64-bit hash that is computed level by
+ * level:
  *
  *     hash(prefix, level) = mix(hash(prefix) ^ hash(level))        with hashes of their own for '+', '#' and the end
  *
- * so the walk of a topic needs no pointer to find a child: it knows the hash, looks into the table, and can ask for several cache lines at
- * once. A slot of the table (12 bytes) holds 32 bits of the hash and one word, which is one of
+ * so the walk of a topic needs no pointer to find a child: it knows the hash, looks into the
+ * table, and can ask for several cache lines at once. A slot of the table (12 bytes) holds 32
+ * bits of the hash and one word, which is one of
  *
  *     INNER   a prefix that two or more filters share: how many pass through, and what kinds of children there are
  *     LEAF    the one filter that continues here, with all of its remaining levels unexpanded
  *     VALUE   a further value of a filter that has several (so that adding the same value twice is noticed in one lookup)
  *
- * A topic visits, level by level, the literal child and the '+' child of each INNER prefix it reached, never more than the trie has, so a hostile
- * set of "+/+/+/..." filters costs at most what a scan of all filters would. Leaves are compared with the topic text, all of it: a hash that two prefixes
- * share by chance merges their slots and costs a comparison, never a wrong answer.
+ * A topic visits, level by level, the literal child and the '+' child of each INNER prefix it
+ * reached, never more than the trie has, so a hostile set of "+/+/+/..." filters costs at most
+ * what a scan of all filters would. Leaves are compared with the topic text, all of it: a hash
+ * that two prefixes share by chance merges their slots and costs a comparison, never a wrong
+ * answer.
  *
- * The table grows by linear hashing: one bucket (a cache line) is split per addition, in memory that is never moved. So there is no
- * pause, and a lookup looks into one bucket and its rare overflow. The hash is keyed with random words, so that nobody who may choose topics or filters can
- * choose collisions. */
+ * The table grows by linear hashing: one bucket (a cache line) is split per addition, in memory
+ * that is never moved. So there is no pause, and a lookup looks into one bucket and its rare
+ * overflow. The hash is keyed with random words, so that nobody who may choose topics or filters
+ * can choose collisions. */
 #include "router.h"
 
 #include <assert.h>
@@ -36,8 +42,10 @@
 #define LOAD_NUMERATOR 5 /* slots per bucket we aim at: 5/2 */
 #define LOAD_DENOMINATOR 2
 #define SEGMENT0_LOG 4
-#define SEGMENT0 (1u << SEGMENT0_LOG) /* buckets in the first segment; each further one doubles what there is */
-#define BATCH 6u /* prefixes of one depth that are visited together, so that their cache misses overlap */
+/* buckets in the first segment; each further one doubles what there is */
+#define SEGMENT0 (1u << SEGMENT0_LOG)
+/* prefixes of one depth that are visited together, so that their cache misses overlap */
+#define BATCH 6u
 #define LARGE 8192u /* buckets, 512 KiB */
 #define CHILDREN 3u /* at most, that one visit pushes: '#', literal, '+' */
 
@@ -50,12 +58,14 @@ enum word_kind { KIND_LEAF = 1, KIND_VALUE = 2, KIND_INNER = 3 };
 #define INNER_ONE (UINT64_C(1) << 6) /* counts the filters that pass through, in 26 bits */
 #define INNER_COUNT (UINT64_C(0xffffffff) & ~(INNER_ONE - 1))
 #define FILTERS_MAX ((UINT32_C(1) << 26) - 2)
-/* The upper half of an inner word says which children by name there may be: bit (hash & 31). Most prefixes have few, and the question after one
- * that is not there is answered without going to memory. Bits are never taken back while the prefix lives. */
-#define INNER_NAMED(hash) (UINT64_C(1) << (32 + ((hash) & 31)))
+/* The upper half of an inner word says which children by name there may be: bit (hash & 31).
+ * Most prefixes have few, and the question after one that is not there is answered without going
+ * to memory. Bits are never taken back while the prefix lives. */
+#define INNER_NAMED(hash) (UINT64_C(1) << (32 + ((hash)&31)))
 
 struct bucket {
-	uint32_t tag[BUCKET_SLOTS]; /* upper half of the prefix's hash; its low bits choose the bucket */
+	/* upper half of the prefix's hash; its low bits choose the bucket */
+	uint32_t tag[BUCKET_SLOTS];
 	uint32_t next; /* overflow bucket + 1, 0 = none */
 	uint64_t word[BUCKET_SLOTS];
 };
@@ -101,7 +111,7 @@ struct router {
 	uint64_t *level_hash;
 };
 
-/* ------------------------------------------------------------------------------------------------- hashing */
+/* -------------------------------------------------------------------------------------- hashing */
 
 static inline uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -154,10 +164,7 @@ static inline uint64_t child_hash(const struct router *r, uint64_t prefix, uint6
 	return mix(prefix ^ level, r->key[3]);
 }
 
-static inline uint32_t tag_of(uint64_t hash)
-{
-	return (uint32_t)(hash >> 32);
-}
+static inline uint32_t tag_of(uint64_t hash) { return (uint32_t)(hash >> 32); }
 
 /* The levels of a filter as tokens; after the last level comes the end, unless that was '#'. */
 struct token {
@@ -174,15 +181,15 @@ struct tokens {
 static struct token tokens_next(const struct router *r, struct tokens *t)
 {
 	if (t->pos > t->size)
-		return (struct token) { r->token_end, INNER_END, true };
+		return (struct token){ r->token_end, INNER_END, true };
 	uint64_t hash;
 	size_t start = t->pos, end = scan_level(r, t->text, t->size, start, &hash);
 	t->pos = end + 1;
 	if (end - start == 1 && t->text[start] == '+')
-		return (struct token) { r->token_plus, INNER_PLUS, false };
+		return (struct token){ r->token_plus, INNER_PLUS, false };
 	if (end - start == 1 && t->text[start] == '#')
-		return (struct token) { r->token_hash, INNER_HASH, true };
-	return (struct token) { hash, 0, false };
+		return (struct token){ r->token_hash, INNER_HASH, true };
+	return (struct token){ hash, 0, false };
 }
 
 /* What the parent of TOKEN's prefix, which has the hash HASH, is marked with. */
@@ -199,7 +206,7 @@ static uint32_t count_tokens(const char *text, size_t size)
 	return n;
 }
 
-/* ------------------------------------------------------------------------------------------------- buckets in segments */
+/* -------------------------------------------------------------------------- buckets in segments */
 
 static inline struct bucket *bucket_at(const struct buckets *b, uint32_t i)
 {
@@ -219,7 +226,8 @@ static unsigned segment_of(uint32_t i)
 	return i < SEGMENT0 ? 0 : 31u - (unsigned)__builtin_clz(i) - SEGMENT0_LOG + 1;
 }
 
-/* Makes sure that the segment of bucket I is there. Large ones are mapped untouched, so that this takes no time in proportion. */
+/* Makes sure that the segment of bucket I is there. Large ones are mapped untouched, so that
+ * this takes no time in proportion. */
 static int buckets_ensure(struct buckets *b, uint32_t i)
 {
 	unsigned segment = segment_of(i);
@@ -260,7 +268,7 @@ static void buckets_done(struct buckets *b)
 		segment_free(b, i);
 }
 
-/* ------------------------------------------------------------------------------------------------- the table */
+/* ------------------------------------------------------------------------------------ the table */
 
 static void set_home_count(struct router *r, uint32_t count)
 {
@@ -285,7 +293,8 @@ static inline struct bucket *next_bucket(const struct router *r, const struct bu
 	return b->next ? bucket_at(&r->overflow, b->next - 1) : NULL;
 }
 
-/* overflow_reserve - have N overflow buckets at hand, so that the next N slot_insert() cannot fail. */
+/* overflow_reserve - have N overflow buckets at hand, so that the next N slot_insert() cannot
+ * fail. */
 static int overflow_reserve(struct router *r, uint32_t n)
 {
 	while (r->overflow_free_count < n) {
@@ -318,7 +327,8 @@ static uint64_t *slot_insert(struct router *r, uint32_t tag, uint64_t word)
 				b->word[i] = word;
 				return &b->word[i];
 			}
-	assert(home && r->overflow_free_count > 0); /* a bucket has its slots, and the overflow is reserved by whoever calls */
+	/* a bucket has its slots, and the overflow is reserved by whoever calls */
+	assert(home && r->overflow_free_count > 0);
 	uint32_t index1 = r->overflow_free;
 	b = bucket_at(&r->overflow, index1 - 1);
 	r->overflow_free = b->next;
@@ -342,30 +352,21 @@ static inline uint64_t *slot_next(const struct router *r, uint32_t tag, struct b
 	return NULL;
 }
 
-#define FOR_EACH_SLOT(r, t, word)                                                                                                  \
-	for (struct bucket *b_ = home_of(r, t), *once_ = b_; once_; once_ = NULL)                                                  \
+#define FOR_EACH_SLOT(r, t, word)                                                                                      \
+	for (struct bucket *b_ = home_of(r, t), *once_ = b_; once_; once_ = NULL)                                      \
 		for (unsigned i_ = 0; ((word) = slot_next(r, t, &b_, &i_));)
 
-static inline bool word_is(uint64_t word, enum word_kind kind)
-{
-	return (word & KIND_MASK) == (uint64_t)kind;
-}
+static inline bool word_is(uint64_t word, enum word_kind kind) { return (word & KIND_MASK) == (uint64_t)kind; }
 
-static inline void *word_pointer(uint64_t word)
-{
-	return (void *)(uintptr_t)(word & ~KIND_MASK);
-}
+static inline void *word_pointer(uint64_t word) { return (void *)(uintptr_t)(word & ~KIND_MASK); }
 
-static uint64_t pointer_word(const void *p, enum word_kind kind)
-{
-	return (uint64_t)(uintptr_t)p | (uint64_t)kind;
-}
+static uint64_t pointer_word(const void *p, enum word_kind kind) { return (uint64_t)(uintptr_t)p | (uint64_t)kind; }
 
 static bool tag_exists(const struct router *r, uint32_t tag)
 {
 	uint64_t *word;
 	FOR_EACH_SLOT(r, tag, word)
-		return true;
+	return true;
 	return false;
 }
 
@@ -397,7 +398,8 @@ static void slot_clear(struct router *r, uint32_t tag, uint64_t *word)
 	}
 }
 
-/* Puts every slot of the chain that began with the home bucket FIRST (a copy) where it belongs now. */
+/* Puts every slot of the chain that began with the home bucket FIRST (a copy) where it belongs
+ * now. */
 static void redistribute(struct router *r, const struct bucket *first)
 {
 	struct bucket copy = *first;
@@ -413,7 +415,8 @@ static void redistribute(struct router *r, const struct bucket *first)
 	}
 }
 
-/* One bucket more: its elder twin is split. If there is no memory for it the table stays as it is and works on. */
+/* One bucket more: its elder twin is split. If there is no memory for it the table stays as it
+ * is and works on. */
 static void table_grow(struct router *r)
 {
 	if (r->home_count == UINT32_C(1) << 31 || buckets_ensure(&r->home, r->home_count) < 0)
@@ -438,7 +441,8 @@ static void table_shrink(struct router *r)
 	memset(last, 0, sizeof *last);
 	set_home_count(r, r->home_count - 1);
 	redistribute(r, &copy);
-	/* Keep one empty segment, so that a count that swings around its border does not allocate each time. */
+	/* Keep one empty segment, so that a count that swings around its border does not
+	 * allocate each time. */
 	unsigned segment = segment_of(r->home_count) + 2;
 	if (segment < sizeof r->home.segment / sizeof r->home.segment[0])
 		segment_free(&r->home, segment);
@@ -448,18 +452,20 @@ static void table_balance(struct router *r)
 {
 	for (unsigned i = 0; i < 4 && r->slots * LOAD_DENOMINATOR > (size_t)r->home_count * LOAD_NUMERATOR; i++)
 		table_grow(r);
-	for (unsigned i = 0; i < 4 && r->home_count > SEGMENT0 && r->slots * LOAD_DENOMINATOR * 2 < (size_t)r->home_count * LOAD_NUMERATOR; i++)
+	for (unsigned i = 0; i < 4 && r->home_count > SEGMENT0 &&
+			     r->slots * LOAD_DENOMINATOR * 2 < (size_t)r->home_count * LOAD_NUMERATOR;
+	     i++)
 		table_shrink(r);
 }
 
-/* ------------------------------------------------------------------------------------------------- filters */
+/* -------------------------------------------------------------------------------------- filters */
 
 static uint64_t *find_inner(const struct router *r, uint64_t hash)
 {
 	uint64_t *word;
 	FOR_EACH_SLOT(r, tag_of(hash), word)
-		if (word_is(*word, KIND_INNER))
-			return word;
+	if (word_is(*word, KIND_INNER))
+		return word;
 	return NULL;
 }
 
@@ -472,9 +478,11 @@ static struct filter *find_filter(const struct router *r, const char *text, size
 		uint64_t *word;
 		bool inner = false;
 		hash = child_hash(r, hash, token.hash);
-		FOR_EACH_SLOT(r, tag_of(hash), word) {
+		FOR_EACH_SLOT(r, tag_of(hash), word)
+		{
 			struct filter *f = word_pointer(*word);
-			if (word_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size && memcmp(f->text, text, size) == 0)
+			if (word_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size &&
+			    memcmp(f->text, text, size) == 0)
 				return f;
 			inner |= word_is(*word, KIND_INNER);
 		}
@@ -487,7 +495,8 @@ static struct filter *find_filter(const struct router *r, const char *text, size
 static uint64_t *find_rival(const struct router *r, uint64_t hash, uint32_t depth)
 {
 	uint64_t *word;
-	FOR_EACH_SLOT(r, tag_of(hash), word) {
+	FOR_EACH_SLOT(r, tag_of(hash), word)
+	{
 		const struct filter *f = word_pointer(*word);
 		if (word_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->depth == depth)
 			return word;
@@ -503,8 +512,9 @@ static void place_leaf(struct router *r, struct filter *f, uint64_t hash, uint32
 	r->slots++;
 }
 
-/* A second filter comes through the leaf WORD: it becomes an INNER prefix and its filter moves one level down (or more, past inner prefixes it
- * meets by a chance collision). T stands after the prefix, at HASH. Needs one reserved overflow bucket. Returns the inner slot. */
+/* A second filter comes through the leaf WORD: it becomes an INNER prefix and its filter moves
+ * one level down (or more, past inner prefixes it meets by a chance collision). T stands after
+ * the prefix, at HASH. Needs one reserved overflow bucket. Returns the inner slot. */
 static uint64_t *push_down(struct router *r, uint64_t *word, struct tokens t, uint64_t hash, uint32_t depth)
 {
 	struct filter *f = word_pointer(*word);
@@ -532,13 +542,17 @@ static bool runs_through(const struct filter *f, size_t prefix)
 	return f->size == prefix || (f->size > prefix && f->text[prefix] == '/');
 }
 
-struct rival { /* who shares how many bytes with the filter that is being inserted; it may have to give way level by level */
+/* who shares how many bytes with the filter that is being inserted; it may have to give way
+ * level by level */
+struct rival {
 	const struct filter *filter;
 	size_t common;
 };
 
-/* The inner slot at HASH that the filter F (read up to T) passes, made from a rival's leaf if need be; NULL: F can be a leaf here. */
-static uint64_t *inner_for(struct router *r, const struct filter *f, const struct tokens *t, uint64_t hash, uint32_t depth, struct rival *rival)
+/* The inner slot at HASH that the filter F (read up to T) passes, made from a rival's leaf if
+ * need be; NULL: F can be a leaf here. */
+static uint64_t *inner_for(struct router *r, const struct filter *f, const struct tokens *t, uint64_t hash,
+			   uint32_t depth, struct rival *rival)
 {
 	uint64_t *word = find_inner(r, hash);
 	if (word || !(word = find_rival(r, hash, depth)))
@@ -558,7 +572,8 @@ static uint64_t *inner_for(struct router *r, const struct filter *f, const struc
 }
 
 /* Takes F's part back out of the inner prefixes on its way, DEPTH of them. */
-static void unwind(struct router *r, const struct filter *f, uint32_t depth, uint64_t *ret_hash, struct token *ret_token, uint64_t **ret_parent)
+static void unwind(struct router *r, const struct filter *f, uint32_t depth, uint64_t *ret_hash,
+		   struct token *ret_token, uint64_t **ret_parent)
 {
 	struct tokens t = { f->text, f->size, 0 };
 	uint64_t hash = r->root_hash, *parent = &r->root;
@@ -589,10 +604,10 @@ static void remove_filter(struct router *r, struct filter *f)
 	struct token token;
 	unwind(r, f, f->depth - 1u, &hash, &token, &parent);
 	FOR_EACH_SLOT(r, tag_of(hash), word)
-		if (*word == pointer_word(f, KIND_LEAF)) {
-			slot_clear(r, tag_of(hash), word);
-			break;
-		}
+	if (*word == pointer_word(f, KIND_LEAF)) {
+		slot_clear(r, tag_of(hash), word);
+		break;
+	}
 	if (parent && token.wildcard && !tag_exists(r, tag_of(hash)))
 		*parent &= ~token.wildcard;
 	arena_free(&r->arena, f, sizeof *f + f->size);
@@ -624,7 +639,7 @@ static int insert_filter(struct router *r, struct filter *f)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- values */
+/* --------------------------------------------------------------------------------------- values */
 
 static uint64_t value_hash(const struct router *r, const struct filter *f, const void *value)
 {
@@ -634,7 +649,8 @@ static uint64_t value_hash(const struct router *r, const struct filter *f, const
 static uint64_t *find_value(const struct router *r, const struct filter *f, const void *value)
 {
 	uint64_t *word;
-	FOR_EACH_SLOT(r, tag_of(value_hash(r, f, value)), word) {
+	FOR_EACH_SLOT(r, tag_of(value_hash(r, f, value)), word)
+	{
 		const struct value *v = word_pointer(*word);
 		if (word_is(*word, KIND_VALUE) && v->filter == f && v->value == value)
 			return word;
@@ -651,7 +667,7 @@ static int add_value(struct router *r, struct filter *f, void *value)
 	struct value *v = arena_alloc(&r->arena, sizeof *v);
 	if (!v)
 		return -ENOMEM;
-	*v = (struct value) { value, f, NULL, f->others };
+	*v = (struct value){ value, f, NULL, f->others };
 	if (f->others)
 		f->others->prev = v;
 	f->others = v;
@@ -673,7 +689,7 @@ static void remove_value(struct router *r, uint64_t *word)
 	arena_free(&r->arena, v, sizeof *v);
 }
 
-/* ------------------------------------------------------------------------------------------------- the public part */
+/* ------------------------------------------------------------------------------ the public part */
 
 int router_new(struct router **ret)
 {
@@ -751,12 +767,13 @@ int router_add(struct router *router, const char *filter, size_t size, void *val
 	if (f) {
 		r = add_value(router, f, value);
 	} else {
-		if (size > TOPIC_MAX || router->values >= FILTERS_MAX || scratch_ensure(router, count_tokens(filter, size)) < 0)
+		if (size > TOPIC_MAX || router->values >= FILTERS_MAX ||
+		    scratch_ensure(router, count_tokens(filter, size)) < 0)
 			return -ENOMEM;
 		f = arena_alloc(&router->arena, sizeof *f + size);
 		if (!f)
 			return -ENOMEM;
-		*f = (struct filter) { .value = value, .size = (uint16_t)size };
+		*f = (struct filter){ .value = value, .size = (uint16_t)size };
 		memcpy(f->text, filter, size);
 		r = insert_filter(router, f);
 		if (r < 0)
@@ -791,7 +808,7 @@ int router_remove(struct router *router, const char *filter, size_t size, void *
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- matching */
+/* ------------------------------------------------------------------------------------- matching */
 
 #define CANDIDATES 16u
 
@@ -810,7 +827,8 @@ struct walk {
 	} candidate[CANDIDATES];
 };
 
-static inline void walk_init(struct walk *w, const struct router *r, const char *topic, size_t size, router_match_fn fn, void *data)
+static inline void walk_init(struct walk *w, const struct router *r, const char *topic, size_t size, router_match_fn fn,
+			     void *data)
 {
 	w->r = r;
 	w->topic = topic;
@@ -818,7 +836,8 @@ static inline void walk_init(struct walk *w, const struct router *r, const char 
 	w->fn = fn;
 	w->data = data;
 	w->pos = w->matches = 0;
-	w->known = w->stacked = w->candidates = 0; /* candidate[] needs no clearing, which would take longer than a level */
+	/* candidate[] needs no clearing, which would take longer than a level */
+	w->known = w->stacked = w->candidates = 0;
 }
 
 /* Hashes level D if that has not happened yet; false: the topic has no such level. */
@@ -835,7 +854,7 @@ static inline bool walk_level(struct walk *w, uint32_t d)
 static inline void walk_push(struct walk *w, uint64_t hash, uint32_t depth)
 {
 	__builtin_prefetch(home_of(w->r, tag_of(hash)));
-	w->r->stack[w->stacked++] = (struct state) { hash, depth };
+	w->r->stack[w->stacked++] = (struct state){ hash, depth };
 }
 
 static inline void walk_inner(struct walk *w, uint64_t word, uint64_t hash, uint32_t depth)
@@ -853,7 +872,8 @@ static inline void walk_inner(struct walk *w, uint64_t word, uint64_t hash, uint
 	uint64_t named = child_hash(w->r, hash, w->r->level_hash[depth]);
 	if (word & INNER_NAMED(named)) {
 		walk_push(w, named, depth + 1);
-		/* In a table larger than the caches, ask for the line after next as well: its address is known before it is known to matter. */
+		/* In a table larger than the caches, ask for the line after next as well: its
+		 * address is known before it is known to matter. */
 		if (w->r->home_count >= LARGE && walk_level(w, depth + 1))
 			__builtin_prefetch(home_of(w->r, tag_of(child_hash(w->r, named, w->r->level_hash[depth + 1]))));
 	}
@@ -866,7 +886,8 @@ static void walk_settle(struct walk *w)
 {
 	for (uint32_t i = 0; i < w->candidates; i++) {
 		const struct filter *f = w->candidate[i].filter;
-		/* A leaf reached by way of another prefix's tag is not to be reported here: it would be twice. */
+		/* A leaf reached by way of another prefix's tag is not to be reported here: it
+		 * would be twice. */
 		if (f->low != w->candidate[i].low || f->depth != w->candidate[i].depth)
 			continue;
 		if (!topic_matches_sized(f->text, f->size, w->topic, w->size))
@@ -884,7 +905,8 @@ static void walk_settle(struct walk *w)
 static inline void walk_leaf(struct walk *w, const struct filter *f, const struct state *s)
 {
 	__builtin_prefetch(f);
-	__builtin_prefetch((const char *)f + 64); /* the text goes on there, and a line past the end does no harm */
+	/* the text goes on there, and a line past the end does no harm */
+	__builtin_prefetch((const char *)f + 64);
 	if (w->candidates == CANDIDATES)
 		walk_settle(w);
 	w->candidate[w->candidates].filter = f;
@@ -896,9 +918,11 @@ static inline void walk_visit(struct walk *w, const struct state *s)
 {
 	uint32_t tag = tag_of(s->hash);
 	for (const struct bucket *b = home_of(w->r, tag); b; b = next_bucket(w->r, b)) {
-		/* Without a branch per slot: nearly always none or one of them fits, which no branch predictor can know. */
-		unsigned fits = (unsigned)(b->tag[0] == tag) | (unsigned)(b->tag[1] == tag) << 1 | (unsigned)(b->tag[2] == tag) << 2 |
-				(unsigned)(b->tag[3] == tag) << 3 | (unsigned)(b->tag[4] == tag) << 4;
+		/* Without a branch per slot: nearly always none or one of them fits, which no
+		 * branch predictor can know. */
+		unsigned fits = (unsigned)(b->tag[0] == tag) | (unsigned)(b->tag[1] == tag) << 1 |
+				(unsigned)(b->tag[2] == tag) << 2 | (unsigned)(b->tag[3] == tag) << 3 |
+				(unsigned)(b->tag[4] == tag) << 4;
 		for (; fits; fits &= fits - 1) {
 			uint64_t word = b->word[__builtin_ctz(fits)];
 			if (word_is(word, KIND_INNER))
@@ -917,7 +941,8 @@ size_t router_match(const struct router *router, const char *topic, size_t size,
 	walk_init(&w, router, topic, size, fn, data);
 	walk_inner(&w, router->root, router->root_hash, 0);
 	while (w.stacked > 0) {
-		/* Deepest first, but a few of one depth together: their table lines were asked for when they were pushed. */
+		/* Deepest first, but a few of one depth together: their table lines were asked
+		 * for when they were pushed. */
 		struct state batch[BATCH];
 		uint32_t n = 0, depth = router->stack[w.stacked - 1].depth;
 		while (n < BATCH && w.stacked > 0 && router->stack[w.stacked - 1].depth == depth)
@@ -929,13 +954,13 @@ size_t router_match(const struct router *router, const char *topic, size_t size,
 	return w.matches;
 }
 
-size_t router_count(const struct router *router)
-{
-	return router->values;
-}
+size_t router_count(const struct router *router) { return router->values; }
 
 size_t router_memory_bytes(const struct router *router)
 {
-	size_t scratch = router->depth_max ? (router->depth_max + 1) * (BATCH * CHILDREN * sizeof(struct state) + sizeof(uint64_t)) : 0;
-	return sizeof *router + scratch + router->arena.bytes + ((size_t)router->home_count + router->overflow_count) * sizeof(struct bucket);
+	size_t scratch = router->depth_max ? (router->depth_max + 1) *
+						     (BATCH * CHILDREN * sizeof(struct state) + sizeof(uint64_t))
+					   : 0;
+	return sizeof *router + scratch + router->arena.bytes +
+	       ((size_t)router->home_count + router->overflow_count) * sizeof(struct bucket);
 }

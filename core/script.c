@@ -7,12 +7,13 @@
 #include <util.h>
 
 const char *const outcome_names[LSN_OUTCOME_MAX] = {
-	[LSN_OUTCOME_SUCCESS] = "success",     [LSN_OUTCOME_FAILURE] = "failure",	[LSN_OUTCOME_SIGNAL] = "signal",
-	[LSN_OUTCOME_TIMEOUT] = "timeout",     [LSN_OUTCOME_MEMORY] = "memory",		[LSN_OUTCOME_CPU] = "cpu",
-	[LSN_OUTCOME_OUTPUT] = "output",       [LSN_OUTCOME_PROCESSES] = "processes",	[LSN_OUTCOME_CANCELLED] = "cancelled",
-	[LSN_OUTCOME_ERROR] = "error",	       [LSN_OUTCOME_LOST] = "lost",		[LSN_OUTCOME_NOT_STARTED] = "not-started",
+	[LSN_OUTCOME_SUCCESS] = "success",     [LSN_OUTCOME_FAILURE] = "failure",
+	[LSN_OUTCOME_SIGNAL] = "signal",       [LSN_OUTCOME_TIMEOUT] = "timeout",
+	[LSN_OUTCOME_MEMORY] = "memory",       [LSN_OUTCOME_CPU] = "cpu",
+	[LSN_OUTCOME_OUTPUT] = "output",       [LSN_OUTCOME_PROCESSES] = "processes",
+	[LSN_OUTCOME_CANCELLED] = "cancelled", [LSN_OUTCOME_ERROR] = "error",
+	[LSN_OUTCOME_LOST] = "lost",           [LSN_OUTCOME_NOT_STARTED] = "not-started",
 };
-
 
 #define MEMORY_MIN_BYTES (UINT64_C(1) << 20)
 
@@ -45,13 +46,14 @@ struct script *script_unref(struct script *script)
 	return NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------- content */
+/* -------------------------------------------------------------------------------------- content */
 
 void script_digest(const void *content, size_t size, char ret[SCRIPT_VERSION_SIZE])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
 	unsigned digest_size = 0;
-	/* It cannot fail but for memory; then a name that no content has is better than a wrong one. */
+	/* It cannot fail but for memory; then a name that no content has is better than a wrong
+	 * one. */
 	if (EVP_Digest(content ? content : "", size, digest, &digest_size, EVP_sha256(), NULL) != 1)
 		abort();
 	hex_encode(digest, 32, ret);
@@ -62,16 +64,18 @@ int script_check_content(const void *content, size_t size, const struct script_p
 	if (size == 0)
 		return lsn_error_set(err, -EINVAL, "the script is empty");
 	if (size > policy->size_max)
-		return lsn_error_set(err, -EFBIG, "the script has %zu bytes: the administrator allows at most %zu", size, policy->size_max);
+		return lsn_error_set(err, -EFBIG, "the script has %zu bytes: the administrator allows at most %zu",
+				     size, policy->size_max);
 	const char *nul = memchr(content, '\0', size);
 	if (nul)
-		return lsn_error_set(err, -EINVAL, "the script has a NUL byte at offset %zu: it is not a text", (size_t)(nul - (const char *)content));
+		return lsn_error_set(err, -EINVAL, "the script has a NUL byte at offset %zu: it is not a text",
+				     (size_t)(nul - (const char *)content));
 	if (!utf8_valid(content, size))
 		return lsn_error_set(err, -EINVAL, "the script is not UTF-8: save it in that encoding");
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- settings */
+/* ------------------------------------------------------------------------------------- settings */
 
 /* "60s", "500ms", as an author would write it. */
 static const char *format_duration(uint64_t usec, char *buf, size_t size)
@@ -128,7 +132,8 @@ static int parse_limited_duration(const struct setting *s, uint64_t min, uint64_
 		return refuse(s, -EINVAL, why);
 	}
 	if (usec > max) {
-		(void)snprintf(why, sizeof why, "the administrator allows at most %s", format_duration(max, limit, sizeof limit));
+		(void)snprintf(why, sizeof why, "the administrator allows at most %s",
+			       format_duration(max, limit, sizeof limit));
 		return refuse(s, -EPERM, why);
 	}
 	*ret = usec;
@@ -186,7 +191,8 @@ static bool executor_is_open(const struct script_policy *policy, const char *nam
 static int set_executor(const struct setting *s)
 {
 	size_t size = strlen(s->value);
-	if (size == 0 || size >= EXECUTOR_NAME_SIZE || strspn(s->value, "abcdefghijklmnopqrstuvwxyz0123456789_-") != size)
+	if (size == 0 || size >= EXECUTOR_NAME_SIZE ||
+	    strspn(s->value, "abcdefghijklmnopqrstuvwxyz0123456789_-") != size)
 		return refuse(s, -EINVAL, "this is not the name of an executor");
 	if (!executor_is_open(s->policy, s->value))
 		return refuse(s, -EPERM, "the administrator has not opened an executor of this name to scripts");
@@ -239,15 +245,16 @@ static int set_retry_on(const struct setting *s)
 	return 0;
 }
 
-int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key, const char *value,
-			struct lsn_error *err)
+int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key,
+			const char *value, struct lsn_error *err)
 {
 	static const struct {
 		const char *key;
 		int (*set)(const struct setting *s);
 	} table[] = {
-		{ "timeout", set_timeout }, { "memory", set_memory }, { "output", set_output }, { "executor", set_executor },
-		{ "on_lost", set_on_lost }, { "retries", set_retries }, { "retry_delay", set_retry_delay }, { "retry_on", set_retry_on },
+		{ "timeout", set_timeout },         { "memory", set_memory },     { "output", set_output },
+		{ "executor", set_executor },       { "on_lost", set_on_lost },   { "retries", set_retries },
+		{ "retry_delay", set_retry_delay }, { "retry_on", set_retry_on },
 	};
 	const struct setting s = { settings, policy, key, value, err };
 	for (size_t i = 0; i < ELEMENTSOF(table); i++)
@@ -256,23 +263,30 @@ int script_settings_set(struct script_settings *settings, const struct script_po
 	return 1;
 }
 
-int script_settings_check(const struct script_settings *settings, const struct script_policy *policy, struct lsn_error *err)
+int script_settings_check(const struct script_settings *settings, const struct script_policy *policy,
+			  struct lsn_error *err)
 {
 	char limit[32];
-	if (settings->timeout_usec > policy->timeout_max_usec && settings->timeout_usec != policy->defaults.timeout_usec)
+	if (settings->timeout_usec > policy->timeout_max_usec &&
+	    settings->timeout_usec != policy->defaults.timeout_usec)
 		return lsn_error_set(err, -EPERM, "timeout: the administrator allows at most %s now",
 				     format_duration(policy->timeout_max_usec, limit, sizeof limit));
-	if (settings->memory_bytes > policy->memory_max_bytes && settings->memory_bytes != policy->defaults.memory_bytes)
+	if (settings->memory_bytes > policy->memory_max_bytes &&
+	    settings->memory_bytes != policy->defaults.memory_bytes)
 		return lsn_error_set(err, -EPERM, "memory: the administrator allows at most %s now",
 				     format_bytes(policy->memory_max_bytes, limit, sizeof limit));
-	if (settings->executor[0] && !streq(settings->executor, policy->defaults.executor) && !executor_is_open(policy, settings->executor))
-		return lsn_error_set(err, -EPERM, "executor = %s: the administrator no longer opens it to scripts", settings->executor);
-	if (settings->output == LSN_OUTPUT_CAPTURE && !policy->capture_allowed && policy->defaults.output != LSN_OUTPUT_CAPTURE)
+	if (settings->executor[0] && !streq(settings->executor, policy->defaults.executor) &&
+	    !executor_is_open(policy, settings->executor))
+		return lsn_error_set(err, -EPERM, "executor = %s: the administrator no longer opens it to scripts",
+				     settings->executor);
+	if (settings->output == LSN_OUTPUT_CAPTURE && !policy->capture_allowed &&
+	    policy->defaults.output != LSN_OUTPUT_CAPTURE)
 		return lsn_error_set(err, -EPERM, "output = capture: the administrator no longer allows it");
 	if (settings->on_lost != policy->defaults.on_lost && !policy->on_lost_allowed)
 		return lsn_error_set(err, -EPERM, "on_lost: the administrator no longer leaves this to scripts");
 	if (settings->retries > policy->retries_max && settings->retries != policy->defaults.retries)
-		return lsn_error_set(err, -EPERM, "retries: the administrator allows at most %u now", policy->retries_max);
+		return lsn_error_set(err, -EPERM, "retries: the administrator allows at most %u now",
+				     policy->retries_max);
 	return 0;
 }
 
@@ -282,16 +296,20 @@ int script_parse_retry_on(const char *text, uint32_t *ret_mask, struct lsn_error
 	for (const char *p = text + strspn(text, " \t,"); *p; p += strspn(p, " \t,")) {
 		size_t size = strcspn(p, " \t,");
 		unsigned outcome = 0;
-		while (outcome < LSN_OUTCOME_MAX && !(strlen(outcome_names[outcome]) == size && memcmp(outcome_names[outcome], p, size) == 0))
+		while (outcome < LSN_OUTCOME_MAX &&
+		       !(strlen(outcome_names[outcome]) == size && memcmp(outcome_names[outcome], p, size) == 0))
 			outcome++;
-		/* After a success there is nothing to repeat; a cancelled job was ended on an operator's word; one that did not start is started anyway. */
+		/* After a success there is nothing to repeat; a cancelled job was ended on an
+		 * operator's word; one that did not start is started anyway. */
 		if (outcome == LSN_OUTCOME_MAX || outcome == LSN_OUTCOME_SUCCESS || outcome == LSN_OUTCOME_CANCELLED ||
 		    outcome == LSN_OUTCOME_NOT_STARTED) {
 			char quoted[48];
-			return lsn_error_set(err, -EINVAL,
-					     "%s is not an outcome to try again after; those are failure, signal, timeout, memory, cpu, output, processes, "
-					     "error and lost",
-					     str_quote(quoted, sizeof quoted, p, size));
+			return lsn_error_set(
+				err, -EINVAL,
+				"%s is not an outcome to try again after; those are failure, signal, timeout, "
+				"memory, cpu, output, processes, "
+				"error and lost",
+				str_quote(quoted, sizeof quoted, p, size));
 		}
 		mask |= UINT32_C(1) << outcome;
 		p += size;

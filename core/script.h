@@ -1,8 +1,10 @@
-/* script.h - a script revision: immutable bytes (named by their SHA-256) with the filter and settings they were registered with.
- * Jobs hold a reference, so a job runs what matched it however often the script changes meanwhile.
+/* script.h - a script revision: immutable bytes (named by their SHA-256) with the filter and
+ * settings they were registered with. Jobs hold a reference, so a job runs what matched it
+ * however often the script changes meanwhile.
  *
- * Settings come from the script's metadata (directory: NAME.meta; archive: user metadata). The administrator's policy says what a
- * script may choose and caps the rest; asking for more than allowed is an error the author sees in `listenerctl scripts`. */
+ * Settings come from the script's metadata (directory: NAME.meta; archive: user metadata). The
+ * administrator's policy says what a script may choose and caps the rest; asking for more than
+ * allowed is an error the author sees in `listenerctl scripts`. */
 #ifndef CORE_SCRIPT_H
 #define CORE_SCRIPT_H
 
@@ -22,7 +24,8 @@ enum script_state {
 };
 extern const char *const script_state_names[SCRIPT_STATE_MAX];
 
-/* What becomes of a job that is lost. EXECUTOR: what the section of the executor that ran it says. */
+/* What becomes of a job that is lost.
+ * EXECUTOR: what the section of the executor that ran it says. */
 enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN, ON_LOST_EXECUTOR };
 
 extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" "failure" ... "not-started" */
@@ -66,17 +69,26 @@ struct script {
 struct script *script_ref(struct script *script);
 struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL; closes fd */
 
-/* script_settings_set - apply one metadata KEY = VALUE under POLICY. 0; 1: not a key of ours (ignored in archives, an error in .meta files);
- * -EINVAL / -EPERM with a reason that names the limit. `topic` is not handled here. */
-int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key, const char *value,
-			struct lsn_error *err);
-/* script_settings_check - are SETTINGS that were accepted once still within POLICY? 0, -EPERM with the reason. */
-int script_settings_check(const struct script_settings *settings, const struct script_policy *policy, struct lsn_error *err);
-/* script_check_content - non-empty, UTF-8 without NUL, within policy->size_max. 0, -EINVAL, -EFBIG with the reason. */
+/* script_settings_set - apply one metadata KEY = VALUE under POLICY.
+ * 0; 1: not a key of ours (ignored in archives, an error in .meta files); -EINVAL / -EPERM with
+ * a reason that names the limit. `topic` is not handled here. */
+int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key,
+			const char *value, struct lsn_error *err);
+
+/* script_settings_check - are SETTINGS that were accepted once still within POLICY?
+ * 0, -EPERM with the reason. */
+int script_settings_check(const struct script_settings *settings, const struct script_policy *policy,
+			  struct lsn_error *err);
+
+/* script_check_content - non-empty, UTF-8 without NUL, within policy->size_max.
+ * 0, -EINVAL, -EFBIG with the reason. */
 int script_check_content(const void *content, size_t size, const struct script_policy *policy, struct lsn_error *err);
+
 /* script_digest - SHA-256 as hex. */
 void script_digest(const void *content, size_t size, char ret[SCRIPT_VERSION_SIZE]);
-/* script_parse_retry_on - "failure timeout lost": names of outcomes, blank- or comma-separated, into a mask. */
+
+/* script_parse_retry_on - "failure timeout lost": names of outcomes, blank- or comma-separated,
+ * into a mask. */
 int script_parse_retry_on(const char *text, uint32_t *ret_mask, struct lsn_error *err);
 
 DEFINE_CLEANUP(struct script *, script_unrefp, script_unref)

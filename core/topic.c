@@ -1,17 +1,19 @@
-/* topic.c - see topic.h. Plain walks over levels, no allocation; the router has its own, faster way to many filters. */
+/* topic.c - see topic.h. Plain walks over levels, no allocation; the router has its own, faster
+ * way to many filters. */
 #include "topic.h"
 
 #include <errno.h>
 #include <util.h>
 
-/* ------------------------------------------------------------------------------------------------- validity */
+/* ------------------------------------------------------------------------------------- validity */
 
 static int check_text(const char *what, const char *text, size_t size, struct lsn_error *err)
 {
 	if (size == 0)
 		return lsn_error_set(err, -EINVAL, "a %s cannot be empty", what);
 	if (size > TOPIC_MAX)
-		return lsn_error_set(err, -EINVAL, "a %s has at most %d bytes, this one has %zu", what, TOPIC_MAX, size);
+		return lsn_error_set(err, -EINVAL, "a %s has at most %d bytes, this one has %zu", what, TOPIC_MAX,
+				     size);
 	if (memchr(text, '\0', size))
 		return lsn_error_set(err, -EINVAL, "a %s cannot hold a NUL byte", what);
 	if (!utf8_valid(text, size))
@@ -37,17 +39,17 @@ static int check_wildcards(const char *filter, size_t size, struct lsn_error *er
 		bool starts = i == 0 || filter[i - 1] == '/';
 		bool ends = i + 1 == size || filter[i + 1] == '/';
 		if (!starts || !ends)
-			return lsn_error_set(err, -EINVAL, "'%c' must stand alone between slashes, as in \"create/+/projects/#\"", filter[i]);
+			return lsn_error_set(err, -EINVAL,
+					     "'%c' must stand alone between slashes, as in \"create/+/projects/#\"",
+					     filter[i]);
 		if (filter[i] == '#' && i + 1 != size)
-			return lsn_error_set(err, -EINVAL, "'#' can only be the last level, as in \"create/+/projects/#\"");
+			return lsn_error_set(err, -EINVAL,
+					     "'#' can only be the last level, as in \"create/+/projects/#\"");
 	}
 	return 0;
 }
 
-static bool starts_share(const char *text, size_t size)
-{
-	return size >= 7 && memcmp(text, "$share/", 7) == 0;
-}
+static bool starts_share(const char *text, size_t size) { return size >= 7 && memcmp(text, "$share/", 7) == 0; }
 
 int topic_check_filter(const char *filter, size_t size, struct lsn_error *err)
 {
@@ -55,7 +57,9 @@ int topic_check_filter(const char *filter, size_t size, struct lsn_error *err)
 	if (r < 0)
 		return r;
 	if (starts_share(filter, size))
-		return lsn_error_set(err, -EINVAL, "\"$share/...\" is for the listener's own subscription, not for a script's filter");
+		return lsn_error_set(
+			err, -EINVAL,
+			"\"$share/...\" is for the listener's own subscription, not for a script's filter");
 	return check_wildcards(filter, size, err);
 }
 
@@ -88,9 +92,10 @@ size_t topic_normalise_filter(char *filter)
 	return (size_t)(out - filter);
 }
 
-/* ------------------------------------------------------------------------------------------------- matching */
+/* ------------------------------------------------------------------------------------- matching */
 
-/* How many bytes A and B have in common at their start, at most MAX; by words, because this is where the router's hits end up. */
+/* How many bytes A and B have in common at their start, at most MAX; by words, because this is
+ * where the router's hits end up. */
 static size_t common_prefix(const char *a, const char *b, size_t max)
 {
 	size_t i = 0;
@@ -112,7 +117,8 @@ bool topic_matches_sized(const char *filter, size_t filter_size, const char *nam
 	if (name_size > 0 && *n == '$' && filter_size > 0 && (*f == '+' || *f == '#'))
 		return false;
 	for (;;) {
-		/* A valid name holds no wildcard, so the first difference is where one stands, if it stands anywhere. */
+		/* A valid name holds no wildcard, so the first difference is where one stands,
+		 * if it stands anywhere. */
 		size_t f_left = (size_t)(f_end - f), n_left = (size_t)(n_end - n);
 		size_t same = common_prefix(f, n, f_left < n_left ? f_left : n_left);
 		f += same;
@@ -140,30 +146,22 @@ struct level {
 	size_t size;
 };
 
-static struct level level_at(const char *p)
-{
-	return (struct level) { p, strcspn(p, "/") };
-}
+static struct level level_at(const char *p) { return (struct level){ p, strcspn(p, "/") }; }
 
 /* The level after L; p is NULL after the last. */
 static struct level level_next(struct level l)
 {
 	if (l.p[l.size] == '\0')
-		return (struct level) { NULL, 0 };
+		return (struct level){ NULL, 0 };
 	return level_at(l.p + l.size + 1);
 }
 
-static bool level_is(struct level l, char wildcard)
-{
-	return l.p && l.size == 1 && *l.p == wildcard;
-}
+static bool level_is(struct level l, char wildcard) { return l.p && l.size == 1 && *l.p == wildcard; }
 
-static bool level_equal(struct level a, struct level b)
-{
-	return a.size == b.size && memcmp(a.p, b.p, a.size) == 0;
-}
+static bool level_equal(struct level a, struct level b) { return a.size == b.size && memcmp(a.p, b.p, a.size) == 0; }
 
-/* A leading wildcard does not match names that begin with '$', so it shares none with a filter that does. */
+/* A leading wildcard does not match names that begin with '$', so it shares none with a filter
+ * that does. */
 static bool dollar_apart(const char *wild, const char *other)
 {
 	return (*wild == '+' || *wild == '#') && *other == '$';
@@ -203,7 +201,7 @@ bool topic_filter_covers(const char *a, const char *b)
 	return !y.p && (!x.p || level_is(x, '#'));
 }
 
-/* ------------------------------------------------------------------------------------------------- the archive's grammar */
+/* ------------------------------------------------------------------------ the archive's grammar */
 
 static bool word_is(const char *p, size_t size, const char *word)
 {
@@ -216,7 +214,7 @@ static enum topic_operation parse_operation(const char *p, size_t size)
 		const char *word;
 		enum topic_operation operation;
 	} words[] = {
-		{ "create", TOPIC_CREATE }, { "update", TOPIC_UPDATE }, { "update_object", TOPIC_UPDATE },
+		{ "create", TOPIC_CREATE },          { "update", TOPIC_UPDATE }, { "update_object", TOPIC_UPDATE },
 		{ "update_metadata", TOPIC_UPDATE }, { "delete", TOPIC_DELETE },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(words); i++)
@@ -228,7 +226,10 @@ static enum topic_operation parse_operation(const char *p, size_t size)
 static enum topic_object parse_object(const char *p, size_t size)
 {
 	static const char *const words[] = {
-		[TOPIC_COLLECTION] = "collection", [TOPIC_RESOURCE] = "resource", [TOPIC_USER] = "user", [TOPIC_GROUP] = "group",
+		[TOPIC_COLLECTION] = "collection",
+		[TOPIC_RESOURCE] = "resource",
+		[TOPIC_USER] = "user",
+		[TOPIC_GROUP] = "group",
 	};
 	for (size_t i = 0; i < ELEMENTSOF(words); i++)
 		if (word_is(p, size, words[i]))
@@ -239,7 +240,7 @@ static enum topic_object parse_object(const char *p, size_t size)
 void topic_split(const char *topic, size_t size, struct topic_parts *ret)
 {
 	const char *end = topic + size, *type = memchr(topic, '/', size), *ident = end;
-	*ret = (struct topic_parts) { TOPIC_OPERATION_OTHER, TOPIC_OBJECT_OTHER, end, 0 };
+	*ret = (struct topic_parts){ TOPIC_OPERATION_OTHER, TOPIC_OBJECT_OTHER, end, 0 };
 	ret->operation = parse_operation(topic, (size_t)((type ? type : end) - topic));
 	if (!type)
 		return;
@@ -252,8 +253,8 @@ void topic_split(const char *topic, size_t size, struct topic_parts *ret)
 	ret->ident_size = (size_t)(end - ident);
 }
 
-/* A path read as the publisher would write it into a topic, but with no empty levels left: '+' and '#' fall out, runs of slashes are one, none
- * leads or trails. */
+/* A path read as the publisher would write it into a topic, but with no empty levels left: '+'
+ * and '#' fall out, runs of slashes are one, none leads or trails. */
 struct path {
 	const char *p, *end;
 	bool started;
@@ -280,7 +281,8 @@ bool topic_below(const struct topic_parts *parts, const char *root)
 {
 	if (parts->object != TOPIC_COLLECTION && parts->object != TOPIC_RESOURCE)
 		return false;
-	struct path r = { root, root + strlen(root), false }, i = { parts->ident, parts->ident + parts->ident_size, false };
+	struct path r = { root, root + strlen(root), false },
+		    i = { parts->ident, parts->ident + parts->ident_size, false };
 	bool all = true; /* ROOT is the archive's root: everything is below it */
 	for (;;) {
 		int c = path_next(&r), d = path_next(&i);

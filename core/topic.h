@@ -1,4 +1,5 @@
-/* topic.h - MQTT topic names and filters (MQTT 3.1.1 and 5, sections 4.7), and the archive's own grammar of topics.
+/* topic.h - MQTT topic names and filters (MQTT 3.1.1 and 5, sections 4.7), and the archive's own
+ * grammar of topics.
  *
  * Valid name:   1..65535 bytes of well-formed UTF-8 without NUL, '+' and '#'. Empty levels are levels ("a//b", "/").
  * Valid filter: as a name, but '+' may stand as a whole level and '#' as the whole last level.
@@ -17,25 +18,32 @@
 /* 0, or -EINVAL with a reason for people. */
 int topic_check_name(const char *topic, size_t size, struct lsn_error *err);
 int topic_check_filter(const char *filter, size_t size, struct lsn_error *err);
+
 /* topic_check_subscription - a filter, or a well-formed $share/GROUP/FILTER. */
 int topic_check_subscription(const char *text, size_t size, struct lsn_error *err);
 
-/* topic_normalise_filter - drop empty levels as the archive's publisher does ("/create//a/" -> "create/a"), in place. Returns the new
- * size. */
+/* topic_normalise_filter - drop empty levels as the archive's publisher does ("/create//a/" ->
+ * "create/a"), in place.
+ * Returns the new size. */
 size_t topic_normalise_filter(char *filter);
 
-/* topic_matches - FILTER (valid) matches NAME (valid): the plain rule, for tests and single questions. */
+/* topic_matches - FILTER (valid) matches NAME (valid): the plain rule, for tests and single
+ * questions. */
 bool topic_matches(const char *filter, const char *name);
 bool topic_matches_sized(const char *filter, size_t filter_size, const char *name, size_t name_size);
+
 /* topic_filters_overlap - some name is matched by both (valid filters). */
 bool topic_filters_overlap(const char *a, const char *b);
-/* topic_filter_covers - every name that B matches is matched by A too (valid filters). "+/#" covers "#": a name has at least one level. */
+
+/* topic_filter_covers - every name that B matches is matched by A too (valid filters).
+ * "+/#" covers "#": a name has at least one level. */
 bool topic_filter_covers(const char *a, const char *b);
 
 enum topic_operation { TOPIC_CREATE, TOPIC_UPDATE, TOPIC_DELETE, TOPIC_OPERATION_OTHER };
 enum topic_object { TOPIC_COLLECTION, TOPIC_RESOURCE, TOPIC_USER, TOPIC_GROUP, TOPIC_OBJECT_OTHER };
 
-/* What "operation/type/ident" says; pointers into the topic. update_object and update_metadata are TOPIC_UPDATE. */
+/* What "operation/type/ident" says; pointers into the topic. update_object and update_metadata
+ * are TOPIC_UPDATE. */
 struct topic_parts {
 	enum topic_operation operation;
 	enum topic_object object;
@@ -44,9 +52,10 @@ struct topic_parts {
 };
 void topic_split(const char *topic, size_t size, struct topic_parts *ret);
 
-/* topic_below - IDENT of a collection or resource topic is the collection ROOT ("/scripts", any number of slashes) itself or lies below. The
- * publisher deletes '#' and '+' from topics, so they are left out of the comparison on both sides: a collection "/scripts+" cannot be told from
- * "/scripts". */
+/* topic_below - IDENT of a collection or resource topic is the collection ROOT ("/scripts", any
+ * number of slashes) itself or lies below.
+ * The publisher deletes '#' and '+' from topics, so they are left out of the comparison on both
+ * sides: a collection "/scripts+" cannot be told from "/scripts". */
 bool topic_below(const struct topic_parts *parts, const char *root);
 
 #endif

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define RETRY_USEC USEC_PER_SEC
-#define PATIENCE_USEC (20 * USEC_PER_MSEC) /* of a turn for whatever else is pending: somebody may ask questions without end */
+/* of a turn for whatever else is pending: somebody may ask questions without end */
+#define PATIENCE_USEC (20 * USEC_PER_MSEC)
 
 struct turn {
 	struct turn_parts parts;
@@ -52,7 +53,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 /* commit - true: all that was marked is safe. */
 static bool commit(struct turn *turn)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (!journal_has_pending(turn->parts.journal) && !intake_must_save(turn->parts.intake))
 		return true;
@@ -70,7 +71,8 @@ static bool commit(struct turn *turn)
 	}
 	turn->figures.failed++;
 	if (!turn->figures.error[0])
-		log_error("the journal cannot be written, so nothing is acknowledged or started until it can: %s", err.message);
+		log_error("the journal cannot be written, so nothing is acknowledged or started until it can: %s",
+			  err.message);
 	(void)snprintf(turn->figures.error, sizeof turn->figures.error, "%s", err.message);
 	request_in(turn, RETRY_USEC);
 	return false;
@@ -79,7 +81,7 @@ static bool commit(struct turn *turn)
 /* keep_room - a full journal: the broker holds the rest until there is room. */
 static void keep_room(struct turn *turn)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	bool full = journal_capacity(turn->parts.journal, &err) < 0;
 
 	if (full && !turn->paused && turn->parts.broker) {
@@ -92,7 +94,8 @@ static void keep_room(struct turn *turn)
 	turn->paused = full;
 	if (!full)
 		return;
-	if (journal_prune(turn->parts.journal, &err) < 0) /* history goes before its time rather than keep events out */
+	/* history goes before its time rather than keep events out */
+	if (journal_prune(turn->parts.journal, &err) < 0)
 		log_warning("cannot prune the journal, trying again: %s", err.message);
 	request_in(turn, RETRY_USEC);
 }
@@ -169,14 +172,17 @@ int turn_new(sd_event *loop, const struct turn_parts *parts, struct turn **ret, 
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	turn->parts = *parts;
 	int r = sd_event_add_defer(loop, &turn->deferred, on_turn, turn);
-	if (r >= 0) /* the last in each turn: everything else that is pending comes first and shares the commit */
+	/* the last in each turn: everything else that is pending comes first and shares the
+	 * commit */
+	if (r >= 0)
 		r = sd_event_source_set_priority(turn->deferred, SD_EVENT_PRIORITY_NORMAL + 10);
 	if (r >= 0)
 		r = sd_event_add_time_relative(loop, &turn->timer, CLOCK_MONOTONIC, RETRY_USEC, 0, on_timer, turn);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(turn->timer, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_time_relative(loop, &turn->overdue, CLOCK_MONOTONIC, PATIENCE_USEC, 1, on_overdue, turn);
+		r = sd_event_add_time_relative(loop, &turn->overdue, CLOCK_MONOTONIC, PATIENCE_USEC, 1, on_overdue,
+					       turn);
 	if (r >= 0)
 		r = sd_event_source_set_priority(turn->overdue, SD_EVENT_PRIORITY_NORMAL - 10);
 	if (r < 0) {

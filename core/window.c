@@ -1,14 +1,19 @@
 /* window.c - see window.h.
  *
- * The list is a piece of one growing array: entries come on at `end`, go off at `head`, and the piece is moved back to the front when the array is used up
- * (so each entry is moved about once, however long the daemon runs). Thus it is always in one piece and window_save() copies nothing. The slot
- * before `head` is never a live entry: window_save() writes the header of the saved form there.
+ * The list is a piece of one growing array: entries come on at `end`, go off at `head`, and the
+ * piece is moved back to the front when the array is used up (so each entry is moved about once,
+ * however long the daemon runs). Thus it is always in one piece and window_save() copies
+ * nothing. The slot before `head` is never a live entry: window_save() writes the header of the
+ * saved form there.
  *
- * The index finds an entry by packet id: open addressing, positions relative to `base`, so moving the list does not touch it. Brokers hand out packet ids
- * one after the other; used as they are they would fill one long stretch of the index, and dropping an entry looks through the stretch it is in.
+ * The index finds an entry by packet id: open addressing, positions relative to `base`, so
+ * moving the list does not touch it. Brokers hand out packet ids one after the other; used as
+ * they are they would fill one long stretch of the index, and dropping an entry looks through
+ * the stretch it is in.
  *
- * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0: "LSNW", version, 0, count (4), 8 zeros. Then the
- * entries: packet id (2), digest (16): COUNT of them, and any number that were added later. */
+ * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0:
+ * "LSNW", version, 0, count (4), 8 zeros. Then the entries: packet id (2), digest (16): COUNT of
+ * them, and any number that were added later. */
 #include "window.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -16,7 +21,8 @@
 
 #define FORMAT_VERSION 1
 #define SLOTS_FIRST 64
-/* A broker that counts packet ids upwards comes back to an id after 65,535 publications. One entry less, and the id it uses next is never in the list. */
+/* A broker that counts packet ids upwards comes back to an id after 65,535 publications. One
+ * entry less, and the id it uses next is never in the list. */
 #define ENTRIES_LIMIT 65534
 
 struct entry {
@@ -36,18 +42,23 @@ struct window {
 	bool open; /* repeats may still come */
 	bool whole; /* what was stored is no beginning of the list any more */
 	size_t fresh; /* entries at the end that window_take() has not given out */
-	size_t run, cursor; /* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
+	/* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
+	size_t run, cursor;
 };
 
 static uint16_t entry_id(const struct entry *entry) { return (uint16_t)(entry->id[0] | entry->id[1] << 8); }
 
-/* ------------------------------------------------------------------------------------------------- index */
+/* ---------------------------------------------------------------------------------------- index */
 
 static uint32_t number_of(const struct window *window, size_t slot) { return window->base + (uint32_t)slot; }
 static size_t slot_of(const struct window *window, uint32_t number) { return number - window->base; }
 
-/* home_of - where ID's entry should be: multiplying by an odd number scatters neighbours, and is one to one in 16 bits. */
-static size_t home_of(const struct window *window, uint16_t id) { return (uint16_t)(id * UINT32_C(40503)) >> window->index_shift; }
+/* home_of - where ID's entry should be: multiplying by an odd number scatters neighbours, and is
+ * one to one in 16 bits. */
+static size_t home_of(const struct window *window, uint16_t id)
+{
+	return (uint16_t)(id * UINT32_C(40503)) >> window->index_shift;
+}
 
 /* index_seek - the place of ID's entry, or the free place where it would go. */
 static size_t index_seek(const struct window *window, uint16_t id)
@@ -65,7 +76,8 @@ static size_t find(const struct window *window, uint16_t id)
 	return number ? slot_of(window, number) : 0;
 }
 
-/* index_drop - free ID's place and close the gap, so that no later entry of the same chain becomes unreachable. */
+/* index_drop - free ID's place and close the gap, so that no later entry of the same chain
+ * becomes unreachable. */
 static void index_drop(struct window *window, uint16_t id)
 {
 	size_t mask = window->index_mask, gap = index_seek(window, id);
@@ -88,7 +100,7 @@ static void index_rebuild(struct window *window)
 		window->index[index_seek(window, entry_id(&window->slots[slot]))] = number_of(window, slot);
 }
 
-/* ------------------------------------------------------------------------------------------------- list */
+/* ----------------------------------------------------------------------------------------- list */
 
 static void forget_all(struct window *window)
 {
@@ -135,9 +147,10 @@ static int make_room(struct window *window)
 	return 0;
 }
 
-/* close_window - no repeat can come any more on this connection. What was repeated was delivered again, after everything else in the list, so
- * it goes to the end: the list stays in order of delivery, and the rule of window_add() ("all before it") stays true when a broker that was restored from an
- * older state uses packet ids again which stand behind the repeats in the list. */
+/* close_window - no repeat can come any more on this connection. What was repeated was delivered
+ * again, after everything else in the list, so it goes to the end: the list stays in order of
+ * delivery, and the rule of window_add() ("all before it") stays true when a broker that was
+ * restored from an older state uses packet ids again which stand behind the repeats in the list. */
 static void close_window(struct window *window)
 {
 	size_t run = window->cursor ? window->cursor - window->run : 0, behind = window->end - window->cursor;
@@ -147,7 +160,9 @@ static void close_window(struct window *window)
 		return;
 	window->whole = true;
 	/* Rotate by three reversals: no memory, once per connection. */
-	struct { size_t from, to; } parts[] = {{window->run, window->cursor}, {window->cursor, window->end}, {window->run, window->end}};
+	struct {
+		size_t from, to;
+	} parts[] = { { window->run, window->cursor }, { window->cursor, window->end }, { window->run, window->end } };
 	for (size_t p = 0; p < 3; p++) {
 		for (size_t a = parts[p].from, b = parts[p].to; a + 1 < b; a++, b--) {
 			struct entry entry = window->slots[a];
@@ -158,7 +173,7 @@ static void close_window(struct window *window)
 	index_rebuild(window);
 }
 
-/* ------------------------------------------------------------------------------------------------- interface */
+/* ------------------------------------------------------------------------------------ interface */
 
 int window_new(size_t entries_max, struct window **ret)
 {
@@ -171,7 +186,8 @@ int window_new(size_t entries_max, struct window **ret)
 	if (entries_max < 1)
 		entries_max = 1;
 	window->entries_max = entries_max < ENTRIES_LIMIT ? entries_max : ENTRIES_LIMIT;
-	/* At most half full; with 65,536 places each id has its own. One more entry than the limit lives for a moment in window_add(). */
+	/* At most half full; with 65,536 places each id has its own. One more entry than the
+	 * limit lives for a moment in window_add(). */
 	for (; places < 2 * (window->entries_max + 1) && places < 65536; window->index_shift--)
 		places *= 2;
 	window->index_mask = places - 1;
@@ -194,13 +210,15 @@ void window_free(struct window *window)
 	free(window);
 }
 
-/* SHA-256, cut: publishers choose payloads, and who finds two with one digest could hide an event. It is the one such function that processors
- * have instructions for and that FIPS systems do not refuse. The context is made once: making it costs more than the digest. */
-void window_digest(const void *topic, size_t topic_size, const void *payload, size_t payload_size, uint8_t ret[EVENT_DIGEST_SIZE])
+/* SHA-256, cut: publishers choose payloads, and who finds two with one digest could hide an
+ * event. It is the one such function that processors have instructions for and that FIPS systems
+ * do not refuse. The context is made once: making it costs more than the digest. */
+void window_digest(const void *topic, size_t topic_size, const void *payload, size_t payload_size,
+		   uint8_t ret[EVENT_DIGEST_SIZE])
 {
 	static EVP_MD_CTX *context;
 	static EVP_MD *method;
-	uint64_t sizes[2] = {topic_size, payload_size};
+	uint64_t sizes[2] = { topic_size, payload_size };
 	unsigned char full[EVP_MAX_MD_SIZE];
 
 	if (!context) {
@@ -208,9 +226,11 @@ void window_digest(const void *topic, size_t topic_size, const void *payload, si
 		context = EVP_MD_CTX_new();
 	}
 	/* Without a digest nothing can be told apart; going on would lose or repeat events. */
-	if (!method || !context || !EVP_DigestInit_ex2(context, method, NULL) || !EVP_DigestUpdate(context, sizes, sizeof sizes) ||
+	if (!method || !context || !EVP_DigestInit_ex2(context, method, NULL) ||
+	    !EVP_DigestUpdate(context, sizes, sizeof sizes) ||
 	    (topic_size && !EVP_DigestUpdate(context, topic, topic_size)) ||
-	    (payload_size && !EVP_DigestUpdate(context, payload, payload_size)) || !EVP_DigestFinal_ex(context, full, NULL))
+	    (payload_size && !EVP_DigestUpdate(context, payload, payload_size)) ||
+	    !EVP_DigestFinal_ex(context, full, NULL))
 		abort();
 	memcpy(ret, full, EVENT_DIGEST_SIZE);
 	ret[EVENT_DIGEST_SIZE - 1] &= (uint8_t)~WINDOW_MARK;
@@ -220,7 +240,8 @@ static bool is_equal(const uint8_t *added, const uint8_t *asked)
 {
 	uint8_t last = added[EVENT_DIGEST_SIZE - 1], other = asked[EVENT_DIGEST_SIZE - 1];
 
-	return memcmp(added, asked, EVENT_DIGEST_SIZE - 1) == 0 && ((last ^ other) & ~WINDOW_MARK) == 0 && !(last & other & WINDOW_MARK);
+	return memcmp(added, asked, EVENT_DIGEST_SIZE - 1) == 0 && ((last ^ other) & ~WINDOW_MARK) == 0 &&
+	       !(last & other & WINDOW_MARK);
 }
 
 void window_connected(struct window *window, bool session_present)
@@ -236,8 +257,7 @@ bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t d
 	if (!window->open || packet_id == 0)
 		return false;
 	size_t slot = find(window, packet_id);
-	if (slot == 0 || !is_equal(window->slots[slot].digest, digest) ||
-	    (window->cursor && slot != window->cursor)) {
+	if (slot == 0 || !is_equal(window->slots[slot].digest, digest) || (window->cursor && slot != window->cursor)) {
 		close_window(window);
 		return false;
 	}
@@ -270,12 +290,20 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- saved form */
+/* ----------------------------------------------------------------------------------- saved form */
 
 static void write_header(struct entry *record, uint32_t count)
 {
-	uint8_t bytes[sizeof *record] = {'L', 'S', 'N', 'W', FORMAT_VERSION, 0,
-					 (uint8_t)count, (uint8_t)(count >> 8), (uint8_t)(count >> 16), (uint8_t)(count >> 24)};
+	uint8_t bytes[sizeof *record] = { 'L',
+					  'S',
+					  'N',
+					  'W',
+					  FORMAT_VERSION,
+					  0,
+					  (uint8_t)count,
+					  (uint8_t)(count >> 8),
+					  (uint8_t)(count >> 16),
+					  (uint8_t)(count >> 24) };
 	memcpy(record, bytes, sizeof bytes);
 }
 
@@ -311,13 +339,16 @@ static bool header_valid(const uint8_t *bytes, size_t size, uint32_t *ret_count)
 
 	if (size < sizeof wanted || size % sizeof wanted != 0)
 		return false;
-	uint32_t count = (uint32_t)bytes[6] | (uint32_t)bytes[7] << 8 | (uint32_t)bytes[8] << 16 | (uint32_t)bytes[9] << 24;
+	uint32_t count = (uint32_t)bytes[6] | (uint32_t)bytes[7] << 8 | (uint32_t)bytes[8] << 16 |
+			 (uint32_t)bytes[9] << 24;
 	*ret_count = count;
 	write_header(&wanted, count);
-	return count <= ENTRIES_LIMIT && count <= size / sizeof wanted - 1 && memcmp(bytes, &wanted, sizeof wanted) == 0;
+	return count <= ENTRIES_LIMIT && count <= size / sizeof wanted - 1 &&
+	       memcmp(bytes, &wanted, sizeof wanted) == 0;
 }
 
-/* The first UNIQUE of them were a list at one time; what was added later may use their packet ids again. */
+/* The first UNIQUE of them were a list at one time; what was added later may use their packet
+ * ids again. */
 static int load_entries(struct window *window, const struct entry *entries, size_t count, size_t unique)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -341,7 +372,8 @@ int window_load(struct window *window, const void *data, size_t size)
 	window->open = false;
 	window->run = window->cursor = 0;
 	forget_all(window);
-	int r = load_entries(window, (const struct entry *)(bytes + sizeof(struct entry)), size / sizeof(struct entry) - 1, unique);
+	int r = load_entries(window, (const struct entry *)(bytes + sizeof(struct entry)),
+			     size / sizeof(struct entry) - 1, unique);
 	if (r < 0)
 		forget_all(window);
 	window->whole = true;

@@ -7,7 +7,10 @@
 #include "subscriptions.h"
 #include "util.h"
 
-static void on_message(void *data, const struct broker_message *message) { intake_message(((struct daemon *)data)->intake, message); }
+static void on_message(void *data, const struct broker_message *message)
+{
+	intake_message(((struct daemon *)data)->intake, message);
+}
 
 static void on_batch(void *data) { turn_batch(((struct daemon *)data)->turn); }
 
@@ -19,7 +22,8 @@ static void on_connected(void *data, bool session_present)
 	intake_connected(daemon->intake, session_present);
 	broker_get_figures(daemon->broker, &figures);
 	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
-	/* What happened on the scripts collection while the broker or we were away may never have been told: archives publish at QoS 0, once. */
+	/* What happened on the scripts collection while the broker or we were away may never
+	 * have been told: archives publish at QoS 0, once. */
 	const struct source_ops *ops = daemon->source->ops;
 	if (session_present && figures.connects <= 1)
 		return;
@@ -37,11 +41,15 @@ static void on_disconnected(void *data, const char *reason)
 
 int daemon_connect(struct daemon *daemon, struct lsn_error *err)
 {
-	const struct broker_hooks hooks = {
-		.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected, .data = daemon};
+	const struct broker_hooks hooks = { .message = on_message,
+					    .batch = on_batch,
+					    .connected = on_connected,
+					    .disconnected = on_disconnected,
+					    .data = daemon };
 
-	struct broker_config config = daemon->config->broker; /* broker_new() copies what it needs */
-	struct lsn_error why = {0};
+	/* broker_new() copies what it needs */
+	struct broker_config config = daemon->config->broker;
+	struct lsn_error why = { 0 };
 
 	if (subscriptions_note(daemon->config->state_dir, config.subscriptions, &config.unsubscribe, &why) < 0)
 		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
@@ -58,7 +66,8 @@ static void on_scripts_changed(void *data)
 		turn_request(daemon->turn); /* publications may have been held back for it */
 }
 
-int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret, struct lsn_error *err)
+int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret,
+		       struct lsn_error *err)
 {
 	if (config->kind == SOURCE_CDMI)
 		return source_cdmi_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
@@ -67,11 +76,11 @@ int daemon_make_source(struct daemon *daemon, const struct source_config *config
 
 void daemon_set_parts(struct daemon *daemon)
 {
-	const struct intake_parts parts = {.journal = daemon->journal,
-					   .registry = daemon->registry,
-					   .dispatcher = daemon->dispatcher,
-					   .source = daemon->source,
-					   .config = daemon->config};
+	const struct intake_parts parts = { .journal = daemon->journal,
+					    .registry = daemon->registry,
+					    .dispatcher = daemon->dispatcher,
+					    .source = daemon->source,
+					    .config = daemon->config };
 	if (daemon->intake)
 		intake_set_parts(daemon->intake, &parts);
 }

@@ -1,4 +1,5 @@
-/* wiring.h - the parts of listenerd in one struct, and the hooks that connect them. Nobody below knows the whole. */
+/* wiring.h - the parts of listenerd in one struct, and the hooks that connect them. Nobody below
+ * knows the whole. */
 #ifndef CORE_WIRING_H
 #define CORE_WIRING_H
 
@@ -22,7 +23,8 @@ struct daemon {
 	struct source *source;
 	struct broker *broker;
 	struct control *control;
-	sd_event_source *settle_timer; /* waits for the first scan before it connects to the broker; at the end, for the drain */
+	/* waits for the first scan before it connects to the broker; at the end, for the drain */
+	sd_event_source *settle_timer;
 	sd_event_source *prune_timer;
 	enum daemon_state state;
 	uint64_t started_realtime_usec, started_monotonic_usec, drain_until_usec;
@@ -30,8 +32,10 @@ struct daemon {
 
 /* daemon_connect - (re)make the broker connection from the configuration. */
 int daemon_connect(struct daemon *daemon, struct lsn_error *err);
-int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret, struct lsn_error *err);
+int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret,
+		       struct lsn_error *err);
 void daemon_bind_policy(struct config *config);
+
 /* daemon_set_parts - tell the parts that borrow them about a new source or configuration. */
 void daemon_set_parts(struct daemon *daemon);
 

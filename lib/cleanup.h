@@ -14,21 +14,21 @@
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
-#define TAKE_PTR(p)                                                                                                                \
-	({                                                                                                                         \
-		__typeof__(p) taken_ = (p);                                                                                        \
-		(p) = NULL;                                                                                                        \
-		taken_;                                                                                                            \
+#define TAKE_PTR(p)                                                                                                    \
+	({                                                                                                             \
+		__typeof__(p) taken_ = (p);                                                                            \
+		(p) = NULL;                                                                                            \
+		taken_;                                                                                                \
 	})
-#define TAKE_FD(fd)                                                                                                                \
-	({                                                                                                                         \
-		int taken_ = (fd);                                                                                                 \
-		(fd) = -1;                                                                                                         \
-		taken_;                                                                                                            \
+#define TAKE_FD(fd)                                                                                                    \
+	({                                                                                                             \
+		int taken_ = (fd);                                                                                     \
+		(fd) = -1;                                                                                             \
+		taken_;                                                                                                \
 	})
 
 /* DEFINE_CLEANUP(struct x *, x_freep, x_free) - for destructors that accept NULL. */
-#define DEFINE_CLEANUP(type, name, func)                                                                                           \
+#define DEFINE_CLEANUP(type, name, func)                                                                               \
 	__attribute__((unused)) static inline void name(type *p) { func(*p); }
 
 __attribute__((unused)) static inline void free_cleanup(void *p) { free(*(void **)p); }

@@ -32,7 +32,8 @@ int memfd_sealed(const char *name, const void *data, size_t size)
 	r = write_all(fd, data, size);
 	if (r < 0)
 		return r;
-	/* A memfd is born writable for all: seals keep the content, but not the times, from whoever is handed a descriptor. */
+	/* A memfd is born writable for all: seals keep the content, but not the times, from
+	 * whoever is handed a descriptor. */
 	if (lseek(fd, 0, SEEK_SET) < 0 || fchmod(fd, 0444) < 0)
 		return -errno;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
@@ -79,13 +80,15 @@ int mkdir_p(const char *path, unsigned mode)
 		*slash = '\0';
 		r = mkdir_one(copy, mode);
 		*slash = '/';
-		if (r < 0 && r != -EROFS && r != -EACCES) /* what is above may be read-only to us and yet be there */
+		/* what is above may be read-only to us and yet be there */
+		if (r < 0 && r != -EROFS && r != -EACCES)
 			return r;
 	}
 	return mkdir_one(copy, mode);
 }
 
-/* read_all - up to MAX + 1 bytes of FD, so that the caller can tell "too large"; SIZE_HINT is what stat() said. */
+/* read_all - up to MAX + 1 bytes of FD, so that the caller can tell "too large"; SIZE_HINT is
+ * what stat() said. */
 static int read_all(int fd, size_t max, size_t size_hint, char **ret, size_t *ret_size)
 {
 	size_t room = size_hint < max ? size_hint + 1 : max + 1, used = 0;
@@ -112,7 +115,8 @@ static int read_all(int fd, size_t max, size_t size_hint, char **ret, size_t *re
 		}
 		if (used > max)
 			return -EFBIG;
-		room = room > max / 2 ? max + 1 : room * 2; /* it grew, or is of a kind that has no size (/proc) */
+		/* it grew, or is of a kind that has no size (/proc) */
+		room = room > max / 2 ? max + 1 : room * 2;
 	}
 }
 

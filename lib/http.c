@@ -2,13 +2,15 @@
  *
  *   libcurl tells us which descriptors and which timer it wants (on_socket, on_timer);
  *   the host tells us when they are ready (on_ready, on_due) and we let libcurl work;
- *   then, outside of libcurl, finished exchanges are taken from its list and their callbacks run (deliver_finished).
+ *   then, outside of libcurl, finished exchanges are taken from its list and their callbacks run
+ *   (deliver_finished).
  *
- * So no callback of ours ever runs inside libcurl, and starting or cancelling from one is like doing it from anywhere else.
+ * So no callback of ours ever runs inside libcurl, and starting or cancelling from one is like
+ * doing it from anywhere else.
  *
- * Redirects are followed by hand. libcurl would turn POST into GET and has its own idea of where credentials may go; here a request
- * is repeated whole, or the reply is handed over as it is. Proxies from the environment are not used: what the configuration names is
- * what we talk to. */
+ * Redirects are followed by hand. libcurl would turn POST into GET and has its own idea of where
+ * credentials may go; here a request is repeated whole, or the reply is handed over as it is.
+ * Proxies from the environment are not used: what the configuration names is what we talk to. */
 #include <http.h>
 
 #include <cleanup.h>
@@ -25,9 +27,10 @@
 #define HTTP_CONNECTIONS 8
 #define HTTP_CONNECT_TIMEOUT_MSEC 30000L
 
-/* A descriptor libcurl waits for. libcurl 7.88 closes a socket that is still connecting before it says so, and may at once get the same
- * number for the next address without saying so at all. Therefore we watch a duplicate, which stays open until we let it go, and
- * on_open() tells us when a number has come to mean another socket. */
+/* A descriptor libcurl waits for. libcurl 7.88 closes a socket that is still connecting before
+ * it says so, and may at once get the same number for the next address without saying so at all.
+ * Therefore we watch a duplicate, which stays open until we let it go, and on_open() tells us
+ * when a number has come to mean another socket. */
 struct http_socket {
 	struct http *http;
 	int fd; /* libcurl's name for it */
@@ -49,7 +52,8 @@ struct http {
 	char *unix_socket, *user, *password, *ca_file;
 	bool verify;
 	unsigned max_redirects;
-	bool unwatched; /* the host could not watch a descriptor: some exchange has its failure set */
+	/* the host could not watch a descriptor: some exchange has its failure set */
+	bool unwatched;
 };
 
 struct http_exchange {
@@ -102,7 +106,7 @@ static void socket_free(struct http_socket *s)
 	free(s);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- replies */
+/* -------------------------------------------------------------------------------------- replies */
 
 /* body_append - room is doubled, but never beyond what the request allows. */
 static int body_append(struct http_exchange *x, const char *data, size_t size)
@@ -157,40 +161,34 @@ static int errno_of(CURLcode code, CURL *easy)
 	long os_errno = 0;
 
 	switch (code) {
-	case CURLE_OPERATION_TIMEDOUT:
-		return -ETIMEDOUT;
-	case CURLE_FILESIZE_EXCEEDED:
-		return -EFBIG;
+	case CURLE_OPERATION_TIMEDOUT: return -ETIMEDOUT;
+	case CURLE_FILESIZE_EXCEEDED: return -EFBIG;
 	case CURLE_PARTIAL_FILE:
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_UNSUPPORTED_PROTOCOL:
-	case CURLE_BAD_CONTENT_ENCODING:
-		return -EPROTO;
+	case CURLE_BAD_CONTENT_ENCODING: return -EPROTO;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_ISSUER_ERROR:
-		return -EACCES;
-	case CURLE_COULDNT_RESOLVE_HOST:
-		return -EHOSTUNREACH;
-	case CURLE_GOT_NOTHING:
-		return -ECONNRESET;
-	case CURLE_OUT_OF_MEMORY:
-		return -ENOMEM;
+	case CURLE_SSL_ISSUER_ERROR: return -EACCES;
+	case CURLE_COULDNT_RESOLVE_HOST: return -EHOSTUNREACH;
+	case CURLE_GOT_NOTHING: return -ECONNRESET;
+	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
 	case CURLE_COULDNT_CONNECT:
 		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
 		return os_errno > 0 ? -(int)os_errno : -ECONNREFUSED;
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
-		return os_errno > 0 ? -(int)os_errno : -EPROTO; /* no errno: the chunks are malformed */
-	default:
-		return -EIO;
+		/* no errno: the chunks are malformed */
+		return os_errno > 0 ? -(int)os_errno : -EPROTO;
+	default: return -EIO;
 	}
 }
 
-/* unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a port that there is not. */
+/* unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a
+ * port that there is not. */
 static const char *unconnected(CURL *easy)
 {
 	long os_errno = 0;
@@ -215,10 +213,12 @@ static void explain(struct http_exchange *x, CURLcode code, struct lsn_error *er
 		text = reason;
 	if (r != -EFBIG || x->header_bytes > HTTP_HEADERS_MAX)
 		(void)lsn_error_set(err, r, "%s", text);
-	(void)lsn_error_prefix(err, r, "%s %s%s%s%s", x->method, x->url, via ? " (at " : "", via ? via : "", via ? ")" : "");
+	(void)lsn_error_prefix(err, r, "%s %s%s%s%s", x->method, x->url, via ? " (at " : "", via ? via : "",
+			       via ? ")" : "");
 }
 
-/* header_value - of the last reply (not of one that was redirected), "" if it has none; valid until the handle is used again. */
+/* header_value - of the last reply (not of one that was redirected), "" if it has none; valid
+ * until the handle is used again. */
 static const char *header_value(CURL *easy, const char *name)
 {
 	struct curl_header *header;
@@ -226,7 +226,7 @@ static const char *header_value(CURL *easy, const char *name)
 	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
 }
 
-/* ------------------------------------------------------------------------------------------------------- redirects */
+/* ------------------------------------------------------------------------------------ redirects */
 
 struct url_parts {
 	CURLU *handle;
@@ -255,8 +255,8 @@ static bool url_split(const char *url, struct url_parts *u)
 	return strcasecmp(u->scheme, "http") == 0 || strcasecmp(u->scheme, "https") == 0;
 }
 
-/* redirect_allowed - same scheme, host and port; or from http to https on the same host. A target that brings credentials of its own is
- * somebody's trick. */
+/* redirect_allowed - same scheme, host and port; or from http to https on the same host. A
+ * target that brings credentials of its own is somebody's trick. */
 static bool redirect_allowed(const char *from_url, const char *to_url)
 {
 	_cleanup_(url_parts_done) struct url_parts from = { 0 };
@@ -280,8 +280,8 @@ static void set_time_left(struct http_exchange *x)
 		(void)curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, left > INT32_MAX ? (long)INT32_MAX : (long)left);
 }
 
-/* redirect_target - what LOCATION means seen from FROM_URL; caller frees. Not CURLINFO_REDIRECT_URL: that one has the client's password
- * in it. */
+/* redirect_target - what LOCATION means seen from FROM_URL; caller frees. Not
+ * CURLINFO_REDIRECT_URL: that one has the client's password in it. */
 static char *redirect_target(const char *from_url, const char *location)
 {
 	CURLU *handle = curl_url();
@@ -318,11 +318,12 @@ static bool follow(struct http_exchange *x, long status)
 	return false;
 }
 
-/* --------------------------------------------------------------------------------------------------------- delivery */
+/* ------------------------------------------------------------------------------------- delivery */
 
 static void deliver(struct http_exchange *x, const struct http_reply *reply)
 {
-	/* Out of every list first: whatever the callback does, it cannot meet this exchange again. */
+	/* Out of every list first: whatever the callback does, it cannot meet this exchange
+	 * again. */
 	LIST_REMOVE(x, link);
 	(void)curl_multi_remove_handle(x->http->multi, x->easy);
 	x->fn(x->data, reply);
@@ -355,13 +356,14 @@ static struct http_exchange *first_unwatched(struct http *http)
 {
 	struct http_exchange *x;
 
-	LIST_FOREACH(x, &http->exchanges, link)
+	LIST_FOREACH (x, &http->exchanges, link)
 		if (x->failure == -ENOBUFS)
 			return x;
 	return NULL;
 }
 
-/* deliver_finished - never from inside libcurl. A callback may change any list: start over after each. */
+/* deliver_finished - never from inside libcurl. A callback may change any list: start over after
+ * each. */
 static void deliver_finished(struct http *http)
 {
 	struct http_exchange *x;
@@ -384,7 +386,7 @@ static void deliver_finished(struct http *http)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- the host's loop */
+/* ------------------------------------------------------------------------------ the host's loop */
 
 static void on_ready(void *data, int fd, uint32_t events)
 {
@@ -423,8 +425,10 @@ static int on_timer(CURLM *multi, long timeout_msec, void *user)
 	http->timer = NULL;
 	if (timeout_msec < 0)
 		return 0;
-	/* Without memory for a timer libcurl is served when a descriptor is ready. Telling it would end all exchanges without a word. */
-	if (http->host->timer(http->host->handle, (uint64_t)timeout_msec * USEC_PER_MSEC, on_due, http, &http->timer) < 0)
+	/* Without memory for a timer libcurl is served when a descriptor is ready. Telling it
+	 * would end all exchanges without a word. */
+	if (http->host->timer(http->host->handle, (uint64_t)timeout_msec * USEC_PER_MSEC, on_due, http, &http->timer) <
+	    0)
 		http->timer = NULL;
 	return 0;
 }
@@ -460,8 +464,9 @@ static int socket_new(struct http *http, int fd, uint32_t events)
 	return r;
 }
 
-/* From inside libcurl: it wants to know when FD is ready for WHAT. A failure returned here would make libcurl unusable for good, so
- * only the exchange in question fails, as soon as we are outside again. */
+/* From inside libcurl: it wants to know when FD is ready for WHAT. A failure returned here would
+ * make libcurl unusable for good, so only the exchange in question fails, as soon as we are
+ * outside again. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *assigned)
 {
 	struct http *http = user;
@@ -507,7 +512,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
 	return fd;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- client */
+/* --------------------------------------------------------------------------------------- client */
 
 static int copy_string(char **target, const char *text)
 {
@@ -517,9 +522,10 @@ static int copy_string(char **target, const char *text)
 	return *target ? 0 : -ENOMEM;
 }
 
-/* multi_new - libcurl 7.88 makes a pair of descriptors for itself that is not close-on-exec. New descriptors get the lowest free numbers:
- * the two that we get and give back are the ones libcurl gets next. (Wrong only if another thread opens something just now; then what is
- * marked is marked needlessly.) */
+/* multi_new - libcurl 7.88 makes a pair of descriptors for itself that is not close-on-exec. New
+ * descriptors get the lowest free numbers: the two that we get and give back are the ones
+ * libcurl gets next. (Wrong only if another thread opens something just now; then what is marked
+ * is marked needlessly.) */
 static CURLM *multi_new(void)
 {
 	int pair[2] = { -1, -1 };
@@ -561,7 +567,8 @@ int http_new(const struct lsn_host *host, const struct http_options *options, st
 	struct http *http;
 	int r;
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) /* counted; http_free() gives it back */
+	/* counted; http_free() gives it back */
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return lsn_error_set(err, -EIO, "libcurl does not start");
 	http = calloc(1, sizeof *http);
 	if (!http) {
@@ -600,7 +607,7 @@ void http_free(struct http *http)
 	curl_global_cleanup();
 }
 
-/* --------------------------------------------------------------------------------------------------------- requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 static bool method_valid(const char *method)
 {
@@ -619,8 +626,8 @@ static int add_header(struct http_exchange *x, const char *header)
 	return 0;
 }
 
-/* Headers of the caller; and two of libcurl's own taken away: it would wait for "100 Continue" before it sends a large body, and call
- * every body a form. */
+/* Headers of the caller; and two of libcurl's own taken away: it would wait for "100 Continue"
+ * before it sends a large body, and call every body a form. */
 static int build_headers(struct http_exchange *x, const char *const *headers)
 {
 	bool typed = false;
@@ -642,7 +649,8 @@ static int build_headers(struct http_exchange *x, const char *const *headers)
 
 static void set_method(struct http_exchange *x, const struct http_request *request)
 {
-	/* POST is libcurl's name for "send these bytes"; without a body POST and PUT must still say "Content-Length: 0". */
+	/* POST is libcurl's name for "send these bytes"; without a body POST and PUT must still
+	 * say "Content-Length: 0". */
 	if (request->body_size > 0 || streq(request->method, "POST") || streq(request->method, "PUT")) {
 		(void)curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
 		(void)curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
@@ -694,7 +702,8 @@ static void set_common(struct http_exchange *x)
 	(void)curl_easy_setopt(x->easy, CURLOPT_TCP_NODELAY, 1L);
 	(void)curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	(void)curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, HTTP_CONNECT_TIMEOUT_MSEC);
-	/* A name still being looked up must not hold up a cancel: the resolver's thread is left to end by itself. */
+	/* A name still being looked up must not hold up a cancel: the resolver's thread is left
+	 * to end by itself. */
 	(void)curl_easy_setopt(x->easy, CURLOPT_QUICK_EXIT, 1L);
 	if (x->max_body > 0 && x->max_body < INT64_MAX)
 		(void)curl_easy_setopt(x->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)x->max_body);
@@ -736,7 +745,8 @@ static int exchange_new(struct http *http, const struct http_request *request, s
 	return 0;
 }
 
-int http_start(struct http *http, const struct http_request *request, http_fn fn, void *data, struct http_exchange **ret)
+int http_start(struct http *http, const struct http_request *request, http_fn fn, void *data,
+	       struct http_exchange **ret)
 {
 	_cleanup_(url_parts_done) struct url_parts url = { 0 };
 	struct http_exchange *x;

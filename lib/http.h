@@ -1,12 +1,15 @@
-/* http.h - HTTP requests on the event loop: libcurl's multi interface driven by the host services of listener/executor.h, so
- * that the daemon (CDMI) and executors (Docker Engine) share one client. CURLE_* codes stop here.
+/* http.h - HTTP requests on the event loop: libcurl's multi interface driven by the host
+ * services of listener/executor.h, so that the daemon (CDMI) and executors (Docker Engine) share
+ * one client. CURLE_* codes stop here.
  *
  *   1. http_new() makes a client: one pool of kept-alive connections to any number of servers.
  *   2. http_start() starts a request; it is copied, nothing need outlive the call.
- *   3. Later the callback gets the reply once: status > 0, or status 0 and an error. The reply is borrowed for the call.
+ *   3. Later the callback gets the reply once: status > 0, or status 0 and an error. The reply
+ *      is borrowed for the call.
  *   4. http_cancel() forgets a request without calling back. http_free() cancels what is left.
  *
- * Loop thread only; nothing blocks. The callback may start or cancel requests, but must not free the client. */
+ * Loop thread only; nothing blocks. The callback may start or cancel requests, but must not free
+ * the client. */
 #ifndef LIB_HTTP_H
 #define LIB_HTTP_H
 
@@ -17,11 +20,14 @@ struct http_exchange;
 
 struct http_options {
 	const char *unix_socket; /* talk to this socket instead of TCP; NULL: TCP */
-	const char *user, *password; /* HTTP Basic, sent with the first request, to the request's own host only; NULL: none */
+	/* HTTP Basic, sent with the first request, to the request's own host only; NULL: none */
+	const char *user, *password;
 	const char *ca_file; /* NULL: the system's */
 	bool verify; /* check the server's certificate and name */
 	unsigned max_connections; /* at the same time; more requests wait; 0: 8 */
-	unsigned max_redirects; /* followed for 301/307/308 with the same method to the same host, never https -> http; 0: none */
+	/* followed for 301/307/308 with the same method to the same host, never https -> http;
+	 * 0: none */
+	unsigned max_redirects;
 };
 
 struct http_request {
@@ -40,16 +46,21 @@ struct http_reply {
 	size_t body_size;
 	const char *content_type; /* "" if none */
 	const char *location; /* of the Location header, "" if none */
-	struct lsn_error error; /* status 0: code -ETIMEDOUT, -ECONNREFUSED, -EFBIG, -EPROTO (cut body), -EACCES (TLS; a socket that may not be opened), -EIO ... */
+	/* status 0: code -ETIMEDOUT, -ECONNREFUSED, -EFBIG, -EPROTO (cut body), -EACCES (TLS; a
+	 * socket that may not be opened), -EIO ... */
+	struct lsn_error error;
 };
 
 typedef void (*http_fn)(void *data, const struct http_reply *reply);
 
 int http_new(const struct lsn_host *host, const struct http_options *options, struct http **ret, struct lsn_error *err);
 void http_free(struct http *http);
-/* http_start - returns 0 and, unless RET is NULL, the exchange (valid until FN has been called); or -ENOMEM, -EINVAL. FN is never
- * called from inside. */
-int http_start(struct http *http, const struct http_request *request, http_fn fn, void *data, struct http_exchange **ret);
+
+/* http_start - returns 0 and, unless RET is NULL, the exchange (valid until FN has been called);
+ * or -ENOMEM, -EINVAL.
+ * FN is never called from inside. */
+int http_start(struct http *http, const struct http_request *request, http_fn fn, void *data,
+	       struct http_exchange **ret);
 void http_cancel(struct http_exchange *exchange);
 
 #endif

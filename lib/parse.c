@@ -1,4 +1,5 @@
-/* parse.c - the parsers for settings of util.h. No floating point and no strtol(): every digit is checked and every overflow seen. */
+/* parse.c - the parsers for settings of util.h. No floating point and no strtol(): every digit
+ * is checked and every overflow seen. */
 #include <util.h>
 
 #include <errno.h>
@@ -10,10 +11,7 @@ struct unit {
 	uint64_t factor;
 };
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static const struct unit *unit_find(const struct unit *units, const char *name, bool fold)
 {
@@ -23,7 +21,8 @@ static const struct unit *unit_find(const struct unit *units, const char *name, 
 	return NULL;
 }
 
-/* take_digits - the decimal number at *TEXT, which must have at least one digit. -EINVAL, -ERANGE. */
+/* take_digits - the decimal number at *TEXT, which must have at least one digit. -EINVAL,
+ * -ERANGE. */
 static int take_digits(const char **text, uint64_t *ret)
 {
 	const char *p = *text;
@@ -32,7 +31,8 @@ static int take_digits(const char **text, uint64_t *ret)
 	if (!is_digit(*p))
 		return -EINVAL;
 	for (; is_digit(*p); p++)
-		if (__builtin_mul_overflow(value, UINT64_C(10), &value) || __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+		if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
 			return -ERANGE;
 	*text = p;
 	*ret = value;
@@ -62,10 +62,7 @@ static int take_fraction(const char **text, uint64_t factor, uint64_t *ret)
 }
 
 /* A blank may stand between number and unit, but not after a bare number. */
-static const char *skip_blank(const char *text)
-{
-	return *text == ' ' && text[1] != '\0' ? text + 1 : text;
-}
+static const char *skip_blank(const char *text) { return *text == ' ' && text[1] != '\0' ? text + 1 : text; }
 
 static int scale_up(uint64_t whole, uint64_t fraction, uint64_t factor, uint64_t *ret)
 {
@@ -80,7 +77,7 @@ static int scale_up(uint64_t whole, uint64_t fraction, uint64_t factor, uint64_t
 static int duration_parse(const char *text, uint64_t *ret_usec)
 {
 	static const struct unit units[] = {
-		{ "", USEC_PER_SEC },	       { "us", 1 },
+		{ "", USEC_PER_SEC },          { "us", 1 },
 		{ "ms", USEC_PER_MSEC },       { "s", USEC_PER_SEC },
 		{ "min", 60 * USEC_PER_SEC },  { "h", 3600 * USEC_PER_SEC },
 		{ "d", 86400 * USEC_PER_SEC }, { NULL, 0 },
@@ -112,7 +109,8 @@ int parse_duration(const char *text, uint64_t *ret_usec, struct lsn_error *err)
 	int r = duration_parse(text, ret_usec);
 
 	if (r == -ERANGE)
-		return lsn_error_set(err, r, "%s is too long a duration", str_quote(quoted, sizeof quoted, text, strlen(text)));
+		return lsn_error_set(err, r, "%s is too long a duration",
+				     str_quote(quoted, sizeof quoted, text, strlen(text)));
 	if (r < 0)
 		return lsn_error_set(err, r, "%s is not a duration; write 12s, 500ms, 2min, 1h or 7d",
 				     str_quote(quoted, sizeof quoted, text, strlen(text)));
@@ -144,7 +142,8 @@ static int size_parse(const char *text, uint64_t *ret_bytes)
 	if (length > 3)
 		return -EINVAL;
 	memcpy(name, text, length);
-	if ((length == 3 && strcasecmp(name + 1, "iB") == 0) || (length == 2 && (name[1] == 'B' || name[1] == 'b'))) /* "KiB", "KB" */
+	/* "KiB", "KB" */
+	if ((length == 3 && strcasecmp(name + 1, "iB") == 0) || (length == 2 && (name[1] == 'B' || name[1] == 'b')))
 		name[1] = '\0';
 	unit = unit_find(units, name, true);
 	if (!unit || (length > 1 && unit->factor == 1))
@@ -158,7 +157,8 @@ int parse_size(const char *text, uint64_t *ret_bytes, struct lsn_error *err)
 	int r = size_parse(text, ret_bytes);
 
 	if (r == -ERANGE)
-		return lsn_error_set(err, r, "%s is too large a size", str_quote(quoted, sizeof quoted, text, strlen(text)));
+		return lsn_error_set(err, r, "%s is too large a size",
+				     str_quote(quoted, sizeof quoted, text, strlen(text)));
 	if (r < 0)
 		return lsn_error_set(err, r, "%s is not a size; write 65536, 64K, 128M or 2G",
 				     str_quote(quoted, sizeof quoted, text, strlen(text)));
@@ -177,7 +177,8 @@ int parse_bool(const char *text, bool *ret, struct lsn_error *err)
 			return 0;
 		}
 	}
-	return lsn_error_set(err, -EINVAL, "%s is neither yes nor no", str_quote(quoted, sizeof quoted, text, strlen(text)));
+	return lsn_error_set(err, -EINVAL, "%s is neither yes nor no",
+			     str_quote(quoted, sizeof quoted, text, strlen(text)));
 }
 
 int parse_uint(const char *text, uint64_t max, uint64_t *ret, struct lsn_error *err)

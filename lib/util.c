@@ -1,4 +1,5 @@
-/* util.c - time and strings, see util.h. The parsers are in parse.c, descriptors and files in file.c. */
+/* util.c - time and strings, see util.h. The parsers are in parse.c, descriptors and files in
+ * file.c. */
 #include <util.h>
 
 #include <string.h>
@@ -12,15 +13,9 @@ static uint64_t clock_usec(clockid_t clock)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-uint64_t now_realtime_usec(void)
-{
-	return clock_usec(CLOCK_REALTIME);
-}
+uint64_t now_realtime_usec(void) { return clock_usec(CLOCK_REALTIME); }
 
-uint64_t now_monotonic_usec(void)
-{
-	return clock_usec(CLOCK_MONOTONIC);
-}
+uint64_t now_monotonic_usec(void) { return clock_usec(CLOCK_MONOTONIC); }
 
 bool streq(const char *a, const char *b)
 {
@@ -29,13 +24,11 @@ bool streq(const char *a, const char *b)
 	return strcmp(a, b) == 0;
 }
 
-bool str_startswith(const char *s, const char *prefix)
-{
-	return strncmp(s, prefix, strlen(prefix)) == 0;
-}
+bool str_startswith(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
 
-/* utf8_sequence - bytes of the well-formed sequence at S (Unicode, table 3-7), 0 if it is ill-formed or cut at END. The second byte's
- * range depends on the first: that is what shuts out overlong forms, surrogates and anything above U+10FFFF. */
+/* utf8_sequence - bytes of the well-formed sequence at S (Unicode, table 3-7), 0 if it is
+ * ill-formed or cut at END. The second byte's range depends on the first: that is what shuts out
+ * overlong forms, surrogates and anything above U+10FFFF. */
 static size_t utf8_sequence(const unsigned char *s, const unsigned char *end)
 {
 	unsigned char low = 0x80, high = 0xbf;
@@ -77,8 +70,8 @@ bool utf8_valid(const void *s, size_t size)
 	return true;
 }
 
-/* Characters that would change what the reader of a log sees: controls (also the C1 ones), line and paragraph separators, and the
- * marks that turn the direction of text. */
+/* Characters that would change what the reader of a log sees: controls (also the C1 ones), line
+ * and paragraph separators, and the marks that turn the direction of text. */
 static bool is_deceptive(const unsigned char *s, size_t length)
 {
 	if (length == 1)
@@ -90,7 +83,8 @@ static bool is_deceptive(const unsigned char *s, size_t length)
 	return length == 3 && s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9;
 }
 
-/* quote_one - the quoted form of what stands at S into OUT (at most 16 bytes); returns how much of S it stands for. */
+/* quote_one - the quoted form of what stands at S into OUT (at most 16 bytes); returns how much
+ * of S it stands for. */
 static size_t quote_one(const unsigned char *s, const unsigned char *end, char out[16], size_t *ret_size)
 {
 	static const char digits[] = "0123456789abcdef";

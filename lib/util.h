@@ -1,4 +1,5 @@
-/* util.h - small things every part uses: time, sizes, strings, descriptors. Depends on libc only. */
+/* util.h - small things every part uses: time, sizes, strings, descriptors. Depends on libc
+ * only. */
 #ifndef LIB_UTIL_H
 #define LIB_UTIL_H
 
@@ -17,16 +18,22 @@ uint64_t now_monotonic_usec(void);
 
 bool streq(const char *a, const char *b); /* NULL equals NULL */
 bool str_startswith(const char *s, const char *prefix);
-/* utf8_valid - SIZE bytes at S are well-formed UTF-8 (no surrogates, no overlong forms) without NUL. */
+
+/* utf8_valid - SIZE bytes at S are well-formed UTF-8 (no surrogates, no overlong forms) without
+ * NUL. */
 bool utf8_valid(const void *s, size_t size);
-/* str_quote - a printable, quoted copy of S for logs and messages: controls and ill-formed bytes as \xNN, cut after about MAX
- * bytes. Returns BUF. */
+
+/* str_quote - a printable, quoted copy of S for logs and messages: controls and ill-formed bytes
+ * as \xNN, cut after about MAX bytes.
+ * Returns BUF. */
 char *str_quote(char *buf, size_t buf_size, const void *s, size_t size);
+
 /* hex_encode - 2*SIZE lower-case digits and a NUL into RET. */
 void hex_encode(const void *data, size_t size, char *ret);
 
-/* Parsers for settings. The whole of TEXT must be used up. They return 0 and set *RET, or -EINVAL / -ERANGE with ERR saying
- * what would be accepted.
+/* Parsers for settings.
+ * The whole of TEXT must be used up.
+ * They return 0 and set *RET, or -EINVAL / -ERANGE with ERR saying what would be accepted.
  *   parse_duration  "12s", "500ms", "2min", "1h", "7d", a bare number is seconds; fractions allowed ("0.5s")
  *   parse_size      "64K", "128M", "2G" (powers of 1024, an optional "B" or "iB"), a bare number is bytes
  *   parse_bool      yes/no, true/false, on/off, 1/0
@@ -36,18 +43,28 @@ int parse_size(const char *text, uint64_t *ret_bytes, struct lsn_error *err);
 int parse_bool(const char *text, bool *ret, struct lsn_error *err);
 int parse_uint(const char *text, uint64_t max, uint64_t *ret, struct lsn_error *err);
 
-/* memfd_sealed - a close-on-exec memfd holding SIZE bytes of DATA, sealed against any change. Returns the descriptor or a
- * negative errno. NAME shows in /proc only. */
+/* memfd_sealed - a close-on-exec memfd holding SIZE bytes of DATA, sealed against any change.
+ * Returns the descriptor or a negative errno.
+ * NAME shows in /proc only. */
 int memfd_sealed(const char *name, const void *data, size_t size);
-/* fd_reopen - a new read-only open file description (own offset 0, close-on-exec) of what FD refers to. Descriptor or negative
- * errno. */
+
+/* fd_reopen - a new read-only open file description (own offset 0, close-on-exec) of what FD
+ * refers to.
+ * Descriptor or negative errno. */
 int fd_reopen(int fd);
-/* mkdir_p - create PATH and what leads to it; an existing folder is fine. 0 or negative errno. */
+
+/* mkdir_p - create PATH and what leads to it; an existing folder is fine.
+ * 0 or negative errno. */
 int mkdir_p(const char *path, unsigned mode);
-/* read_file_limited - the whole of the file NAME below the folder DIR_FD (AT_FDCWD allowed), at most MAX bytes, following no
- * link in the last component. *RET is malloc()ed, NUL-terminated beyond *RET_SIZE. 0, -EFBIG, -ELOOP, other negative errno. */
+
+/* read_file_limited - the whole of the file NAME below the folder DIR_FD (AT_FDCWD allowed), at
+ * most MAX bytes, following no link in the last component.
+ * *RET is malloc()ed, NUL-terminated beyond *RET_SIZE.
+ * 0, -EFBIG, -ELOOP, other negative errno. */
 int read_file_limited(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size);
-/* read_fd_limited - likewise of the open FD, from its offset on; -EINVAL if it is no regular file. */
+
+/* read_fd_limited - likewise of the open FD, from its offset on; -EINVAL if it is no regular
+ * file. */
 int read_fd_limited(int fd, size_t max, char **ret, size_t *ret_size);
 
 #endif

@@ -1,4 +1,5 @@
-# bench.mk - every figure of docs/performance.md, side by side with what a user would do instead. BENCH_QUICK=1 takes fewer repeats.
+# bench.mk - every figure of docs/performance.md, side by side with what a user would do instead.
+# BENCH_QUICK=1 takes fewer repeats.
 BENCH_PROGRAMS = $(BUILD)/bench-router $(BUILD)/bench-publish $(BUILD)/bench-spawn
 
 $(BUILD)/bench-publish: tests/bench/publish.c

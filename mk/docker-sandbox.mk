@@ -1,4 +1,5 @@
-# docker-sandbox: the executor module with what sandbox executors share (executors/pool), and portwall, its privileged helper.
+# docker-sandbox: the executor module with what sandbox executors share (executors/pool), and
+# portwall, its privileged helper.
 POOL_SRC := $(filter-out executors/pool/portwall.c,$(wildcard executors/pool/*.c))
 POOL_OBJ = $(POOL_SRC:%.c=$(BUILD)/%.o)
 DOCKER_SRC := $(POOL_SRC) $(wildcard executors/docker-sandbox/*.c)

@@ -1,5 +1,6 @@
-# The modules that need only the public headers: json-lines, and the executors of the tests, most of them deliberately bad. docker-sandbox has a fragment
-# of its own. One symbol is exported (LSN_EXPORT), all else is hidden.
+# The modules that need only the public headers: json-lines, and the executors of the tests, most of
+# them deliberately bad. docker-sandbox has a fragment of its own. One symbol is exported
+# (LSN_EXPORT), all else is hidden.
 JSON_LINES = $(BUILD)/executors/json-lines.so
 JSON_LINES_SRC := $(wildcard executors/json-lines/*.c)
 all: $(JSON_LINES)

@@ -1,4 +1,5 @@
-# fuzz.mk - the fuzz targets tests/fuzz/fuzz_NAME.c, with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
+# fuzz.mk - the fuzz targets tests/fuzz/fuzz_NAME.c, with clang's libFuzzer, AddressSanitizer and
+# UndefinedBehaviorSanitizer.
 #
 #   make fuzz FUZZ_SECONDS=600 [F=topic]     each of them (or one) for so long; what is new and interesting goes to $(BUILD)/tests/fuzz/new/NAME
 #   make fuzz-corpus                         what of that covers something new is added to tests/fuzz/corpus/NAME
@@ -31,7 +32,8 @@ $(FUZZ_DIR)/core.a: $(FUZZ_CORE)
 $(FUZZ_DIR)/docker.a: $(FUZZ_DOCKER)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-# What each is linked with beside its own object: the daemon, or docker-sandbox without its HTTP client, or init's end of the connection.
+# What each is linked with beside its own object: the daemon, or docker-sandbox without its HTTP
+# client, or init's end of the connection.
 FUZZ_FOR_DOCKER = $(FUZZ_OBJ)/tests/fuzz/fuzz_host.o $(FUZZ_DIR)/docker.a
 FUZZ_PARTS_frames = $(FUZZ_FOR_DOCKER)
 FUZZ_PARTS_engine = $(FUZZ_FOR_DOCKER)

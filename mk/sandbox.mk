@@ -1,4 +1,5 @@
-# The run-time inside a sandbox. Static and without sanitizers: it is bind-mounted into images of any distribution.
+# The run-time inside a sandbox. Static and without sanitizers: it is bind-mounted into images of
+# any distribution.
 
 SANDBOX_SRC := $(wildcard sandbox/*.c)
 SANDBOX_OBJ = $(SANDBOX_SRC:%.c=$(BUILD)/%.o)

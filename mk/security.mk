@@ -1,4 +1,5 @@
-# security.mk - what makes the daemon's standing: its user, who may read its configuration, and a look at the unit.
+# security.mk - what makes the daemon's standing: its user, who may read its configuration, and a
+# look at the unit.
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
 # Before the rest of `install`, so that what it installs can be given to the group.

@@ -1,7 +1,9 @@
 # tests.mk - builds the tests; tests/run runs them.
 #
-# tests/unit/test_X.c becomes $(BUILD)/tests/unit/test_X, linked with all of core/ and lib/ (as an archive: what tests/unit/X_stubs.c defines comes first).
-# A test that needs more has a rule of its own in its part's fragment. Other things tests need (bad plugins, helpers) are added to TEST_PARTS there.
+# tests/unit/test_X.c becomes $(BUILD)/tests/unit/test_X, linked with all of core/ and lib/ (as an
+# archive: what tests/unit/X_stubs.c defines comes first). A test that needs more has a rule of its
+# own in its part's fragment. Other things tests need (bad plugins, helpers) are added to TEST_PARTS
+# there.
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS = $(UNIT_SRC:%.c=$(BUILD)/%)

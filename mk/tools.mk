@@ -20,8 +20,9 @@ demo: deps
 	$(Q)LISTENER_BUILD=$(BUILD) tools/demo
 .PHONY: deps image demo
 
-# Installed as: the daemon (sbin), listenerctl (bin), modules and helpers (lib/listenerd, root's alone: the daemon refuses modules others can write),
-# configuration (never overwritten), manual pages, the unit. Files that are not built (yet) are left out.
+# Installed as: the daemon (sbin), listenerctl (bin), modules and helpers (lib/listenerd, root's
+# alone: the daemon refuses modules others can write), configuration (never overwritten), manual
+# pages, the unit. Files that are not built (yet) are left out.
 INSTALLED_CONF = $(DESTDIR)$(SYSCONFDIR)/listenerd
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 DOCDIR = $(PREFIX)/share/doc/listenerd
@@ -54,9 +55,11 @@ uninstall:
 INSTALLED_SCRIPTS = $(LOCALSTATEDIR)/lib/listenerd/scripts
 
 LINT_SRC = $(CORE_SRC) core/main.c $(wildcard lib/*.c sandbox/*.c executors/*/*.c tools/*/*.c)
-# cppcheck knows nothing of our cleanup attributes (memleak, resourceLeak), does not see that the macros of <sys/queue.h> set what they iterate over (uninitvar), nor that a list head may have no name (syntaxError), and
-# takes the pointer that arena.c keeps in a spare thing for a mistake (pointerSize).
-# One process for each file: with many in one, clang-tidy mixes up headers of one name (there are three control.h) and files that change meanwhile.
+# cppcheck knows nothing of our cleanup attributes (memleak, resourceLeak), does not see that the
+# macros of <sys/queue.h> set what they iterate over (uninitvar), nor that a list head may have no
+# name (syntaxError), and takes the pointer that arena.c keeps in a spare thing for a mistake
+# (pointerSize). One process for each file: with many in one, clang-tidy mixes up headers of one
+# name (there are three control.h) and files that change meanwhile.
 lint:
 	$(Q)printf '%s\n' $(LINT_SRC) | xargs -P $$(nproc) -I{} clang-tidy --quiet {} -- -std=gnu17 -D_GNU_SOURCE $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool \
 		-Itools/listenerctl $(PKGFLAGS) $(DEFS)
@@ -64,4 +67,10 @@ lint:
 		--suppress=memleak --suppress=resourceLeak --suppress=unknownMacro --suppress=uninitvar --suppress=syntaxError:core/intake.c --suppress=pointerSize:core/arena.c \
 		--std=c11 -D_GNU_SOURCE -D__x86_64__ -DLISTENER_VERSION='""' $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool $(LINT_SRC)
 	$(Q)tools/function-lengths $(LINT_SRC)
-.PHONY: lint
+	$(Q)tools/structure
+# The layout of C files is clang-format's to decide; version 14, as in Debian 12, is the one that counts.
+FORMAT_SRC = $(shell git ls-files '*.c' '*.h')
+CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format 2>/dev/null))
+format:
+	$(Q)$(CLANG_FORMAT) -i $(FORMAT_SRC)
+.PHONY: lint format

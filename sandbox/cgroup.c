@@ -1,4 +1,5 @@
-/* cgroup.c - why did the kernel kill or refuse? The counters of the sandbox's own control group, version 1 or 2, read-only in the container. */
+/* cgroup.c - why did the kernel kill or refuse? The counters of the sandbox's own control group,
+ * version 1 or 2, read-only in the container. */
 #include "init.h"
 
 #include <fcntl.h>
@@ -16,7 +17,8 @@ struct counter {
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #endif
 
-static struct counter oom = { CGROUP_ROOT "/memory/memory.oom_control", CGROUP_ROOT "/memory.events", "oom_kill ", 0, 0 };
+static struct counter oom = { CGROUP_ROOT "/memory/memory.oom_control", CGROUP_ROOT "/memory.events", "oom_kill ", 0,
+			      0 };
 static struct counter pids = { CGROUP_ROOT "/pids/pids.events", CGROUP_ROOT "/pids.events", "max ", 0, 0 };
 
 static unsigned long long current(struct counter *c)
@@ -46,12 +48,6 @@ void cgroup_mark(void)
 	pids.marked = current(&pids);
 }
 
-bool cgroup_oom_killed(void)
-{
-	return current(&oom) > oom.marked;
-}
+bool cgroup_oom_killed(void) { return current(&oom) > oom.marked; }
 
-bool cgroup_pids_refused(void)
-{
-	return current(&pids) > pids.marked;
-}
+bool cgroup_pids_refused(void) { return current(&pids) > pids.marked; }

@@ -1,4 +1,5 @@
-/* control.c - the connection to the daemon's side. It may go at any time and come back; nothing that runs here depends on it. */
+/* control.c - the connection to the daemon's side. It may go at any time and come back; nothing
+ * that runs here depends on it. */
 #include "init.h"
 #include "protocol.h"
 
@@ -15,7 +16,9 @@
 
 static struct sb_head head(enum sb_type type, size_t size)
 {
-	return (struct sb_head){ .magic = SB_MAGIC, .type = (uint16_t)type, .version = SB_PROTOCOL_VERSION, .size = (uint32_t)size };
+	return (struct sb_head){
+		.magic = SB_MAGIC, .type = (uint16_t)type, .version = SB_PROTOCOL_VERSION, .size = (uint32_t)size
+	};
 }
 
 static void send_frame(struct init *in, const void *frame, size_t size, const int *fds, size_t count)
@@ -51,7 +54,9 @@ static void send_hello(struct init *in)
 		.walls = in->walls,
 		.landlock_abi = in->landlock_abi,
 		.warm = in->options.forkserver,
-		.job = in->state == SB_FINISHED ? in->result.job : in->state == SB_RUNNING ? in->run.job : 0,
+		.job = in->state == SB_FINISHED  ? in->result.job
+		       : in->state == SB_RUNNING ? in->run.job
+						 : 0,
 		.jobs_done = in->jobs_done,
 	};
 	send_frame(in, &hello, sizeof hello, NULL, 0);
@@ -73,7 +78,7 @@ void control_send_result(struct init *in)
 	send_frame(in, &in->result, sizeof in->result, in->result_fds, in->result_fds[0] >= 0 ? 2 : 0);
 }
 
-/* --------------------------------------------------------------------------------------------------- connecting */
+/* ----------------------------------------------------------------------------------- connecting */
 
 void control_drop(struct init *in)
 {
@@ -103,7 +108,8 @@ static int open_control(const char *path)
 	return fd;
 }
 
-/* The first fifty tries come every 100 ms, later ones every second: a daemon that restarts is back soon, one that was stopped is not. */
+/* The first fifty tries come every 100 ms, later ones every second: a daemon that restarts is
+ * back soon, one that was stopped is not. */
 void control_connect(struct init *in)
 {
 	uint64_t now = now_usec();
@@ -122,19 +128,17 @@ void control_connect(struct init *in)
 		control_send_result(in);
 }
 
-/* ------------------------------------------------------------------------------------------------------ reading */
+/* -------------------------------------------------------------------------------------- reading */
 
-static bool known(const char *at, size_t size)
-{
-	return at[size] == '\0' && strlen(at) == size;
-}
+static bool known(const char *at, size_t size) { return at[size] == '\0' && strlen(at) == size; }
 
 /* The strings behind the fixed part: everything must be used up, every string end where it says. */
 static bool split_strings(const struct sb_run *run, struct run_request *req)
 {
 	const char *at = (const char *)(run + 1), *end = (const char *)run + run->head.size;
 	size_t left = (size_t)(end - at);
-	if (run->name_size == 0 || run->name_size > SB_NAME_MAX || run->name_size >= left || run->topic_size > 65535 || run->env_count > 64)
+	if (run->name_size == 0 || run->name_size > SB_NAME_MAX || run->name_size >= left || run->topic_size > 65535 ||
+	    run->env_count > 64)
 		return false;
 	req->name = at;
 	left -= run->name_size + 1;
@@ -154,14 +158,15 @@ static bool split_strings(const struct sb_run *run, struct run_request *req)
 	return at == end;
 }
 
-/* A payload must be what it seems: the script gets this very descriptor as stdin and could change a file that is not sealed. */
+/* A payload must be what it seems: the script gets this very descriptor as stdin and could
+ * change a file that is not sealed. */
 static bool sealed(int fd, uint64_t size)
 {
 	const int wanted = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
 	struct stat st;
 	int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
-	return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && seals >= 0 && (seals & wanted) == wanted && fstat(fd, &st) == 0 &&
-	       (uint64_t)st.st_size == size && lseek(fd, 0, SEEK_SET) == 0;
+	return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && seals >= 0 && (seals & wanted) == wanted &&
+	       fstat(fd, &st) == 0 && (uint64_t)st.st_size == size && lseek(fd, 0, SEEK_SET) == 0;
 }
 
 static void take_run(struct init *in, size_t size, const int *fds, size_t count)
@@ -178,7 +183,8 @@ static void take_run(struct init *in, size_t size, const int *fds, size_t count)
 		   run->grace_usec > UINT64_C(1) << 50) {
 		run_refuse(in, run->job, "the RUN frame is malformed");
 	} else if (count != 2 || !sealed(fds[0], run->script_size) || !sealed(fds[1], run->payload_size)) {
-		run_refuse(in, run->job, "script and payload must come as two read-only, sealed memfds of the sizes named");
+		run_refuse(in, run->job,
+			   "script and payload must come as two read-only, sealed memfds of the sizes named");
 	} else {
 		req.script_fd = fds[0];
 		req.payload_fd = fds[1];
@@ -228,7 +234,9 @@ void control_read(struct init *in)
 		} anc;
 		int fds[FDS_MAX];
 		struct iovec iov = { .iov_base = in->frame, .iov_len = SB_FRAME_MAX };
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.buf, .msg_controllen = sizeof anc.buf };
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.buf, .msg_controllen = sizeof anc.buf
+		};
 		ssize_t n = recvmsg(in->control_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;

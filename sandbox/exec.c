@@ -1,7 +1,9 @@
-/* exec.c - runs in a new interpreter: SB_RUN_EXEC, no fork server, or a script whose `#!` names something that is not Python.
+/* exec.c - runs in a new interpreter: SB_RUN_EXEC, no fork server, or a script whose `#!` names
+ * something that is not Python.
  *
- * A script never exists as a file in the sandbox. Other interpreters get it as /proc/self/fd/N; Python gets forkserver.py's own code, which
- * sets __main__ up just as it does in the fork server's children. */
+ * A script never exists as a file in the sandbox. Other interpreters get it as /proc/self/fd/N;
+ * Python gets forkserver.py's own code, which sets __main__ up just as it does in the fork
+ * server's children. */
 #include "init.h"
 #include "protocol.h"
 
@@ -16,10 +18,7 @@
 
 #define SHEBANG_MAX 256
 
-__attribute__((unused)) static inline void free_cleanup(void *p)
-{
-	free(*(void **)p);
-}
+__attribute__((unused)) static inline void free_cleanup(void *p) { free(*(void **)p); }
 #define _cleanup_free_ __attribute__((cleanup(free_cleanup)))
 
 struct shebang {
@@ -49,7 +48,8 @@ static void read_shebang(int script_fd, struct shebang *ret)
 	}
 }
 
-/* python, python3, python3.11: scripts in the language the listener is for run on the sandbox's own Python 3. python2 is another. */
+/* python, python3, python3.11: scripts in the language the listener is for run on the sandbox's
+ * own Python 3. python2 is another. */
 static bool names_python(const char *path)
 {
 	const char *base = strrchr(path, '/');
@@ -76,7 +76,7 @@ bool exec_wanted(const struct init *in, const struct run_request *req)
 	return !is_python(&s);
 }
 
-/* ---------------------------------------------------------------------------------------------------- arguments */
+/* ------------------------------------------------------------------------------------ arguments */
 
 /* The payload as an argument: under 128 KiB, no NUL in it; or NULL. */
 static char *payload_argument(const struct run_request *req)
@@ -97,7 +97,8 @@ static char *payload_argument(const struct run_request *req)
 	return text;
 }
 
-static const char *make_argv(const struct init *in, const struct run_request *req, struct shebang *s, char *payload, char *argv[8])
+static const char *make_argv(const struct init *in, const struct run_request *req, struct shebang *s, char *payload,
+			     char *argv[8])
 {
 	static char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
 	static char script[] = "/proc/self/fd/3";
@@ -129,12 +130,13 @@ static void make_env(const struct run_request *req, char *env[65])
 	env[n] = NULL;
 }
 
-/* -------------------------------------------------------------------------------------------------------- child */
+/* ---------------------------------------------------------------------------------------- child */
 
-static int place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd, bool python)
+static int place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd,
+		     bool python)
 {
-	const int from[5] = { req->payload_fd, out_fd >= 0 ? out_fd : in->null_fd, err_fd >= 0 ? err_fd : in->null_fd, req->script_fd,
-			      in->code_fd };
+	const int from[5] = { req->payload_fd, out_fd >= 0 ? out_fd : in->null_fd, err_fd >= 0 ? err_fd : in->null_fd,
+			      req->script_fd, in->code_fd };
 	int high[5], count = python ? 5 : 4;
 	for (int i = 0; i < count; i++)
 		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
@@ -165,9 +167,11 @@ static int set_limits(const struct sb_run *frame)
 	return walls_limits();
 }
 
-/* What fails here is told through REPORT_FD, which execve closes: nothing told means that it runs. */
-__attribute__((noreturn)) static void become_script(const struct init *in, const struct run_request *req, int out_fd, int err_fd,
-						    int report_fd, const char *path, char **argv, char **env, bool python)
+/* What fails here is told through REPORT_FD, which execve closes: nothing told means that it
+ * runs. */
+__attribute__((noreturn)) static void become_script(const struct init *in, const struct run_request *req, int out_fd,
+						    int err_fd, int report_fd, const char *path, char **argv,
+						    char **env, bool python)
 {
 	sigset_t none;
 	(void)sigemptyset(&none);

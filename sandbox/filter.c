@@ -1,8 +1,10 @@
-/* filter.c - a seccomp filter for scripts, beside the one the engine applies (seccomp.json). That one is a list of what is allowed and can
- * be replaced or switched off by whoever runs the engine; this one names what must not be, whatever the engine does. Raw BPF: a static init
- * that links libseccomp would be ten times its size.
+/* filter.c - a seccomp filter for scripts, beside the one the engine applies (seccomp.json).
+ * That one is a list of what is allowed and can be replaced or switched off by whoever runs the
+ * engine; this one names what must not be, whatever the engine does. Raw BPF: a static init that
+ * links libseccomp would be ten times its size.
  *
- * It also closes two holes that Landlock's port rules have: TCP fast open in a send call, and MPTCP. */
+ * It also closes two holes that Landlock's port rules have: TCP fast open in a send call, and
+ * MPTCP. */
 #include "init.h"
 
 #include <errno.h>
@@ -37,31 +39,129 @@ struct filter {
 	unsigned short size;
 };
 
-/* Refused outright. Numbers that an old header lacks are written out; they are the same on all architectures from 424 on. */
+/* Refused outright. Numbers that an old header lacks are written out; they are the same on all
+ * architectures from 424 on. */
 static const int denied[] = {
 	/* other processes' insides */
-	SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, 438 /* pidfd_getfd */, 440 /* process_madvise */,
-	448 /* process_mrelease */, SYS_ioprio_set,
+	SYS_ptrace,
+	SYS_process_vm_readv,
+	SYS_process_vm_writev,
+	SYS_kcmp,
+	438 /* pidfd_getfd */,
+	440 /* process_madvise */,
+	448 /* process_mrelease */,
+	SYS_ioprio_set,
 	/* the kernel's wide attack surfaces */
-	SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, 425, 426, 427 /* io_uring_* */, SYS_add_key, SYS_request_key, SYS_keyctl,
-	SYS_fanotify_init, SYS_fanotify_mark, SYS_lookup_dcookie, SYS_syslog, SYS_acct, SYS_quotactl, 443 /* quotactl_fd */, SYS_vhangup,
-	SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_personality, 447 /* memfd_secret */, 453 /* map_shadow_stack */,
+	SYS_bpf,
+	SYS_perf_event_open,
+	SYS_userfaultfd,
+	425,
+	426,
+	427 /* io_uring_* */,
+	SYS_add_key,
+	SYS_request_key,
+	SYS_keyctl,
+	SYS_fanotify_init,
+	SYS_fanotify_mark,
+	SYS_lookup_dcookie,
+	SYS_syslog,
+	SYS_acct,
+	SYS_quotactl,
+	443 /* quotactl_fd */,
+	SYS_vhangup,
+	SYS_name_to_handle_at,
+	SYS_open_by_handle_at,
+	SYS_personality,
+	447 /* memfd_secret */,
+	453 /* map_shadow_stack */,
 	/* mounts, namespaces, the machine */
-	SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, 428, 429, 430, 431, 432, 433 /* open_tree .. fspick */, 442 /* mount_setattr */,
-	457, 458 /* statmount, listmount */, SYS_unshare, SYS_setns, SYS_swapon, SYS_swapoff, SYS_reboot, SYS_kexec_load,
-	SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime,
-	SYS_adjtimex, SYS_clock_adjtime, SYS_nfsservctl, SYS_mknodat,
+	SYS_mount,
+	SYS_umount2,
+	SYS_pivot_root,
+	SYS_chroot,
+	428,
+	429,
+	430,
+	431,
+	432,
+	433 /* open_tree .. fspick */,
+	442 /* mount_setattr */,
+	457,
+	458 /* statmount, listmount */,
+	SYS_unshare,
+	SYS_setns,
+	SYS_swapon,
+	SYS_swapoff,
+	SYS_reboot,
+	SYS_kexec_load,
+	SYS_init_module,
+	SYS_finit_module,
+	SYS_delete_module,
+	SYS_sethostname,
+	SYS_setdomainname,
+	SYS_settimeofday,
+	SYS_clock_settime,
+	SYS_adjtimex,
+	SYS_clock_adjtime,
+	SYS_nfsservctl,
+	SYS_mknodat,
 	/* memory policy of the machine */
-	SYS_mbind, SYS_set_mempolicy, SYS_migrate_pages, SYS_move_pages, 450 /* set_mempolicy_home_node */,
+	SYS_mbind,
+	SYS_set_mempolicy,
+	SYS_migrate_pages,
+	SYS_move_pages,
+	450 /* set_mempolicy_home_node */,
 	/* what outlives its maker: System V IPC, message queues */
-	SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
-	SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
-	/* modes, owners, times: Landlock does not know them, and the nodes in /dev are for all to touch */
-	SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
-	SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, 463, 466 /* setxattrat, removexattrat */, 469 /* file_setattr */,
+	SYS_shmget,
+	SYS_shmat,
+	SYS_shmctl,
+	SYS_semget,
+	SYS_semop,
+	SYS_semctl,
+	SYS_semtimedop,
+	SYS_msgget,
+	SYS_msgsnd,
+	SYS_msgrcv,
+	SYS_msgctl,
+	SYS_mq_open,
+	SYS_mq_unlink,
+	SYS_mq_timedsend,
+	SYS_mq_timedreceive,
+	SYS_mq_notify,
+	SYS_mq_getsetattr,
+	/* modes, owners, times: Landlock does not know them, and the nodes in /dev are for all
+	 * to touch */
+	SYS_fchmod,
+	SYS_fchmodat,
+	452 /* fchmodat2 */,
+	SYS_fchown,
+	SYS_fchownat,
+	SYS_utimensat,
+	SYS_setxattr,
+	SYS_lsetxattr,
+	SYS_fsetxattr,
+	SYS_removexattr,
+	SYS_lremovexattr,
+	SYS_fremovexattr,
+	463,
+	466 /* setxattrat, removexattrat */,
+	469 /* file_setattr */,
 #ifdef __x86_64__
-	SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_mknod, SYS_uselib,
-	SYS_ustat, SYS_sysfs, SYS__sysctl, SYS_kexec_file_load,
+	SYS_chmod,
+	SYS_chown,
+	SYS_lchown,
+	SYS_utime,
+	SYS_utimes,
+	SYS_futimesat,
+	SYS_modify_ldt,
+	SYS_iopl,
+	SYS_ioperm,
+	SYS_mknod,
+	SYS_uselib,
+	SYS_ustat,
+	SYS_sysfs,
+	SYS__sysctl,
+	SYS_kexec_file_load,
 #endif
 };
 
@@ -71,21 +171,13 @@ static void emit(struct filter *f, uint16_t code, uint32_t k, uint8_t jt, uint8_
 		f->code[f->size++] = (struct sock_filter){ .code = code, .k = k, .jt = jt, .jf = jf };
 }
 
-static void load(struct filter *f, size_t offset)
-{
-	emit(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
-}
+static void load(struct filter *f, size_t offset) { emit(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0); }
 
-/* The low half of an argument: all we ask about are ints to the kernel. Both architectures are little-endian. */
-static void load_arg(struct filter *f, int n)
-{
-	load(f, offsetof(struct seccomp_data, args) + (size_t)n * 8);
-}
+/* The low half of an argument: all we ask about are ints to the kernel. Both architectures are
+ * little-endian. */
+static void load_arg(struct filter *f, int n) { load(f, offsetof(struct seccomp_data, args) + (size_t)n * 8); }
 
-static void ret(struct filter *f, uint32_t action)
-{
-	emit(f, BPF_RET | BPF_K, action, 0, 0);
-}
+static void ret(struct filter *f, uint32_t action) { emit(f, BPF_RET | BPF_K, action, 0, 0); }
 
 static void ret_if_equal(struct filter *f, uint32_t k, uint32_t action)
 {
@@ -143,7 +235,8 @@ static void rule_fast_open(struct filter *f, int nr, int arg)
 	end_call(f, call);
 }
 
-/* Scheduling calls may aim at any process of one's user, and init is that for the moment kill_scripts() takes. */
+/* Scheduling calls may aim at any process of one's user, and init is that for the moment
+ * kill_scripts() takes. */
 static void rule_not_init(struct filter *f, int nr)
 {
 	unsigned short call = begin_call(f, nr);
@@ -198,7 +291,8 @@ static void build(struct filter *f)
 #endif
 	emit(f, BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1);
 	ret(f, RET_ERRNO(ENOSYS));
-	/* Its flags lie in memory, where a filter cannot look: libraries fall back to clone on ENOSYS. */
+	/* Its flags lie in memory, where a filter cannot look: libraries fall back to clone on
+	 * ENOSYS. */
 	ret_if_equal(f, 435 /* clone3 */, RET_ERRNO(ENOSYS));
 	for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
 		ret_if_equal(f, (uint32_t)denied[i], RET_ERRNO(EPERM));
@@ -206,7 +300,8 @@ static void build(struct filter *f)
 	ret(f, SECCOMP_RET_ALLOW);
 }
 
-/* SPEC_ALLOW: without it some kernels switch off speculation for whoever has a filter, and Python runs a third slower. */
+/* SPEC_ALLOW: without it some kernels switch off speculation for whoever has a filter, and
+ * Python runs a third slower. */
 int filter_install(void)
 {
 	static struct filter f;

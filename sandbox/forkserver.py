@@ -1,20 +1,26 @@
 # forkserver.py - a warm Python: a script starts in a forked child that finds the interpreter ready.
 #
-# sandbox-init starts it as `python3 -c STUB serve SCORE JOB_SCORE MODULES` behind all walls (Landlock, seccomp, no-new-privileges), root with SETUID and
-# SETGID only, with 2 = init's stderr, 3 = a SOCK_SEQPACKET socket to init, 4 = this text, 5 = the note, a memfd, 6 = its oom_score_adj. Or, for a run in a new
-# interpreter, as `python3 -c STUB one NAME TOPIC [PAYLOAD]` in the script's own identity, with 3 = the script.
+# sandbox-init starts it as `python3 -c STUB serve SCORE JOB_SCORE MODULES` behind all walls
+# (Landlock, seccomp, no-new-privileges), root with SETUID and SETGID only, with 2 = init's stderr,
+# 3 = a SOCK_SEQPACKET socket to init, 4 = this text, 5 = the note, a memfd, 6 = its oom_score_adj.
+# Or, for a run in a new interpreter, as `python3 -c STUB one NAME TOPIC [PAYLOAD]` in the script's
+# own identity, with 3 = the script.
 #
-# One child is always forked ahead. It waits for the RUN frame on the same socket as the server would, writes the job's number into the
-# note, takes the frame, becomes nobody, then a fresh `python3 NAME TOPIC PAYLOAD`, and runs the script. The server waits for it, tells init how it
-# ended and forks the next. So the server never looks at what a job brings: not at the frame, not at the script. The first child of a script
-# version compiles it, as nobody, and leaves the code behind the note for later children; the server never reads it.
+# One child is always forked ahead. It waits for the RUN frame on the same socket as the server
+# would, writes the job's number into the note, takes the frame, becomes nobody, then a fresh
+# `python3 NAME TOPIC PAYLOAD`, and runs the script. The server waits for it, tells init how it
+# ended and forks the next. So the server never looks at what a job brings: not at the frame, not at
+# the script. The first child of a script version compiles it, as nobody, and leaves the code behind
+# the note for later children; the server never reads it.
 #
-# What a job costs are pages: each that the server or its child writes to first after a fork is a fault and a copy, and an object that is
-# merely looked at is written to, for its reference count. So the server does next to nothing between two forks, has done beforehand what
-# its children will do (practise), and a child that has time does it once more while nobody waits (rehearse).
+# What a job costs are pages: each that the server or its child writes to first after a fork is a
+# fault and a copy, and an object that is merely looked at is written to, for its reference count.
+# So the server does next to nothing between two forks, has done beforehand what its children will
+# do (practise), and a child that has time does it once more while nobody waits (rehearse).
 #
-# What a script can find different from a new interpreter: the hash seed is that of the server (init starts a new server every --max-forks jobs),
-# frames of this file lie below its own, the script is not there as a file. Runs on Python 3.4 and later.
+# What a script can find different from a new interpreter: the hash seed is that of the server (init
+# starts a new server every --max-forks jobs), frames of this file lie below its own, the script is
+# not there as a file. Runs on Python 3.4 and later.
 import sys
 import os
 import io
@@ -27,7 +33,7 @@ SOCKET_FD, NOTE_FD, OOM_FD = 3, 5, 6
 NOBODY = 65534
 FRAME_MAX = 160 * 1024
 ENCODING = sys.getfilesystemencoding()
-MAGIC = 0x4c534231
+MAGIC = 0x4C534231
 RUN = '=IHHII7Q6I64s'  # struct sb_run of protocol.h
 RUN_TYPE = 64
 CAPTURE = 1
@@ -37,13 +43,15 @@ ARG_PAYLOAD_MAX = 128 * 1024 - 1
 SERVER = '=IiQQQQ'  # struct server_frame of server.c
 READY, DONE, FAILED = 1, 2, 3
 NOTE = '=QQ'  # job, 1: the script starts
-CODE, CODE_AT = '=64sQ', 16  # behind the note: script version, size of the marshalled code that follows
+# behind the note: script version, size of the marshalled code that follows
+CODE, CODE_AT = '=64sQ', 16
 CODE_MAX = 16 << 20
 PRACTICE = 10  # rounds; the interpreter adapts code to what it does after eight
 REST_MSEC = 2  # no job for so long: there is time to rehearse
 
 
-# ------------------------------------------------------------------------------------------------ being __main__
+# ----------------------------------------------------------------------------------- being __main__
+
 
 def text_stream(fd, old, mode, name):
     """A new text stream on FD as the interpreter makes it at its start; OLD is the one it made."""
@@ -78,7 +86,7 @@ def new_main(name, source):
     if sys.version_info < (3, 15):
         main.__cached__ = None
     sys.modules['__main__'] = main
-    sys.path[0] = path[:path.rindex('/')]
+    sys.path[0] = path[: path.rindex('/')]
     return main, filename
 
 
@@ -93,6 +101,7 @@ def flush(stream):
 
 def print_exception(kind, value, tb):
     import traceback
+
     traceback.print_exception(kind, value, tb)
 
 
@@ -105,7 +114,9 @@ def show(kind, value, tb):
     hook = sys.excepthook
     try:
         if hook is sys.__excepthook__ and sys.stderr is Server.discarded:
-            pass  # nobody will read it, and the module that prints it takes ten times as long to import as a job takes
+            # nobody will read it, and the module that prints it takes ten times as long to import
+            # as a job takes
+            pass
         elif hook is sys.__excepthook__:
             print_exception(kind, value, tb)
         else:
@@ -130,7 +141,7 @@ def exit_status(e):
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xff
+        return code & 0xFF
     flush(sys.stdout)
     try:
         print(code, file=sys.stderr)
@@ -212,7 +223,8 @@ def read_all(fd):
         at += len(part)
 
 
-# --------------------------------------------------------------------------------------------- a new interpreter
+# -------------------------------------------------------------------------------- a new interpreter
+
 
 def one():
     name = sys.argv[2]
@@ -225,7 +237,8 @@ def one():
     run_main(main, lambda: compile(source, filename, 'exec', 0, True), lambda: __import__('gc').collect())
 
 
-# ---------------------------------------------------------------------------------------------- the fork server
+# ---------------------------------------------------------------------------------- the fork server
+
 
 class Server(object):
     discarded = False  # stderr, if it is /dev/null
@@ -238,7 +251,8 @@ class Server(object):
                 __import__(module)
             except Exception as e:
                 print('forkserver: cannot preload %s: %s' % (module, e), file=sys.stderr)
-        __import__('pwd')  # what a new interpreter without HOME imports to find its user's own packages
+        # what a new interpreter without HOME imports to find its user's own packages
+        __import__('pwd')
         self.keep = set(sys.modules)
         import _ctypes
         import _socket
@@ -248,6 +262,7 @@ class Server(object):
         import resource
         import select
         import time
+
         self.sleep = time.sleep
         self.struct, self.marshal, self.resource, self.gc = _struct, marshal, resource, gc
         self.hidden = [m for m in sys.modules if m not in self.keep]
@@ -265,7 +280,8 @@ class Server(object):
         self.make_streams()
         self.set_dumpable(0)
         os.environ.pop('HOME', None)  # was to keep root's own packages out
-        os.environ.pop('LD_BIND_NOW', None)  # was for us: what the linker looks up at the first call, every child would look up again
+        # was for us: what the linker looks up at the first call, every child would look up again
+        os.environ.pop('LD_BIND_NOW', None)
         self.environ = os.environ._data
         self.random = [sys.modules[m].seed for m in ('random',) if m in sys.modules and sys.version_info < (3, 7)]
         if 'numpy.random' in sys.modules:
@@ -307,7 +323,14 @@ class Server(object):
             self.note(0, 0)  # a child that ends without a job is not to be taken for this one again
             if job and not started:
                 self.drop_frame()
-            self.tell(DONE if started else FAILED, status, job, int(usage.ru_utime * 1000000), int(usage.ru_stime * 1000000), usage.ru_maxrss * 1024)
+            self.tell(
+                DONE if started else FAILED,
+                status,
+                job,
+                int(usage.ru_utime * 1000000),
+                int(usage.ru_stime * 1000000),
+                usage.ru_maxrss * 1024,
+            )
 
     def tell(self, *frame):
         self.socket.send(self.struct.pack(SERVER, *frame))
@@ -337,7 +360,9 @@ class Server(object):
         """Do what a job needs done, with nothing in it."""
         strings = b'x\0y\0PATH=' + self.environ[b'PATH'] + b'\0LANG=' + self.environ[b'LANG'] + b'\0LISTENER_JOB=0\0'
         size = self.struct.calcsize(RUN) + len(strings)
-        self.frame[:size] = self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3, 0, b'') + strings
+        self.frame[:size] = (
+            self.struct.pack(RUN, MAGIC, RUN_TYPE, 1, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3, 0, b'') + strings
+        )
         _, _, _, _, _, _, argv, env = self.parse(size)
         self.note(0, 0)
         self.set_dumpable(0)
@@ -368,8 +393,28 @@ class Server(object):
 
     def parse(self, size):
         """ID, CPU_USEC, PAYLOAD_SIZE, FLAGS, NOFILE, VERSION, [NAME, TOPIC], ENV of the frame."""
-        (_, _, _, _, _, job_id, _, _, cpu_usec, _, payload_size, _, flags, nofile, _, _, _, _, version) = self.struct.unpack_from(RUN, self.frame)
-        strings = self.frame[self.struct.calcsize(RUN):size - 1].split(b'\0')
+        (
+            _,
+            _,
+            _,
+            _,
+            _,
+            job_id,
+            _,
+            _,
+            cpu_usec,
+            _,
+            payload_size,
+            _,
+            flags,
+            nofile,
+            _,
+            _,
+            _,
+            _,
+            version,
+        ) = self.struct.unpack_from(RUN, self.frame)
+        strings = self.frame[self.struct.calcsize(RUN) : size - 1].split(b'\0')
         return job_id, cpu_usec, payload_size, flags, nofile, version, [decode(s) for s in strings[:2]], strings[2:]
 
     def note(self, job_id, started):

@@ -1,4 +1,5 @@
-/* init.c - sandbox-init: PID 1 of a sandbox. Options, signals, the loop. See init.h for the parts, protocol.h for the other side. */
+/* init.c - sandbox-init: PID 1 of a sandbox. Options, signals, the loop. See init.h for the
+ * parts, protocol.h for the other side. */
 #include "init.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ void say(const char *format, ...)
 	(void)dprintf(STDERR_FILENO, "sandbox-init: %s\n", line);
 }
 
-/* ------------------------------------------------------------------------------------------------------ options */
+/* -------------------------------------------------------------------------------------- options */
 
 static int parse_ports(struct options *o, const char *text)
 {
@@ -44,7 +45,8 @@ static int parse_ports(struct options *o, const char *text)
 		char *end;
 		errno = 0;
 		unsigned long port = strtoul(text, &end, 10);
-		if (end == text || errno || port == 0 || port > 65535 || (*end && *end != ',') || o->port_count == PORTS_MAX)
+		if (end == text || errno || port == 0 || port > 65535 || (*end && *end != ',') ||
+		    o->port_count == PORTS_MAX)
 			return -EINVAL;
 		o->ports[o->port_count++] = (uint16_t)port;
 		text = *end ? end + 1 : end;
@@ -67,26 +69,13 @@ static int apply_option(struct options *o, int c, const char *value)
 {
 	uint64_t n = 0;
 	switch (c) {
-	case 'c':
-		o->control = value;
-		return 0;
-	case 'p':
-		return parse_ports(o, value);
-	case 'd':
-		o->dns = true;
-		return 0;
-	case 'f':
-		o->ftp_data = true;
-		return 0;
-	case 'y':
-		o->python = value;
-		return 0;
-	case 'l':
-		o->preload = value;
-		return 0;
-	case 'n':
-		o->forkserver = false;
-		return 0;
+	case 'c': o->control = value; return 0;
+	case 'p': return parse_ports(o, value);
+	case 'd': o->dns = true; return 0;
+	case 'f': o->ftp_data = true; return 0;
+	case 'y': o->python = value; return 0;
+	case 'l': o->preload = value; return 0;
+	case 'n': o->forkserver = false; return 0;
 	case 'o':
 		if (parse_number(value, 10 * 365 * 86400, &n) < 0)
 			return -EINVAL;
@@ -97,8 +86,7 @@ static int apply_option(struct options *o, int c, const char *value)
 			return -EINVAL;
 		o->max_forks = (unsigned)n;
 		return 0;
-	default:
-		return -EINVAL;
+	default: return -EINVAL;
 	}
 }
 
@@ -116,7 +104,10 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{ "max-forks", required_argument, NULL, 'm' },
 		{ NULL, 0, NULL, 0 },
 	};
-	*o = (struct options){ .control = SB_CONTROL_SOCKET, .preload = "", .forkserver = true, .orphan_usec = 60 * USEC_PER_SEC,
+	*o = (struct options){ .control = SB_CONTROL_SOCKET,
+			       .preload = "",
+			       .forkserver = true,
+			       .orphan_usec = 60 * USEC_PER_SEC,
 			       .max_forks = 1000 };
 	int c;
 	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1)
@@ -134,7 +125,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 /* Where images keep it. PATH of the container is the image's business and not asked. */
 static void find_python(struct options *o)
 {
-	static const char *const places[] = { "/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3", "/opt/python/bin/python3" };
+	static const char *const places[] = { "/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3",
+					      "/opt/python/bin/python3" };
 	if (o->python) {
 		if (access(o->python, X_OK) < 0) {
 			say("--python %s: %s", o->python, strerror(errno));
@@ -147,9 +139,10 @@ static void find_python(struct options *o)
 			o->python = places[i];
 }
 
-/* ------------------------------------------------------------------------------------------------------- set-up */
+/* --------------------------------------------------------------------------------------- set-up */
 
-/* The Python side is handed on as a memfd: /listener itself stays out of the scripts' Landlock domain. */
+/* The Python side is handed on as a memfd: /listener itself stays out of the scripts' Landlock
+ * domain. */
 static int load_code(const char *path)
 {
 	static char text[256 * 1024];
@@ -163,7 +156,8 @@ static int load_code(const char *path)
 	int mem = memfd_create("forkserver.py", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (mem < 0)
 		return -errno;
-	if (write(mem, text, (size_t)n) != n || fcntl(mem, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+	if (write(mem, text, (size_t)n) != n ||
+	    fcntl(mem, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
 		(void)close(mem);
 		return -EIO;
 	}
@@ -209,7 +203,7 @@ static int set_up(struct init *in)
 	return r;
 }
 
-/* --------------------------------------------------------------------------------------------------------- loop */
+/* ----------------------------------------------------------------------------------------- loop */
 
 void reap(struct init *in)
 {
@@ -224,8 +218,9 @@ void reap(struct init *in)
 	}
 }
 
-/* A script's signals do not get here: another user, Landlock's scope. If one did (old kernels, the moment kill_scripts() takes), its sender
- * has a pid in our namespace; the engine, outside of it, has none. */
+/* A script's signals do not get here: another user, Landlock's scope. If one did (old kernels,
+ * the moment kill_scripts() takes), its sender has a pid in our namespace; the engine, outside
+ * of it, has none. */
 static void read_signals(struct init *in)
 {
 	struct signalfd_siginfo si[16];
@@ -255,15 +250,16 @@ static uint64_t earliest(const struct init *in)
 
 static void wait_for_something(struct init *in, struct pollfd fds[6])
 {
-	const int watched[6] = { in->signal_fd,	    in->control_fd,	in->server.fd, in->successor.fd,
-				 in->run.out.pipe_fd, in->run.err.pipe_fd };
+	const int watched[6] = { in->signal_fd,    in->control_fd,      in->server.fd,
+				 in->successor.fd, in->run.out.pipe_fd, in->run.err.pipe_fd };
 	for (int i = 0; i < 6; i++)
 		fds[i] = (struct pollfd){ .fd = watched[i], .events = POLLIN };
 	uint64_t when = earliest(in), now = now_usec();
 	struct timespec ts, *timeout = NULL;
 	if (when != USEC_NEVER) {
 		uint64_t left = when > now ? when - now : 0;
-		ts = (struct timespec){ .tv_sec = (time_t)(left / USEC_PER_SEC), .tv_nsec = (long)(left % USEC_PER_SEC) * 1000 };
+		ts = (struct timespec){ .tv_sec = (time_t)(left / USEC_PER_SEC),
+					.tv_nsec = (long)(left % USEC_PER_SEC) * 1000 };
 		timeout = &ts;
 	}
 	if (ppoll(fds, 6, timeout, NULL) <= 0)
@@ -275,7 +271,8 @@ static void turn(struct init *in)
 {
 	struct pollfd fds[6];
 	wait_for_something(in, fds);
-	/* A descriptor may be closed by an earlier step of the same turn and its number be another's by then: compare before use. */
+	/* A descriptor may be closed by an earlier step of the same turn and its number be
+	 * another's by then: compare before use. */
 	if (fds[4].revents || fds[5].revents)
 		run_pump(in);
 	if (fds[2].revents && fds[2].fd == in->server.fd)
@@ -299,8 +296,13 @@ static void turn(struct init *in)
 
 int main(int argc, char **argv)
 {
-	static struct init in = { .ruleset_fd = -1, .code_fd = -1, .control_fd = -1, .server_retry_usec = USEC_NEVER,
-				  .server = { .fd = -1 }, .successor = { .fd = -1 }, .result_fds = { -1, -1 } };
+	static struct init in = { .ruleset_fd = -1,
+				  .code_fd = -1,
+				  .control_fd = -1,
+				  .server_retry_usec = USEC_NEVER,
+				  .server = { .fd = -1 },
+				  .successor = { .fd = -1 },
+				  .result_fds = { -1, -1 } };
 	in.run.out.pipe_fd = in.run.out.mem_fd = in.run.err.pipe_fd = in.run.err.mem_fd = -1;
 	if (parse_options(&in.options, argc, argv) < 0)
 		return 2;

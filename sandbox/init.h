@@ -1,7 +1,8 @@
 /* init.h - the parts of sandbox-init and what they know of each other.
  *
- * sandbox-init is PID 1 of a sandbox: one thread, one poll() loop (init.c), one run at a time. It is root in its container with nothing but
- * SETUID, SETGID and KILL, and it is out of the script's reach: another user id, not dumpable, pid 1, outside the script's Landlock domain.
+ * sandbox-init is PID 1 of a sandbox: one thread, one poll() loop (init.c), one run at a time.
+ * It is root in its container with nothing but SETUID, SETGID and KILL, and it is out of the
+ * script's reach: another user id, not dumpable, pid 1, outside the script's Landlock domain.
  *
  *     init.c      options, signals, the loop
  *     control.c   the connection to the daemon's side: HELLO, READY, RESULT out; RUN, FORGET, CANCEL in
@@ -33,7 +34,9 @@ struct options {
 	const char *preload; /* modules the fork server imports, comma-separated; may be "" */
 	bool forkserver; /* false: every run starts a new interpreter */
 	bool dns; /* TCP port 53 is open */
-	bool ftp_data; /* TCP ports from 1024 on are left to the engine's firewall, which knows what port 21 has agreed on */
+	/* TCP ports from 1024 on are left to the engine's firewall, which knows what port 21 has
+	 * agreed on */
+	bool ftp_data;
 	uint16_t ports[PORTS_MAX]; /* TCP ports scripts may connect to */
 	size_t port_count;
 	uint64_t orphan_usec; /* idle and no daemon for this long: end */
@@ -92,7 +95,8 @@ struct init {
 	unsigned connect_tries;
 	char *frame; /* SB_FRAME_MAX bytes: the frame being read */
 
-	struct server server, successor; /* the successor warms up beside the one that has served enough */
+	/* the successor warms up beside the one that has served enough */
+	struct server server, successor;
 	unsigned server_failures; /* in a row before READY */
 	uint64_t server_retry_usec;
 	bool warm_told; /* READY went out on this connection */
@@ -120,7 +124,8 @@ void control_send_result(struct init *in); /* in->result, if connected */
 /* run.c - all take what the run needs from IN and never block. */
 struct run_request {
 	const struct sb_run *frame; /* checked */
-	const char *name, *topic, *env; /* NUL-terminated; env: env_count strings one after the other */
+	/* NUL-terminated; env: env_count strings one after the other */
+	const char *name, *topic, *env;
 	int script_fd, payload_fd; /* borrowed */
 };
 void run_start(struct init *in, const struct run_request *req);
@@ -132,29 +137,43 @@ void run_server_died(struct init *in);
 void run_pump(struct init *in); /* output has come */
 void run_tick(struct init *in); /* the time of run.next_usec has come, or children have ended */
 void run_hold_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd);
-/* kill_scripts - send SIG to every process of the script's user, if any. 0 or negative errno. */
+
+/* kill_scripts - send SIG to every process of the script's user, if any.
+ * 0 or negative errno. */
 int kill_scripts(int sig);
 
 /* server.c */
 void server_keep(struct init *in); /* start what should run and does not */
-int server_run(struct init *in, const struct run_request *req, int out_fd, int err_fd); /* hand a job over: 0, negative errno */
+
+/* hand a job over: 0, negative errno */
+int server_run(struct init *in, const struct run_request *req, int out_fd, int err_fd);
 void server_read(struct init *in, struct server *server);
 bool server_exited(struct init *in, pid_t pid); /* PID ended: was it ours? */
 bool server_usable(const struct init *in);
 void server_stop(struct server *server);
 
 /* exec.c */
-bool exec_wanted(const struct init *in, const struct run_request *req); /* not one for the fork server */
-/* exec_start - start a new interpreter. 0 and *RET_PID, or negative errno with WHY filled. */
+
+/* not one for the fork server */
+bool exec_wanted(const struct init *in, const struct run_request *req);
+
+/* exec_start - start a new interpreter.
+ * 0 and *RET_PID, or negative errno with WHY filled. */
 int exec_start(struct init *in, const struct run_request *req, int out_fd, int err_fd, pid_t *ret_pid, char why[128]);
 
 /* walls.c */
-int walls_init(struct init *in); /* init's own standing; in->walls, in->ruleset_fd. 0 or negative errno. */
+
+/* init's own standing; in->walls, in->ruleset_fd.
+ * 0 or negative errno. */
+int walls_init(struct init *in);
 int walls_enter(const struct init *in); /* in a child, before the drop: Landlock and seccomp */
 int walls_keep_setid(void); /* in the fork server to be: SETUID and SETGID survive execve */
 int walls_drop(void); /* in a child: nobody, no capability */
-/* oom_score_open - where a process says how likely the kernel is to choose it when memory is short: a descriptor to write to, or -1; what it
- * is now and what it is to be for a job, so that neither init nor the fork server is chosen. To be called before walls_enter(). */
+
+/* oom_score_open - where a process says how likely the kernel is to choose it when memory is
+ * short: a descriptor to write to, or -1; what it is now and what it is to be for a job, so that
+ * neither init nor the fork server is chosen.
+ * To be called before walls_enter(). */
 int oom_score_open(char score[16], char job_score[16]);
 int walls_limits(void); /* in a child: the limits that are the same for all */
 
@@ -163,10 +182,15 @@ int filter_install(void); /* 0 or negative errno */
 
 /* pump.c */
 int pump_open(struct pump *pump, const char *name, uint64_t limit, int *ret_write_fd);
-bool pump_read(struct pump *pump); /* a pipe's worth; closes pipe_fd at its end. true: there may be more */
-int pump_finish(struct pump *pump); /* the sealed memfd (caller's) or -1; PUMP is empty afterwards */
 
-/* cgroup.c - how often the memory limit killed and the process limit refused since the last cgroup_mark(). */
+/* a pipe's worth; closes pipe_fd at its end. true: there may be more */
+bool pump_read(struct pump *pump);
+
+/* the sealed memfd (caller's) or -1; PUMP is empty afterwards */
+int pump_finish(struct pump *pump);
+
+/* cgroup.c - how often the memory limit killed and the process limit refused since the last
+ * cgroup_mark(). */
 void cgroup_mark(void);
 bool cgroup_oom_killed(void);
 bool cgroup_pids_refused(void);

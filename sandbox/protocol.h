@@ -1,9 +1,11 @@
-/* protocol.h - what the daemon's side (an executor) and sandbox-init, PID 1 of a sandbox, say to each other over a SOCK_SEQPACKET unix socket.
+/* protocol.h - what the daemon's side (an executor) and sandbox-init, PID 1 of a sandbox, say to
+ * each other over a SOCK_SEQPACKET unix socket.
  *
- * The executor listens on a socket of the sandbox's own in a folder that is bind-mounted read-only into it; so the connection itself names the sandbox.
- * Init connects, and connects again whenever the connection ends, every 100 ms at first, every second later. One frame per packet: a head, then
- * the body of its type, little else. Everything from init is hostile input to the executor: sizes, states and job ids are checked, a
- * violation ends the sandbox.
+ * The executor listens on a socket of the sandbox's own in a folder that is bind-mounted
+ * read-only into it; so the connection itself names the sandbox. Init connects, and connects
+ * again whenever the connection ends, every 100 ms at first, every second later. One frame per
+ * packet: a head, then the body of its type, little else. Everything from init is hostile input
+ * to the executor: sizes, states and job ids are checked, a violation ends the sandbox.
  *
  *     init  -> HELLO    on every connect: who I am, what I can, what I am doing (IDLE, RUNNING job, FINISHED job)
  *     init  -> READY    the interpreter is warm (once per connection, at once if it is so already or there is none to warm)
@@ -12,7 +14,8 @@
  *     daemon-> FORGET   the result is committed: drop it; init is IDLE
  *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing happens if it is another job
  *
- * Byte order is the machine's: both ends run on it. Versions: HELLO carries the protocol version; an executor speaks all older ones. */
+ * Byte order is the machine's: both ends run on it. Versions: HELLO carries the protocol
+ * version; an executor speaks all older ones. */
 #ifndef SANDBOX_PROTOCOL_H
 #define SANDBOX_PROTOCOL_H
 
@@ -23,7 +26,8 @@
 
 /* Where things are inside a sandbox. All mounts are read-only. */
 #define SB_DIR "/listener" /* bind mount of the libexec folder: sandbox-init, forkserver.py */
-#define SB_CONTROL_DIR "/listener-control" /* bind mount of the sandbox's own folder; mode 0750, group = init's */
+/* bind mount of the sandbox's own folder; mode 0750, group = init's */
+#define SB_CONTROL_DIR "/listener-control"
 #define SB_CONTROL_SOCKET SB_CONTROL_DIR "/socket"
 #define SB_SCRIPTS_DIR "/scripts" /* working directory of scripts; an empty folder of the image */
 
@@ -32,7 +36,8 @@
 
 #define SB_FRAME_MAX (160 * 1024) /* bytes of any frame */
 #define SB_NAME_MAX 1024 /* script name */
-#define SB_ARG_PAYLOAD_MAX (128 * 1024 - 1) /* payloads below 128 KiB are argv[2] as well (if they hold no NUL) */
+/* payloads below 128 KiB are argv[2] as well (if they hold no NUL) */
+#define SB_ARG_PAYLOAD_MAX (128 * 1024 - 1)
 
 enum sb_type { SB_HELLO = 1, SB_READY, SB_RESULT, SB_RUN = 64, SB_FORGET, SB_CANCEL };
 
@@ -71,7 +76,8 @@ enum sb_run_flags {
 	SB_RUN_EXEC = 1 << 1, /* start a new interpreter instead of forking the warm one */
 };
 
-/* Followed by the strings, each NUL-terminated, sizes without the NUL: script name, topic, then ENV_COUNT strings "NAME=value". */
+/* Followed by the strings, each NUL-terminated, sizes without the NUL: script name, topic, then
+ * ENV_COUNT strings "NAME=value". */
 struct sb_run {
 	struct sb_head head;
 	uint64_t job;
@@ -95,7 +101,9 @@ struct sb_result {
 	uint32_t out_truncated, err_truncated;
 	uint32_t clean; /* 1: nothing of the run is left, the sandbox may serve again */
 	uint64_t started_realtime_usec, duration_usec, user_usec, system_usec, max_rss_bytes;
-	uint64_t out_size, err_size; /* bytes in the sealed memfds that come along: two if SB_RUN_CAPTURE and it got as far, else none */
+	/* bytes in the sealed memfds that come along: two if SB_RUN_CAPTURE and it got as far,
+	 * else none */
+	uint64_t out_size, err_size;
 	char message[128]; /* NUL-terminated */
 };
 

@@ -1,5 +1,5 @@
-/* pump.c - bounded copies of what a script writes. The reader is init, not the daemon: a pipe whose reader dies with the daemon would kill
- * the script with SIGPIPE and lose what it wrote. */
+/* pump.c - bounded copies of what a script writes. The reader is init, not the daemon: a pipe
+ * whose reader dies with the daemon would kill the script with SIGPIPE and lose what it wrote. */
 #include "init.h"
 
 #include <errno.h>

@@ -1,9 +1,11 @@
-/* run.c - the life of one run: RUN_ACTIVE -> (RUN_ENDING ->) (RUN_KILLING ->) RUN_SWEEPING -> the result.
+/* run.c - the life of one run: RUN_ACTIVE -> (RUN_ENDING ->) (RUN_KILLING ->) RUN_SWEEPING ->
+ * the result.
  *
- * Killing goes by user id: kill(-1) with the script's uid reaches everything the script started, whatever session or state it is in, is
- * atomic against fork, needs no new process and cannot hit init or the fork server, which have another uid. Whether anything is left,
- * zombies included, getpriority(PRIO_USER) tells in one call, so the usual, clean end costs next to nothing; kill()'s own ESRCH
- * cannot be asked, as the fork server is there to be refused. */
+ * Killing goes by user id: kill(-1) with the script's uid reaches everything the script started,
+ * whatever session or state it is in, is atomic against fork, needs no new process and cannot
+ * hit init or the fork server, which have another uid. Whether anything is left, zombies
+ * included, getpriority(PRIO_USER) tells in one call, so the usual, clean end costs next to
+ * nothing; kill()'s own ESRCH cannot be asked, as the fork server is there to be refused. */
 #include "init.h"
 #include "protocol.h"
 
@@ -27,9 +29,10 @@ static uint64_t realtime_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Both the real and the effective id change, for with a real id of 0 the fork server would be hit too. The saved id stays 0 and with it
- * the permitted capabilities; the way back makes them effective again. Signals sent to us in between are harmless: we are pid 1 and block
- * all of them. */
+/* Both the real and the effective id change, for with a real id of 0 the fork server would be
+ * hit too. The saved id stays 0 and with it the permitted capabilities; the way back makes them
+ * effective again. Signals sent to us in between are harmless: we are pid 1 and block all of
+ * them. */
 int kill_scripts(int sig)
 {
 	if (syscall(SYS_setresuid, SB_SCRIPT_UID, SB_SCRIPT_UID, -1) < 0)
@@ -41,13 +44,11 @@ int kill_scripts(int sig)
 	return r;
 }
 
-/* Is there a process with the script's real user id in our pid namespace? No script can have another one. */
-static bool scripts_left(void)
-{
-	return syscall(SYS_getpriority, PRIO_USER, SB_SCRIPT_UID) >= 0 || errno != ESRCH;
-}
+/* Is there a process with the script's real user id in our pid namespace? No script can have
+ * another one. */
+static bool scripts_left(void) { return syscall(SYS_getpriority, PRIO_USER, SB_SCRIPT_UID) >= 0 || errno != ESRCH; }
 
-/* ------------------------------------------------------------------------------------------------------- result */
+/* --------------------------------------------------------------------------------------- result */
 
 void run_hold_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd)
 {
@@ -60,7 +61,9 @@ void run_hold_result(struct init *in, const struct sb_result *result, int out_fd
 
 void run_refuse(struct init *in, uint64_t job, const char *why)
 {
-	struct sb_result result = { .job = job, .outcome = LSN_OUTCOME_ERROR, .clean = 1, .started_realtime_usec = realtime_usec() };
+	struct sb_result result = {
+		.job = job, .outcome = LSN_OUTCOME_ERROR, .clean = 1, .started_realtime_usec = realtime_usec()
+	};
 	(void)snprintf(result.message, sizeof result.message, "%s", why);
 	run_hold_result(in, &result, -1, -1);
 }
@@ -90,8 +93,11 @@ static void plain_outcome(const struct run *run, struct sb_result *result)
 	if (WIFSIGNALED(run->status)) {
 		result->signal = WTERMSIG(run->status);
 		result->outcome = LSN_OUTCOME_SIGNAL;
-		/* The kernel sends SIGXCPU at the soft limit and SIGKILL a second later to those who ignore it. */
-		if (run->cpu_usec > 0 && (result->signal == SIGXCPU || (result->signal == SIGKILL && run->user_usec + run->system_usec >= run->cpu_usec)))
+		/* The kernel sends SIGXCPU at the soft limit and SIGKILL a second later to those
+		 * who ignore it. */
+		if (run->cpu_usec > 0 &&
+		    (result->signal == SIGXCPU ||
+		     (result->signal == SIGKILL && run->user_usec + run->system_usec >= run->cpu_usec)))
 			result->outcome = LSN_OUTCOME_CPU;
 	} else {
 		result->exit_status = WEXITSTATUS(run->status);
@@ -116,8 +122,9 @@ static void judge(const struct run *run, struct sb_result *result)
 	else if (pids && result->outcome != LSN_OUTCOME_CPU)
 		result->outcome = LSN_OUTCOME_PROCESSES;
 	(void)snprintf(result->message, sizeof result->message, "%s%s%s%s%s",
-		       run->unstarted && !run->message[0] ? "the interpreter could not be made ready" : run->message, run->message[0] && pids ? "; " : "",
-		       pids ? "it reached the limit of processes" : "", (run->message[0] || pids) && oom ? "; " : "",
+		       run->unstarted && !run->message[0] ? "the interpreter could not be made ready" : run->message,
+		       run->message[0] && pids ? "; " : "", pids ? "it reached the limit of processes" : "",
+		       (run->message[0] || pids) && oom ? "; " : "",
 		       oom ? "a process had no memory left and was killed" : "");
 }
 
@@ -157,7 +164,7 @@ static void finish(struct init *in, bool clean)
 	cgroup_mark(); /* after the result is on its way: nobody waits for this */
 }
 
-/* ------------------------------------------------------------------------------------------------------- ending */
+/* --------------------------------------------------------------------------------------- ending */
 
 /* The first process has ended; is anything else there? */
 static void sweep(struct init *in)
@@ -196,7 +203,8 @@ static void kill_now(struct init *in)
 	run->next_usec = now_usec() + SWEEP_USEC;
 	if (now_usec() < run->give_up_usec)
 		return;
-	/* Nothing is heard of the first process: the fork server hangs, or the kernel does. What it was may still be there. */
+	/* Nothing is heard of the first process: the fork server hangs, or the kernel does. What
+	 * it was may still be there. */
 	say("job %llu cannot be ended", (unsigned long long)run->job);
 	server_stop(&in->server);
 	finish(in, false);
@@ -228,14 +236,9 @@ void run_tick(struct init *in)
 		if (now_usec() >= in->run.next_usec)
 			kill_now(in);
 		break;
-	case RUN_KILLING:
-		kill_now(in);
-		break;
-	case RUN_SWEEPING:
-		sweep(in);
-		break;
-	case RUN_NONE:
-		break;
+	case RUN_KILLING: kill_now(in); break;
+	case RUN_SWEEPING: sweep(in); break;
+	case RUN_NONE: break;
 	}
 }
 
@@ -245,10 +248,7 @@ void run_cancel(struct init *in, uint64_t job)
 		end_with(in, LSN_OUTCOME_CANCELLED, "it was cancelled");
 }
 
-static uint64_t usec_of(struct timeval tv)
-{
-	return (uint64_t)tv.tv_sec * USEC_PER_SEC + (uint64_t)tv.tv_usec;
-}
+static uint64_t usec_of(struct timeval tv) { return (uint64_t)tv.tv_sec * USEC_PER_SEC + (uint64_t)tv.tv_usec; }
 
 void run_main_ended(struct init *in, int status, const struct rusage *ru)
 {
@@ -292,7 +292,7 @@ void run_pump(struct init *in)
 	}
 }
 
-/* ----------------------------------------------------------------------------------------------------- starting */
+/* ------------------------------------------------------------------------------------- starting */
 
 static int open_output(struct run *run, const struct sb_run *frame, int fds[2])
 {

@@ -1,5 +1,6 @@
-/* server.c - the warm interpreter: forkserver.py, root with SETUID and SETGID behind all walls. It keeps one child forked ahead which waits for
- * the RUN frame on the same socket, so a job finds everything ready; the server itself only waits for it and tells how it ended. */
+/* server.c - the warm interpreter: forkserver.py, root with SETUID and SETGID behind all walls.
+ * It keeps one child forked ahead which waits for the RUN frame on the same socket, so a job
+ * finds everything ready; the server itself only waits for it and tells how it ended. */
 #include "init.h"
 #include "protocol.h"
 
@@ -15,8 +16,8 @@
 
 #define FAILURES_MAX 3 /* servers that end before they are warm, in a row */
 
-/* What it tells: it is warm; the child with JOB has ended (0: it had none); it has ended before the script began. Numbers as in
- * forkserver.py. */
+/* What it tells: it is warm; the child with JOB has ended (0: it had none); it has ended before
+ * the script began. Numbers as in forkserver.py. */
 enum server_type { SERVER_READY = 1, SERVER_DONE, SERVER_FAILED };
 struct server_frame {
 	uint32_t type;
@@ -24,12 +25,15 @@ struct server_frame {
 	uint64_t job, user_usec, system_usec, max_rss_bytes;
 };
 
-/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note, its own: a successor warms up beside it; 6: its place in the
- * kernel's queue of those to kill when memory is short. */
+/* 0, 1: nothing; 2: ours, for its own complaints; 3: the socket; 4: its code; 5: the note, its
+ * own: a successor warms up beside it; 6: its place in the kernel's queue of those to kill when
+ * memory is short. */
 static int place_fds(const struct init *in, int sock, int oom_fd)
 {
 	int note = memfd_create("note", MFD_CLOEXEC);
-	const int from[7] = { in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, note, oom_fd >= 0 ? oom_fd : in->null_fd };
+	const int from[7] = {
+		in->null_fd, in->null_fd, STDERR_FILENO, sock, in->code_fd, note, oom_fd >= 0 ? oom_fd : in->null_fd
+	};
 	int high[7];
 
 	if (note < 0)
@@ -48,8 +52,10 @@ __attribute__((noreturn)) static void become_server(const struct init *in, int s
 	char score[16] = "0", job_score[16] = "0";
 	char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
 	/* argv[0] is the whole path: Python finds its library by it. */
-	char *const argv[] = { (char *)in->options.python, (char *)"-c", stub, (char *)"serve", score, job_score, (char *)in->options.preload, NULL };
-	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", (char *)"HOME=/nonexistent", (char *)"LD_BIND_NOW=1", NULL };
+	char *const argv[] = { (char *)in->options.python,  (char *)"-c", stub, (char *)"serve", score, job_score,
+			       (char *)in->options.preload, NULL };
+	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8",
+			      (char *)"HOME=/nonexistent", (char *)"LD_BIND_NOW=1", NULL };
 	sigset_t none;
 	(void)sigemptyset(&none);
 	int oom_fd = oom_score_open(score, job_score);
@@ -86,16 +92,14 @@ void server_stop(struct server *server)
 {
 	if (server->fd >= 0)
 		(void)close(server->fd);
-	/* It ends by itself when its socket does, unless it hangs. Its spare child sees the same end of file. */
+	/* It ends by itself when its socket does, unless it hangs. Its spare child sees the same
+	 * end of file. */
 	if (server->pid > 0)
 		(void)kill(server->pid, SIGKILL);
 	*server = (struct server){ .fd = -1 };
 }
 
-bool server_usable(const struct init *in)
-{
-	return in->options.forkserver && in->server.pid > 0;
-}
+bool server_usable(const struct init *in) { return in->options.forkserver && in->server.pid > 0; }
 
 /* A job that comes before it is warm waits in the socket. */
 int server_run(struct init *in, const struct run_request *req, int out_fd, int err_fd)
@@ -107,7 +111,10 @@ int server_run(struct init *in, const struct run_request *req, int out_fd, int e
 		char buf[CMSG_SPACE(sizeof fds)];
 	} anc = { 0 };
 	struct iovec iov = { .iov_base = (void *)req->frame, .iov_len = req->frame->head.size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.buf, .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = anc.buf,
+			      .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
@@ -126,7 +133,8 @@ static void became_ready(struct init *in, struct server *server)
 	control_send_ready(in);
 }
 
-/* Its frames are checked like the daemon's: a script's child could have found a hole in the interpreter before it dropped. */
+/* Its frames are checked like the daemon's: a script's child could have found a hole in the
+ * interpreter before it dropped. */
 static bool take(struct init *in, struct server *server, const struct server_frame *frame, ssize_t n)
 {
 	if (n != (ssize_t)sizeof *frame)
@@ -140,8 +148,10 @@ static bool take(struct init *in, struct server *server, const struct server_fra
 	if (in->run.phase == RUN_NONE || in->run.pid > 0 || server != &in->server || frame->job != in->run.job)
 		return true; /* a spare child that ended before it had a job */
 	struct rusage ru = {
-		.ru_utime = { .tv_sec = (time_t)(frame->user_usec / USEC_PER_SEC), .tv_usec = (suseconds_t)(frame->user_usec % USEC_PER_SEC) },
-		.ru_stime = { .tv_sec = (time_t)(frame->system_usec / USEC_PER_SEC), .tv_usec = (suseconds_t)(frame->system_usec % USEC_PER_SEC) },
+		.ru_utime = { .tv_sec = (time_t)(frame->user_usec / USEC_PER_SEC),
+			      .tv_usec = (suseconds_t)(frame->user_usec % USEC_PER_SEC) },
+		.ru_stime = { .tv_sec = (time_t)(frame->system_usec / USEC_PER_SEC),
+			      .tv_usec = (suseconds_t)(frame->system_usec % USEC_PER_SEC) },
 		.ru_maxrss = (long)(frame->max_rss_bytes / 1024),
 	};
 	in->run.unstarted = frame->type == SERVER_FAILED;
@@ -186,7 +196,8 @@ bool server_exited(struct init *in, pid_t pid)
 	return true;
 }
 
-/* A server that has served enough is replaced by one that is warm already: between two runs, without a gap. */
+/* A server that has served enough is replaced by one that is warm already: between two runs,
+ * without a gap. */
 static void replace(struct init *in)
 {
 	if (in->successor.pid == 0 && in->server_retry_usec == USEC_NEVER) {

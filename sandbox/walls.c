@@ -1,6 +1,8 @@
-/* walls.c - what scripts are shut in with, besides what the engine does: no capability, Landlock, a seccomp filter (filter.c), another user.
+/* walls.c - what scripts are shut in with, besides what the engine does: no capability,
+ * Landlock, a seccomp filter (filter.c), another user.
  *
- * Landlock's interface is written down here because the headers of the distributions we build on know its first version only. */
+ * Landlock's interface is written down here because the headers of the distributions we build on
+ * know its first version only. */
 #include "init.h"
 #include "protocol.h"
 
@@ -48,7 +50,7 @@ struct ll_port {
 	uint64_t access, port;
 };
 
-/* ----------------------------------------------------------------------------------------------------- Landlock */
+/* ------------------------------------------------------------------------------------- Landlock */
 
 static int allow_path(int ruleset, int dir, const char *name, uint64_t access)
 {
@@ -79,8 +81,9 @@ static bool is_closed(const char *name)
 	return false;
 }
 
-/* Everything in the root may be read and executed but what is ours and /dev; a rule always covers all below, so the entries are named one by
- * one. Folders may be listed anywhere: the root itself must, and the control folder is closed to the script by its mode. */
+/* Everything in the root may be read and executed but what is ours and /dev; a rule always
+ * covers all below, so the entries are named one by one. Folders may be listed anywhere: the
+ * root itself must, and the control folder is closed to the script by its mode. */
 static int allow_reading(int ruleset)
 {
 	DIR *root = opendir("/");
@@ -98,7 +101,8 @@ static int allow_reading(int ruleset)
 	return r;
 }
 
-/* One by one: opening /dev/ptmx, if only for reading, makes a terminal in /dev/pts that the script owns and may chmod. */
+/* One by one: opening /dev/ptmx, if only for reading, makes a terminal in /dev/pts that the
+ * script owns and may chmod. */
 static int allow_devices(int ruleset, uint64_t handled)
 {
 	static const struct {
@@ -125,8 +129,9 @@ static int allow_port(int ruleset, unsigned port)
 	return syscall(LL_ADD_RULE, ruleset, LL_RULE_PORT, &rule, 0) < 0 ? -errno : 0;
 }
 
-/* Landlock has no ranges. The rules of all unprivileged ports cost 20 ms once per sandbox and some megabytes, and only if FTP data is wanted;
- * not to handle connections at all would open the privileged ports to whoever gets past the firewall. */
+/* Landlock has no ranges. The rules of all unprivileged ports cost 20 ms once per sandbox and
+ * some megabytes, and only if FTP data is wanted; not to handle connections at all would open
+ * the privileged ports to whoever gets past the firewall. */
 static int allow_ports(int ruleset, const struct options *o)
 {
 	int r = o->dns ? allow_port(ruleset, 53) : 0;
@@ -160,7 +165,9 @@ static int make_ruleset(struct init *in)
 		return 0; /* this kernel has none: the daemon reads it in HELLO and decides */
 	in->landlock_abi = (uint32_t)abi;
 	struct ll_ruleset attr = handled_by(in->landlock_abi);
-	size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? offsetof(struct ll_ruleset, scoped) : offsetof(struct ll_ruleset, net);
+	size_t size = abi >= 6   ? sizeof attr
+		      : abi >= 4 ? offsetof(struct ll_ruleset, scoped)
+				 : offsetof(struct ll_ruleset, net);
 	int made = (int)syscall(LL_CREATE_RULESET, &attr, size, 0);
 	if (made < 0)
 		return -errno;
@@ -178,21 +185,25 @@ static int make_ruleset(struct init *in)
 		return r;
 	}
 	in->ruleset_fd = fd;
-	in->walls |= SB_WALL_LANDLOCK_FS | (attr.net ? SB_WALL_LANDLOCK_TCP : 0) | (attr.scoped ? SB_WALL_LANDLOCK_SCOPE : 0);
+	in->walls |= SB_WALL_LANDLOCK_FS | (attr.net ? SB_WALL_LANDLOCK_TCP : 0) |
+		     (attr.scoped ? SB_WALL_LANDLOCK_SCOPE : 0);
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- capabilities */
+/* --------------------------------------------------------------------------------- capabilities */
 
 static int set_caps(uint32_t permitted, uint32_t inheritable)
 {
 	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { .effective = permitted, .permitted = permitted, .inheritable = inheritable } };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = permitted, .permitted = permitted, .inheritable = inheritable }
+	};
 	return syscall(SYS_capset, &hdr, data) < 0 ? -errno : 0;
 }
 
-/* An empty bounding set needs SETPCAP once. Without it (an engine configured otherwise) the set stays as the engine left it, which
- * no-new-privileges makes harmless; the wall is then not claimed. */
+/* An empty bounding set needs SETPCAP once. Without it (an engine configured otherwise) the set
+ * stays as the engine left it, which no-new-privileges makes harmless; the wall is then not
+ * claimed. */
 static bool empty_bounding_set(void)
 {
 	bool empty = true;
@@ -224,11 +235,9 @@ int walls_init(struct init *in)
 	return r < 0 ? r : make_ruleset(in);
 }
 
-/* A root program loses what the (empty) bounding set lacks when it executes, but what it may inherit it keeps. */
-int walls_keep_setid(void)
-{
-	return set_caps(CAPS_SERVER, CAPS_SERVER);
-}
+/* A root program loses what the (empty) bounding set lacks when it executes, but what it may
+ * inherit it keeps. */
+int walls_keep_setid(void) { return set_caps(CAPS_SERVER, CAPS_SERVER); }
 
 int walls_enter(const struct init *in)
 {
@@ -261,7 +270,11 @@ int walls_limits(void)
 	static const struct {
 		int resource;
 		rlim_t limit;
-	} table[] = { { RLIMIT_CORE, 0 }, { RLIMIT_MSGQUEUE, 0 }, { RLIMIT_MEMLOCK, 64 * 1024 }, { RLIMIT_NICE, 0 }, { RLIMIT_RTPRIO, 0 } };
+	} table[] = { { RLIMIT_CORE, 0 },
+		      { RLIMIT_MSGQUEUE, 0 },
+		      { RLIMIT_MEMLOCK, 64 * 1024 },
+		      { RLIMIT_NICE, 0 },
+		      { RLIMIT_RTPRIO, 0 } };
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
 		struct rlimit old, new = { table[i].limit, table[i].limit };
 		if (getrlimit((__rlimit_resource_t)table[i].resource, &old) == 0 && old.rlim_max < new.rlim_max)

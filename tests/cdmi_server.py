@@ -24,13 +24,31 @@ import time
 import uuid
 from urllib.parse import unquote, urlsplit
 
-REASONS = {200: 'OK', 201: 'Created', 204: 'No Content', 301: 'Moved Permanently', 302: 'Found', 307: 'Temporary Redirect', 308: 'Permanent Redirect',
-           400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed', 406: 'Not Acceptable',
-           410: 'Gone', 500: 'Internal Server Error', 502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
+REASONS = {
+    200: 'OK',
+    201: 'Created',
+    204: 'No Content',
+    301: 'Moved Permanently',
+    302: 'Found',
+    307: 'Temporary Redirect',
+    308: 'Permanent Redirect',
+    400: 'Bad Request',
+    401: 'Unauthorized',
+    403: 'Forbidden',
+    404: 'Not Found',
+    405: 'Method Not Allowed',
+    406: 'Not Acceptable',
+    410: 'Gone',
+    500: 'Internal Server Error',
+    502: 'Bad Gateway',
+    503: 'Service Unavailable',
+    504: 'Gateway Timeout',
+}
 HEADER = 'x-cdmi-specification-version'
 
 
-# ---------------------------------------------------------------------------------------------------------- events
+# ------------------------------------------------------------------------------------------- events
+
 
 def mqtt_string(data):
     data = data.encode() if isinstance(data, str) else data
@@ -40,7 +58,7 @@ def mqtt_string(data):
 def mqtt_packet(first, body):
     size, length = len(body), b''
     while True:
-        size, low = size >> 7, size & 0x7f
+        size, low = size >> 7, size & 0x7F
         length += bytes([low | (0x80 if size else 0)])
         if not size:
             return bytes([first]) + length + body
@@ -51,7 +69,11 @@ def publish(port, topic, payload, level=3, host='127.0.0.1'):
     name = 'paho/' + base64.b64encode(os.urandom(18)).decode()[:18]
     with socket.create_connection((host, port), 5) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        s.sendall(mqtt_packet(0x10, mqtt_string('MQIsdp' if level == 3 else 'MQTT') + bytes([level, 2, 0, 60]) + mqtt_string(name)))
+        s.sendall(
+            mqtt_packet(
+                0x10, mqtt_string('MQIsdp' if level == 3 else 'MQTT') + bytes([level, 2, 0, 60]) + mqtt_string(name)
+            )
+        )
         answer = b''
         while len(answer) < 4:
             part = s.recv(4 - len(answer))
@@ -70,7 +92,8 @@ def event_topic(operation, kind, ident):
     return '/'.join(levels).replace('#', '').replace('+', '')
 
 
-# --------------------------------------------------------------------------------------------------------- archive
+# ------------------------------------------------------------------------------------------ archive
+
 
 def cdmi_id():
     return '0000A4EF0018' + uuid.uuid4().hex.upper() + '0000'
@@ -94,7 +117,8 @@ def stored(metadata):
 
 class Node:
     def __init__(self, kind, container, name, metadata=None, content=None, mimetype=None, url=None):
-        self.kind, self.container, self.name = kind, container, name  # kind: collection, object, reference
+        # kind: collection, object, reference
+        self.kind, self.container, self.name = kind, container, name
         self.uuid, self.metadata = cdmi_id(), stored(metadata or {})
         self.content, self.mimetype = content, mimetype
         self.url = url or 'cassandra://' + cdmi_id()
@@ -105,8 +129,14 @@ class Node:
 
     def state(self):
         name = self.name + ('?' if self.kind == 'reference' else '')
-        state = {'uuid': self.uuid, 'container': self.container, 'name': name, 'create_ts': self.created, 'modified_ts': self.modified,
-                 'metadata': self.metadata}
+        state = {
+            'uuid': self.uuid,
+            'container': self.container,
+            'name': name,
+            'create_ts': self.created,
+            'modified_ts': self.modified,
+            'metadata': self.metadata,
+        }
         if self.kind != 'collection':
             state['url'] = self.url
         return json.loads(json.dumps(state))
@@ -124,7 +154,7 @@ class Archive:
         self.mute = False  # publish nothing: events that got lost
         self.make('/scripts')
 
-    # ------------------------------------------------------------------------------------------ without events
+    # ------------------------------------------------------------------------------- without events
     def make(self, path, content=None, metadata=None, kind=None, mimetype=None, url=None):
         """Put something there as if it had always been."""
         path, container, name = split(path)
@@ -143,10 +173,14 @@ class Archive:
         below = [node for node in self.nodes.values() if node.container == path]
         mark = '' if self.flavour == 'indigo' else '?'
         names = [n.name + '/' for n in below if n.kind == 'collection']
-        leaves = [n.name + (mark if n.kind == 'reference' else '#' if n.broken and self.flavour == 'radon' else '') for n in below if n.kind != 'collection']
+        leaves = [
+            n.name + (mark if n.kind == 'reference' else '#' if n.broken and self.flavour == 'radon' else '')
+            for n in below
+            if n.kind != 'collection'
+        ]
         return sorted(names, key=str.encode) + sorted(leaves, key=str.encode)
 
-    # -------------------------------------------------------------------------------------------------- events
+    # --------------------------------------------------------------------------------------- events
     def emit(self, operation, kind, ident, pre, post, extra=None):
         topic, message = event_topic(operation, kind, ident), {'pre': pre, 'post': post}
         if self.flavour in ('cdmi11', 'cdmi20'):
@@ -188,7 +222,7 @@ class Archive:
     def replace(self, path, content, **values):
         self.update(path, content=content, url='cassandra://' + cdmi_id(), **values)
 
-    # ------------------------------------------------------------------------------------------------- actions
+    # -------------------------------------------------------------------------------------- actions
     def web_create(self, path, content=None, metadata=None):
         return self.create(path, content, metadata)
 
@@ -224,11 +258,19 @@ class Archive:
             self.create(path, value or b'', mimetype=body.get('mimetype'))
             self.update(path, metadata=stored(dict(metadata or {}, **extra)))
         elif value is None:
-            self.update(path, metadata=stored(dict(metadata)) if metadata is not None else {'cdmi_mimetype': body.get('mimetype', 'application/octet-stream')})
+            self.update(
+                path,
+                metadata=stored(dict(metadata))
+                if metadata is not None
+                else {'cdmi_mimetype': body.get('mimetype', 'application/octet-stream')},
+            )
         else:  # the metadata lands on the blob that is discarded
             self.replace(path, value, metadata={})
             self.replace(path, value, metadata={})
-        simple = all(isinstance(v, str) or (isinstance(v, list) and all(isinstance(x, str) for x in v)) for v in (metadata or {}).values())
+        simple = all(
+            isinstance(v, str) or (isinstance(v, list) and all(isinstance(x, str) for x in v))
+            for v in (metadata or {}).values()
+        )
         return 201 if simple else 500
 
     def cdmi_put_container(self, path, body):
@@ -255,9 +297,15 @@ class Archive:
         state = node.state()
         with self.lock:
             del self.nodes[path]
-        self.emit('delete', 'collection' if node.kind == 'collection' else 'resource', node.name if node.kind == 'reference' else path, state, {})
+        self.emit(
+            'delete',
+            'collection' if node.kind == 'collection' else 'resource',
+            node.name if node.kind == 'reference' else path,
+            state,
+            {},
+        )
 
-    # --------------------------------------------------------------------------------------- users and groups
+    # ----------------------------------------------------------------------------- users and groups
     def user_state(self, name):
         return json.loads(json.dumps(self.users[name]))
 
@@ -277,7 +325,11 @@ class Archive:
         self.emit('delete', 'user', state['uuid'], state, {})
 
     def group_state(self, name):
-        return {'uuid': self.groups[name], 'name': name, 'members': [u for u, s in self.users.items() if name in s['groups']]}
+        return {
+            'uuid': self.groups[name],
+            'name': name,
+            'members': [u for u, s in self.users.items() if name in s['groups']],
+        }
 
     def create_group(self, name):
         self.groups[name] = str(uuid.uuid4())
@@ -303,7 +355,8 @@ class Archive:
         self.emit('delete', 'group', name, state, {})
 
 
-# ------------------------------------------------------------------------------------------------------------ HTTP
+# --------------------------------------------------------------------------------------------- HTTP
+
 
 class Reply(Exception):
     """What is answered. BODY None: none; a list of bytes: chunks without a length."""
@@ -315,7 +368,12 @@ class Reply(Exception):
 
 def detail(status, text, headers=()):
     """The odd media type of Indigo's error bodies is not a slip here."""
-    return Reply(status, json.dumps({'detail': text}).encode(), 'application/cdmi-container;application/cdmi-container+json; charset=utf-8', headers)
+    return Reply(
+        status,
+        json.dumps({'detail': text}).encode(),
+        'application/cdmi-container;application/cdmi-container+json; charset=utf-8',
+        headers,
+    )
 
 
 class Request:
@@ -332,8 +390,20 @@ class Rule:
         self.pattern, self.action, self.mode, self.times = re.compile(pattern), action, mode, times
 
 
-CONTAINER_KEYS = ('objectType', 'objectID', 'objectName', 'parentURI', 'parentID', 'domainURI', 'capabilitiesURI', 'completionStatus',
-                  'percentComplete', 'metadata', 'childrenrange', 'children')
+CONTAINER_KEYS = (
+    'objectType',
+    'objectID',
+    'objectName',
+    'parentURI',
+    'parentID',
+    'domainURI',
+    'capabilitiesURI',
+    'completionStatus',
+    'percentComplete',
+    'metadata',
+    'childrenrange',
+    'children',
+)
 OBJECT_KEYS = CONTAINER_KEYS[:10] + ('mimetype', 'valuetransferencoding')
 
 
@@ -350,7 +420,8 @@ class Server:
         self.tally = {}
         self.connections = set()
         self.socket = None
-        self.cold_worker = False  # has not served a data object read yet: answers 406 to a CDMI PUT although it is stored
+        # has not served a data object read yet: answers 406 to a CDMI PUT although it is stored
+        self.cold_worker = False
 
     @property
     def url(self):
@@ -377,7 +448,7 @@ class Server:
             except OSError:
                 pass
 
-    # -------------------------------------------------------------------------------------------- for the tests
+    # -------------------------------------------------------------------------------- for the tests
     def fault(self, pattern, action, mode=None, times=None):
         """Requests whose path matches PATTERN (a regular expression) and whose mode is MODE (list, metadata, content) get ACTION, TIMES times or for good: a
         status; 'slow:SECONDS'; 'cut' (chunks that do not end); 'short' (less than Content-Length); 'drop' (no reply); 'garbage'; 'redirect:URL' ('%' is
@@ -392,14 +463,16 @@ class Server:
     def count(self, mode=None, pattern=''):
         if not pattern:
             return sum(self.tally.values()) if mode is None else self.tally.get(mode, 0)
-        return sum(1 for r in list(self.requests) if (mode is None or r.mode == mode) and re.search(pattern, r.raw_path))
+        return sum(
+            1 for r in list(self.requests) if (mode is None or r.mode == mode) and re.search(pattern, r.raw_path)
+        )
 
     def reset(self):
         with self.lock:
             self.requests.clear()
             self.tally.clear()
 
-    # ------------------------------------------------------------------------------------------------ transport
+    # ------------------------------------------------------------------------------------ transport
     def accept(self, listening):
         context = None
         if self.tls:
@@ -492,9 +565,13 @@ class Server:
         if kind == 'redirect':
             return Reply(301, b'', 'text/html', [('Location', value.replace('%', request.target))])
         if kind == 'cut':
-            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: text/x-python\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nprint("half')
+            connection.sendall(
+                b'HTTP/1.1 200 OK\r\nContent-Type: text/x-python\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nprint("half'
+            )
         if kind == 'short':
-            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: text/x-python\r\nContent-Length: 5000\r\n\r\nprint("half')
+            connection.sendall(
+                b'HTTP/1.1 200 OK\r\nContent-Type: text/x-python\r\nContent-Length: 5000\r\n\r\nprint("half'
+            )
         if kind in ('drop', 'cut', 'short'):
             connection.shutdown(socket.SHUT_RDWR)
             return None
@@ -502,7 +579,10 @@ class Server:
 
     @staticmethod
     def send(connection, reply, chunked, method):
-        lines = ['HTTP/1.1 %d %s' % (reply.status, REASONS.get(reply.status, 'Unknown')), 'Content-Type: ' + reply.content_type]
+        lines = [
+            'HTTP/1.1 %d %s' % (reply.status, REASONS.get(reply.status, 'Unknown')),
+            'Content-Type: ' + reply.content_type,
+        ]
         lines += ['%s: %s' % header for header in reply.headers]
         if isinstance(reply.body, list) and chunked:
             lines.append('Transfer-Encoding: chunked')
@@ -518,7 +598,7 @@ class Server:
         if isinstance(reply.body, list) and not chunked:
             connection.shutdown(socket.SHUT_RDWR)
 
-    # --------------------------------------------------------------------------------------------------- answers
+    # -------------------------------------------------------------------------------------- answers
     def answer(self, request):
         if self.to_https:
             request.mode = 'redirect'
@@ -527,7 +607,7 @@ class Server:
             return Reply(301, b'', 'text/html', [('Location', self.root + '/')])
         if not request.raw_path.startswith(self.root + '/'):
             return Reply(404)
-        path = unquote(request.raw_path[len(self.root):])
+        path = unquote(request.raw_path[len(self.root) :])
         cdmi = self.is_cdmi(request)
         slash = path.endswith('/')
         request.mode = 'list' if cdmi and slash else 'metadata' if cdmi else 'content'
@@ -581,7 +661,14 @@ class Server:
                 raise detail(406, 'Could not satisfy the request Accept header.')
             return '*/*'
         first = accept.split(',')[0]  # not trimmed, so only the first surely counts
-        known = ('application/cdmi-container', 'application/cdmi-object', 'application/json', 'application/octet-stream', '*/*', 'application/*')
+        known = (
+            'application/cdmi-container',
+            'application/cdmi-object',
+            'application/json',
+            'application/octet-stream',
+            '*/*',
+            'application/*',
+        )
         if self.flavour in ('indigo', 'radon') and first not in known:
             raise detail(406, 'Could not satisfy the request Accept header.')
         return first
@@ -629,7 +716,9 @@ class Server:
 
     def get_object(self, request, node):
         shown = self.describe(node, 'dataobject')
-        shown['mimetype'] = node.mimetype or ('text/x-python' if node.name.endswith('.py') else 'application/octet-stream')
+        shown['mimetype'] = node.mimetype or (
+            'text/x-python' if node.name.endswith('.py') else 'application/octet-stream'
+        )
         if self.flavour == 'indigo':
             shown['valuetransferencoding'] = 'utf-8'
         elif self.flavour == 'radon':
@@ -658,7 +747,7 @@ class Server:
         content = node.content
         if self.flavour == 'indigo' and content == b'':
             content = b'None'
-        parts = [content[i:i + (1 << 20)] for i in range(0, len(content), 1 << 20)]
+        parts = [content[i : i + (1 << 20)] for i in range(0, len(content), 1 << 20)]
         kind = node.mimetype or ('text/x-python' if node.name.endswith('.py') else 'application/octet-stream')
         return Reply(200, parts if self.flavour in ('indigo', 'radon') else content, kind)
 
@@ -667,12 +756,30 @@ class Server:
         parent = self.archive.nodes.get(node.container)
         base = 'http://127.0.0.1/api/cdmi'
         metadata = dict(node.metadata)
-        metadata['cdmi_acl'] = [{'acetype': 'ALLOW', 'identifier': 'AUTHENTICATED@', 'aceflags': 'CONTAINER_INHERIT, OBJECT_INHERIT',
-                                 'acemask': 'READ_METADATA, LIST_CONTAINER'}] if kind == 'container' else []
-        return {'objectType': 'application/cdmi-' + ('container' if kind == 'container' else 'object'), 'objectID': node.uuid, 'objectName': node.name,
-                'parentURI': (node.container.rstrip('/') + '/') if node.container else '/', 'parentID': parent.uuid if parent else '',
-                'domainURI': base + '/cdmi_domains/indigo/', 'capabilitiesURI': '%s/cdmi_capabilities/%s%s' % (base, kind, path),
-                'completionStatus': 'Complete', 'percentComplete': '100', 'metadata': metadata}
+        metadata['cdmi_acl'] = (
+            [
+                {
+                    'acetype': 'ALLOW',
+                    'identifier': 'AUTHENTICATED@',
+                    'aceflags': 'CONTAINER_INHERIT, OBJECT_INHERIT',
+                    'acemask': 'READ_METADATA, LIST_CONTAINER',
+                }
+            ]
+            if kind == 'container'
+            else []
+        )
+        return {
+            'objectType': 'application/cdmi-' + ('container' if kind == 'container' else 'object'),
+            'objectID': node.uuid,
+            'objectName': node.name,
+            'parentURI': (node.container.rstrip('/') + '/') if node.container else '/',
+            'parentID': parent.uuid if parent else '',
+            'domainURI': base + '/cdmi_domains/indigo/',
+            'capabilitiesURI': '%s/cdmi_capabilities/%s%s' % (base, kind, path),
+            'completionStatus': 'Complete',
+            'percentComplete': '100',
+            'metadata': metadata,
+        }
 
     def select(self, request, shown, known, container):
         """?a, ?a;b, ?a&b, ?children=0-9; what is not known is refused."""
@@ -690,18 +797,20 @@ class Server:
                 bounds = re.fullmatch(r'(\d+)-(\d+)', value)
                 if not bounds:
                     raise detail(406, 'Malformed range')
-                chosen[key] = shown[key][int(bounds.group(1)):int(bounds.group(2)) + 1]
+                chosen[key] = shown[key][int(bounds.group(1)) : int(bounds.group(2)) + 1]
         return chosen
 
     def cdmi_reply(self, shown, kind):
         headers = [] if self.flavour == 'cdmi20' else [('X-CDMI-Specification-Version', '1.1')]
         return Reply(200, json.dumps(shown).encode(), kind, headers)
 
-    # --------------------------------------------------------------------------------------------------- writing
+    # -------------------------------------------------------------------------------------- writing
     def put(self, request, path, slash, cdmi):
         kind = request.headers.get('content-type', '').split(';')[0]
         target = self.archive.nodes.get(split(path)[0])
-        container = slash or kind == 'application/cdmi-container' or (target is not None and target.kind == 'collection')
+        container = (
+            slash or kind == 'application/cdmi-container' or (target is not None and target.kind == 'collection')
+        )
         if not cdmi:
             if kind.startswith('application/cdmi-'):
                 return 400
@@ -720,14 +829,35 @@ class Server:
         return 406 if self.cold_worker and 'value' in body else status
 
 
-# --------------------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------ helpers
+
 
 def self_signed(folder, name='127.0.0.1'):
     """(certificate, key) for NAME."""
     files = os.path.join(folder, 'cert.pem'), os.path.join(folder, 'key.pem')
     kind = 'IP' if re.fullmatch(r'[0-9.]+', name) else 'DNS'
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=' + name, '-addext',
-                    'subjectAltName=%s:%s' % (kind, name), '-out', files[0], '-keyout', files[1]], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            'openssl',
+            'req',
+            '-x509',
+            '-newkey',
+            'rsa:2048',
+            '-nodes',
+            '-days',
+            '2',
+            '-subj',
+            '/CN=' + name,
+            '-addext',
+            'subjectAltName=%s:%s' % (kind, name),
+            '-out',
+            files[0],
+            '-keyout',
+            files[1],
+        ],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     return files
 
 
@@ -741,8 +871,12 @@ def main():
     parser.add_argument('--password', default='s3cret')
     parser.add_argument('--mqtt', choices=('3.1', '3.1.1'), default='3.1')
     parser.add_argument('--fill', type=int, default=0, help='so many scripts')
-    parser.add_argument('--scripts', help='folder whose files (with metadata in NAME.meta) stand in /scripts at the start')
-    parser.add_argument('--make', action='append', default=[], metavar='COLLECTION', help='a collection that is there at the start')
+    parser.add_argument(
+        '--scripts', help='folder whose files (with metadata in NAME.meta) stand in /scripts at the start'
+    )
+    parser.add_argument(
+        '--make', action='append', default=[], metavar='COLLECTION', help='a collection that is there at the start'
+    )
     parser.add_argument('--fault', action='append', default=[], metavar='PATTERN=ACTION', help='see Server.fault()')
     parser.add_argument('--tls', metavar='FOLDER', help='serve TLS with a self-signed certificate made there')
     options = parser.parse_args()
@@ -752,7 +886,14 @@ def main():
         archive.make(path)
     if options.scripts:
         load_folder(archive, options.scripts)
-    server = Server(archive, options.port, options.user, options.password, self_signed(options.tls, options.host) if options.tls else None, host=options.host)
+    server = Server(
+        archive,
+        options.port,
+        options.user,
+        options.password,
+        self_signed(options.tls, options.host) if options.tls else None,
+        host=options.host,
+    )
     server.keep = False
     for fault in options.fault:
         pattern, _, action = fault.rpartition('=')
@@ -766,7 +907,9 @@ def load_folder(archive, folder):
     for name in sorted(os.listdir(folder)):
         meta = os.path.join(folder, name + '.meta')
         if os.path.isfile(meta):
-            pairs = (line.partition('=') for line in open(meta) if '=' in line and not line.lstrip().startswith(('#', ';')))
+            pairs = (
+                line.partition('=') for line in open(meta) if '=' in line and not line.lstrip().startswith(('#', ';'))
+            )
             metadata = {key.strip(): value.strip() for key, _, value in pairs}
             with open(os.path.join(folder, name), 'rb') as f:
                 archive.make('/scripts/' + name, f.read(), metadata)

@@ -1,6 +1,8 @@
-/* module-help.c - prints the keys of one module's section as "listenerd --help-config" prints the daemon's own.
+/* module-help.c - prints the keys of one module's section as "listenerd --help-config" prints
+ * the daemon's own.
  *
- * mk/manuals.mk builds it once for each folder of executors/ that has an options.c, with that folder's options.h; tools/config-doc reads what it prints. */
+ * mk/manuals.mk builds it once for each folder of executors/ that has an options.c, with that
+ * folder's options.h; tools/config-doc reads what it prints. */
 #include "options.h"
 
 int main(void)

@@ -1,16 +1,21 @@
-/* broker.c - see broker.h. The states of the connection; broker_client.c knows how a client is made.
+/* broker.c - see broker.h. The states of the connection; broker_client.c knows how a client is
+ * made.
  *
  *   DISCONNECTED --timer--> CONNECTING --CONNACK--> CONNECTED        any --lost--> DISCONNECTED, timer with back-off
  *   any --broker_pause()--> PAUSED --broker_resume()--> DISCONNECTED, timer at once
  *
  * Rules:
- * - write_out() is the only place that lets libmosquitto write, and it does so only while nothing is held: PINGREQ, SUBSCRIBE and DISCONNECT stand
+ * - write_out() is the only place that lets libmosquitto write, and it does so only while
+ *   nothing is held: PINGREQ, SUBSCRIBE and DISCONNECT stand
  *   in the same queue as the acknowledgements and would take them along.
- * - Nothing is read while something waits to be written: what is read then would queue acknowledgements behind what may go.
- * - A client is never destroyed inside one of its callbacks: they only take notes, and end_connection() runs after the library has returned.
+ * - Nothing is read while something waits to be written: what is read then would queue
+ *   acknowledgements behind what may go.
+ * - A client is never destroyed inside one of its callbacks: they only take notes, and
+ *   end_connection() runs after the library has returned.
  *
- * libmosquitto's `errno == EAGAIN` after mosquitto_loop_read() says "dry" only if no publication came: queueing an acknowledgement also writes to an internal
- * socket pair nobody drains, which leaves the same errno. */
+ * libmosquitto's `errno == EAGAIN` after mosquitto_loop_read() says "dry" only if no publication
+ * came: queueing an acknowledgement also writes to an internal socket pair nobody drains, which
+ * leaves the same errno. */
 #include "broker.h"
 #include "broker_private.h"
 #include "log.h"
@@ -26,10 +31,13 @@
 
 #define CONNECT_TIMEOUT_USEC (15 * USEC_PER_SEC) /* TCP, TLS and CONNACK together */
 #define GOODBYE_TIMEOUT_USEC (2 * USEC_PER_SEC) /* for a DISCONNECT that cannot be written */
-#define STABLE_USEC (10 * USEC_PER_SEC) /* a connection that held so long starts the back-off anew */
+/* a connection that held so long starts the back-off anew */
+#define STABLE_USEC (10 * USEC_PER_SEC)
 #define RESUBSCRIBE_USEC (30 * USEC_PER_SEC)
-#define RIVAL_FAILURES 3 /* so many short connections in a row look like two clients that throw each other out */
-/* Edge-triggered where libmosquitto cannot say whether it still waits for the socket to be writable (its want_write flag survives a TLS handshake). */
+/* so many short connections in a row look like two clients that throw each other out */
+#define RIVAL_FAILURES 3
+/* Edge-triggered where libmosquitto cannot say whether it still waits for the socket to be
+ * writable (its want_write flag survives a TLS handshake). */
 #define WATCH_CONNECTING (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define WATCH_WRITE (EPOLLOUT | EPOLLET)
 #define WATCH_READ (EPOLLIN | EPOLLRDHUP)
@@ -44,7 +52,8 @@ struct broker {
 	struct broker_figures figures;
 	sd_event_source *io; /* the client's socket */
 	sd_event_source *timer; /* by state: reconnect, connect timeout, keepalive */
-	sd_event_source *resume; /* read on although the socket may be silent: TLS keeps decrypted data */
+	/* read on although the socket may be silent: TLS keeps decrypted data */
+	sd_event_source *resume;
 	struct mosquitto *mosq; /* one per connection */
 	uint32_t watched;
 	enum wish wish;
@@ -120,7 +129,8 @@ static void arm_next(struct broker *broker)
 	if (due == UINT64_MAX)
 		disarm(broker);
 	else
-		/* libmosquitto counts whole seconds: at the very moment it may find that there is time. */
+		/* libmosquitto counts whole seconds: at the very moment it may find that there
+		 * is time. */
 		arm(broker, due > now ? due - now : USEC_PER_SEC);
 }
 
@@ -131,7 +141,7 @@ static bool host_is_name(const struct broker_config *config)
 	       inet_pton(AF_INET6, config->host, address) != 1 && !strchr(config->host, '%');
 }
 
-/* ------------------------------------------------------------------------------------------------- the end of a connection */
+/* ---------------------------------------------------------------------- the end of a connection */
 
 static uint64_t next_delay(struct broker *broker)
 {
@@ -159,7 +169,8 @@ static void drop_client(struct broker *broker)
 	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
 }
 
-/* try_other_family - nothing answered at this address of a name: true if another one is to be tried before that counts as a failure. */
+/* try_other_family - nothing answered at this address of a name: true if another one is to be
+ * tried before that counts as a failure. */
 static bool try_other_family(struct broker *broker, char *reason, size_t reason_size, bool at_once)
 {
 	if (broker->family == BROKER_FAMILY_ANY || broker->reached) {
@@ -192,14 +203,16 @@ static void rest(struct broker *broker, bool at_once)
 
 static void end_connection(struct broker *broker, const char *why)
 {
-	bool was_connected = broker->figures.state == BROKER_CONNECTED, was_goodbye = broker->goodbye, at_once = !broker->io;
+	bool was_connected = broker->figures.state == BROKER_CONNECTED, was_goodbye = broker->goodbye,
+	     at_once = !broker->io;
 	char reason[160];
 
 	SET_TEXT(reason, why);
 	if (was_connected && now_monotonic_usec() - broker->connected_usec >= STABLE_USEC)
 		broker->failures = 0;
 	drop_client(broker);
-	if (!was_connected && broker->wish == WISH_CONNECTED && try_other_family(broker, reason, sizeof reason, at_once)) {
+	if (!was_connected && broker->wish == WISH_CONNECTED &&
+	    try_other_family(broker, reason, sizeof reason, at_once)) {
 		rest(broker, true);
 		return;
 	}
@@ -227,14 +240,16 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 			errno_now = broker->lost_errno;
 		}
 		/* 3.1.1 has no way to tell, and mosquitto 2.0 does not tell either. */
-		bool rival = broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) && broker->failures >= RIVAL_FAILURES;
+		bool rival = broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) &&
+			     broker->failures >= RIVAL_FAILURES;
 		(void)snprintf(reason, sizeof reason, "%s%s%s%s", broker_client_strerror(rc, errno_now),
-			       rival ? " again; does another client use the same client id?" : "", broker->detail[0] ? ": " : "", broker->detail);
+			       rival ? " again; does another client use the same client id?" : "",
+			       broker->detail[0] ? ": " : "", broker->detail);
 	}
 	end_connection(broker, reason);
 }
 
-/* ------------------------------------------------------------------------------------------------- writing */
+/* -------------------------------------------------------------------------------------- writing */
 
 /* write_out - let out all that is queued. False: the connection is over. */
 static bool write_out(struct broker *broker)
@@ -277,7 +292,7 @@ static void follow_wish(struct broker *broker)
 		say_goodbye(broker);
 }
 
-/* ------------------------------------------------------------------------------------------------- subscriptions */
+/* -------------------------------------------------------------------------------- subscriptions */
 
 static int strv_length(char **list)
 {
@@ -287,8 +302,9 @@ static int strv_length(char **list)
 	return n;
 }
 
-/* subscribe - after each CONNACK, also with a session: it costs little, and the configuration may have changed since. Retained messages are not
- * asked for again then (3.1.1 has no such option and sends them; they are not events). */
+/* subscribe - after each CONNACK, also with a session: it costs little, and the configuration
+ * may have changed since. Retained messages are not asked for again then (3.1.1 has no such
+ * option and sends them; they are not events). */
 static void subscribe(struct broker *broker)
 {
 	char **filters = broker->config.subscriptions, **old = broker->config.unsubscribe;
@@ -298,9 +314,11 @@ static void subscribe(struct broker *broker)
 	if (strv_length(old) > 0)
 		rc = mosquitto_unsubscribe_multiple(broker->mosq, NULL, strv_length(old), old, NULL);
 	if (!rc && n > 0)
-		rc = mosquitto_subscribe_multiple(broker->mosq, &broker->subscribe_id, n, filters, 1, MQTT_SUB_OPT_SEND_RETAIN_NEW, NULL);
+		rc = mosquitto_subscribe_multiple(broker->mosq, &broker->subscribe_id, n, filters, 1,
+						  MQTT_SUB_OPT_SEND_RETAIN_NEW, NULL);
 	if (rc) {
-		(void)snprintf(broker->figures.error, sizeof broker->figures.error, "cannot subscribe: %s", mosquitto_strerror(rc));
+		(void)snprintf(broker->figures.error, sizeof broker->figures.error, "cannot subscribe: %s",
+			       mosquitto_strerror(rc));
 		broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
 	}
 }
@@ -320,7 +338,8 @@ static void refused_subscription(struct broker *broker, const char *name, int gr
 	broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
 }
 
-static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted, const mosquitto_property *properties)
+static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted,
+			 const mosquitto_property *properties)
 {
 	struct broker *broker = data;
 
@@ -336,7 +355,7 @@ static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, 
 	errno = 0; /* not "dry" */
 }
 
-/* ------------------------------------------------------------------------------------------------- libmosquitto's callbacks */
+/* --------------------------------------------------------------------- libmosquitto's callbacks */
 
 static void on_log(struct mosquitto *mosq, void *data, int level, const char *text)
 {
@@ -349,8 +368,9 @@ static void on_log(struct mosquitto *mosq, void *data, int level, const char *te
 	broker->detail[strcspn(broker->detail, "\n")] = 0;
 }
 
-/* on_publish_log - libmosquitto keeps the DUP flag to itself, but for the line it logs before each publication: "Client ID received PUBLISH (d0, q1, ...".
- * If it should ever look different, nothing is known of the flag. */
+/* on_publish_log - libmosquitto keeps the DUP flag to itself, but for the line it logs before
+ * each publication: "Client ID received PUBLISH (d0, q1, ...". If it should ever look different,
+ * nothing is known of the flag. */
 static void on_publish_log(struct mosquitto *mosq, void *data, int level, const char *text)
 {
 	static const char mark[] = " received PUBLISH (d0,";
@@ -358,9 +378,11 @@ static void on_publish_log(struct mosquitto *mosq, void *data, int level, const 
 	size_t id_size = strlen(broker->config.client_id);
 
 	(void)mosq;
-	if (!(level & MOSQ_LOG_DEBUG) || !str_startswith(text, "Client ") || strncmp(text + strlen("Client "), broker->config.client_id, id_size) != 0)
+	if (!(level & MOSQ_LOG_DEBUG) || !str_startswith(text, "Client ") ||
+	    strncmp(text + strlen("Client "), broker->config.client_id, id_size) != 0)
 		return;
-	if (str_startswith(text + strlen("Client ") + id_size, mark)) /* other lines may follow before the callback */
+	/* other lines may follow before the callback */
+	if (str_startswith(text + strlen("Client ") + id_size, mark))
 		broker->first = true;
 }
 
@@ -371,10 +393,12 @@ static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, co
 
 	if (rc) {
 		(void)snprintf(broker->refused, sizeof broker->refused, "the broker refuses the connection: %s",
-			       broker->config.version == MQTT_V5 ? mosquitto_reason_string(rc) : mosquitto_connack_string(rc));
+			       broker->config.version == MQTT_V5 ? mosquitto_reason_string(rc)
+								 : mosquitto_connack_string(rc));
 		return;
 	}
-	/* libmosquitto formats a line for each packet while somebody listens. Where a session resumes the lines are wanted, up to the first new publication. */
+	/* libmosquitto formats a line for each packet while somebody listens. Where a session
+	 * resumes the lines are wanted, up to the first new publication. */
 	broker->first = false;
 	mosquitto_log_callback_set(mosq, flags & 1 ? on_publish_log : NULL);
 	(void)mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive_sec, false);
@@ -401,7 +425,8 @@ static void on_disconnect(struct mosquitto *mosq, void *data, int rc, const mosq
 	broker->lost_errno = errno;
 }
 
-static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *in, const mosquitto_property *properties)
+static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *in,
+		       const mosquitto_property *properties)
 {
 	struct broker *broker = data;
 	const struct broker_message message = {
@@ -426,9 +451,10 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 	broker->hooks.message(broker->hooks.data, &message);
 }
 
-/* ------------------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
-/* read_some - up to batch_max publications. While connecting: one step of the handshake. Returns false if the connection is over. */
+/* read_some - up to batch_max publications. While connecting: one step of the handshake. Returns
+ * false if the connection is over. */
 static bool read_some(struct broker *broker)
 {
 	broker->batch = 0;
@@ -445,13 +471,14 @@ static bool read_some(struct broker *broker)
 			return false;
 		}
 		broker->dry = broker->batch == before && errno_now == EAGAIN;
-	} while (!broker->dry && broker->batch < broker->config.batch_max && broker->figures.state == BROKER_CONNECTED &&
-		 broker->wish == WISH_CONNECTED);
+	} while (!broker->dry && broker->batch < broker->config.batch_max &&
+		 broker->figures.state == BROKER_CONNECTED && broker->wish == WISH_CONNECTED);
 	broker->in_usec = now_monotonic_usec();
 	return true;
 }
 
-/* read_batch - read, let out what must not wait (SUBSCRIBE after CONNACK), and give the batch to the caller. */
+/* read_batch - read, let out what must not wait (SUBSCRIBE after CONNACK), and give the batch to
+ * the caller. */
 static void read_batch(struct broker *broker)
 {
 	if (read_some(broker)) {
@@ -462,13 +489,14 @@ static void read_batch(struct broker *broker)
 		else if (broker->figures.state == BROKER_CONNECTED)
 			(void)write_out(broker);
 	}
-	/* Also if the connection is over: what was delivered can be stored all the same, and repeats of it will be recognised. Last, because the caller may
-	 * do anything now. */
+	/* Also if the connection is over: what was delivered can be stored all the same, and
+	 * repeats of it will be recognised. Last, because the caller may do anything now. */
 	if (broker->batch > 0)
 		broker->hooks.batch(broker->hooks.data);
 }
 
-/* connect_error - why there is no TCP connection: an errno, or 0 if there is one or may still be. */
+/* connect_error - why there is no TCP connection: an errno, or 0 if there is one or may still
+ * be. */
 static int connect_error(struct broker *broker, uint32_t revents)
 {
 	struct sockaddr_storage peer;
@@ -485,8 +513,8 @@ static int connect_error(struct broker *broker, uint32_t revents)
 	return 0;
 }
 
-/* connect_step - TCP, TLS, CONNECT and CONNACK: whatever comes next. libmosquitto reports neither a refused TCP connection nor a reset during the TLS
- * handshake. */
+/* connect_step - TCP, TLS, CONNECT and CONNACK: whatever comes next. libmosquitto reports
+ * neither a refused TCP connection nor a reset during the TLS handshake. */
 static void connect_step(struct broker *broker, uint32_t revents)
 {
 	int error = connect_error(broker, revents);
@@ -515,7 +543,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	if (broker->figures.state == BROKER_CONNECTING)
 		connect_step(broker, revents);
 	else if (broker->held && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
-		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0); /* acknowledgements have nowhere to go */
+		/* acknowledgements have nowhere to go */
+		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0);
 	else if (broker->held)
 		watch(broker, WATCH_HELD);
 	else if (broker->goodbye || mosquitto_want_write(broker->mosq))
@@ -530,22 +559,24 @@ static int on_resume(sd_event_source *source, void *data)
 	struct broker *broker = data;
 
 	(void)source;
-	if (broker->figures.state == BROKER_CONNECTED && !broker->held && !broker->goodbye && !mosquitto_want_write(broker->mosq))
+	if (broker->figures.state == BROKER_CONNECTED && !broker->held && !broker->goodbye &&
+	    !mosquitto_want_write(broker->mosq))
 		read_batch(broker);
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- the timer */
+/* ------------------------------------------------------------------------------------ the timer */
 
 static int watch_socket(struct broker *broker)
 {
 	broker->watched = WATCH_CONNECTING;
-	return sd_event_add_io(broker->loop, &broker->io, mosquitto_socket(broker->mosq), WATCH_CONNECTING, on_io, broker);
+	return sd_event_add_io(broker->loop, &broker->io, mosquitto_socket(broker->mosq), WATCH_CONNECTING, on_io,
+			       broker);
 }
 
 static void start_connecting(struct broker *broker)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	broker->detail[0] = broker->refused[0] = 0;
 	broker->lost_rc = 0;
@@ -565,7 +596,8 @@ static void start_connecting(struct broker *broker)
 		if (r < 0)
 			(void)lsn_error_set(&err, r, "cannot watch the broker's socket: %s", strerror(-r));
 	} else if (broker->detail[0] || r == -EHOSTUNREACH) {
-		broker->reached = true; /* TLS settings, or no such name: the other family would fail alike */
+		/* TLS settings, or no such name: the other family would fail alike */
+		broker->reached = true;
 		if (broker->detail[0])
 			(void)lsn_error_prefix(&err, r, "%s", broker->detail);
 	}
@@ -575,13 +607,15 @@ static void start_connecting(struct broker *broker)
 		arm(broker, CONNECT_TIMEOUT_USEC);
 }
 
-/* keep_alive - once per keepalive time when nothing happens: the timer is not moved with each packet, it looks when it goes off. */
+/* keep_alive - once per keepalive time when nothing happens: the timer is not moved with each
+ * packet, it looks when it goes off. */
 static void keep_alive(struct broker *broker)
 {
 	uint64_t now = now_monotonic_usec();
 
 	if (broker->held && broker->keepalive_missed) {
-		/* The broker has given us up by now. Its goodbye may be stuck behind what we do not read. */
+		/* The broker has given us up by now. Its goodbye may be stuck behind what we do
+		 * not read. */
 		end_connection(broker, "nothing could be acknowledged for twice the keepalive time");
 		return;
 	}
@@ -614,11 +648,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	switch (broker->figures.state) {
-	case BROKER_DISCONNECTED:
-		start_connecting(broker);
-		break;
+	case BROKER_DISCONNECTED: start_connecting(broker); break;
 	case BROKER_CONNECTING:
-		end_connection(broker, broker->reached ? "no answer from the broker" : "the broker's address does not answer");
+		end_connection(broker,
+			       broker->reached ? "no answer from the broker" : "the broker's address does not answer");
 		break;
 	case BROKER_CONNECTED:
 		if (broker->goodbye)
@@ -626,15 +659,15 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 		else
 			keep_alive(broker);
 		break;
-	default:
-		break;
+	default: break;
 	}
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- interface */
+/* ------------------------------------------------------------------------------------ interface */
 
-/* init_library - once. There is no way back: mosquitto_lib_cleanup() unloads OpenSSL's configuration, which others in this process use. */
+/* init_library - once. There is no way back: mosquitto_lib_cleanup() unloads OpenSSL's
+ * configuration, which others in this process use. */
 static void init_library(void)
 {
 	static bool done;
@@ -646,7 +679,8 @@ static void init_library(void)
 
 static int add_sources(struct broker *broker)
 {
-	int r = sd_event_add_time_relative(broker->loop, &broker->timer, CLOCK_MONOTONIC, 0, 10 * USEC_PER_MSEC, on_timer, broker);
+	int r = sd_event_add_time_relative(broker->loop, &broker->timer, CLOCK_MONOTONIC, 0, 10 * USEC_PER_MSEC,
+					   on_timer, broker);
 	if (r >= 0)
 		r = sd_event_add_defer(broker->loop, &broker->resume, on_resume, broker);
 	if (r >= 0)
@@ -654,8 +688,8 @@ static int add_sources(struct broker *broker)
 	return r;
 }
 
-int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
-	       struct lsn_error *err)
+int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks,
+	       struct broker **ret, struct lsn_error *err)
 {
 	struct mosquitto *probe = NULL;
 	struct broker *broker = calloc(1, sizeof *broker);

@@ -1,20 +1,25 @@
-/* broker.h - the MQTT connection: libmosquitto in our own loop, acks held back until the caller has stored what they acknowledge.
- * MOSQ_ERR_* codes stop here.
+/* broker.h - the MQTT connection: libmosquitto in our own loop, acks held back until the caller
+ * has stored what they acknowledge. MOSQ_ERR_* codes stop here.
  *
  * How a batch flows:
- *   socket readable -> hooks.message() for each publication, until the socket is dry or batch_max is reached -> hooks.batch(), from which or
- *   after which (the caller's turn) the caller commits and calls broker_ack() -> all acknowledgements of what was read so far go out.
- * Between hooks.batch() and broker_ack() nothing is read and nothing is written; if that lasts longer than the keepalive allows the connection is
- * lost, which is what we want: the broker keeps what was not acknowledged.
+ *   socket readable -> hooks.message() for each publication, until the socket is dry or
+ *   batch_max is reached -> hooks.batch(), from which or
+ *   after which (the caller's turn) the caller commits and calls broker_ack() -> all
+ *   acknowledgements of what was read so far go out.
+ * Between hooks.batch() and broker_ack() nothing is read and nothing is written; if that lasts
+ * longer than the keepalive allows the connection is lost, which is what we want: the broker
+ * keeps what was not acknowledged.
  *
- * libmosquitto queues the PUBACK before the message callback and only mosquitto_loop_write() sends it (mosquitto_threaded_set(true) keeps it from
- * writing by itself). All our writing goes through one place that checks that nothing is unacknowledged.
+ * libmosquitto queues the PUBACK before the message callback and only mosquitto_loop_write()
+ * sends it (mosquitto_threaded_set(true) keeps it from writing by itself). All our writing goes
+ * through one place that checks that nothing is unacknowledged.
  *
- * A lost connection ends the wait for broker_ack(): what was read and not acknowledged comes again. Acknowledgements that were not sent never reach
- * another connection.
+ * A lost connection ends the wait for broker_ack(): what was read and not acknowledged comes
+ * again. Acknowledgements that were not sent never reach another connection.
  *
- * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max. Connecting does not wait for the network, except that
- * looking up a host name blocks in getaddrinfo(): prefer an address, "localhost" or a unix socket. */
+ * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max.
+ * Connecting does not wait for the network, except that looking up a host name blocks in
+ * getaddrinfo(): prefer an address, "localhost" or a unix socket. */
 #ifndef CORE_BROKER_H
 #define CORE_BROKER_H
 
@@ -36,12 +41,18 @@ struct broker_config {
 	enum mqtt_version version;
 	unsigned keepalive_sec; /* 5..65535 */
 	bool tls, tls_verify;
-	char *tls_ca_file, *tls_cert_file, *tls_key_file; /* NULL: the system's CAs; no client certificate */
+	/* NULL: the system's CAs; no client certificate */
+	char *tls_ca_file, *tls_cert_file, *tls_key_file;
 	char **subscriptions; /* NULL-terminated, valid, no two overlap */
 	uint64_t reconnect_min_usec, reconnect_max_usec;
-	unsigned receive_max; /* MQTT 5 receive maximum, 1..65535. The redelivery window is no smaller: intake_window_entries() */
-	unsigned batch_max; /* publications per batch; with TLS up to one record's worth (16 KiB) more */
-	char **unsubscribe; /* NULL, or filters of an older configuration to take off the session: the broker cannot be asked for them */
+	/* MQTT 5 receive maximum, 1..65535. The redelivery window is no smaller:
+	 * intake_window_entries() */
+	unsigned receive_max;
+	/* publications per batch; with TLS up to one record's worth (16 KiB) more */
+	unsigned batch_max;
+	/* NULL, or filters of an older configuration to take off the session: the broker cannot
+	 * be asked for them */
+	char **unsubscribe;
 };
 
 struct broker_message { /* borrowed for the call */
@@ -51,18 +62,24 @@ struct broker_message { /* borrowed for the call */
 	uint16_t packet_id; /* 0 at QoS 0 */
 	int qos;
 	bool retain;
-	bool first; /* known to be sent for the first time (DUP 0), as far as the broker knows; asked for only where a session resumes */
+	/* known to be sent for the first time (DUP 0), as far as the broker knows; asked for
+	 * only where a session resumes */
+	bool first;
 };
 
 struct broker_hooks {
-	void (*message)(void *data, const struct broker_message *message); /* any QoS, retained or not */
-	void (*batch)(void *data); /* read at least one message; nothing more is read until broker_ack() */
-	void (*connected)(void *data, bool session_present); /* before the first message of the connection */
-	void (*disconnected)(void *data, const char *reason); /* the connection is lost, or connecting failed for another reason than last time */
+	/* any QoS, retained or not */
+	void (*message)(void *data, const struct broker_message *message);
+	/* read at least one message; nothing more is read until broker_ack() */
+	void (*batch)(void *data);
+	/* before the first message of the connection */
+	void (*connected)(void *data, bool session_present);
+	/* the connection is lost, or connecting failed for another reason than last time */
+	void (*disconnected)(void *data, const char *reason);
 	void *data;
 };
-/* From message, connected and disconnected the broker must not be freed; pausing and resuming are fine, acknowledging is ignored. connected and disconnected
- * may be NULL. */
+/* From message, connected and disconnected the broker must not be freed; pausing and resuming
+ * are fine, acknowledging is ignored. connected and disconnected may be NULL. */
 
 enum broker_state { BROKER_DISCONNECTED, BROKER_CONNECTING, BROKER_CONNECTED, BROKER_PAUSED, BROKER_STATE_MAX };
 extern const char *const broker_state_names[BROKER_STATE_MAX];
@@ -71,26 +88,41 @@ struct broker_figures {
 	enum broker_state state;
 	uint64_t connects, messages, bytes;
 	uint64_t since_realtime_usec; /* in this state */
-	char error[160]; /* why it is not connected, or which subscription is refused; "" if all is well */
+	/* why it is not connected, or which subscription is refused; "" if all is well */
+	char error[160];
 };
 
-/* broker_new - connects in the background; a broker that is down is not an error. CONFIG and HOOKS are copied. No hook is called before the loop runs.
- * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read), -ENOMEM. SIGPIPE is ignored from here on. */
-int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks, struct broker **ret,
-	       struct lsn_error *err);
-/* broker_free - disconnects at once (the session stays with the broker). Nothing unacknowledged is acknowledged, and acknowledgements that the socket
- * does not take at once are not sent: their publications come again. The orderly end is broker_quiesce(), then the disconnected() hook. */
+/* broker_new - connects in the background; a broker that is down is not an error.
+ * CONFIG and HOOKS are copied.
+ * No hook is called before the loop runs.
+ * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read),
+ * -ENOMEM.
+ * SIGPIPE is ignored from here on. */
+int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks,
+	       struct broker **ret, struct lsn_error *err);
+
+/* broker_free - disconnects at once (the session stays with the broker).
+ * Nothing unacknowledged is acknowledged, and acknowledgements that the socket does not take at
+ * once are not sent: their publications come again.
+ * The orderly end is broker_quiesce(), then the disconnected() hook. */
 void broker_free(struct broker *broker);
-/* broker_ack - everything delivered so far is stored: send the acknowledgements, read on. Without anything to acknowledge it does nothing. */
+
+/* broker_ack - everything delivered so far is stored: send the acknowledgements, read on.
+ * Without anything to acknowledge it does nothing. */
 void broker_ack(struct broker *broker);
-/* broker_pause - stay away from the broker until broker_resume(): it holds the events. What is not acknowledged by now will come again. REASON for
- * people. broker_resume - connect at once. */
+
+/* broker_pause - stay away from the broker until broker_resume(): it holds the events.
+ * What is not acknowledged by now will come again.
+ * REASON for people. broker_resume - connect at once. */
 void broker_pause(struct broker *broker, const char *reason);
 void broker_resume(struct broker *broker);
-/* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown. Reads no more; a batch that is out is acknowledged by
- * broker_ack() as usual, after that hooks.disconnected() tells that it is done. */
+
+/* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown.
+ * Reads no more; a batch that is out is acknowledged by broker_ack() as usual, after that
+ * hooks.disconnected() tells that it is done. */
 void broker_quiesce(struct broker *broker);
 void broker_get_figures(const struct broker *broker, struct broker_figures *ret);
+
 /* broker_config_equal - no reconnect needed on reload? broker_config_clear - free the strings. */
 bool broker_config_equal(const struct broker_config *a, const struct broker_config *b);
 void broker_config_clear(struct broker_config *config);

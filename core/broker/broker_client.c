@@ -1,8 +1,9 @@
-/* broker_client.c - one libmosquitto client for one connection, and the words for libmosquitto's codes. What is noted here about libmosquitto is about
- * 2.0.11 and the later 2.0 versions.
+/* broker_client.c - one libmosquitto client for one connection, and the words for libmosquitto's
+ * codes. What is noted here about libmosquitto is about 2.0.11 and the later 2.0 versions.
  *
- * A client serves one connection only and is destroyed with it. So acknowledgements that were queued and not sent cannot reach the next connection
- * (libmosquitto empties the queue on reconnect too, but here it need not be trusted), and renewed certificates are read. */
+ * A client serves one connection only and is destroyed with it. So acknowledgements that were
+ * queued and not sent cannot reach the next connection (libmosquitto empties the queue on
+ * reconnect too, but here it need not be trusted), and renewed certificates are read. */
 #include "broker_private.h"
 #include "cleanup.h"
 #include "util.h"
@@ -33,26 +34,20 @@ const char *broker_client_strerror(int rc, int errno_now)
 	if (rc >= 128)
 		return mosquitto_reason_string(rc);
 	switch (rc) {
-	case MOSQ_ERR_ERRNO:
-		return errno_now > 0 ? strerror(errno_now) : "connection failed";
-	case MOSQ_ERR_EAI: /* libmosquitto leaves getaddrinfo()'s code in errno */
-		return gai_strerror(errno_now);
+	case MOSQ_ERR_ERRNO: return errno_now > 0 ? strerror(errno_now) : "connection failed";
+	case MOSQ_ERR_EAI: /* libmosquitto leaves getaddrinfo()'s code in errno */ return gai_strerror(errno_now);
 	case MOSQ_ERR_SUCCESS:
-	case MOSQ_ERR_CONN_LOST:
-		return "the broker closed the connection";
-	case MOSQ_ERR_KEEPALIVE:
-		return "the broker does not answer pings";
-	case MOSQ_ERR_MALFORMED_UTF8:
-		return "the broker sent a topic that is not UTF-8";
-	case MOSQ_ERR_PROTOCOL:
-		return "the broker sent something that is not MQTT";
-	default:
-		return mosquitto_strerror(rc);
+	case MOSQ_ERR_CONN_LOST: return "the broker closed the connection";
+	case MOSQ_ERR_KEEPALIVE: return "the broker does not answer pings";
+	case MOSQ_ERR_MALFORMED_UTF8: return "the broker sent a topic that is not UTF-8";
+	case MOSQ_ERR_PROTOCOL: return "the broker sent something that is not MQTT";
+	default: return mosquitto_strerror(rc);
 	}
 }
 
-/* new_client - mosquitto_new() makes a socket pair that is not close-on-exec and that no function gives away. A pair made and closed right before
- * has the same two numbers: the lowest free ones, in one thread. */
+/* new_client - mosquitto_new() makes a socket pair that is not close-on-exec and that no
+ * function gives away. A pair made and closed right before has the same two numbers: the lowest
+ * free ones, in one thread. */
 static struct mosquitto *new_client(const char *client_id, void *data)
 {
 	int pair[2];
@@ -73,20 +68,21 @@ static struct mosquitto *new_client(const char *client_id, void *data)
 
 static int set_tls(struct mosquitto *mosq, const struct broker_config *config, struct lsn_error *err)
 {
-	const char *files[] = {config->tls_ca_file, config->tls_cert_file, config->tls_key_file};
+	const char *files[] = { config->tls_ca_file, config->tls_cert_file, config->tls_key_file };
 
 	if (!config->tls)
 		return 0;
 	if (broker_config_is_unix(config))
-		return lsn_error_set(err, -EINVAL, "TLS over a unix socket is not supported: give a host, or turn TLS off");
+		return lsn_error_set(err, -EINVAL,
+				     "TLS over a unix socket is not supported: give a host, or turn TLS off");
 	if (!config->tls_cert_file != !config->tls_key_file)
 		return lsn_error_set(err, -EINVAL, "a TLS client certificate and its key go together");
 	for (size_t i = 0; i < ELEMENTSOF(files); i++) {
 		if (files[i] && access(files[i], R_OK) < 0)
 			return lsn_error_set(err, -errno, "cannot read %s: %m", files[i]);
 	}
-	int rc = mosquitto_tls_set(mosq, config->tls_ca_file, config->tls_ca_file ? NULL : X509_get_default_cert_dir(), config->tls_cert_file,
-				   config->tls_key_file, NULL);
+	int rc = mosquitto_tls_set(mosq, config->tls_ca_file, config->tls_ca_file ? NULL : X509_get_default_cert_dir(),
+				   config->tls_cert_file, config->tls_key_file, NULL);
 	if (!rc && !config->tls_ca_file)
 		rc = mosquitto_int_option(mosq, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
 	if (!rc && !config->tls_verify) {
@@ -103,11 +99,13 @@ static int set_options(struct mosquitto *mosq, const struct broker_config *confi
 {
 	int version = config->version == MQTT_V5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311;
 
-	/* "Threaded" means: somebody else calls mosquitto_loop_write(). This is what holds the acknowledgements back. */
+	/* "Threaded" means: somebody else calls mosquitto_loop_write(). This is what holds the
+	 * acknowledgements back. */
 	int rc = mosquitto_threaded_set(mosq, true);
 	if (!rc)
 		rc = mosquitto_int_option(mosq, MOSQ_OPT_PROTOCOL_VERSION, version);
-	/* 3.1.1 cannot tell the broker; there its own limit (mosquitto: max_inflight_messages) rules. */
+	/* 3.1.1 cannot tell the broker; there its own limit (mosquitto: max_inflight_messages)
+	 * rules. */
 	if (!rc)
 		rc = mosquitto_int_option(mosq, MOSQ_OPT_RECEIVE_MAXIMUM, (int)config->receive_max);
 	if (!rc && !broker_config_is_unix(config))
@@ -121,7 +119,7 @@ static int check_config(const struct broker_config *config, struct lsn_error *er
 {
 	if (!config->host || !*config->host || !config->client_id || !*config->client_id)
 		return lsn_error_set(err, -EINVAL, "the broker's host and the client id must be given");
-	if (broker_config_is_unix(config) && strlen(config->host) >= sizeof((struct sockaddr_un){0}).sun_path)
+	if (broker_config_is_unix(config) && strlen(config->host) >= sizeof((struct sockaddr_un){ 0 }).sun_path)
 		return lsn_error_set(err, -EINVAL, "the broker's socket path is too long: %s", config->host);
 	if (!broker_config_is_unix(config) && (config->port < 1 || config->port > UINT16_MAX))
 		return lsn_error_set(err, -EINVAL, "the broker's port must be 1 to 65535");
@@ -146,7 +144,8 @@ int broker_client_new(const struct broker_config *config, void *data, struct mos
 		return lsn_error_set(err, errno == EINVAL ? -EINVAL : -ENOMEM, "cannot make an MQTT client: %m");
 	int rc = set_options(mosq, config);
 	if (rc)
-		return lsn_error_set(err, rc == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL, "MQTT settings refused: %s", mosquitto_strerror(rc));
+		return lsn_error_set(err, rc == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL, "MQTT settings refused: %s",
+				     mosquitto_strerror(rc));
 	r = set_tls(mosq, config, err);
 	if (r < 0)
 		return r;
@@ -154,8 +153,9 @@ int broker_client_new(const struct broker_config *config, void *data, struct mos
 	return 0;
 }
 
-/* keep_session - set the properties of MQTT 5's CONNECT. Only the blocking mosquitto_connect_bind_v5() takes them; it keeps them for later connects, too, so
- * it is called with an address that fails at once (a unix socket of no name). */
+/* keep_session - set the properties of MQTT 5's CONNECT. Only the blocking
+ * mosquitto_connect_bind_v5() takes them; it keeps them for later connects, too, so it is called
+ * with an address that fails at once (a unix socket of no name). */
 static int keep_session(struct mosquitto *mosq, const struct broker_config *config, struct lsn_error *err)
 {
 	_cleanup_(properties_freep) mosquitto_property *properties = NULL;
@@ -171,26 +171,32 @@ static int keep_session(struct mosquitto *mosq, const struct broker_config *conf
 	return lsn_error_set(err, -EIO, "cannot set the session's expiry: %s", mosquitto_strerror(rc));
 }
 
-int broker_client_connect(struct mosquitto *mosq, const struct broker_config *config, enum broker_family family, struct lsn_error *err)
+int broker_client_connect(struct mosquitto *mosq, const struct broker_config *config, enum broker_family family,
+			  struct lsn_error *err)
 {
-	static const char *const bind_addresses[] = {[BROKER_FAMILY_ANY] = NULL, [BROKER_FAMILY_IPV6] = "::", [BROKER_FAMILY_IPV4] = "0.0.0.0"};
+	static const char *const bind_addresses[] = {
+		[BROKER_FAMILY_ANY] = NULL, [BROKER_FAMILY_IPV6] = "::", [BROKER_FAMILY_IPV4] = "0.0.0.0"
+	};
 	int port = broker_config_is_unix(config) ? 0 : (int)config->port;
 
 	int r = keep_session(mosq, config, err);
 	if (r < 0)
 		return r;
 	errno = 0;
-	int rc = mosquitto_connect_bind_async(mosq, config->host, port, (int)config->keepalive_sec, bind_addresses[family]);
+	int rc = mosquitto_connect_bind_async(mosq, config->host, port, (int)config->keepalive_sec,
+					      bind_addresses[family]);
 	int errno_now = errno;
 	if (rc == MOSQ_ERR_EAI)
-		return lsn_error_set(err, -EHOSTUNREACH, "cannot resolve '%s': %s", config->host, broker_client_strerror(rc, errno_now));
+		return lsn_error_set(err, -EHOSTUNREACH, "cannot resolve '%s': %s", config->host,
+				     broker_client_strerror(rc, errno_now));
 	if (rc)
 		return lsn_error_set(err, -ECONNREFUSED, "cannot connect: %s", broker_client_strerror(rc, errno_now));
 	(void)fcntl(mosquitto_socket(mosq), F_SETFD, FD_CLOEXEC);
 	return 0;
 }
 
-/* One call writes all that is queued, but with one write() for each acknowledgement; corked they share segments, and the broker wakes up once. */
+/* One call writes all that is queued, but with one write() for each acknowledgement; corked they
+ * share segments, and the broker wakes up once. */
 int broker_client_write(struct mosquitto *mosq)
 {
 	int on = 1, off = 0;

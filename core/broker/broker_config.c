@@ -76,9 +76,10 @@ int broker_config_copy(const struct broker_config *config, struct broker_config 
 
 bool broker_config_equal(const struct broker_config *a, const struct broker_config *b)
 {
-	return streq(a->host, b->host) && a->port == b->port && streq(a->client_id, b->client_id) && streq(a->user, b->user) &&
-	       streq(a->password, b->password) && a->version == b->version && a->keepalive_sec == b->keepalive_sec && a->tls == b->tls &&
-	       a->tls_verify == b->tls_verify && streq(a->tls_ca_file, b->tls_ca_file) && streq(a->tls_cert_file, b->tls_cert_file) &&
+	return streq(a->host, b->host) && a->port == b->port && streq(a->client_id, b->client_id) &&
+	       streq(a->user, b->user) && streq(a->password, b->password) && a->version == b->version &&
+	       a->keepalive_sec == b->keepalive_sec && a->tls == b->tls && a->tls_verify == b->tls_verify &&
+	       streq(a->tls_ca_file, b->tls_ca_file) && streq(a->tls_cert_file, b->tls_cert_file) &&
 	       streq(a->tls_key_file, b->tls_key_file) && strv_equal(a->subscriptions, b->subscriptions) &&
 	       a->reconnect_min_usec == b->reconnect_min_usec && a->reconnect_max_usec == b->reconnect_max_usec &&
 	       a->receive_max == b->receive_max && a->batch_max == b->batch_max;
@@ -88,8 +89,8 @@ void broker_config_clear(struct broker_config *config)
 {
 	if (config->password)
 		explicit_bzero(config->password, strlen(config->password));
-	char *strings[] = {config->host,	  config->client_id,	 config->user,	       config->password,
-			   config->tls_ca_file, config->tls_cert_file, config->tls_key_file};
+	char *strings[] = { config->host,        config->client_id,     config->user,        config->password,
+			    config->tls_ca_file, config->tls_cert_file, config->tls_key_file };
 	for (size_t i = 0; i < ELEMENTSOF(strings); i++)
 		free(strings[i]);
 	strv_free(config->subscriptions);

@@ -1,4 +1,5 @@
-/* subscriptions.c - see subscriptions.h. One filter a line; filters cannot hold a newline that a broker would take. */
+/* subscriptions.c - see subscriptions.h. One filter a line; filters cannot hold a newline that a
+ * broker would take. */
 #include "subscriptions.h"
 #include "cleanup.h"
 #include "util.h"

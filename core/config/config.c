@@ -1,8 +1,9 @@
 /* config.c - loads INI files into a struct config, see config.h.
  *
- * inih parses; what it cannot do is done around it: our reader counts lines (its callback knows none), sees section headings (it reports no
- * empty or repeated ones) and refuses what it would cut: long lines and long headings. Its comments behind values are switched off, for
- * topics hold '#' and ';'. */
+ * inih parses; what it cannot do is done around it: our reader counts lines (its callback knows
+ * none), sees section headings (it reports no empty or repeated ones) and refuses what it would
+ * cut: long lines and long headings. Its comments behind values are switched off, for topics
+ * hold '#' and ';'. */
 #include "config_private.h"
 #include "script.h"
 
@@ -36,13 +37,13 @@ struct file {
 	int failed;
 };
 
-/* --------------------------------------------------------------------------------------------------------- sections */
+/* ------------------------------------------------------------------------------------- sections */
 
 static struct config_section *section_find(struct config_loader *loader, const char *heading)
 {
 	struct config_section *section;
 
-	TAILQ_FOREACH(section, &loader->sections, link)
+	TAILQ_FOREACH (section, &loader->sections, link)
 		if (streq(section->heading, heading))
 			return section;
 	return NULL;
@@ -84,9 +85,10 @@ static int set_defaults(struct config_section *section, struct lsn_error *err)
 	return 0;
 }
 
-/* section_new - LABEL NULL: not a named one. The section joins the loader at once, so that nothing it gets is lost if the rest fails. */
-static int section_new(struct config_loader *loader, const struct config_section_type *type, const char *heading, const char *label,
-		       struct config_section **ret, struct lsn_error *err)
+/* section_new - LABEL NULL: not a named one. The section joins the loader at once, so that
+ * nothing it gets is lost if the rest fails. */
+static int section_new(struct config_loader *loader, const struct config_section_type *type, const char *heading,
+		       const char *label, struct config_section **ret, struct lsn_error *err)
 {
 	struct config_section *section = calloc(1, sizeof *section);
 	int r = 0;
@@ -114,8 +116,10 @@ static const char *next_section_name(void *data, size_t index)
 	return index < config_section_count ? config_sections[index].name : NULL;
 }
 
-/* type_find - the type of a section headed HEADING; *RET_LABEL is what follows the first word, NULL if nothing does. */
-static int type_find(const char *heading, const struct config_section_type **ret, const char **ret_label, struct lsn_error *err)
+/* type_find - the type of a section headed HEADING; *RET_LABEL is what follows the first word,
+ * NULL if nothing does. */
+static int type_find(const char *heading, const struct config_section_type **ret, const char **ret_label,
+		     struct lsn_error *err)
 {
 	size_t word = strcspn(heading, " \t");
 	const char *label = heading + word + strspn(heading + word, " \t");
@@ -126,7 +130,8 @@ static int type_find(const char *heading, const struct config_section_type **ret
 			type = &config_sections[i];
 	if (!type) {
 		const char *near = config_suggest(heading, next_section_name, NULL);
-		return lsn_error_set(err, -EINVAL, "unknown section [%s]%s%s%s", heading, near ? "; did you mean [" : "", near ? near : "",
+		return lsn_error_set(err, -EINVAL, "unknown section [%s]%s%s%s", heading,
+				     near ? "; did you mean [" : "", near ? near : "",
 				     near ? "]?" : "; see listenerd --help-config");
 	}
 	if (type->label && !*label)
@@ -134,7 +139,8 @@ static int type_find(const char *heading, const struct config_section_type **ret
 	if (!type->label && *label)
 		return lsn_error_set(err, -EINVAL, "unknown section [%s]; [%s] takes no name", heading, type->name);
 	if (type->label && !config_name_valid(label, true))
-		return lsn_error_set(err, -EINVAL, "[%s]: \"%s\" is not a name; use 1 to 32 of a-z, 0-9, '-' and '_'", heading, label);
+		return lsn_error_set(err, -EINVAL, "[%s]: \"%s\" is not a name; use 1 to 32 of a-z, 0-9, '-' and '_'",
+				     heading, label);
 	*ret = type;
 	*ret_label = type->label ? label : NULL;
 	return 0;
@@ -153,7 +159,8 @@ static int section_open(struct file *file, const char *heading)
 	(void)snprintf(canonical, sizeof canonical, "%s%s%s", type->name, label ? " " : "", label ? label : "");
 	section = section_find(file->loader, canonical);
 	if (section && section->place.file == file->name)
-		return lsn_error_set(file->err, -EINVAL, "section [%s] stands in this file already, at line %u", canonical, section->place.line);
+		return lsn_error_set(file->err, -EINVAL, "section [%s] stands in this file already, at line %u",
+				     canonical, section->place.line);
 	if (!section) {
 		r = section_new(file->loader, type, canonical, label, &section, file->err);
 		if (r < 0)
@@ -164,7 +171,7 @@ static int section_open(struct file *file, const char *heading)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- keys */
+/* ----------------------------------------------------------------------------------------- keys */
 
 static const char *next_key(void *data, size_t index)
 {
@@ -178,18 +185,22 @@ static int unknown_key(const struct config_section *section, const char *key, st
 	const char *near = config_suggest(key, next_key, (void *)(uintptr_t)section->type);
 
 	if (near)
-		return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; did you mean \"%s\"?", key, section->heading, near);
+		return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; did you mean \"%s\"?", key,
+				     section->heading, near);
 	for (size_t i = 0; i < config_section_count; i++)
 		if (config_item_index(&config_sections[i], key) >= 0)
-			return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; it belongs in [%s]", key, section->heading,
-					     config_sections[i].name);
-	return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; see listenerd --help-config", key, section->heading);
+			return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; it belongs in [%s]", key,
+					     section->heading, config_sections[i].name);
+	return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; see listenerd --help-config", key,
+			     section->heading);
 }
 
 static int seen_already(const struct file *file, const char *key, unsigned line)
 {
 	if (file->indented)
-		return lsn_error_set(file->err, -EINVAL, "the line is indented, so it continues \"%s\"; begin keys at the start of the line", key);
+		return lsn_error_set(
+			file->err, -EINVAL,
+			"the line is indented, so it continues \"%s\"; begin keys at the start of the line", key);
 	return lsn_error_set(file->err, -EINVAL, "%s stands in this section already, at line %u", key, line);
 }
 
@@ -300,7 +311,8 @@ static int set_key(struct file *file, const char *key, const char *text)
 	return index >= 0 ? set_item(file, (size_t)index, value) : set_option(file, key, value, secret);
 }
 
-/* The single callback. inih takes 0 for "this line is wrong" and would go on; the reader then ends the text. */
+/* The single callback. inih takes 0 for "this line is wrong" and would go on; the reader then
+ * ends the text. */
 static int on_value(void *user, const char *section, const char *key, const char *text)
 {
 	struct file *file = user;
@@ -308,11 +320,12 @@ static int on_value(void *user, const char *section, const char *key, const char
 	(void)section;
 	if (file->failed < 0)
 		return 0;
-	file->failed = *key ? set_key(file, key, text) : lsn_error_set(file->err, -EINVAL, "the key is missing before '='");
+	file->failed = *key ? set_key(file, key, text)
+			    : lsn_error_set(file->err, -EINVAL, "the key is missing before '='");
 	return file->failed == 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- reader */
+/* --------------------------------------------------------------------------------------- reader */
 
 static int check_heading(struct file *file, const char *line, size_t size)
 {
@@ -338,7 +351,8 @@ static int check_line(struct file *file, const char *line, size_t size, size_t r
 	const char *first = line;
 
 	if (file->line == 1 && size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-		return lsn_error_set(file->err, -EINVAL, "the file begins with a byte order mark; save it as plain UTF-8");
+		return lsn_error_set(file->err, -EINVAL,
+				     "the file begins with a byte order mark; save it as plain UTF-8");
 	if (size + 3 > room)
 		return lsn_error_set(file->err, -EINVAL, "the line is longer than %zu bytes", room - 3);
 	if (!utf8_valid(line, size))
@@ -348,10 +362,12 @@ static int check_line(struct file *file, const char *line, size_t size, size_t r
 	file->indented = first > line;
 	if (first < line + size && *first == '[') {
 		if (file->indented)
-			return lsn_error_set(file->err, -EINVAL, "the line is indented; begin headings at the start of the line");
+			return lsn_error_set(file->err, -EINVAL,
+					     "the line is indented; begin headings at the start of the line");
 		return check_heading(file, line, size);
 	}
-	if (!&ini_allow_inline_comments && (size_t)(first - line) < size && *first != ';' && *first != '#' && memmem(first, size - (size_t)(first - line), " ;", 2))
+	if (!&ini_allow_inline_comments && (size_t)(first - line) < size && *first != ';' && *first != '#' &&
+	    memmem(first, size - (size_t)(first - line), " ;", 2))
 		return lsn_error_set(file->err, -EINVAL, "this build of inih would cut the value at \" ;\"");
 	return 0;
 }
@@ -406,7 +422,7 @@ static int parse_text(struct file *file)
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ files */
+/* ---------------------------------------------------------------------------------------- files */
 
 /* check_owner - who can write the configuration is the listener. */
 static int check_owner(int fd, const char *name, struct lsn_error *err)
@@ -416,9 +432,12 @@ static int check_owner(int fd, const char *name, struct lsn_error *err)
 	if (fstat(fd, &st) < 0)
 		return lsn_error_set(err, -errno, "%s: %s", name, strerror(errno));
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return lsn_error_set(err, -EACCES, "%s belongs to user %u; it must belong to root or to the listener's user", name, st.st_uid);
+		return lsn_error_set(err, -EACCES,
+				     "%s belongs to user %u; it must belong to root or to the listener's user", name,
+				     st.st_uid);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return lsn_error_set(err, -EACCES, "%s can be written by others (mode %03o); remedy: chmod go-w %s", name, st.st_mode & 0777, name);
+		return lsn_error_set(err, -EACCES, "%s can be written by others (mode %03o); remedy: chmod go-w %s",
+				     name, st.st_mode & 0777, name);
 	return 0;
 }
 
@@ -466,9 +485,11 @@ static int load_file(struct config_loader *loader, const char *name, struct lsn_
 	file.next = text;
 	file.end = text + size;
 	r = parse_text(&file);
-	/* inih says which line was wrong first; that is ours unless it is one it could not take apart at all. */
+	/* inih says which line was wrong first; that is ours unless it is one it could not take
+	 * apart at all. */
 	if (r > 0 && (file.failed == 0 || (unsigned)r < file.line))
-		return lsn_error_set(err, -EINVAL, "%s:%d: neither \"key = value\" nor [section] nor a comment", name, r);
+		return lsn_error_set(err, -EINVAL, "%s:%d: neither \"key = value\" nor [section] nor a comment", name,
+				     r);
 	if (file.failed < 0)
 		return lsn_error_prefix(err, file.failed, "%s:%u", name, file.line);
 	return r == 0 ? 0 : lsn_error_set(err, -ENOMEM, "%s: out of memory", name);
@@ -481,10 +502,7 @@ static int is_drop_in(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && streq(entry->d_name + size - 4, ".ini");
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
+static int by_bytes(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
 static int load_drop_ins(struct config_loader *loader, const char *folder, struct lsn_error *err)
 {
@@ -529,7 +547,7 @@ static int load_files(struct config_loader *loader, const char *name, struct lsn
 	return load_drop_ins(loader, folder, err);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ whole */
+/* ---------------------------------------------------------------------------------------- whole */
 
 static void loader_done(struct config_loader *loader)
 {
@@ -544,22 +562,23 @@ static void loader_done(struct config_loader *loader)
 	free(loader->files);
 }
 
-/* gather - the objects of named sections become the arrays of struct config; in the order of the sections, so that the n-th of a kind keeps
- * its place. Memory of the objects goes with the sections, what they point to belongs to the arrays. */
+/* gather - the objects of named sections become the arrays of struct config; in the order of the
+ * sections, so that the n-th of a kind keeps its place. Memory of the objects goes with the
+ * sections, what they point to belongs to the arrays. */
 static int gather(struct config_loader *loader, const char *type_name, size_t size, void **ret, size_t *ret_count)
 {
 	struct config_section *section;
 	size_t count = 0;
 	char *array;
 
-	TAILQ_FOREACH(section, &loader->sections, link)
+	TAILQ_FOREACH (section, &loader->sections, link)
 		count += streq(section->type->name, type_name) && section->base;
 	array = calloc(count ? count : 1, size);
 	if (!array)
 		return -ENOMEM;
 	*ret = array;
 	*ret_count = count;
-	TAILQ_FOREACH(section, &loader->sections, link) {
+	TAILQ_FOREACH (section, &loader->sections, link) {
 		if (!streq(section->type->name, type_name) || !section->base)
 			continue;
 		memcpy(array, section->base, size);
@@ -571,10 +590,12 @@ static int gather(struct config_loader *loader, const char *type_name, size_t si
 static int gather_all(struct config_loader *loader)
 {
 	struct config *config = loader->config;
-	int r = gather(loader, "route", sizeof *config->dispatch.routes, (void **)&config->dispatch.routes, &config->dispatch.route_count);
+	int r = gather(loader, "route", sizeof *config->dispatch.routes, (void **)&config->dispatch.routes,
+		       &config->dispatch.route_count);
 
-	return r < 0 ? r : gather(loader, "executor", sizeof *config->executors.executors, (void **)&config->executors.executors,
-				  &config->executors.executor_count);
+	return r < 0 ? r
+		     : gather(loader, "executor", sizeof *config->executors.executors,
+			      (void **)&config->executors.executors, &config->executors.executor_count);
 }
 
 static int add_sections(struct config_loader *loader, struct lsn_error *err)
@@ -642,12 +663,10 @@ static int load(const char *file, struct config_findings *findings, struct confi
 	return r;
 }
 
-int config_load(const char *file, struct config **ret, struct lsn_error *err)
-{
-	return load(file, NULL, ret, err);
-}
+int config_load(const char *file, struct config **ret, struct lsn_error *err) { return load(file, NULL, ret, err); }
 
-int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data, struct config **ret, struct lsn_error *err)
+int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data,
+		struct config **ret, struct lsn_error *err)
 {
 	struct config_findings findings = { .found = found, .data = data };
 	int r = load(file, &findings, ret, err);

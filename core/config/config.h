@@ -1,8 +1,11 @@
-/* config.h - the INI files: one table of section, key, parser, offset, default and help, walked by the single inih callback.
+/* config.h - the INI files: one table of section, key, parser, offset, default and help, walked
+ * by the single inih callback.
  *
- * config_load() reads FILE and then the *.ini of the folder `conf.d` beside it, in byte order; a later file may set a key again (drop-in), one file
- * may not. Errors name file and line, an unknown key the nearest valid one. Values: "${ENV:NAME}" and "${FILE:/path}" are replaced (FILE: first line;
- * refused if others can read or write it). '#' and ';' start a comment only at the start of a line: topics survive. */
+ * config_load() reads FILE and then the *.ini of the folder `conf.d` beside it, in byte order; a
+ * later file may set a key again (drop-in), one file may not. Errors name file and line, an
+ * unknown key the nearest valid one. Values: "${ENV:NAME}" and "${FILE:/path}" are replaced
+ * (FILE: first line; refused if others can read or write it). '#' and ';' start a comment only
+ * at the start of a line: topics survive. */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
@@ -32,15 +35,25 @@ struct config {
 	size_t hidden_count;
 };
 
-/* config_load - 0 and a whole configuration, or -EINVAL, -EACCES, -ENOENT, ... with file and line in ERR. */
+/* config_load - 0 and a whole configuration, or -EINVAL, -EACCES, -ENOENT, ... with file and
+ * line in ERR. */
 int config_load(const char *file, struct config **ret, struct lsn_error *err);
-/* config_test - as config_load(), and then look, without starting anything, whether what it names is there: files, folders, users, groups, modules (which
- * are loaded as the daemon would, in at most 5 s each; their own options are known to their init() only). FOUND is called for everything that is not as it should
- * be, with file and line; FATAL: the daemon would not start. Returns how many are fatal, or what config_load() returns. May block. */
-int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data, struct config **ret, struct lsn_error *err);
+
+/* config_test - as config_load(), and then look, without starting anything, whether what it
+ * names is there: files, folders, users, groups, modules (which are loaded as the daemon would,
+ * in at most 5 s each; their own options are known to their init() only).
+ * FOUND is called for everything that is not as it should be, with file and line; FATAL: the
+ * daemon would not start.
+ * Returns how many are fatal, or what config_load() returns.
+ * May block. */
+int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data,
+		struct config **ret, struct lsn_error *err);
 void config_free(struct config *config); /* NULL is allowed */
-/* config_print - what the configuration means, as INI with every key and its effective value; secrets as "(set)". */
+
+/* config_print - what the configuration means, as INI with every key and its effective value;
+ * secrets as "(set)". */
 void config_print(const struct config *config, FILE *out);
+
 /* config_help - every section and key with default and meaning; the source of listenerd.ini(5). */
 void config_help(FILE *out);
 

@@ -1,14 +1,14 @@
-/* config_check.c - names and suggestions, defaults that depend on other keys, and what no single key can tell. */
+/* config_check.c - names and suggestions, defaults that depend on other keys, and what no single
+ * key can tell. */
 #include "config_private.h"
 #include "source.h"
 #include "topic.h"
-
 
 #include <errno.h>
 #include <string.h>
 #include <util.h>
 
-/* ------------------------------------------------------------------------------------------------------ suggestions */
+/* ---------------------------------------------------------------------------------- suggestions */
 
 #define WORD_MAX 48
 
@@ -56,13 +56,13 @@ const char *config_suggest(const char *word, const char *(*next)(void *data, siz
 	return near;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- look-up */
+/* -------------------------------------------------------------------------------------- look-up */
 
 const struct config_section *config_find(const struct config_loader *loader, const char *type_name)
 {
 	const struct config_section *section;
 
-	TAILQ_FOREACH(section, &loader->sections, link)
+	TAILQ_FOREACH (section, &loader->sections, link)
 		if (streq(section->type->name, type_name))
 			return section;
 	return NULL;
@@ -76,7 +76,7 @@ int config_item_index(const struct config_section_type *type, const char *key)
 	return -1;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- derived */
+/* -------------------------------------------------------------------------------------- derived */
 
 __attribute__((format(printf, 2, 3))) static int derive(char **target, const char *format, ...)
 {
@@ -117,9 +117,10 @@ int config_derive(struct config *config, struct lsn_error *err)
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- checks */
+/* --------------------------------------------------------------------------------------- checks */
 
-int config_complain(const struct config_section *section, const char *key, struct lsn_error *err, const char *format, ...)
+int config_complain(const struct config_section *section, const char *key, struct lsn_error *err, const char *format,
+		    ...)
 {
 	int index = key ? config_item_index(section->type, key) : -1;
 	struct config_origin origin = index >= 0 ? section->origins[index] : section->place;
@@ -137,7 +138,8 @@ int config_complain(const struct config_section *section, const char *key, struc
 	return lsn_error_prefix(err, -EINVAL, "[%s]", section->heading);
 }
 
-/* set_one - of two keys that do not go together, name the one that was set; a default is nobody's mistake. */
+/* set_one - of two keys that do not go together, name the one that was set; a default is
+ * nobody's mistake. */
 static const char *set_one(const struct config_section *section, const char *a, const char *b)
 {
 	int index = config_item_index(section->type, a);
@@ -151,8 +153,9 @@ static int check_listener(const struct config *config, const struct config_secti
 	const char *const paths[] = { config->state_dir, config->run_dir, config->libexec_dir };
 
 	if (!config->identity || !config_name_valid(config->identity, false))
-		return config_complain(section, "identity", err, "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and '-'",
-				config->identity ? config->identity : "");
+		return config_complain(section, "identity", err,
+				       "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and '-'",
+				       config->identity ? config->identity : "");
 	for (size_t i = 0; i < ELEMENTSOF(keys); i++)
 		if (!paths[i])
 			return config_complain(section, keys[i], err, "cannot be empty");
@@ -162,7 +165,8 @@ static int check_listener(const struct config *config, const struct config_secti
 /* The filter of a subscription, without $share/GROUP/. */
 static const char *filter_of(const char *subscription)
 {
-	const char *slash = str_startswith(subscription, "$share/") ? strchr(subscription + strlen("$share/"), '/') : NULL;
+	const char *slash = str_startswith(subscription, "$share/") ? strchr(subscription + strlen("$share/"), '/')
+								    : NULL;
 
 	return slash ? slash + 1 : subscription;
 }
@@ -178,9 +182,11 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 			return config_complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
 		for (size_t j = 0; j < i; j++)
 			if (topic_filters_overlap(filter_of(list[i]), filter_of(list[j])))
-				return config_complain(section, "subscriptions", err,
-						"\"%.100s\" and \"%.100s\" overlap: the broker would deliver an event once for each, and scripts would run as often",
-						list[j], list[i]);
+				return config_complain(
+					section, "subscriptions", err,
+					"\"%.100s\" and \"%.100s\" overlap: the broker would deliver an event once "
+					"for each, and scripts would run as often",
+					list[j], list[i]);
 	}
 	return 0;
 }
@@ -188,12 +194,14 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 static int check_tls(const struct broker_config *b, const struct config_section *section, struct lsn_error *err)
 {
 	if (!b->tls_cert_file != !b->tls_key_file)
-		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_key_file", err, "certificate and key go together: %s is missing",
-				b->tls_cert_file ? "tls_key_file" : "tls_cert_file");
+		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_key_file", err,
+				       "certificate and key go together: %s is missing",
+				       b->tls_cert_file ? "tls_key_file" : "tls_cert_file");
 	if (b->tls)
 		return 0;
 	if (b->tls_cert_file || b->tls_ca_file)
-		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_ca_file", err, "has no effect without tls = yes");
+		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_ca_file", err,
+				       "has no effect without tls = yes");
 	return 0;
 }
 
@@ -208,14 +216,17 @@ static int check_broker(const struct config *config, const struct config_section
 	if (b->password && !b->user)
 		return config_complain(section, "password", err, "a password needs a user");
 	if (b->reconnect_min_usec > b->reconnect_max_usec)
-		return config_complain(section, set_one(section, "reconnect_min", "reconnect_max"), err, "reconnect_min is longer than reconnect_max");
+		return config_complain(section, set_one(section, "reconnect_min", "reconnect_max"), err,
+				       "reconnect_min is longer than reconnect_max");
 	int r = check_tls(b, section, err);
 	return r < 0 ? r : check_subscriptions(b->subscriptions, section, err);
 }
 
 static bool url_usable(const char *url)
 {
-	const char *host = str_startswith(url, "https://") ? url + strlen("https://") : str_startswith(url, "http://") ? url + strlen("http://") : NULL;
+	const char *host = str_startswith(url, "https://")  ? url + strlen("https://")
+			   : str_startswith(url, "http://") ? url + strlen("http://")
+							    : NULL;
 
 	return host && *host && *host != '/' && *host != ':' && !strpbrk(url, " \t?#");
 }
@@ -227,7 +238,8 @@ static int check_scripts(const struct config *config, const struct config_sectio
 	if (!s->collection || s->collection[0] != '/')
 		return config_complain(section, "collection", err, "must be a path in the archive, such as /scripts");
 	if (s->collection[strspn(s->collection, "/")] == '\0')
-		return config_complain(section, "collection", err, "cannot be the whole archive: then no event would ever run a script");
+		return config_complain(section, "collection", err,
+				       "cannot be the whole archive: then no event would ever run a script");
 	if (s->password && !s->user)
 		return config_complain(section, "password", err, "a password needs a user");
 	if (s->kind != SOURCE_CDMI)
@@ -235,9 +247,12 @@ static int check_scripts(const struct config *config, const struct config_sectio
 	if (!s->url)
 		return config_complain(section, "source", err, "cdmi needs the archive's address: set url");
 	if (!url_usable(s->url))
-		return config_complain(section, "url", err, "\"%.200s\" is not an address like https://archive.example.org/api/cdmi", s->url);
+		return config_complain(section, "url", err,
+				       "\"%.200s\" is not an address like https://archive.example.org/api/cdmi",
+				       s->url);
 	if (strchr(s->url + strlen("https://"), '@'))
-		return config_complain(section, "url", err, "leave user and password out of the address; there are keys for them");
+		return config_complain(section, "url", err,
+				       "leave user and password out of the address; there are keys for them");
 	return 0;
 }
 
@@ -246,13 +261,17 @@ static int check_limits(const struct config *config, const struct config_section
 	const struct script_policy *p = &config->policy;
 
 	if (p->defaults.timeout_usec > p->timeout_max_usec)
-		return config_complain(section, set_one(section, "timeout", "timeout_max"), err, "timeout is longer than timeout_max");
+		return config_complain(section, set_one(section, "timeout", "timeout_max"), err,
+				       "timeout is longer than timeout_max");
 	if (p->defaults.memory_bytes > p->memory_max_bytes)
-		return config_complain(section, set_one(section, "memory", "memory_max"), err, "memory is more than memory_max");
+		return config_complain(section, set_one(section, "memory", "memory_max"), err,
+				       "memory is more than memory_max");
 	if (p->defaults.retries > p->retries_max)
-		return config_complain(section, set_one(section, "retries", "retries_max"), err, "retries is more than retries_max");
+		return config_complain(section, set_one(section, "retries", "retries_max"), err,
+				       "retries is more than retries_max");
 	if (p->defaults.retry_delay_usec > p->retry_delay_max_usec)
-		return config_complain(section, set_one(section, "retry_delay", "retry_delay_max"), err, "retry_delay is longer than retry_delay_max");
+		return config_complain(section, set_one(section, "retry_delay", "retry_delay_max"), err,
+				       "retry_delay is longer than retry_delay_max");
 	return 0;
 }
 
@@ -264,15 +283,18 @@ static const struct executor_config *executor_named(const struct config *config,
 	return NULL;
 }
 
-static int no_executor(const struct config *config, const struct config_section *section, const char *key, const char *name, struct lsn_error *err)
+static int no_executor(const struct config *config, const struct config_section *section, const char *key,
+		       const char *name, struct lsn_error *err)
 {
 	char all[200] = "";
 	size_t used = 0;
 
 	for (size_t i = 0; i < config->executors.executor_count && used < sizeof all; i++)
-		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", config->executors.executors[i].name);
-	return config_complain(section, key, err, "there is no [executor %s]; there is: %s%s", name, all,
-			       streq(name, "docker-sandbox") ? "; it needs a section, too, once another executor has one" : "");
+		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "",
+					 config->executors.executors[i].name);
+	return config_complain(
+		section, key, err, "there is no [executor %s]; there is: %s%s", name, all,
+		streq(name, "docker-sandbox") ? "; it needs a section, too, once another executor has one" : "");
 }
 
 static int check_dispatcher(const struct config *config, const struct config_section *section, struct lsn_error *err)
@@ -302,8 +324,9 @@ static int check_executor(const struct config *config, const struct config_secti
 
 	(void)config;
 	if (!config_name_valid(e->module[0] ? e->module : e->name, false))
-		return config_complain(section, e->module[0] ? "module" : NULL, err, "\"%s\" cannot be the name of a module (a-z, 0-9, '-'); set module",
-				e->module[0] ? e->module : e->name);
+		return config_complain(section, e->module[0] ? "module" : NULL, err,
+				       "\"%s\" cannot be the name of a module (a-z, 0-9, '-'); set module",
+				       e->module[0] ? e->module : e->name);
 	return 0;
 }
 
@@ -316,7 +339,9 @@ static int check_people(char *const *list, const struct config_section *section,
 {
 	for (size_t i = 0; list && list[i]; i++)
 		if (streq(list[i], "@") || strpbrk(list[i], ",:/"))
-			return config_complain(section, key, err, "\"%.100s\" is neither a user nor a @group; separate names by blanks", list[i]);
+			return config_complain(section, key, err,
+					       "\"%.100s\" is neither a user nor a @group; separate names by blanks",
+					       list[i]);
 	return 0;
 }
 
@@ -337,14 +362,17 @@ int config_check(const struct config_loader *loader, struct lsn_error *err)
 		const char *name;
 		int (*check)(const struct config *config, const struct config_section *section, struct lsn_error *err);
 	} checks[] = {
-		{ "listener", check_listener },	    { "broker", check_broker }, { "scripts", check_scripts },	{ "limits", check_limits },
-		{ "executor", check_executor },	    { "route", check_route },	{ "executors", check_executors }, { "dispatcher", check_dispatcher },
-		{ "control", check_control },
+		{ "listener", check_listener },   { "broker", check_broker },         { "scripts", check_scripts },
+		{ "limits", check_limits },       { "executor", check_executor },     { "route", check_route },
+		{ "executors", check_executors }, { "dispatcher", check_dispatcher }, { "control", check_control },
 	};
 
-	for (const struct config_section *section = TAILQ_FIRST(&loader->sections); section; section = TAILQ_NEXT(section, link)) {
+	for (const struct config_section *section = TAILQ_FIRST(&loader->sections); section;
+	     section = TAILQ_NEXT(section, link)) {
 		for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
-			int r = streq(section->type->name, checks[i].name) ? checks[i].check(loader->config, section, err) : 0;
+			int r = streq(section->type->name, checks[i].name)
+					? checks[i].check(loader->config, section, err)
+					: 0;
 			if (r < 0)
 				return r;
 		}

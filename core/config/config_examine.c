@@ -1,11 +1,11 @@
-/* config_examine.c - what a configuration names outside of itself: files, folders, users, groups, modules. Starts nothing and makes nothing, so that
- * `listenerd -t` can be asked beside a running daemon. */
+/* config_examine.c - what a configuration names outside of itself: files, folders, users,
+ * groups, modules. Starts nothing and makes nothing, so that `listenerd -t` can be asked beside
+ * a running daemon. */
 #include "cleanup.h"
 #include "config_private.h"
 #include "control_access.h"
 #include "module.h"
 #include "source.h"
-
 
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +20,7 @@ static void tell(struct config_findings *findings, bool fatal, const struct lsn_
 	findings->found(findings->data, fatal, what->message);
 }
 
-/* ------------------------------------------------------------------------------------------------- files, folders */
+/* ------------------------------------------------------------------------------- files, folders */
 
 static bool is_folder(const char *path)
 {
@@ -51,7 +51,8 @@ static int can_be_made(const char *path)
 	return access(parent, W_OK | X_OK) < 0 ? -errno : 0;
 }
 
-static void examine_state(const struct config *config, struct config_findings *findings, const struct config_section *listener)
+static void examine_state(const struct config *config, struct config_findings *findings,
+			  const struct config_section *listener)
 {
 	const char *const keys[] = { "state_dir", "run_dir" }, *const paths[] = { config->state_dir, config->run_dir };
 	struct lsn_error err = { 0 };
@@ -59,19 +60,22 @@ static void examine_state(const struct config *config, struct config_findings *f
 	for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
 		int r = can_be_made(paths[i]);
 		if (r < 0) {
-			(void)config_complain(listener, keys[i], &err, "%s is no folder that can be written to: %s", paths[i], strerror(-r));
+			(void)config_complain(listener, keys[i], &err, "%s is no folder that can be written to: %s",
+					      paths[i], strerror(-r));
 			tell(findings, true, &err);
 		}
 	}
 	if (!is_folder(config->libexec_dir)) {
-		(void)config_complain(listener, "libexec_dir", &err, "there is no folder %s; executors look for their helpers there", config->libexec_dir);
+		(void)config_complain(listener, "libexec_dir", &err,
+				      "there is no folder %s; executors look for their helpers there",
+				      config->libexec_dir);
 		tell(findings, false, &err);
 	}
 }
 
 /* examine_place - the folder PATH will stand in, unless it is one that the daemon makes. */
-static void examine_place(const struct config *config, struct config_findings *findings, const struct config_section *section, const char *key,
-			  const char *path)
+static void examine_place(const struct config *config, struct config_findings *findings,
+			  const struct config_section *section, const char *key, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *folder = slash && slash > path ? strndup(path, (size_t)(slash - path)) : strdup("/");
@@ -83,7 +87,8 @@ static void examine_place(const struct config *config, struct config_findings *f
 	tell(findings, true, &err);
 }
 
-static void examine_readable(struct config_findings *findings, const struct config_section *section, const char *key, const char *path, bool fatal)
+static void examine_readable(struct config_findings *findings, const struct config_section *section, const char *key,
+			     const char *path, bool fatal)
 {
 	struct lsn_error err = { 0 };
 
@@ -93,21 +98,25 @@ static void examine_readable(struct config_findings *findings, const struct conf
 	tell(findings, fatal, &err);
 }
 
-static void examine_scripts(const struct source_config *source, struct config_findings *findings, const struct config_section *section)
+static void examine_scripts(const struct source_config *source, struct config_findings *findings,
+			    const struct config_section *section)
 {
 	struct lsn_error err = { 0 };
 
 	if (source->kind == SOURCE_CDMI) {
 		examine_readable(findings, section, "ca_file", source->ca_file, false);
 	} else if (!is_folder(source->directory)) { /* the daemon waits for it */
-		(void)config_complain(section, "directory", &err, "there is no folder %s; there are no scripts until it is made", source->directory);
+		(void)config_complain(section, "directory", &err,
+				      "there is no folder %s; there are no scripts until it is made",
+				      source->directory);
 		tell(findings, false, &err);
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- people, modules */
+/* ------------------------------------------------------------------------------ people, modules */
 
-static void examine_people(const struct config *config, struct config_findings *findings, const struct config_section *section)
+static void examine_people(const struct config *config, struct config_findings *findings,
+			   const struct config_section *section)
 {
 	static const char *const keys[] = { "group", "readers", "operators" };
 	const struct control_config one[] = { { .group = config->control.group },
@@ -127,14 +136,16 @@ static void examine_people(const struct config *config, struct config_findings *
 	}
 }
 
-static void examine_module(const struct config *config, struct config_findings *findings, const struct config_section *section)
+static void examine_module(const struct config *config, struct config_findings *findings,
+			   const struct config_section *section)
 {
 	const struct executor_config *executor = section->base;
 	struct module_list loaded = LIST_HEAD_INITIALIZER(loaded);
 	struct lsn_error why = { 0 }, err = { 0 };
 	struct module *module;
 
-	if (module_load(&loaded, config->executors.folder, executor->module[0] ? executor->module : executor->name, &module, &why) == 0) {
+	if (module_load(&loaded, config->executors.folder, executor->module[0] ? executor->module : executor->name,
+			&module, &why) == 0) {
 		(void)module_unref(module);
 		return;
 	}
@@ -155,7 +166,7 @@ void config_examine(const struct config_loader *loader, struct config_findings *
 	examine_place(config, findings, config_find(loader, "control"), "socket", config->control.socket);
 	examine_scripts(&config->source, findings, config_find(loader, "scripts"));
 	examine_people(config, findings, config_find(loader, "control"));
-	TAILQ_FOREACH(section, &loader->sections, link)
+	TAILQ_FOREACH (section, &loader->sections, link)
 		if (streq(section->type->name, "executor"))
 			examine_module(config, findings, section);
 }

@@ -10,7 +10,8 @@
 
 #define SECRET_FILE_MAX 65536
 
-/* systemd hands over credentials in a folder only the service can enter; the files in it may show group bits (ACL masks). */
+/* systemd hands over credentials in a folder only the service can enter; the files in it may
+ * show group bits (ACL masks). */
 static bool is_credential(const char *path)
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
@@ -30,9 +31,12 @@ static int check_secret(int fd, const char *path, struct lsn_error *err)
 	if (is_credential(path))
 		return 0;
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return lsn_error_set(err, -EACCES, "%s belongs to user %u; it must belong to root or to the listener's user", path, st.st_uid);
+		return lsn_error_set(err, -EACCES,
+				     "%s belongs to user %u; it must belong to root or to the listener's user", path,
+				     st.st_uid);
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
-		return lsn_error_set(err, -EACCES, "%s can be read or written by others (mode %03o); remedy: chmod 600 %s", path,
+		return lsn_error_set(err, -EACCES,
+				     "%s can be read or written by others (mode %03o); remedy: chmod 600 %s", path,
 				     st.st_mode & 0777, path);
 	return 0;
 }
@@ -106,8 +110,8 @@ int config_expand(const char *text, char **ret, bool *ret_secret, struct lsn_err
 		const char *name = strchr(text, ':') + 1, *end = strchr(name, '}');
 		_cleanup_free_ char *value = NULL;
 		if (!end || end == name)
-			return lsn_error_set(err, -EINVAL, "\"%s\" is not complete; write %s", file ? "${FILE:" : "${ENV:",
-					     file ? "${FILE:/path}" : "${ENV:NAME}");
+			return lsn_error_set(err, -EINVAL, "\"%s\" is not complete; write %s",
+					     file ? "${FILE:" : "${ENV:", file ? "${FILE:/path}" : "${ENV:NAME}");
 		int r = resolve(file, name, (size_t)(end - name), &value, err);
 		if (r < 0)
 			return r;

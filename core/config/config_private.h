@@ -1,5 +1,6 @@
-/* config_private.h - what the parts of the configuration share: config.c loads files, config_value.c parses and prints values, config_table.c says
- * which keys there are, config_check.c looks at the whole. */
+/* config_private.h - what the parts of the configuration share: config.c loads files,
+ * config_value.c parses and prints values, config_table.c says which keys there are,
+ * config_check.c looks at the whole. */
 #ifndef CORE_CONFIG_PRIVATE_H
 #define CORE_CONFIG_PRIVATE_H
 
@@ -8,11 +9,15 @@
 
 struct config_item;
 
-/* How one kind of value is read, shown and freed. TARGET is the member of the struct. */
+/* How one kind of value is read, shown and freed.
+ * TARGET is the member of the struct. */
 struct config_type {
-	/* parse - TEXT has its ${...} replaced. APPEND: a list key stands again in the same file. */
-	int (*parse)(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err);
-	void (*print)(const struct config_item *item, const void *target, FILE *out); /* whole lines "key = value" */
+	/* parse - TEXT has its ${...} replaced. APPEND: a list key stands again in the same
+	 * file. */
+	int (*parse)(const struct config_item *item, void *target, const char *text, bool append,
+		     struct lsn_error *err);
+	/* whole lines "key = value" */
+	void (*print)(const struct config_item *item, const void *target, FILE *out);
 	void (*clear)(void *target); /* NULL: nothing to free */
 	bool list; /* may stand several times in one file */
 };
@@ -21,7 +26,8 @@ struct config_item {
 	const char *key;
 	const struct config_type *type;
 	size_t offset;
-	uint64_t min, max; /* numbers, sizes (bytes), durations (usec); enums: min is the value of names[0] */
+	/* numbers, sizes (bytes), durations (usec); enums: min is the value of names[0] */
+	uint64_t min, max;
 	const char *const *names; /* enums, NULL-terminated */
 	const char *def; /* default, parsed like a value; NULL: config_derive() fills it, or none */
 	const char *def_text; /* what help shows instead of DEF */
@@ -31,7 +37,8 @@ struct config_item {
 struct config_section_type {
 	const char *name; /* "broker"; of named sections the first word */
 	const char *label; /* named sections: "NAME", for help; else NULL */
-	size_t size; /* named sections: bytes of the struct the offsets are of; else they are of struct config */
+	/* named sections: bytes of the struct the offsets are of; else they are of struct config */
+	size_t size;
 	size_t label_offset; /* named sections: where NAME goes, if ... */
 	bool label_is_pointer; /* ... it is a char *, else a char[EXECUTOR_NAME_SIZE] */
 	bool options; /* unknown keys are options for somebody else (struct executor_config) */
@@ -65,33 +72,44 @@ struct config_loader {
 	struct config_section_list sections; /* in the order of their first appearance */
 };
 
-extern const struct config_type config_type_string, config_type_secret, config_type_path, config_type_name, config_type_bool, config_type_uint,
-	config_type_uint64, config_type_duration, config_type_seconds, config_type_size, config_type_rate, config_type_enum, config_type_list,
-	config_type_outcomes;
+extern const struct config_type config_type_string, config_type_secret, config_type_path, config_type_name,
+	config_type_bool, config_type_uint, config_type_uint64, config_type_duration, config_type_seconds,
+	config_type_size, config_type_rate, config_type_enum, config_type_list, config_type_outcomes;
 
-/* config_expand - TEXT with ${ENV:NAME} and ${FILE:/path} replaced; *RET_SECRET: at least one was. Caller frees *RET. */
+/* config_expand - TEXT with ${ENV:NAME} and ${FILE:/path} replaced; *RET_SECRET: at least one
+ * was.
+ * Caller frees *RET. */
 int config_expand(const char *text, char **ret, bool *ret_secret, struct lsn_error *err);
+
 /* config_name_valid - [a-z0-9-]{1,32}, and '_' if UNDERSCORE. */
 bool config_name_valid(const char *name, bool underscore);
 
 /* config_find - section TYPE_NAME (its first one). config_item_index - of KEY, or -1. */
 const struct config_section *config_find(const struct config_loader *loader, const char *type_name);
 int config_item_index(const struct config_section_type *type, const char *key);
-/* config_suggest - the valid word nearest to WORD, NULL if none is near. NEXT yields the words, NULL at the end. */
+
+/* config_suggest - the valid word nearest to WORD, NULL if none is near.
+ * NEXT yields the words, NULL at the end. */
 const char *config_suggest(const char *word, const char *(*next)(void *data, size_t index), void *data);
 
-/* config_derive - defaults that depend on other keys. config_check - what no single key can tell. ERR names key, file and line. */
+/* config_derive - defaults that depend on other keys. config_check - what no single key can
+ * tell.
+ * ERR names key, file and line. */
 int config_derive(struct config *config, struct lsn_error *err);
 int config_check(const struct config_loader *loader, struct lsn_error *err);
-/* config_complain - "FILE:LINE: KEY: text" in ERR, from the place where KEY of SECTION was set; KEY NULL: the section itself. Returns -EINVAL. */
-__attribute__((format(printf, 4, 5))) int config_complain(const struct config_section *section, const char *key, struct lsn_error *err,
-							   const char *format, ...);
+
+/* config_complain - "FILE:LINE: KEY: text" in ERR, from the place where KEY of SECTION was set;
+ * KEY NULL: the section itself.
+ * Returns -EINVAL. */
+__attribute__((format(printf, 4, 5))) int config_complain(const struct config_section *section, const char *key,
+							  struct lsn_error *err, const char *format, ...);
 
 struct config_findings { /* of config_test() */
 	void (*found)(void *data, bool fatal, const char *text);
 	void *data;
 	int fatal; /* how many */
 };
+
 /* config_examine - look at what the configuration names outside of itself. */
 void config_examine(const struct config_loader *loader, struct config_findings *findings);
 

@@ -1,16 +1,17 @@
-/* config_value.c - the kinds of values: how each is parsed, printed and freed. See config_private.h. */
+/* config_value.c - the kinds of values: how each is parsed, printed and freed. See
+ * config_private.h. */
 #include "config_private.h"
 #include "job.h"
 #include "script.h"
-
 
 #include <errno.h>
 #include <string.h>
 #include <util.h>
 
-/* ------------------------------------------------------------------------------------------------ strings and names */
+/* ---------------------------------------------------------------------------- strings and names */
 
-static int parse_string(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_string(const struct config_item *item, void *target, const char *text, bool append,
+			struct lsn_error *err)
 {
 	char **string = target, *copy = NULL;
 
@@ -57,7 +58,8 @@ static void clear_secret(void *target)
 	clear_string(target);
 }
 
-static int parse_path(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_path(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	if (*text && *text != '/')
 		return lsn_error_set(err, -EINVAL, "\"%.200s\" is not an absolute path", text);
@@ -66,17 +68,20 @@ static int parse_path(const struct config_item *item, void *target, const char *
 
 bool config_name_valid(const char *name, bool underscore)
 {
-	size_t length = strspn(name, underscore ? "abcdefghijklmnopqrstuvwxyz0123456789-_" : "abcdefghijklmnopqrstuvwxyz0123456789-");
+	size_t length = strspn(name, underscore ? "abcdefghijklmnopqrstuvwxyz0123456789-_"
+						: "abcdefghijklmnopqrstuvwxyz0123456789-");
 
 	return length > 0 && length < EXECUTOR_NAME_SIZE && name[length] == '\0';
 }
 
-static int parse_name(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_name(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	(void)item;
 	(void)append;
 	if (!config_name_valid(text, true))
-		return lsn_error_set(err, -EINVAL, "\"%.64s\" is not a name; use 1 to 32 of a-z, 0-9, '-' and '_'", text);
+		return lsn_error_set(err, -EINVAL, "\"%.64s\" is not a name; use 1 to 32 of a-z, 0-9, '-' and '_'",
+				     text);
 	(void)snprintf(target, EXECUTOR_NAME_SIZE, "%s", text);
 	return 0;
 }
@@ -86,9 +91,10 @@ static void print_name(const struct config_item *item, const void *target, FILE 
 	(void)fprintf(out, "%s = %s\n", item->key, (const char *)target);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- numbers */
+/* -------------------------------------------------------------------------------------- numbers */
 
-static int parse_boolean(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_boolean(const struct config_item *item, void *target, const char *text, bool append,
+			 struct lsn_error *err)
 {
 	(void)item;
 	(void)append;
@@ -112,7 +118,9 @@ static void format_units(char *buf, size_t size, uint64_t value, const uint64_t 
 
 static void format_duration(char *buf, size_t size, uint64_t usec)
 {
-	static const uint64_t factors[] = { 86400 * USEC_PER_SEC, 3600 * USEC_PER_SEC, 60 * USEC_PER_SEC, USEC_PER_SEC, USEC_PER_MSEC, 1, 0 };
+	static const uint64_t factors[] = {
+		86400 * USEC_PER_SEC, 3600 * USEC_PER_SEC, 60 * USEC_PER_SEC, USEC_PER_SEC, USEC_PER_MSEC, 1, 0
+	};
 	static const char *const names[] = { "d", "h", "min", "s", "ms", "us" };
 
 	if (usec == 0)
@@ -156,7 +164,8 @@ static int parse_u64(const struct config_item *item, const char *text, uint64_t 
 	return r < 0 ? r : check_range(item, *ret, format_plain, err);
 }
 
-static int parse_uint64(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_uint64(const struct config_item *item, void *target, const char *text, bool append,
+			struct lsn_error *err)
 {
 	uint64_t value;
 	int r = parse_u64(item, text, &value, err);
@@ -172,7 +181,8 @@ static void print_uint64(const struct config_item *item, const void *target, FIL
 	(void)fprintf(out, "%s = %llu\n", item->key, (unsigned long long)*(const uint64_t *)target);
 }
 
-static int parse_unsigned(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_unsigned(const struct config_item *item, void *target, const char *text, bool append,
+			  struct lsn_error *err)
 {
 	uint64_t value;
 	int r = parse_u64(item, text, &value, err); /* the table keeps max within an unsigned */
@@ -188,7 +198,8 @@ static void print_unsigned(const struct config_item *item, const void *target, F
 	(void)fprintf(out, "%s = %u\n", item->key, *(const unsigned *)target);
 }
 
-static int parse_usec(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_usec(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	uint64_t value;
 	int r = parse_duration(text, &value, err);
@@ -209,7 +220,8 @@ static void print_usec(const struct config_item *item, const void *target, FILE 
 	(void)fprintf(out, "%s = %s\n", item->key, text);
 }
 
-static int parse_seconds(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_seconds(const struct config_item *item, void *target, const char *text, bool append,
+			 struct lsn_error *err)
 {
 	uint64_t value;
 	int r = parse_usec(item, &value, text, append, err);
@@ -228,7 +240,8 @@ static void print_seconds(const struct config_item *item, const void *target, FI
 
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "sizes are parsed as uint64_t");
 
-static int parse_bytes(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_bytes(const struct config_item *item, void *target, const char *text, bool append,
+		       struct lsn_error *err)
 {
 	uint64_t value;
 	int r = parse_size(text, &value, err);
@@ -249,8 +262,10 @@ static void print_bytes(const struct config_item *item, const void *target, FILE
 	(void)fprintf(out, "%s = %s\n", item->key, text);
 }
 
-/* A number per second with decimals: the same digits a duration may have, which are checked there. */
-static int parse_rate(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+/* A number per second with decimals: the same digits a duration may have, which are checked
+ * there. */
+static int parse_rate(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	uint64_t millionths;
 
@@ -258,7 +273,8 @@ static int parse_rate(const struct config_item *item, void *target, const char *
 	if (text[strspn(text, "0123456789.")] != '\0' || parse_duration(text, &millionths, NULL) < 0)
 		return lsn_error_set(err, -EINVAL, "\"%.64s\" is not a number; write 50 or 0.5", text);
 	if (millionths < item->min || millionths > item->max)
-		return lsn_error_set(err, -ERANGE, "the value must be between %g and %g", (double)item->min / 1e6, (double)item->max / 1e6);
+		return lsn_error_set(err, -ERANGE, "the value must be between %g and %g", (double)item->min / 1e6,
+				     (double)item->max / 1e6);
 	*(double *)target = (double)millionths / 1e6;
 	return 0;
 }
@@ -268,14 +284,12 @@ static void print_rate(const struct config_item *item, const void *target, FILE 
 	(void)fprintf(out, "%s = %.10g\n", item->key, *(const double *)target);
 }
 
-/* -------------------------------------------------------------------------------------------------- words and lists */
+/* ------------------------------------------------------------------------------ words and lists */
 
-static const char *next_name(void *data, size_t index)
-{
-	return ((const char *const *)data)[index];
-}
+static const char *next_name(void *data, size_t index) { return ((const char *const *)data)[index]; }
 
-static int parse_enum(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_enum(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	char all[200] = "";
 	size_t used = 0;
@@ -289,8 +303,8 @@ static int parse_enum(const struct config_item *item, void *target, const char *
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", item->names[i]);
 	}
 	const char *near = config_suggest(text, next_name, (void *)(uintptr_t)item->names);
-	return lsn_error_set(err, -EINVAL, "\"%.64s\" is not one of %s%s%s%s", text, all, near ? "; did you mean " : "", near ? near : "",
-			     near ? "?" : "");
+	return lsn_error_set(err, -EINVAL, "\"%.64s\" is not one of %s%s%s%s", text, all, near ? "; did you mean " : "",
+			     near ? near : "", near ? "?" : "");
 }
 
 static void print_enum(const struct config_item *item, const void *target, FILE *out)
@@ -330,7 +344,8 @@ static int list_add(char ***list, const char *word, size_t size)
 	return size > 0 && !longer[n] ? -ENOMEM : 0;
 }
 
-static int parse_list(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_list(const struct config_item *item, void *target, const char *text, bool append,
+		      struct lsn_error *err)
 {
 	static const char blanks[] = " \t";
 	int r;
@@ -357,7 +372,8 @@ static void print_list(const struct config_item *item, const void *target, FILE 
 		(void)fprintf(out, "%s = %s\n", item->key, list[i]);
 }
 
-static int parse_outcomes(const struct config_item *item, void *target, const char *text, bool append, struct lsn_error *err)
+static int parse_outcomes(const struct config_item *item, void *target, const char *text, bool append,
+			  struct lsn_error *err)
 {
 	(void)item;
 	(void)append;

@@ -1,7 +1,8 @@
-/* control.c - see control.h. Three layers: the listening socket with who may connect, a connection with its two bounded buffers, a reply.
+/* control.c - see control.h. Three layers: the listening socket with who may connect, a
+ * connection with its two bounded buffers, a reply.
  *
- * Rules: a connection is freed only by its own deferred source or by control_free(), never below a call a command may be in; so a command may send,
- * end and fail whatever became of the peer. */
+ * Rules: a connection is freed only by its own deferred source or by control_free(), never below
+ * a call a command may be in; so a command may send, end and fail whatever became of the peer. */
 #include "control.h"
 #include "control_access.h"
 #include "log.h"
@@ -66,7 +67,7 @@ struct control {
 	LIST_HEAD(connection_list, connection) connections;
 };
 
-/* -------------------------------------------------------------------------------------------------------------- buffers */
+/* -------------------------------------------------------------------------------------- buffers */
 
 static int buffer_add(struct buffer *buffer, const void *data, size_t size)
 {
@@ -97,7 +98,7 @@ static void buffer_clear(struct buffer *buffer)
 	*buffer = (struct buffer){ 0 };
 }
 
-/* ---------------------------------------------------------------------------------------------------------- connections */
+/* ---------------------------------------------------------------------------------- connections */
 
 static void connection_free(struct connection *connection)
 {
@@ -132,7 +133,8 @@ static void connection_kill(struct connection *connection)
 	connection_later(connection);
 }
 
-/* connection_watch - what to wait for: room to write while something is unsent, requests only while none is at work. */
+/* connection_watch - what to wait for: room to write while something is unsent, requests only
+ * while none is at work. */
 static void connection_watch(struct connection *connection)
 {
 	uint32_t events = 0;
@@ -149,7 +151,8 @@ static void connection_flush(struct connection *connection)
 {
 	struct buffer *out = &connection->out;
 	while (!connection->dead && connection->out_sent < out->size) {
-		ssize_t n = send(connection->fd, out->data + connection->out_sent, out->size - connection->out_sent, MSG_NOSIGNAL);
+		ssize_t n = send(connection->fd, out->data + connection->out_sent, out->size - connection->out_sent,
+				 MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -197,11 +200,12 @@ static void connection_error(struct connection *connection, int code, const char
 	json_decref(object);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- replies */
+/* -------------------------------------------------------------------------------------- replies */
 
 static bool reply_has_room(const struct connection *connection)
 {
-	return connection->out.size - connection->out_sent < CONTROL_ANSWER_MAX && connection->control->answer_bytes < TOTAL_ANSWER_MAX;
+	return connection->out.size - connection->out_sent < CONTROL_ANSWER_MAX &&
+	       connection->control->answer_bytes < TOTAL_ANSWER_MAX;
 }
 
 void control_send(struct control_reply *reply, json_t *object)
@@ -225,7 +229,8 @@ void control_flush(struct control_reply *reply)
 		connection_watch(connection);
 }
 
-/* reply_finish - the last object, taken over, is sent whatever the limits: it is small, or the only one. */
+/* reply_finish - the last object, taken over, is sent whatever the limits: it is small, or the
+ * only one. */
 static void reply_finish(struct control_reply *reply, json_t *last)
 {
 	struct connection *connection = reply->connection;
@@ -258,10 +263,7 @@ void control_end_with(struct control_reply *reply, json_t *object)
 	reply_finish(reply, object);
 }
 
-void control_end(struct control_reply *reply)
-{
-	control_end_with(reply, json_object());
-}
+void control_end(struct control_reply *reply) { control_end_with(reply, json_object()); }
 
 void control_fail(struct control_reply *reply, int code, const char *format, ...)
 {
@@ -276,14 +278,12 @@ void control_fail(struct control_reply *reply, int code, const char *format, ...
 	reply_finish(reply, object);
 }
 
-bool control_may(const struct control_reply *reply, enum control_right right)
-{
-	return reply->may[right];
-}
+bool control_may(const struct control_reply *reply, enum control_right right) { return reply->may[right]; }
 
 int control_set_bytes(json_t *object, const char *key, const void *data, size_t size)
 {
-	/* jansson takes NULs in strings with an explicit length; utf8_valid() refuses them, json_stringn() is the judge here. */
+	/* jansson takes NULs in strings with an explicit length; utf8_valid() refuses them,
+	 * json_stringn() is the judge here. */
 	json_t *text = json_stringn(size ? data : "", size);
 	if (text)
 		return json_object_set_new(object, key, text) < 0 ? -ENOMEM : 0;
@@ -296,7 +296,7 @@ int control_set_bytes(json_t *object, const char *key, const void *data, size_t 
 	return json_object_set_new(object, name, json_string(encoded)) < 0 ? -ENOMEM : 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 static const struct control_command *command_find(const struct control *control, const char *name)
 {
@@ -330,12 +330,15 @@ static void request_run(struct connection *connection, const char *line, size_t 
 	const struct control_command *command = name ? command_find(connection->control, name) : NULL;
 	if (!request) {
 		(void)snprintf(message, sizeof message, "not a JSON object on one line: %s", problem.text);
-		connection_error(connection, EINVAL, utf8_valid(message, strlen(message)) ? message : "not a JSON object on one line");
+		connection_error(connection, EINVAL,
+				 utf8_valid(message, strlen(message)) ? message : "not a JSON object on one line");
 	} else if (!name) {
 		connection_error(connection, EINVAL, "the request has no \"command\"");
 	} else if (!command) {
-		(void)snprintf(message, sizeof message, "there is no command %s", str_quote(quoted, sizeof quoted, name, strlen(name)));
-		connection_error(connection, EOPNOTSUPP, utf8_valid(message, strlen(message)) ? message : "there is no such command");
+		(void)snprintf(message, sizeof message, "there is no command %s",
+			       str_quote(quoted, sizeof quoted, name, strlen(name)));
+		connection_error(connection, EOPNOTSUPP,
+				 utf8_valid(message, strlen(message)) ? message : "there is no such command");
 	} else if (!connection->may[command->right]) {
 		connection_error(connection, EACCES, "you may look but not act: not among [control] operators");
 	} else {
@@ -344,7 +347,8 @@ static void request_run(struct connection *connection, const char *line, size_t 
 	json_decref(request);
 }
 
-/* connection_run - the requests that are complete, one after the other, until one is not answered at once. */
+/* connection_run - the requests that are complete, one after the other, until one is not
+ * answered at once. */
 static void connection_run(struct connection *connection)
 {
 	while (!connection->dead && !connection->reply && !connection->closing && connection->in.size) {
@@ -420,7 +424,7 @@ static int on_later(sd_event_source *source, void *data)
 	return 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- listening */
+/* ------------------------------------------------------------------------------------ listening */
 
 /* connection_new - takes over FD if it succeeds; NULL with errno set if not. */
 static struct connection *connection_new(struct control *control, int fd)
@@ -495,8 +499,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *data)
 	uint64_t now = now_monotonic_usec();
 	struct connection *connection;
 	(void)usec;
-	LIST_FOREACH(connection, &control->connections, list)
-	{
+	LIST_FOREACH (connection, &control->connections, list) {
 		bool waits_for_us = connection->reply && connection->out.size == connection->out_sent;
 		if (!connection->dead && !waits_for_us && now - connection->active_usec > CONTROL_IDLE_USEC)
 			connection_kill(connection);
@@ -514,21 +517,25 @@ static int socket_address(const char *path, const char *suffix, struct sockaddr_
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	int n = snprintf(ret->sun_path, sizeof ret->sun_path, "%s%s", path, suffix);
 	if (n < 0 || (size_t)n >= sizeof ret->sun_path)
-		return lsn_error_set(err, -ENAMETOOLONG, "[control] socket: '%s' is too long for a unix socket; at most %zu bytes", path,
+		return lsn_error_set(err, -ENAMETOOLONG,
+				     "[control] socket: '%s' is too long for a unix socket; at most %zu bytes", path,
 				     sizeof ret->sun_path - sizeof ".new");
 	return 0;
 }
 
-/* socket_check_free - may PATH be replaced? Only a socket that nobody, or this very process, listens on. */
+/* socket_check_free - may PATH be replaced? Only a socket that nobody, or this very process,
+ * listens on. */
 static int socket_check_free(const char *path, const struct sockaddr_un *address, struct lsn_error *err)
 {
 	struct stat st;
 	struct ucred owner = { .pid = 0 };
 	socklen_t size = sizeof owner;
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : lsn_error_set(err, -errno, "[control] socket: %s: %s", path, strerror(errno));
+		return errno == ENOENT ? 0
+				       : lsn_error_set(err, -errno, "[control] socket: %s: %s", path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return lsn_error_set(err, -EEXIST, "[control] socket: %s is there and is not a socket; move it away", path);
+		return lsn_error_set(err, -EEXIST, "[control] socket: %s is there and is not a socket; move it away",
+				     path);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return lsn_error_set(err, -errno, "cannot make a socket: %s", strerror(errno));
@@ -536,20 +543,24 @@ static int socket_check_free(const char *path, const struct sockaddr_un *address
 		return 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) == 0 && owner.pid == getpid())
 		return 0;
-	return lsn_error_set(err, -EADDRINUSE, "[control] socket: process %d already listens on %s: another listenerd?", owner.pid, path);
+	return lsn_error_set(err, -EADDRINUSE, "[control] socket: process %d already listens on %s: another listenerd?",
+			     owner.pid, path);
 }
 
 static int socket_set_access(const char *path, const struct control_access *access, struct lsn_error *err)
 {
 	if (access->group != getegid() && lchown(path, (uid_t)-1, access->group) < 0)
-		return lsn_error_set(err, -errno, "[control] group: cannot give %s to group %u: %s; the daemon's user must be a member of it", path,
-				     access->group, strerror(errno));
+		return lsn_error_set(
+			err, -errno,
+			"[control] group: cannot give %s to group %u: %s; the daemon's user must be a member of it",
+			path, access->group, strerror(errno));
 	if (chmod(path, access->open ? 0666 : 0660) < 0)
 		return lsn_error_set(err, -errno, "cannot set the mode of %s: %s", path, strerror(errno));
 	return 0;
 }
 
-/* control_bind - under a name of its own first, and renamed when it is ready: peers never find a socket that is not. */
+/* control_bind - under a name of its own first, and renamed when it is ready: peers never find a
+ * socket that is not. */
 static int control_bind(struct control *control, struct lsn_error *err)
 {
 	struct sockaddr_un final, fresh;
@@ -567,10 +578,12 @@ static int control_bind(struct control *control, struct lsn_error *err)
 	(void)unlink(fresh.sun_path);
 	(void)fchmod(control->fd, 0600); /* the mode bind() gives the file */
 	if (bind(control->fd, (const struct sockaddr *)&fresh, sizeof fresh) < 0 || listen(control->fd, 64) < 0)
-		return lsn_error_set(err, -errno, "[control] socket: cannot listen on %s: %s", control->path, strerror(errno));
+		return lsn_error_set(err, -errno, "[control] socket: cannot listen on %s: %s", control->path,
+				     strerror(errno));
 	r = socket_set_access(fresh.sun_path, &control->access, err);
 	if (r == 0 && (lstat(fresh.sun_path, &st) < 0 || rename(fresh.sun_path, control->path) < 0))
-		r = lsn_error_set(err, -errno, "[control] socket: cannot put %s in place: %s", control->path, strerror(errno));
+		r = lsn_error_set(err, -errno, "[control] socket: cannot put %s in place: %s", control->path,
+				  strerror(errno));
 	if (r < 0) {
 		(void)unlink(fresh.sun_path);
 		return r;
@@ -592,15 +605,16 @@ static int control_start(struct control *control, const struct control_config *c
 		return r;
 	r = sd_event_add_io(control->loop, &control->io, control->fd, EPOLLIN, on_listening, control);
 	if (r >= 0)
-		r = sd_event_add_time_relative(control->loop, &control->tick, CLOCK_MONOTONIC, TICK_USEC, USEC_PER_SEC, on_tick, control);
+		r = sd_event_add_time_relative(control->loop, &control->tick, CLOCK_MONOTONIC, TICK_USEC, USEC_PER_SEC,
+					       on_tick, control);
 	if (r < 0)
 		return lsn_error_set(err, r, "cannot watch the control socket: %s", strerror(-r));
 	(void)sd_event_source_set_enabled(control->tick, SD_EVENT_OFF);
 	return 0;
 }
 
-int control_new(sd_event *loop, const struct control_config *config, const struct control_command *commands, void *data, struct control **ret,
-		struct lsn_error *err)
+int control_new(sd_event *loop, const struct control_config *config, const struct control_command *commands, void *data,
+		struct control **ret, struct lsn_error *err)
 {
 	struct control *control = calloc(1, sizeof *control);
 	if (!control)
@@ -631,7 +645,7 @@ int control_set_config(struct control *control, const struct control_config *con
 	}
 	control_access_clear(&control->access);
 	control->access = access;
-	LIST_FOREACH(connection, &control->connections, list)
+	LIST_FOREACH (connection, &control->connections, list)
 		control_access_check(&connection->control->access, connection->fd, &connection->peer, connection->may);
 	return 0;
 }
@@ -648,7 +662,8 @@ void control_free(struct control *control)
 	if (control->fd >= 0)
 		(void)close(control->fd);
 	/* Only the file that is ours: a successor may have put its own in place. */
-	if (control->inode && lstat(control->path, &st) == 0 && st.st_dev == control->device && st.st_ino == control->inode)
+	if (control->inode && lstat(control->path, &st) == 0 && st.st_dev == control->device &&
+	    st.st_ino == control->inode)
 		(void)unlink(control->path);
 	control_access_clear(&control->access);
 	free(control->path);

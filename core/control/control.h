@@ -1,10 +1,12 @@
-/* control.h - the control socket: a stream socket; a request is one JSON object on a line, a reply is one or more JSON objects on lines, the last with
- * "end": true and, if it failed, "error" {"code", "message"}. docs/control.md has every command.
+/* control.h - the control socket: a stream socket; a request is one JSON object on a line, a
+ * reply is one or more JSON objects on lines, the last with "end": true and, if it failed,
+ * "error" {"code", "message"}. docs/control.md has every command.
  *
  *     {"command": "jobs", "state": "lost", "limit": 20}
  *
- * Peers are known by SO_PEERCRED and SO_PEERGROUPS: root, the daemon's own user, the socket's group and [control] operators may do everything, readers
- * may look. Users and groups are looked up when the configuration is taken, never in between: nothing here blocks.
+ * Peers are known by SO_PEERCRED and SO_PEERGROUPS: root, the daemon's own user, the socket's
+ * group and [control] operators may do everything, readers may look. Users and groups are looked
+ * up when the configuration is taken, never in between: nothing here blocks.
  *
  * Loop thread only. A connection has one request at work at a time; further ones wait unread. */
 #ifndef CORE_CONTROL_H
@@ -17,44 +19,66 @@
 #include <systemd/sd-event.h>
 
 #define CONTROL_REQUEST_MAX (64 * 1024) /* bytes of a request, newline included */
-#define CONTROL_ANSWER_MAX (8 * 1024 * 1024) /* bytes a peer may leave unread before rows are left out */
+/* bytes a peer may leave unread before rows are left out */
+#define CONTROL_ANSWER_MAX (8 * 1024 * 1024)
 #define CONTROL_CONNECTIONS_MAX 64
-#define CONTROL_IDLE_USEC (60 * UINT64_C(1000000)) /* without a request at work and without a byte moved */
+/* without a request at work and without a byte moved */
+#define CONTROL_IDLE_USEC (60 * UINT64_C(1000000))
 
 struct control;
-struct control_reply; /* one request being answered; valid until control_end() or control_fail(), also if the peer or the control goes first */
+
+/* one request being answered; valid until control_end() or control_fail(), also if the peer or
+ * the control goes first */
+struct control_reply;
 
 struct control_command {
 	const char *name;
 	enum control_right right;
-	/* run - answer REQUEST (borrowed for the call) with control_send() any number of times, then control_end() or control_fail() once, now or
-	 * later. */
+	/* run - answer REQUEST (borrowed for the call) with control_send() any number of times,
+	 * then control_end() or control_fail() once, now or later. */
 	void (*run)(void *data, const json_t *request, struct control_reply *reply);
 };
 
-/* control_new - bind, listen and serve. A socket file that nobody listens on is replaced; one that another process serves is -EADDRINUSE. CONFIG is
- * borrowed for the call; COMMANDS end with a NULL name and must outlive the control. */
-int control_new(sd_event *loop, const struct control_config *config, const struct control_command *commands, void *data, struct control **ret,
-		struct lsn_error *err);
-/* control_set_config - take over a new group, readers and operators without closing anything. A changed socket path needs a control_new() (which may
- * also replace the socket of this very process) and a control_free() of the old. On failure nothing has changed. */
+/* control_new - bind, listen and serve.
+ * A socket file that nobody listens on is replaced; one that another process serves is
+ * -EADDRINUSE.
+ * CONFIG is borrowed for the call; COMMANDS end with a NULL name and must outlive the control. */
+int control_new(sd_event *loop, const struct control_config *config, const struct control_command *commands, void *data,
+		struct control **ret, struct lsn_error *err);
+
+/* control_set_config - take over a new group, readers and operators without closing anything.
+ * A changed socket path needs a control_new() (which may also replace the socket of this very
+ * process) and a control_free() of the old.
+ * On failure nothing has changed. */
 int control_set_config(struct control *control, const struct control_config *config, struct lsn_error *err);
-/* control_free - closes all connections; replies not ended yet stay valid and go nowhere. NULL is allowed. */
+
+/* control_free - closes all connections; replies not ended yet stay valid and go nowhere.
+ * NULL is allowed. */
 void control_free(struct control *control);
 
-/* control_send - takes over OBJECT (NULL is allowed and ignored, as is one of more than the answer may have: then control_end() reports it). */
+/* control_send - takes over OBJECT (NULL is allowed and ignored, as is one of more than the
+ * answer may have: then control_end() reports it). */
 void control_send(struct control_reply *reply, json_t *object);
+
 /* control_flush - rows sent so far go out now: for answers that take seconds. */
 void control_flush(struct control_reply *reply);
-/* control_end - the reply is complete: sends {"end": true}. control_end_with - the last object is OBJECT (taken over) with "end" added. */
+
+/* control_end - the reply is complete: sends {"end": true}. control_end_with - the last object
+ * is OBJECT (taken over) with "end" added. */
 void control_end(struct control_reply *reply);
 void control_end_with(struct control_reply *reply, json_t *object);
-/* control_fail - the reply ends with an error. CODE: errno, either sign. */
+
+/* control_fail - the reply ends with an error.
+ * CODE: errno, either sign. */
 void control_fail(struct control_reply *reply, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* control_may - may this peer use commands of RIGHT? For commands whose options need more than the command. */
+
+/* control_may - may this peer use commands of RIGHT?
+ * For commands whose options need more than the command. */
 bool control_may(const struct control_reply *reply, enum control_right right);
 
-/* control_set_bytes - OBJECT[KEY] = the SIZE bytes at DATA as a string if they are UTF-8 (NUL included), else OBJECT[KEY_base64]. 0, -ENOMEM. */
+/* control_set_bytes - OBJECT[KEY] = the SIZE bytes at DATA as a string if they are UTF-8 (NUL
+ * included), else OBJECT[KEY_base64].
+ * 0, -ENOMEM. */
 int control_set_bytes(json_t *object, const char *key, const void *data, size_t size);
 
 #endif

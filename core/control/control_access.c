@@ -34,7 +34,9 @@ static int resolve_group(const char *name, gid_t *ret, struct lsn_error *err)
 	else if (parse_uint(name, UINT32_MAX - 1, &number, NULL) == 0)
 		*ret = (gid_t)number;
 	else
-		return lsn_error_set(err, -EINVAL, "there is no group '%s'; create it (groupadd --system %s) or name another", name, name);
+		return lsn_error_set(err, -EINVAL,
+				     "there is no group '%s'; create it (groupadd --system %s) or name another", name,
+				     name);
 	return 0;
 }
 
@@ -101,8 +103,9 @@ static bool id_set_has(const struct id_set *set, uid_t user, const gid_t *groups
 	return false;
 }
 
-/* peer_groups - primary and supplementary groups of the process at the other end, as the kernel had them when it connected. Asking the user
- * database instead (getgrouplist) could block on a directory server and would tell what the user may become, not what the process is. */
+/* peer_groups - primary and supplementary groups of the process at the other end, as the kernel
+ * had them when it connected. Asking the user database instead (getgrouplist) could block on a
+ * directory server and would tell what the user may become, not what the process is. */
 static size_t peer_groups(int fd, gid_t primary, gid_t groups[GROUPS_MAX + 1])
 {
 	socklen_t size = GROUPS_MAX * sizeof *groups;

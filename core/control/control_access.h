@@ -1,4 +1,5 @@
-/* control_access.h - who may do what at the control socket: names of the configuration as numbers, and a peer's credentials checked against them. */
+/* control_access.h - who may do what at the control socket: names of the configuration as
+ * numbers, and a peer's credentials checked against them. */
 #ifndef CORE_CONTROL_ACCESS_H
 #define CORE_CONTROL_ACCESS_H
 
@@ -10,7 +11,8 @@
 struct control_config {
 	char *socket; /* path */
 	char *group; /* may read and act; NULL: the daemon's own */
-	char **readers, **operators; /* users (names) or @groups: read-only, and all commands; NULL-terminated */
+	/* users (names) or @groups: read-only, and all commands; NULL-terminated */
+	char **readers, **operators;
 };
 
 enum control_right { CONTROL_READ, CONTROL_OPERATE };
@@ -27,10 +29,15 @@ struct control_access {
 	bool open; /* readers or operators are listed: everybody may connect, credentials decide */
 };
 
-/* control_access_resolve - look up the names of CONFIG; may block on the user database. ERR names the key. On success the caller clears RET. */
+/* control_access_resolve - look up the names of CONFIG; may block on the user database.
+ * ERR names the key.
+ * On success the caller clears RET. */
 int control_access_resolve(const struct control_config *config, struct control_access *ret, struct lsn_error *err);
 void control_access_clear(struct control_access *access);
-/* control_access_check - what may the process at the other end of FD, with credentials PEER, do? RET_MAY by enum control_right. Does not block. */
+
+/* control_access_check - what may the process at the other end of FD, with credentials PEER, do?
+ * RET_MAY by enum control_right.
+ * Does not block. */
 void control_access_check(const struct control_access *access, int fd, const struct ucred *peer, bool ret_may[2]);
 
 #endif

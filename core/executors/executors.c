@@ -1,17 +1,17 @@
-/* executors.c - which instances there are: prepare, swap, drain. See executors.h; executor.c calls them. */
+/* executors.c - which instances there are: prepare, swap, drain. See executors.h; executor.c
+ * calls them. */
 #include "cleanup.h"
 #include "executors_private.h"
 #include "host.h"
 #include "log.h"
 #include "script.h"
 
-
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <util.h>
 
-/* ------------------------------------------------------------------------------------------------- configurations */
+/* ------------------------------------------------------------------------------- configurations */
 
 static int copy_options(struct executor_config *to, const struct executor_config *from)
 {
@@ -24,8 +24,10 @@ static int copy_options(struct executor_config *to, const struct executor_config
 		const struct lsn_option *option = &from->options[to->option_count];
 		struct lsn_option *copy = &to->options[to->option_count];
 
-		*copy = (struct lsn_option){.key = strdup(option->key), .value = strdup(option->value),
-					    .file = strdup(option->file ? option->file : ""), .line = option->line};
+		*copy = (struct lsn_option){ .key = strdup(option->key),
+					     .value = strdup(option->value),
+					     .file = strdup(option->file ? option->file : ""),
+					     .line = option->line };
 		if (!copy->key || !copy->value || !copy->file) {
 			to->option_count++; /* free what there is of it */
 			return -ENOMEM;
@@ -70,17 +72,18 @@ static bool same_options(const struct executor_config *a, const struct executor_
 	return true;
 }
 
-/* Would a new instance be told the same things as this one? Concurrency and open are ours to keep and need no new instance. */
-static bool would_be_same(const struct executor *executor, const struct executors_config *common, const struct executor_config *config,
-			  const struct module *module)
+/* Would a new instance be told the same things as this one? Concurrency and open are ours to
+ * keep and need no new instance. */
+static bool would_be_same(const struct executor *executor, const struct executors_config *common,
+			  const struct executor_config *config, const struct module *module)
 {
 	const struct lsn_host *host = host_services(executor->host);
 	char run_dir[PATH_MAX];
 
 	(void)snprintf(run_dir, sizeof run_dir, "%s/%s", common->run_dir, config->name);
-	return executor->role == EXECUTOR_IN_FORCE && streq(executor->config.name, config->name) && executor->module == module &&
-	       streq(host->listener, common->listener) && streq(host->run_dir, run_dir) && streq(host->libexec_dir, common->libexec_dir) &&
-	       same_options(&executor->config, config);
+	return executor->role == EXECUTOR_IN_FORCE && streq(executor->config.name, config->name) &&
+	       executor->module == module && streq(host->listener, common->listener) && streq(host->run_dir, run_dir) &&
+	       streq(host->libexec_dir, common->libexec_dir) && same_options(&executor->config, config);
 }
 
 static bool valid_instance_name(const char *name)
@@ -90,10 +93,10 @@ static bool valid_instance_name(const char *name)
 	return n > 0 && !name[n];
 }
 
-/* ----------------------------------------------------------------------------------------- prepare, swap, abandon */
+/* ----------------------------------------------------------------------- prepare, swap, abandon */
 
-static int plan_one(struct executors *set, const struct executors_config *common, const struct executor_config *config, struct plan *plan,
-		    struct lsn_error *err)
+static int plan_one(struct executors *set, const struct executors_config *common, const struct executor_config *config,
+		    struct plan *plan, struct lsn_error *err)
 {
 	_cleanup_module_ struct module *module = NULL;
 	const char *name = config->module[0] ? config->module : config->name;
@@ -105,7 +108,7 @@ static int plan_one(struct executors *set, const struct executors_config *common
 		return lsn_error_prefix(err, r, "module %s", name);
 	if (executor_config_copy(&plan->config, config) < 0)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	TAILQ_FOREACH(executor, &set->all, all) {
+	TAILQ_FOREACH (executor, &set->all, all) {
 		if (would_be_same(executor, common, config, module)) {
 			plan->executor = executor;
 			return 0;
@@ -125,7 +128,8 @@ static int check_names(const struct executors_config *config, struct lsn_error *
 		const char *name = config->executors[i].name;
 
 		if (!valid_instance_name(name))
-			return lsn_error_set(err, -EINVAL, "[executor %s]: a name is 1 to %d of a-z, 0-9, '_' and '-'", name, EXECUTOR_NAME_SIZE - 1);
+			return lsn_error_set(err, -EINVAL, "[executor %s]: a name is 1 to %d of a-z, 0-9, '_' and '-'",
+					     name, EXECUTOR_NAME_SIZE - 1);
 		for (size_t j = 0; j < i; j++)
 			if (streq(name, config->executors[j].name))
 				return lsn_error_set(err, -EINVAL, "[executor %s] stands there twice", name);
@@ -170,7 +174,8 @@ static void drop_plan(struct executors *set)
 static void drain(struct executor *executor)
 {
 	executor->role = EXECUTOR_DRAINING;
-	log_info("executor=%s version=%s takes no more jobs, running=%u", executor->config.name, executor->version, executor->running);
+	log_info("executor=%s version=%s takes no more jobs, running=%u", executor->config.name, executor->version,
+		 executor->running);
 }
 
 static void put_in_force(struct executors *set, struct plan *plan)
@@ -178,11 +183,12 @@ static void put_in_force(struct executors *set, struct plan *plan)
 	struct executor *executor = plan->executor;
 
 	if (executor->role == EXECUTOR_PREPARED) {
-		log_info("executor=%s module=%s version=%s is in force", executor->config.name, executor->module->name, executor->version);
+		log_info("executor=%s module=%s version=%s is in force", executor->config.name, executor->module->name,
+			 executor->version);
 	} else {
 		executor_config_clear(&executor->config);
 		executor->config = plan->config;
-		plan->config = (struct executor_config){0};
+		plan->config = (struct executor_config){ 0 };
 	}
 	executor->role = EXECUTOR_IN_FORCE;
 	TAILQ_REMOVE(&set->all, executor, all);
@@ -203,7 +209,7 @@ void executors_swap(struct executors *set)
 
 	if (!set->planned)
 		return;
-	TAILQ_FOREACH(executor, &set->all, all)
+	TAILQ_FOREACH (executor, &set->all, all)
 		if (executor->role == EXECUTOR_IN_FORCE && !in_plan(set, executor))
 			drain(executor);
 	for (size_t i = set->plan_count; i-- > 0;)
@@ -226,14 +232,15 @@ void executors_abandon(struct executors *set)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------- outside of callbacks */
+/* ------------------------------------------------------------------------- outside of callbacks */
 
-/* One pass: what asks again while we are at it gets its turn in the loop's next round, after all that is more urgent. */
+/* One pass: what asks again while we are at it gets its turn in the loop's next round, after all
+ * that is more urgent. */
 static void tell_ready(struct executors *set)
 {
 	struct executor *executor;
 
-	TAILQ_FOREACH(executor, &set->all, all) {
+	TAILQ_FOREACH (executor, &set->all, all) {
 		if (executor->role != EXECUTOR_IN_FORCE || !executor->ready_pending)
 			continue;
 		executor->ready_pending = false;
@@ -262,7 +269,7 @@ static int on_later(sd_event_source *source, void *data)
 	struct executor *executor;
 
 	(void)source;
-	TAILQ_FOREACH(executor, &set->all, all)
+	TAILQ_FOREACH (executor, &set->all, all)
 		executor_end_lost(executor);
 	tell_ready(set);
 	reap(set);
@@ -277,7 +284,7 @@ void executors_later(struct executors *set)
 		log_error("cannot arm the turn of the executors: %s", strerror(-r));
 }
 
-/* ------------------------------------------------------------------------------------------------------ life and end */
+/* --------------------------------------------------------------------------------- life and end */
 
 int executors_new(sd_event *loop, const struct executors_hooks *hooks, struct executors **ret)
 {
@@ -321,7 +328,7 @@ struct executor *executors_find(struct executors *set, const char *name)
 {
 	struct executor *executor;
 
-	TAILQ_FOREACH(executor, &set->all, all)
+	TAILQ_FOREACH (executor, &set->all, all)
 		if (executor->role != EXECUTOR_PREPARED && streq(executor->config.name, name))
 			return executor;
 	return NULL;
@@ -331,7 +338,7 @@ void executors_each(struct executors *set, void (*fn)(void *data, struct executo
 {
 	struct executor *executor;
 
-	TAILQ_FOREACH(executor, &set->all, all)
+	TAILQ_FOREACH (executor, &set->all, all)
 		if (executor->role != EXECUTOR_PREPARED)
 			fn(data, executor);
 }

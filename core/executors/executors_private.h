@@ -1,4 +1,5 @@
-/* executors_private.h - shared by executors.c (which instances there are) and executor.c (calling one). */
+/* executors_private.h - shared by executors.c (which instances there are) and executor.c
+ * (calling one). */
 #ifndef CORE_EXECUTORS_PRIVATE_H
 #define CORE_EXECUTORS_PRIVATE_H
 
@@ -17,19 +18,23 @@ enum held_state {
 	HELD_DONE, /* forget() is owed to the module; job is NULL */
 };
 
-/* A job an instance has to do with. Jobs are few at a time, so a list is quick enough, and it lets us check a pointer that a module hands us without
- * looking at what it points to. */
+/* A job an instance has to do with.
+ * Jobs are few at a time, so a list is quick enough, and it lets us check a pointer that a
+ * module hands us without looking at what it points to. */
 struct held {
 	LIST_ENTRY(held) list;
 	struct job *job;
 	uint64_t id;
 	enum held_state state;
-	const char *lost; /* not NULL: the module broke the rules; we end the job as LOST on the next turn, for this reason */
+	/* not NULL: the module broke the rules; we end the job as LOST on the next turn, for
+	 * this reason */
+	const char *lost;
 	bool recovered; /* came by recover(): NOT_STARTED is a possible answer */
 	bool forgotten; /* forget() came before done(): the dispatcher had given the job up */
 };
 
-/* A probe that may still call back. Kept for reuse when it has ended, so that a second end() hits nothing that is gone. */
+/* A probe that may still call back.
+ * Kept for reuse when it has ended, so that a second end() hits nothing that is gone. */
 struct probe {
 	LIST_ENTRY(probe) list;
 	struct executor *executor;
@@ -66,21 +71,27 @@ struct executors {
 	sd_event *loop;
 	struct executors_hooks hooks;
 	struct module_list modules;
-	struct executor_list all; /* in force in the order of the configuration, then draining, youngest first, then prepared */
+	/* in force in the order of the configuration, then draining, youngest first, then
+	 * prepared */
+	struct executor_list all;
 	struct plan *plan;
 	size_t plan_count;
 	bool planned;
 	sd_event_source *later; /* what must not happen inside a module's call */
 };
 
-/* executors_later - have a turn outside of all callbacks soon: ready(), broken rules, instances that are drained. */
+/* executors_later - have a turn outside of all callbacks soon: ready(), broken rules, instances
+ * that are drained. */
 void executors_later(struct executors *set);
 
-/* executor_new - an instance from CONFIG and MODULE (both taken over on success); init() has been called. */
-int executor_new(struct executors *set, const struct executors_config *common, struct executor_config *config, struct module *module,
-		 struct executor **ret, struct lsn_error *err);
+/* executor_new - an instance from CONFIG and MODULE (both taken over on success); init() has
+ * been called. */
+int executor_new(struct executors *set, const struct executors_config *common, struct executor_config *config,
+		 struct module *module, struct executor **ret, struct lsn_error *err);
+
 /* executor_destroy - free() and all that was ours. */
 void executor_destroy(struct executor *executor);
+
 /* executor_end_lost - report the jobs whose rules were broken. */
 void executor_end_lost(struct executor *executor);
 bool executor_idle(const struct executor *executor); /* nothing is owed by it or to it */

@@ -1,8 +1,9 @@
 /* host.c - see host.h.
  *
- * Two rules keep this safe. A callback may do anything: drop its own watch, drop others, even make the host go; so a handler copies what it needs
- * before the call, holds a reference on the host across it and touches the watch or timer no more. And a handler always returns 0, because sd-event
- * switches off a source whose handler fails and says so only at debug level. */
+ * Two rules keep this safe. A callback may do anything: drop its own watch, drop others, even
+ * make the host go; so a handler copies what it needs before the call, holds a reference on the
+ * host across it and touches the watch or timer no more. And a handler always returns 0, because
+ * sd-event switches off a source whose handler fails and says so only at debug level. */
 #include "host.h"
 
 #include "log.h"
@@ -64,7 +65,8 @@ DEFINE_CLEANUP(struct host *, host_unrefp, host_unref)
 /* An owner that reports jobs is an executor, any other a part of the daemon. */
 static const char *owner_field(const struct host *host) { return host->hooks.done ? "executor" : "part"; }
 
-static void host_log(void *handle, enum lsn_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void host_log(void *handle, enum lsn_log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 static void host_log(void *handle, enum lsn_log_level level, const char *format, ...)
 {
 	struct host *host = handle;
@@ -87,24 +89,26 @@ static void report_slow(const struct host *host, const char *what, uint64_t star
 	uint64_t took = now_monotonic_usec() - start_usec;
 
 	if (took > SLOW_CALLBACK_USEC)
-		log_warning("%s callback held the loop for %" PRIu64 " ms %s=%s", what, took / USEC_PER_MSEC, owner_field(host),
-			    host->instance);
+		log_warning("%s callback held the loop for %" PRIu64 " ms %s=%s", what, took / USEC_PER_MSEC,
+			    owner_field(host), host->instance);
 }
 
-/* ------------------------------------------------------------------------------------------------------- watches */
+/* -------------------------------------------------------------------------------------- watches */
 
 static uint32_t epoll_mask(uint32_t events)
 {
 	return (events & LSN_WATCH_READ ? (uint32_t)EPOLLIN : 0) | (events & LSN_WATCH_WRITE ? (uint32_t)EPOLLOUT : 0);
 }
 
-/* At a hang-up or error everything that was asked for is reported too: an owner that only ever reads then sees the end of file or the error
- * from read(), and does not spin on an event it has no word for. */
+/* At a hang-up or error everything that was asked for is reported too: an owner that only ever
+ * reads then sees the end of file or the error from read(), and does not spin on an event it has
+ * no word for. */
 static uint32_t watch_mask(uint32_t revents, uint32_t asked)
 {
 	if (revents & (EPOLLHUP | EPOLLERR))
 		return asked | LSN_WATCH_HANGUP;
-	return (revents & EPOLLIN ? (uint32_t)LSN_WATCH_READ : 0) | (revents & EPOLLOUT ? (uint32_t)LSN_WATCH_WRITE : 0);
+	return (revents & EPOLLIN ? (uint32_t)LSN_WATCH_READ : 0) |
+	       (revents & EPOLLOUT ? (uint32_t)LSN_WATCH_WRITE : 0);
 }
 
 static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *data)
@@ -151,7 +155,7 @@ static int host_watch(void *handle, int fd, uint32_t events, lsn_watch_fn fn, vo
 	watch = calloc(1, sizeof *watch);
 	if (!watch)
 		return -ENOMEM;
-	*watch = (struct lsn_watch){.host = host, .events = events, .fn = fn, .data = data};
+	*watch = (struct lsn_watch){ .host = host, .events = events, .fn = fn, .data = data };
 	r = sd_event_add_io(host->loop, &watch->source, fd, epoll_mask(events), on_ready, watch);
 	if (r >= 0 && !events)
 		r = sd_event_source_set_enabled(watch->source, SD_EVENT_OFF);
@@ -187,7 +191,7 @@ static void host_unwatch(void *handle, struct lsn_watch *watch)
 	watch_free(watch);
 }
 
-/* -------------------------------------------------------------------------------------------------------- timers */
+/* --------------------------------------------------------------------------------------- timers */
 
 static void timer_free(struct lsn_timer *timer)
 {
@@ -215,7 +219,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-/* The time is taken from the clock, not from sd_event_now(): that is when the loop woke up, and a callback may have worked for a while since. */
+/* The time is taken from the clock, not from sd_event_now(): that is when the loop woke up, and
+ * a callback may have worked for a while since. */
 static int host_timer(void *handle, uint64_t delay_usec, lsn_timer_fn fn, void *data, struct lsn_timer **ret_timer)
 {
 	struct host *host = handle;
@@ -229,8 +234,9 @@ static int host_timer(void *handle, uint64_t delay_usec, lsn_timer_fn fn, void *
 	timer = calloc(1, sizeof *timer);
 	if (!timer)
 		return -ENOMEM;
-	*timer = (struct lsn_timer){.host = host, .fn = fn, .data = data};
-	r = sd_event_add_time(host->loop, &timer->source, CLOCK_MONOTONIC, now_monotonic_usec() + delay_usec, 1, on_timer, timer);
+	*timer = (struct lsn_timer){ .host = host, .fn = fn, .data = data };
+	r = sd_event_add_time(host->loop, &timer->source, CLOCK_MONOTONIC, now_monotonic_usec() + delay_usec, 1,
+			      on_timer, timer);
 	if (r < 0) {
 		free(timer);
 		return r;
@@ -246,7 +252,7 @@ static void host_timer_cancel(void *handle, struct lsn_timer *timer)
 	timer_free(timer);
 }
 
-/* --------------------------------------------------------------------------------------------------------- hooks */
+/* ---------------------------------------------------------------------------------------- hooks */
 
 static void host_ready(void *handle)
 {
@@ -264,7 +270,7 @@ static void host_done(void *handle, const struct lsn_job *job, const struct lsn_
 		host->hooks.done(host->hooks.data, job, result);
 }
 
-/* --------------------------------------------------------------------------------------------------- life and end */
+/* --------------------------------------------------------------------------------- life and end */
 
 static int copy_string(char **to, const char *from)
 {
@@ -328,7 +334,8 @@ unsigned host_free(struct host *host)
 		watch_free(LIST_FIRST(&host->watches));
 	for (; !LIST_EMPTY(&host->timers); left++)
 		timer_free(LIST_FIRST(&host->timers));
-	/* A handler that is running keeps the memory until it returns, but nobody is to be called any more. */
+	/* A handler that is running keeps the memory until it returns, but nobody is to be
+	 * called any more. */
 	host->hooks.ready = NULL;
 	host->hooks.done = NULL;
 	host_unref(host);

@@ -1,4 +1,5 @@
-/* init_guard.c - see init_guard.h. The handler uses only what was prepared before and async-signal-safe calls. */
+/* init_guard.c - see init_guard.h. The handler uses only what was prepared before and
+ * async-signal-safe calls. */
 #include "init_guard.h"
 #include "cleanup.h"
 
@@ -8,7 +9,7 @@
 #include <signal.h>
 #include <util.h>
 
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
+static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP };
 
 static struct {
 	char marker[PATH_MAX];
@@ -34,8 +35,11 @@ int init_guard_check(const char *run_dir, const char *executor, const struct mod
 	if (read_file_limited(AT_FDCWD, path, MODULE_HASH_SIZE, &hash, &size) < 0)
 		return 0; /* none, or none of ours */
 	if (size >= MODULE_HASH_SIZE - 1 && strncmp(hash, module->hash, MODULE_HASH_SIZE - 1) == 0)
-		return lsn_error_set(err, -ENOEXEC, "version %.12s crashed the daemon inside init() and is not tried again: replace the module, or "
-				     "delete %s", module->hash, path);
+		return lsn_error_set(
+			err, -ENOEXEC,
+			"version %.12s crashed the daemon inside init() and is not tried again: replace the module, or "
+			"delete %s",
+			module->hash, path);
 	(void)unlink(path);
 	return 0;
 }
@@ -54,12 +58,13 @@ static void on_fatal(int sig)
 
 void init_guard_arm(const char *run_dir, const char *executor, const struct module *module)
 {
-	struct sigaction action = {.sa_handler = on_fatal, .sa_flags = SA_ONSTACK};
-	stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
+	struct sigaction action = { .sa_handler = on_fatal, .sa_flags = SA_ONSTACK };
+	stack_t stack = { .ss_sp = handler_stack, .ss_size = sizeof handler_stack };
 
 	marker_path(guard.marker, sizeof guard.marker, run_dir, executor);
 	(void)snprintf(guard.mark, sizeof guard.mark, "%s\n", module->hash);
-	(void)snprintf(guard.message, sizeof guard.message, "listenerd: crashing inside init() of executor=%s module=%s version=%.12s\n", executor,
+	(void)snprintf(guard.message, sizeof guard.message,
+		       "listenerd: crashing inside init() of executor=%s module=%s version=%.12s\n", executor,
 		       module->name, module->hash);
 	(void)sigaltstack(&stack, &guard.stack_before);
 	for (size_t i = 0; i < ELEMENTSOF(fatal_signals); i++)

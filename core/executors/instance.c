@@ -1,10 +1,10 @@
-/* executor.c - calling one instance, and watching that it keeps the rules of listener/executor.h. A module that breaks them is named in the log; the job it
- * broke them with ends as LOST, never twice and never not at all. */
+/* executor.c - calling one instance, and watching that it keeps the rules of
+ * listener/executor.h. A module that breaks them is named in the log; the job it broke them with
+ * ends as LOST, never twice and never not at all. */
 #include "executors_private.h"
 #include "host.h"
 #include "init_guard.h"
 #include "log.h"
-
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,11 +15,11 @@
 #define SLOW_CALL_USEC (50 * USEC_PER_MSEC)
 
 /* CALL(executor, result, submit, args...): result = submit(instance, args...), timed. */
-#define CALL(executor, result, function, ...)                                                                                      \
-	do {                                                                                                                       \
-		uint64_t start_ = now_monotonic_usec();                                                                            \
-		result((executor)->module->abi.function((executor)->instance, ##__VA_ARGS__));                                     \
-		report_slow((executor), #function, start_);                                                                        \
+#define CALL(executor, result, function, ...)                                                                          \
+	do {                                                                                                           \
+		uint64_t start_ = now_monotonic_usec();                                                                \
+		result((executor)->module->abi.function((executor)->instance, ##__VA_ARGS__));                         \
+		report_slow((executor), #function, start_);                                                            \
 	} while (0)
 #define SET_R(call) r = (call)
 #define NOTHING(call) call
@@ -29,7 +29,8 @@ static void report_slow(const struct executor *executor, const char *function, u
 	uint64_t took = now_monotonic_usec() - start_usec;
 
 	if (took > SLOW_CALL_USEC)
-		log_warning("%s() held the loop for %" PRIu64 " ms executor=%s", function, took / USEC_PER_MSEC, executor->config.name);
+		log_warning("%s() held the loop for %" PRIu64 " ms executor=%s", function, took / USEC_PER_MSEC,
+			    executor->config.name);
 }
 
 /* What a module returned, made fit to be shown: an error has a code and a text. */
@@ -42,13 +43,13 @@ static int give_error(int r, const struct lsn_error *from, struct lsn_error *err
 	return lsn_error_set(err, r, "%s (the executor gave no other reason)", strerror(-r));
 }
 
-/* ----------------------------------------------------------------------------------------------------- what it holds */
+/* -------------------------------------------------------------------------------- what it holds */
 
 static struct held *find_held(struct executor *executor, const struct lsn_job *job)
 {
 	struct held *held;
 
-	LIST_FOREACH(held, &executor->held, list)
+	LIST_FOREACH (held, &executor->held, list)
 		if (held->job && &held->job->abi == job)
 			return held;
 	return NULL;
@@ -60,7 +61,7 @@ static struct held *hold(struct executor *executor, struct job *job, enum held_s
 
 	if (!held)
 		return NULL;
-	*held = (struct held){.job = job, .id = job->abi.id, .state = state};
+	*held = (struct held){ .job = job, .id = job->abi.id, .state = state };
 	LIST_INSERT_HEAD(&executor->held, held, list);
 	executor->running++;
 	job->instance = executor;
@@ -73,7 +74,8 @@ static void free_held(struct held *held)
 	free(held);
 }
 
-/* The module has nothing more to do for the job. KEEP: but it still has its result, until forget(). */
+/* The module has nothing more to do for the job. KEEP: but it still has its result, until
+ * forget(). */
 static void let_go(struct executor *executor, struct held *held, bool keep)
 {
 	held->job->instance = NULL;
@@ -86,12 +88,9 @@ static void let_go(struct executor *executor, struct held *held, bool keep)
 		executors_later(executor->set);
 }
 
-bool executor_idle(const struct executor *executor)
-{
-	return LIST_EMPTY(&executor->held) && executor->probing == 0;
-}
+bool executor_idle(const struct executor *executor) { return LIST_EMPTY(&executor->held) && executor->probing == 0; }
 
-/* ----------------------------------------------------------------------------------------------------------- results */
+/* -------------------------------------------------------------------------------------- results */
 
 /* An output beyond what the job may have is cut: the journal's room is not the module's to give. */
 static void limit_output(const struct lsn_job *job, const void **bytes, size_t *size, uint32_t *truncated)
@@ -108,14 +107,16 @@ static void limit_output(const struct lsn_job *job, const void **bytes, size_t *
 
 static void lost_result(struct lsn_result *ret, const char *reason)
 {
-	*ret = (struct lsn_result){.version = LSN_ABI_VERSION, .size = sizeof *ret, .outcome = LSN_OUTCOME_LOST};
+	*ret = (struct lsn_result){ .version = LSN_ABI_VERSION, .size = sizeof *ret, .outcome = LSN_OUTCOME_LOST };
 	(void)snprintf(ret->message, sizeof ret->message, "%s", reason);
 }
 
-/* RET gets as much of RESULT as its size covers, with nothing in it that later readers would have to doubt. Returns NULL or what was wrong. */
+/* RET gets as much of RESULT as its size covers, with nothing in it that later readers would
+ * have to doubt. Returns NULL or what was wrong. */
 static const char *read_result(const struct held *held, const struct lsn_result *result, struct lsn_result *ret)
 {
-	if (!result || result->version >> 16 != LSN_ABI_MAJOR || result->size < offsetof(struct lsn_result, exit_status))
+	if (!result || result->version >> 16 != LSN_ABI_MAJOR ||
+	    result->size < offsetof(struct lsn_result, exit_status))
 		return "the executor reported no usable result";
 	memset(ret, 0, sizeof *ret);
 	memcpy(ret, result, result->size < sizeof *ret ? result->size : sizeof *ret);
@@ -139,7 +140,8 @@ static void finish(struct executor *executor, struct held *held, const struct ls
 {
 	struct job *job = held->job;
 
-	/* A job that runs again has nothing to forget; nor has one without a place, see the dispatcher. */
+	/* A job that runs again has nothing to forget; nor has one without a place, see the
+	 * dispatcher. */
 	let_go(executor, held, job->place[0] && result->outcome != LSN_OUTCOME_NOT_STARTED && !held->forgotten);
 	if (executor->set->hooks.done)
 		executor->set->hooks.done(executor->set->hooks.data, executor, job, result);
@@ -160,7 +162,9 @@ static void on_done(void *data, const struct lsn_job *abi, const struct lsn_resu
 
 	if (executor->detached || !held || held->state == HELD_RESERVED) {
 		log_error("done() for a job that it %s, ignoring executor=%s version=%s",
-			  executor->detached ? "has been detached from" : !held ? "does not have (a second done?)" : "was not given yet",
+			  executor->detached ? "has been detached from"
+			  : !held            ? "does not have (a second done?)"
+					     : "was not given yet",
 			  executor->config.name, executor->version);
 		return;
 	}
@@ -185,7 +189,7 @@ void executor_end_lost(struct executor *executor)
 	struct held *held;
 
 again:
-	LIST_FOREACH(held, &executor->held, list) {
+	LIST_FOREACH (held, &executor->held, list) {
 		if (!held->lost || held->state != HELD_SUBMITTED)
 			continue;
 		lost_result(&result, held->lost);
@@ -204,21 +208,22 @@ static void on_ready(void *data)
 	executors_later(executor->set);
 }
 
-/* ------------------------------------------------------------------------------------------------------ life and end */
+/* --------------------------------------------------------------------------------- life and end */
 
 static int make_host(struct executor *executor, const struct executors_config *common, struct lsn_error *err)
 {
-	struct host_hooks hooks = {.ready = on_ready, .done = on_done, .data = executor};
+	struct host_hooks hooks = { .ready = on_ready, .done = on_done, .data = executor };
 	char run_dir[PATH_MAX];
 
 	if (snprintf(run_dir, sizeof run_dir, "%s/%s", common->run_dir, executor->config.name) >= (int)sizeof run_dir)
 		return lsn_error_set(err, -ENAMETOOLONG, "the run folder %s has too long a name", common->run_dir);
-	return host_new(executor->set->loop, common->listener, executor->config.name, run_dir, common->libexec_dir, &hooks, &executor->host, err);
+	return host_new(executor->set->loop, common->listener, executor->config.name, run_dir, common->libexec_dir,
+			&hooks, &executor->host, err);
 }
 
 static int call_init(struct executor *executor, const struct executors_config *common, struct lsn_error *err)
 {
-	struct lsn_error reason = {0};
+	struct lsn_error reason = { 0 };
 	uint64_t start;
 	int r;
 
@@ -227,8 +232,8 @@ static int call_init(struct executor *executor, const struct executors_config *c
 		return r;
 	init_guard_arm(common->run_dir, executor->config.name, executor->module);
 	start = now_monotonic_usec();
-	r = executor->module->abi.init(host_services(executor->host), executor->config.options, executor->config.option_count, &executor->instance,
-				       &reason);
+	r = executor->module->abi.init(host_services(executor->host), executor->config.options,
+				       executor->config.option_count, &executor->instance, &reason);
 	init_guard_disarm();
 	report_slow(executor, "init", start);
 	if (r > 0)
@@ -237,8 +242,8 @@ static int call_init(struct executor *executor, const struct executors_config *c
 	return give_error(r, &reason, err);
 }
 
-int executor_new(struct executors *set, const struct executors_config *common, struct executor_config *config, struct module *module,
-		 struct executor **ret, struct lsn_error *err)
+int executor_new(struct executors *set, const struct executors_config *common, struct executor_config *config,
+		 struct module *module, struct executor **ret, struct lsn_error *err)
 {
 	struct executor *executor = calloc(1, sizeof *executor);
 	int r;
@@ -258,7 +263,7 @@ int executor_new(struct executors *set, const struct executors_config *common, s
 		executor_destroy(executor);
 		return r;
 	}
-	*config = (struct executor_config){0};
+	*config = (struct executor_config){ 0 };
 	(void)module_unref(module); /* the caller's reference is ours now */
 	*ret = executor;
 	return 0;
@@ -268,7 +273,9 @@ static void drop_held(struct executor *executor)
 {
 	if (executor->running > 0 && !executor->detached)
 		log_error("%u jobs are cut off executor=%s", executor->running, executor->config.name);
-	while (!LIST_EMPTY(&executor->held)) /* the jobs themselves may be gone already: at the end of the daemon the dispatcher goes first */
+	/* the jobs themselves may be gone already: at the end of the daemon the dispatcher goes
+	 * first */
+	while (!LIST_EMPTY(&executor->held))
 		free_held(LIST_FIRST(&executor->held));
 }
 
@@ -277,8 +284,9 @@ void executor_destroy(struct executor *executor)
 	struct probe *running;
 	unsigned left;
 
-	/* From here on done() finds no job and a probe reports to nobody: at the end of the daemon those who asked may be gone. */
-	LIST_FOREACH(running, &executor->probes, list)
+	/* From here on done() finds no job and a probe reports to nobody: at the end of the
+	 * daemon those who asked may be gone. */
+	LIST_FOREACH (running, &executor->probes, list)
 		running->running = false;
 	drop_held(executor);
 	executor->running = 0;
@@ -286,8 +294,9 @@ void executor_destroy(struct executor *executor)
 		CALL(executor, NOTHING, free);
 	left = host_free(executor->host);
 	if (left > 0)
-		log_error("%s left %u watches and timers behind executor=%s version=%s", executor->initialised ? "free()" : "init() failed and", left,
-			  executor->config.name, executor->version);
+		log_error("%s left %u watches and timers behind executor=%s version=%s",
+			  executor->initialised ? "free()" : "init() failed and", left, executor->config.name,
+			  executor->version);
 	while (!LIST_EMPTY(&executor->probes)) {
 		struct probe *probe = LIST_FIRST(&executor->probes);
 		LIST_REMOVE(probe, list);
@@ -298,7 +307,7 @@ void executor_destroy(struct executor *executor)
 	free(executor);
 }
 
-/* --------------------------------------------------------------------------------------------------------- questions */
+/* ------------------------------------------------------------------------------------ questions */
 
 const char *executor_name(const struct executor *executor) { return executor->config.name; }
 const struct executor_config *executor_get_config(const struct executor *executor) { return &executor->config; }
@@ -307,11 +316,11 @@ bool executor_draining(const struct executor *executor) { return executor->role 
 const char *executor_version(const struct executor *executor) { return executor->version; }
 const struct lsn_executor_module *executor_module(const struct executor *executor) { return &executor->module->abi; }
 
-/* -------------------------------------------------------------------------------------------------------------- jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 static int call_reserve(struct executor *executor, struct job *job, struct lsn_error *err)
 {
-	struct lsn_error reason = {0};
+	struct lsn_error reason = { 0 };
 	char place[LSN_PLACE_SIZE] = "";
 	int r;
 
@@ -335,8 +344,11 @@ int executor_reserve(struct executor *executor, struct job *job, struct lsn_erro
 
 	if (executor->role != EXECUTOR_IN_FORCE || executor->detached)
 		return lsn_error_set(err, -EAGAIN, "executor %s takes no more jobs", executor->config.name);
-	if (find_held(executor, &job->abi)) /* given up by the dispatcher, but not by the module: a second done() could not be told from the first */
-		return lsn_error_set(err, -EBUSY, "executor %s has not reported the last attempt yet", executor->config.name);
+	/* given up by the dispatcher, but not by the module: a second done() could not be told
+	 * from the first */
+	if (find_held(executor, &job->abi))
+		return lsn_error_set(err, -EBUSY, "executor %s has not reported the last attempt yet",
+				     executor->config.name);
 	if (executor->config.concurrency > 0 && executor->running >= executor->config.concurrency)
 		return lsn_error_set(err, -EAGAIN, "executor %s has all the %u jobs it may have", executor->config.name,
 				     executor->config.concurrency);
@@ -362,7 +374,8 @@ void executor_release(struct executor *executor, struct job *job)
 }
 
 /* After submit() or recover() returned R: the job is the module's, or it is not. */
-static int entered(struct executor *executor, struct held *held, int r, const struct lsn_error *reason, struct lsn_error *err)
+static int entered(struct executor *executor, struct held *held, int r, const struct lsn_error *reason,
+		   struct lsn_error *err)
 {
 	executor->entering = NULL;
 	if (r < 0) {
@@ -381,7 +394,7 @@ static int entered(struct executor *executor, struct held *held, int r, const st
 int executor_submit(struct executor *executor, struct job *job, struct lsn_error *err)
 {
 	struct held *held = find_held(executor, &job->abi);
-	struct lsn_error reason = {0};
+	struct lsn_error reason = { 0 };
 	int r;
 
 	if (!held || held->state != HELD_RESERVED)
@@ -394,7 +407,7 @@ int executor_submit(struct executor *executor, struct job *job, struct lsn_error
 
 int executor_recover(struct executor *executor, struct job *job, struct lsn_error *err)
 {
-	struct lsn_error reason = {0};
+	struct lsn_error reason = { 0 };
 	struct held *held;
 	int r;
 
@@ -417,28 +430,30 @@ void executor_cancel(struct executor *executor, struct job *job)
 		CALL(executor, NOTHING, cancel, &job->abi);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ forget */
+/* --------------------------------------------------------------------------------------- forget */
 
 /* The last attempt, which has ended, goes before the next one, which may have a place already. */
 static struct held *find_id(struct executor *executor, uint64_t id)
 {
 	struct held *held, *found = NULL;
 
-	LIST_FOREACH(held, &executor->held, list)
+	LIST_FOREACH (held, &executor->held, list)
 		if (held->id == id && (!found || held->state == HELD_DONE))
 			found = held;
 	return found;
 }
 
-/* The instance that ran the job may have been replaced since; the caller asks for it by name and gets the new one. */
+/* The instance that ran the job may have been replaced since; the caller asks for it by name and
+ * gets the new one. */
 static struct executor *forgetter(struct executor *executor, uint64_t id)
 {
 	struct executor *other;
 
 	if (find_id(executor, id))
 		return executor;
-	TAILQ_FOREACH(other, &executor->set->all, all)
-		if (other->role != EXECUTOR_PREPARED && streq(other->config.name, executor->config.name) && find_id(other, id))
+	TAILQ_FOREACH (other, &executor->set->all, all)
+		if (other->role != EXECUTOR_PREPARED && streq(other->config.name, executor->config.name) &&
+		    find_id(other, id))
 			return other;
 	return executor;
 }
@@ -461,7 +476,7 @@ void executor_forget(struct executor *asked, uint64_t job_id, const char *place)
 		executors_later(executor->set);
 }
 
-/* ---------------------------------------------------------------------------------------------- detach, describe, probe */
+/* ---------------------------------------------------------------------- detach, describe, probe */
 
 bool executor_detach(struct executor *executor)
 {
@@ -506,7 +521,7 @@ static struct probe *take_probe(struct executor *executor)
 {
 	struct probe *probe;
 
-	LIST_FOREACH(probe, &executor->probes, list)
+	LIST_FOREACH (probe, &executor->probes, list)
 		if (!probe->running)
 			return probe;
 	probe = calloc(1, sizeof *probe);

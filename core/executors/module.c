@@ -16,7 +16,8 @@
 
 /* What version 1.0 of the ABI had: no module can be smaller. */
 #define ABI_SIZE_1_0 (offsetof(struct lsn_executor_module, probe) + sizeof(void (*)(void)))
-/* Nothing grows so large in one major version; a larger figure is a struct that begins with something else. */
+/* Nothing grows so large in one major version; a larger figure is a struct that begins with
+ * something else. */
 #define ABI_SIZE_MAX 4096
 
 bool module_name_valid(const char *name)
@@ -26,7 +27,7 @@ bool module_name_valid(const char *name)
 	return n > 0 && n <= MODULE_NAME_MAX && !name[n];
 }
 
-/* ------------------------------------------------------------------------------------------------- reading the file */
+/* ----------------------------------------------------------------------------- reading the file */
 
 /* PATH, open as FD, must be beyond the reach of everybody but root and ourselves. */
 static int check_owner(int fd, const char *path, struct stat *ret, struct lsn_error *err)
@@ -34,11 +35,14 @@ static int check_owner(int fd, const char *path, struct stat *ret, struct lsn_er
 	if (fstat(fd, ret) < 0)
 		return lsn_error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (ret->st_uid != 0 && ret->st_uid != geteuid())
-		return lsn_error_set(err, -EPERM, "%s belongs to user %u, who could put other code into the daemon: chown root '%s'", path,
-				     ret->st_uid, path);
+		return lsn_error_set(err, -EPERM,
+				     "%s belongs to user %u, who could put other code into the daemon: chown root '%s'",
+				     path, ret->st_uid, path);
 	if (ret->st_mode & (S_IWGRP | S_IWOTH))
-		return lsn_error_set(err, -EPERM, "%s can be written by %s, who could put other code into the daemon: chmod go-w '%s'", path,
-				     ret->st_mode & S_IWOTH ? "everybody" : "its group", path);
+		return lsn_error_set(
+			err, -EPERM,
+			"%s can be written by %s, who could put other code into the daemon: chmod go-w '%s'", path,
+			ret->st_mode & S_IWOTH ? "everybody" : "its group", path);
 	return 0;
 }
 
@@ -70,7 +74,8 @@ static void list_modules(int folder_fd, char *buf, size_t size)
 
 static int open_file(const char *folder, const char *name, char *path, size_t path_size, struct lsn_error *err)
 {
-	/* Opened for searching only: the folder need not be readable by us, and a link in the path to it is the administrator's own. */
+	/* Opened for searching only: the folder need not be readable by us, and a link in the
+	 * path to it is the administrator's own. */
 	_cleanup_close_ int folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char file[MODULE_NAME_MAX + 4], there[256];
 	struct stat st;
@@ -88,7 +93,8 @@ static int open_file(const char *folder, const char *name, char *path, size_t pa
 		return fd;
 	r = -errno;
 	if (r == -ELOOP)
-		return lsn_error_set(err, -EPERM, "%s is a symbolic link, which others might turn: put the file itself there", path);
+		return lsn_error_set(err, -EPERM,
+				     "%s is a symbolic link, which others might turn: put the file itself there", path);
 	if (r != -ENOENT)
 		return lsn_error_set(err, r, "cannot open %s: %s", path, strerror(-r));
 	list_modules(folder_fd, there, sizeof there);
@@ -110,11 +116,13 @@ static int read_all(int fd, char *data, size_t size)
 
 static bool same_state(const struct stat *a, const struct stat *b)
 {
-	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* The bytes of NAME.so, checked. A file that changes while we read would be half of one version and half of another. */
+/* The bytes of NAME.so, checked. A file that changes while we read would be half of one version
+ * and half of another. */
 static int read_module(const char *folder, const char *name, char **ret, size_t *ret_size, struct lsn_error *err)
 {
 	char path[PATH_MAX];
@@ -131,7 +139,8 @@ static int read_module(const char *folder, const char *name, char **ret, size_t 
 	if (!S_ISREG(before.st_mode))
 		return lsn_error_set(err, -EINVAL, "%s is not a regular file", path);
 	if (before.st_size <= 0 || before.st_size > MODULE_FILE_MAX)
-		return lsn_error_set(err, before.st_size ? -EFBIG : -ENOEXEC, "%s has %jd bytes: not a module", path, (intmax_t)before.st_size);
+		return lsn_error_set(err, before.st_size ? -EFBIG : -ENOEXEC, "%s has %jd bytes: not a module", path,
+				     (intmax_t)before.st_size);
 	data = malloc((size_t)before.st_size);
 	if (!data)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
@@ -157,9 +166,10 @@ static int hash_bytes(const void *data, size_t size, char ret[MODULE_HASH_SIZE])
 	return 0;
 }
 
-/* ---------------------------------------------------------------------------------------------- opening and checking */
+/* ------------------------------------------------------------------------- opening and checking */
 
-/* The symbol must be data, and as large as its own `size` says: a struct that lies about its size would have us read its neighbours. */
+/* The symbol must be data, and as large as its own `size` says: a struct that lies about its
+ * size would have us read its neighbours. */
 static int check_symbol(const void *symbol, uint32_t size, struct lsn_error *err)
 {
 	const ElfW(Sym) *elf = NULL;
@@ -170,19 +180,25 @@ static int check_symbol(const void *symbol, uint32_t size, struct lsn_error *err
 	if ((elf->st_info & 0xf) != STT_OBJECT)
 		return lsn_error_set(err, -ELIBBAD, "its symbol %s is not a struct", LSN_EXECUTOR_SYMBOL);
 	if (elf->st_size < size)
-		return lsn_error_set(err, -ELIBBAD, "its struct %s has %zu bytes but says size = %u", LSN_EXECUTOR_SYMBOL,
-				     (size_t)elf->st_size, size);
+		return lsn_error_set(err, -ELIBBAD, "its struct %s has %zu bytes but says size = %u",
+				     LSN_EXECUTOR_SYMBOL, (size_t)elf->st_size, size);
 	return 0;
 }
 
 static int check_head(const struct lsn_executor_module *abi, struct lsn_error *err)
 {
 	if (abi->version >> 16 != LSN_ABI_MAJOR)
-		return lsn_error_set(err, -ELIBBAD, "it is built for executor ABI %u.%u, this daemon speaks %d.%d: build it again with this version's "
-				     "headers", abi->version >> 16, abi->version & 0xffff, LSN_ABI_MAJOR, LSN_ABI_MINOR);
+		return lsn_error_set(
+			err, -ELIBBAD,
+			"it is built for executor ABI %u.%u, this daemon speaks %d.%d: build it again with this "
+			"version's "
+			"headers",
+			abi->version >> 16, abi->version & 0xffff, LSN_ABI_MAJOR, LSN_ABI_MINOR);
 	if (abi->size < ABI_SIZE_1_0 || abi->size > ABI_SIZE_MAX)
-		return lsn_error_set(err, -ELIBBAD, "its struct %s says size = %u, expected %zu to %d: set .size = sizeof(struct "
-				     "lsn_executor_module)", LSN_EXECUTOR_SYMBOL, abi->size, ABI_SIZE_1_0, ABI_SIZE_MAX);
+		return lsn_error_set(err, -ELIBBAD,
+				     "its struct %s says size = %u, expected %zu to %d: set .size = sizeof(struct "
+				     "lsn_executor_module)",
+				     LSN_EXECUTOR_SYMBOL, abi->size, ABI_SIZE_1_0, ABI_SIZE_MAX);
 	return check_symbol(abi, abi->size, err);
 }
 
@@ -191,8 +207,8 @@ static int check_members(const struct lsn_executor_module *abi, const char *name
 	const char *missing = !abi->init ? "init" : !abi->free ? "free" : !abi->submit ? "submit" : NULL;
 
 	if (!abi->name || !streq(abi->name, name))
-		return lsn_error_set(err, -ELIBBAD, "it calls itself '%s': the file must be named %s.so", abi->name ? abi->name : "(nothing)",
-				     abi->name ? abi->name : "after it");
+		return lsn_error_set(err, -ELIBBAD, "it calls itself '%s': the file must be named %s.so",
+				     abi->name ? abi->name : "(nothing)", abi->name ? abi->name : "after it");
 	if (missing)
 		return lsn_error_set(err, -ELIBBAD, "it has no %s(), which every executor needs", missing);
 	if (abi->reserve && !abi->release)
@@ -200,7 +216,8 @@ static int check_members(const struct lsn_executor_module *abi, const char *name
 	return 0;
 }
 
-int module_open(const char *path, const char *name, void **ret_library, struct lsn_executor_module *ret_abi, struct lsn_error *err)
+int module_open(const char *path, const char *name, void **ret_library, struct lsn_executor_module *ret_abi,
+		struct lsn_error *err)
 {
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	const struct lsn_executor_module *abi;
@@ -213,7 +230,9 @@ int module_open(const char *path, const char *name, void **ret_library, struct l
 	}
 	abi = dlsym(library, LSN_EXECUTOR_SYMBOL);
 	r = abi ? check_head(abi, err)
-		: lsn_error_set(err, -ELIBBAD, "it exports no symbol %s: is it an executor, and is the struct LSN_EXPORT?", LSN_EXECUTOR_SYMBOL);
+		: lsn_error_set(err, -ELIBBAD,
+				"it exports no symbol %s: is it an executor, and is the struct LSN_EXPORT?",
+				LSN_EXECUTOR_SYMBOL);
 	if (abi && r == 0) {
 		memset(ret_abi, 0, sizeof *ret_abi);
 		memcpy(ret_abi, abi, abi->size < sizeof *ret_abi ? abi->size : sizeof *ret_abi);
@@ -227,8 +246,9 @@ int module_open(const char *path, const char *name, void **ret_library, struct l
 	return 0;
 }
 
-/* The loader knows a library by the name it was opened with. If it stays in memory after dlclose() (a library may ask for that, and some C++ symbols do),
- * the descriptor must stay open too: another module opened through the same number would be taken for it. */
+/* The loader knows a library by the name it was opened with. If it stays in memory after
+ * dlclose() (a library may ask for that, and some C++ symbols do), the descriptor must stay open
+ * too: another module opened through the same number would be taken for it. */
 static void close_library(struct module *module)
 {
 	char path[64];
@@ -237,7 +257,8 @@ static void close_library(struct module *module)
 	if (module->library) {
 		(void)dlclose(module->library);
 		if (dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) {
-			log_notice("module %s-%.12s cannot be unloaded and stays in memory", module->name, module->hash);
+			log_notice("module %s-%.12s cannot be unloaded and stays in memory", module->name,
+				   module->hash);
 			return;
 		}
 	}
@@ -261,19 +282,20 @@ static int open_copy(struct module *module, const void *data, size_t size, struc
 	return module_open(path, module->name, &module->library, &module->abi, err);
 }
 
-/* ------------------------------------------------------------------------------------------------------ life and end */
+/* --------------------------------------------------------------------------------- life and end */
 
 static struct module *find_loaded(struct module_list *loaded, const char *name, const char *hash)
 {
 	struct module *module;
 
-	LIST_FOREACH(module, loaded, list)
+	LIST_FOREACH (module, loaded, list)
 		if (streq(module->name, name) && streq(module->hash, hash))
 			return module_ref(module);
 	return NULL;
 }
 
-int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret, struct lsn_error *err)
+int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+		struct lsn_error *err)
 {
 	_cleanup_free_ char *data = NULL;
 	struct module *module;
@@ -282,7 +304,8 @@ int module_load(struct module_list *loaded, const char *folder, const char *name
 	int r;
 
 	if (!module_name_valid(name))
-		return lsn_error_set(err, -EINVAL, "'%s' cannot be a module: a name is 1 to %d of a-z, 0-9 and '-'", name, MODULE_NAME_MAX);
+		return lsn_error_set(err, -EINVAL, "'%s' cannot be a module: a name is 1 to %d of a-z, 0-9 and '-'",
+				     name, MODULE_NAME_MAX);
 	r = read_module(folder, name, &data, &size, err);
 	if (r < 0)
 		return r;

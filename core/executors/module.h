@@ -2,14 +2,20 @@
  *
  * module_load() goes through these steps, and each refuses with a message that says what to do:
  *
- *   1. NAME.so must be a plain file; it and its folder must belong to root or to the daemon's user and be writable by nobody else.
- *   2. Its bytes are copied into a sealed memfd, and their SHA-256 names the version. What was opened is the copy: overwriting the file cannot
- *      change code under a running daemon. (A copy in the run folder would not do: /run is often mounted noexec.)
+ *   1. NAME.so must be a plain file; it and its folder must belong to root or to the daemon's
+ *      user and be writable by nobody else.
+ *   2. Its bytes are copied into a sealed memfd, and their SHA-256 names the version. What was
+ *      opened is the copy: overwriting the file cannot
+ *      change code under a running daemon. (A copy in the run folder would not do: /run is often
+ *      mounted noexec.)
  *   3. A version that is open already is shared, by all sections that use it.
- *   4. A short-lived child opens the copy and checks it first (module_try.c): a constructor that crashes, hangs or exits takes the child down, not us.
- *   5. The daemon opens it (RTLD_NOW | RTLD_LOCAL) and takes a copy of `lsn_executor`, so that members the module does not know are NULL.
+ *   4. A short-lived child opens the copy and checks it first (module_try.c): a constructor that
+ *      crashes, hangs or exits takes the child down, not us.
+ *   5. The daemon opens it (RTLD_NOW | RTLD_LOCAL) and takes a copy of `lsn_executor`, so that
+ *      members the module does not know are NULL.
  *
- * gdb, perf and the sanitizers find the code as /proc/PID/fd/N while the daemon lives; /proc/PID/maps shows it as memfd:NAME-VERSION. */
+ * gdb, perf and the sanitizers find the code as /proc/PID/fd/N while the daemon lives;
+ * /proc/PID/maps shows it as memfd:NAME-VERSION. */
 #ifndef CORE_MODULE_H
 #define CORE_MODULE_H
 
@@ -27,25 +33,39 @@ struct module {
 	char hash[MODULE_HASH_SIZE];
 	int fd; /* the copy; stays open as long as it is loaded, see close_library() */
 	void *library;
-	struct lsn_executor_module abi; /* our copy; members beyond the module's own size are NULL */
+	/* our copy; members beyond the module's own size are NULL */
+	struct lsn_executor_module abi;
 	LIST_ENTRY(module) list;
 };
 LIST_HEAD(module_list, module); /* what is open now; starts zeroed */
 
-/* module_load - NAME.so of FOLDER, from LOADED if this version is open already, else opened and put there. RET: one reference, to be given back with
- * module_unref(). 0; -EINVAL, -ENOENT, -EPERM (ownership, mode, link), -EFBIG, -EBUSY (changes while it is read), -ENOEXEC (will not load), -ELIBBAD
- * (wrong symbol, version or struct), -ETIMEDOUT, -ENOMEM ... with ERR saying why. Blocks for the read and the trial, at most about 5 s. */
-int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret, struct lsn_error *err);
+/* module_load - NAME.so of FOLDER, from LOADED if this version is open already, else opened and
+ * put there.
+ * RET: one reference, to be given back with module_unref().
+ * 0; -EINVAL, -ENOENT, -EPERM (ownership, mode, link), -EFBIG, -EBUSY (changes while it is
+ * read), -ENOEXEC (will not load), -ELIBBAD (wrong symbol, version or struct), -ETIMEDOUT,
+ * -ENOMEM ... with ERR saying why.
+ * Blocks for the read and the trial, at most about 5 s. */
+int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+		struct lsn_error *err);
 struct module *module_ref(struct module *module);
-/* module_unref - closes the library with the last reference. NULL is allowed; returns NULL. */
+
+/* module_unref - closes the library with the last reference.
+ * NULL is allowed; returns NULL. */
 struct module *module_unref(struct module *module);
+
 /* module_name_valid - [a-z0-9-]{1,32} */
 bool module_name_valid(const char *name);
 
-/* module_try - have a child open the copy at FD and check it. 0 or what module_load() returns. In module_try.c. */
+/* module_try - have a child open the copy at FD and check it.
+ * 0 or what module_load() returns.
+ * In module_try.c. */
 int module_try(int fd, const char *name, struct lsn_error *err);
-/* module_open - open the copy at FD through PATH and check its symbol; shared by the child and the daemon. */
-int module_open(const char *path, const char *name, void **ret_library, struct lsn_executor_module *ret_abi, struct lsn_error *err);
+
+/* module_open - open the copy at FD through PATH and check its symbol; shared by the child and
+ * the daemon. */
+int module_open(const char *path, const char *name, void **ret_library, struct lsn_executor_module *ret_abi,
+		struct lsn_error *err);
 
 DEFINE_CLEANUP(struct module *, module_unrefp, module_unref)
 #define _cleanup_module_ _cleanup_(module_unrefp)

@@ -1,4 +1,5 @@
-/* journal.c - open and close, ids, marks, the commit. See journal.h for the rules and journal_private.h for the other files. */
+/* journal.c - open and close, ids, marks, the commit. See journal.h for the rules and
+ * journal_private.h for the other files. */
 #include "cleanup.h"
 #include "event.h"
 #include "job.h"
@@ -14,7 +15,7 @@
 
 #define IDS_PROMISED_MIN 1024
 
-/* ------------------------------------------------------------------------------------------------- open, close */
+/* ---------------------------------------------------------------------------------- open, close */
 
 static int read_holder(int fd)
 {
@@ -23,8 +24,8 @@ static int read_holder(int fd)
 	return n > 0 ? (int)strtol(text, NULL, 10) : 0;
 }
 
-/* take_lock - a file of its own: closing any descriptor of the database would drop SQLite's own locks on it. It is never removed, for a second
- * daemon might have opened it already. */
+/* take_lock - a file of its own: closing any descriptor of the database would drop SQLite's own
+ * locks on it. It is never removed, for a second daemon might have opened it already. */
 static int take_lock(struct journal *journal, struct lsn_error *err)
 {
 	_cleanup_free_ char *path = NULL;
@@ -40,18 +41,20 @@ static int take_lock(struct journal *journal, struct lsn_error *err)
 		return lsn_error_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
-			return lsn_error_set(err, -EBUSY, "journal %s is in use by process %d, which holds %s", journal->config.path, read_holder(fd),
-					     path);
+			return lsn_error_set(err, -EBUSY, "journal %s is in use by process %d, which holds %s",
+					     journal->config.path, read_holder(fd), path);
 		return lsn_error_set(err, -errno, "cannot lock %s: %s", path, strerror(errno));
 	}
 	(void)snprintf(pid, sizeof pid, "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
-		log_warning("cannot write %s, ignoring: %s", path, strerror(errno)); /* for the message above only */
+		/* for the message above only */
+		log_warning("cannot write %s, ignoring: %s", path, strerror(errno));
 	journal->lock_fd = TAKE_FD(fd);
 	return 0;
 }
 
-/* make_file - payloads and scripts are nobody else's business: SQLite gives its other files the mode of this one. */
+/* make_file - payloads and scripts are nobody else's business: SQLite gives its other files the
+ * mode of this one. */
 static int make_file(const char *path, struct lsn_error *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -74,10 +77,12 @@ static void sync_folder(const char *path)
 static int load_ids(struct journal *journal, struct lsn_error *err)
 {
 	int64_t event = 1, job = 1;
-	int r = db_number(journal, "SELECT max(next_event, ifnull((SELECT max(id) FROM events), 0) + 1) FROM ids", &event, err);
+	int r = db_number(journal, "SELECT max(next_event, ifnull((SELECT max(id) FROM events), 0) + 1) FROM ids",
+			  &event, err);
 
 	if (r >= 0)
-		r = db_number(journal, "SELECT max(next_job, ifnull((SELECT max(id) FROM jobs), 0) + 1) FROM ids", &job, err);
+		r = db_number(journal, "SELECT max(next_job, ifnull((SELECT max(id) FROM jobs), 0) + 1) FROM ids", &job,
+			      err);
 	journal->event_ids.next = journal->event_ids.promised = (uint64_t)event;
 	journal->job_ids.next = journal->job_ids.promised = (uint64_t)job;
 	return r;
@@ -115,7 +120,8 @@ int journal_open(const struct journal_config *config, struct journal **ret, stru
 	TAILQ_INIT(&journal->jobs);
 	if (asprintf(&journal->wal_path, "%s-wal", config->path) < 0)
 		journal->wal_path = NULL;
-	int r = journal->config.path && journal->wal_path ? open_all(journal, err) : lsn_error_set(err, -ENOMEM, "out of memory");
+	int r = journal->config.path && journal->wal_path ? open_all(journal, err)
+							  : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
 		journal_close(journal);
 		return r;
@@ -138,7 +144,7 @@ static void unmark_job(struct journal *journal, struct job *job)
 	job_unref(job);
 }
 
-/* ------------------------------------------------------------------------------------------------- ids */
+/* ------------------------------------------------------------------------------------------ ids */
 
 static int save_ids(struct journal *journal, uint64_t next_event, uint64_t next_job, struct lsn_error *err)
 {
@@ -152,7 +158,8 @@ static int save_ids(struct journal *journal, uint64_t next_event, uint64_t next_
 	return db_run(journal, stmt, err);
 }
 
-/* wanted_promise - enough for several turns like the last, so that a promise nearly always goes along with a commit. */
+/* wanted_promise - enough for several turns like the last, so that a promise nearly always goes
+ * along with a commit. */
 static uint64_t wanted_promise(const struct id_range *range)
 {
 	uint64_t ahead = 4 * range->used > IDS_PROMISED_MIN ? 4 * range->used : IDS_PROMISED_MIN;
@@ -168,8 +175,9 @@ static void promise(struct id_range *range, uint64_t promised)
 	range->used = 0;
 }
 
-/* promise_now - a commit for the ids alone: at the start and after a burst. If it fails, the ids are handed out all the same: the rows that carry them
- * bring the promise along, and what was never committed was at most the name of a place. */
+/* promise_now - a commit for the ids alone: at the start and after a burst. If it fails, the ids
+ * are handed out all the same: the rows that carry them bring the promise along, and what was
+ * never committed was at most the name of a place. */
 static void promise_now(struct journal *journal)
 {
 	uint64_t event = wanted_promise(&journal->event_ids), job = wanted_promise(&journal->job_ids);
@@ -231,7 +239,7 @@ void journal_set_config(struct journal *journal, const struct journal_config *co
 	journal->sample.taken_usec = 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- marks */
+/* ---------------------------------------------------------------------------------------- marks */
 
 void journal_put_event(struct journal *journal, struct event *event)
 {
@@ -302,7 +310,7 @@ bool journal_has_pending(const struct journal *journal)
 	return !TAILQ_EMPTY(&journal->events) || !TAILQ_EMPTY(&journal->jobs) || journal->window_dirty;
 }
 
-/* ------------------------------------------------------------------------------------------------- commit */
+/* --------------------------------------------------------------------------------------- commit */
 
 static int write_event(struct journal *journal, const struct event *event, struct lsn_error *err)
 {
@@ -326,7 +334,10 @@ static int write_event(struct journal *journal, const struct event *event, struc
 	return db_run(journal, stmt, err);
 }
 
-static bool is_started(enum job_state state) { return state == JOB_STARTING || state == JOB_RUNNING || state == JOB_RECOVERING; }
+static bool is_started(enum job_state state)
+{
+	return state == JOB_STARTING || state == JOB_RUNNING || state == JOB_RECOVERING;
+}
 
 static void bind_run(sqlite3_stmt *stmt, const struct job *job, uint64_t started)
 {
@@ -344,7 +355,9 @@ static int write_start(struct journal *journal, const struct job *job, struct ls
 
 	if (r < 0)
 		return r;
-	bind_run(stmt, job, job->state != JOB_STARTING && job->abi.started_realtime_usec ? job->abi.started_realtime_usec : now_realtime_usec());
+	bind_run(stmt, job,
+		 job->state != JOB_STARTING && job->abi.started_realtime_usec ? job->abi.started_realtime_usec
+									      : now_realtime_usec());
 	(void)sqlite3_bind_int(stmt, 6, job->state != JOB_STARTING);
 	return db_run(journal, stmt, err);
 }
@@ -368,8 +381,8 @@ static int write_end(struct journal *journal, const struct job *job, struct lsn_
 	(void)sqlite3_bind_int(stmt, 13, result->out_truncated != 0);
 	(void)sqlite3_bind_int(stmt, 14, result->err_truncated != 0);
 	bind_text(stmt, 15, result->message);
-	/* A queued job may carry the result of its last attempt, or the last attempt's result under the next one's number: only a row that is there and
-	 * has not ended can be meant. */
+	/* A queued job may carry the result of its last attempt, or the last attempt's result
+	 * under the next one's number: only a row that is there and has not ended can be meant. */
 	(void)sqlite3_bind_int(stmt, 16, job->state != JOB_QUEUED);
 	if (result->out_size > 0)
 		(void)sqlite3_bind_blob64(stmt, 17, result->out, result->out_size, SQLITE_STATIC);
@@ -404,7 +417,8 @@ static int write_run(struct journal *journal, const struct job *job, struct lsn_
 	return job->result ? write_end(journal, job, err) : 0;
 }
 
-/* stored_state - of JOB's row, for the counts: a job may be in memory twice (an operator's question), so only the row knows. */
+/* stored_state - of JOB's row, for the counts: a job may be in memory twice (an operator's
+ * question), so only the row knows. */
 static int stored_state(struct journal *journal, const struct job *job, enum job_state *ret, struct lsn_error *err)
 {
 	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
@@ -418,8 +432,8 @@ static int stored_state(struct journal *journal, const struct job *job, enum job
 		return r;
 	uint64_t state = r > 0 ? column_u64(stmt, 0) : JOB_STATE_MAX;
 	if (state >= JOB_STATE_MAX)
-		return lsn_error_set(err, -EUCLEAN, "journal %s: the row of job %llu is %s", journal->config.path, (unsigned long long)job->abi.id,
-				     r > 0 ? "damaged" : "gone");
+		return lsn_error_set(err, -EUCLEAN, "journal %s: the row of job %llu is %s", journal->config.path,
+				     (unsigned long long)job->abi.id, r > 0 ? "damaged" : "gone");
 	*ret = (enum job_state)state;
 	return 0;
 }
@@ -439,7 +453,8 @@ static void bind_job(sqlite3_stmt *stmt, const struct job *job)
 		bind_text(stmt, 12, job->result->r.message);
 }
 
-static int write_job(struct journal *journal, const struct job *job, struct journal_counts *delta, struct lsn_error *err)
+static int write_job(struct journal *journal, const struct job *job, struct journal_counts *delta,
+		     struct lsn_error *err)
 {
 	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
 	enum job_state before = JOB_QUEUED;
@@ -487,13 +502,13 @@ static int write_all(struct journal *journal, struct journal_counts *delta, stru
 	const struct job *job;
 	int r = 0;
 
-	TAILQ_FOREACH(event, &journal->events, marked) {
+	TAILQ_FOREACH (event, &journal->events, marked) {
 		r = write_event(journal, event, err);
 		if (r < 0)
 			return lsn_error_prefix(err, r, "event %llu", (unsigned long long)event->id);
 		delta->events++;
 	}
-	TAILQ_FOREACH(job, &journal->jobs, marked) {
+	TAILQ_FOREACH (job, &journal->jobs, marked) {
 		r = write_job(journal, job, delta, err);
 		if (r < 0)
 			return r;
@@ -524,7 +539,7 @@ static void settle(struct journal *journal, const struct journal_counts *delta)
 static int commit_group(struct journal *journal, struct lsn_error *err)
 {
 	uint64_t next_event = wanted_promise(&journal->event_ids), next_job = wanted_promise(&journal->job_ids);
-	struct journal_counts delta = {0};
+	struct journal_counts delta = { 0 };
 	int r = db_begin(journal, err);
 
 	if (r < 0)

@@ -1,15 +1,17 @@
-/* journal.h - what must survive: events, jobs, runs, script revisions and contents, the redelivery window. SQLite, WAL, synchronous = FULL.
- * SQLITE_* codes stop here.
+/* journal.h - what must survive: events, jobs, runs, script revisions and contents, the
+ * redelivery window. SQLite, WAL, synchronous = FULL. SQLITE_* codes stop here.
  *
  * Writing is in groups. The parts of the daemon change their objects and mark them:
  *
  *     journal_put_event(), journal_put_job(), journal_put_window()      any number, cheap, in memory only
  *     journal_commit()                                                   one transaction, one sync, at the end of the loop's turn
  *
- * When journal_commit() returns 0 everything marked is on disk and unmarked. When it fails nothing was written, all stays marked and a
- * later call tries again: the caller only has to hold back what depends on it (acks, hand-overs). Nothing is ever half in the journal.
+ * When journal_commit() returns 0 everything marked is on disk and unmarked. When it fails
+ * nothing was written, all stays marked and a later call tries again: the caller only has to
+ * hold back what depends on it (acks, hand-overs). Nothing is ever half in the journal.
  *
- * Loop thread only. journal_commit() blocks for the sync (0.2 ms to a few ms); reads block for the rows they return. */
+ * Loop thread only. journal_commit() blocks for the sync (0.2 ms to a few ms); reads block for
+ * the rows they return. */
 #ifndef CORE_JOURNAL_H
 #define CORE_JOURNAL_H
 
@@ -23,80 +25,117 @@ struct journal_config {
 	uint64_t jobs_max; /* unfinished jobs */
 	uint64_t disk_free_min_bytes; /* keep this much of the file system free */
 	uint64_t keep_usec; /* finished and lost jobs and their events are kept this long */
-	uint64_t keep_jobs; /* and at most so many finished ones (lost ones stay); near size_max_bytes finished ones go earlier */
+	/* and at most so many finished ones (lost ones stay); near size_max_bytes finished ones
+	 * go earlier */
+	uint64_t keep_jobs;
 };
 
-/* journal_open - create or open; migrates an older schema, refuses a newer one, locks PATH.lock against a second daemon. CONFIG is copied. -EBUSY
- * (in use), -EPROTONOSUPPORT (newer), -EMEDIUMTYPE (another program's file), -EUCLEAN (damaged), other negative errno. */
+/* journal_open - create or open; migrates an older schema, refuses a newer one, locks PATH.lock
+ * against a second daemon.
+ * CONFIG is copied.
+ * -EBUSY (in use), -EPROTONOSUPPORT (newer), -EMEDIUMTYPE (another program's file), -EUCLEAN
+ * (damaged), other negative errno. */
 int journal_open(const struct journal_config *config, struct journal **ret, struct lsn_error *err);
 void journal_close(struct journal *journal); /* what is marked and uncommitted is not written */
-void journal_set_config(struct journal *journal, const struct journal_config *config); /* path is not changed */
 
-uint64_t journal_next_event_id(struct journal *journal); /* each call a new one, never used before, also not by a lost daemon */
+/* path is not changed */
+void journal_set_config(struct journal *journal, const struct journal_config *config);
+
+/* each call a new one, never used before, also not by a lost daemon */
+uint64_t journal_next_event_id(struct journal *journal);
 uint64_t journal_next_job_id(struct journal *journal);
 
-/* Mark for the next commit; each holds a reference until then. An event is written once. A job's row is inserted or brought up to date (and its event
- * written, if that is not yet), and so is the row of its current attempt (from abi.attempt 1 on). Marking twice is fine. What counts is how the
- * job looks at the commit: a job that is dirty and has a result must not start again before, or the result is not recorded. */
+/* Mark for the next commit; each holds a reference until then.
+ * An event is written once.
+ * A job's row is inserted or brought up to date (and its event written, if that is not yet), and
+ * so is the row of its current attempt (from abi.attempt 1 on).
+ * Marking twice is fine.
+ * What counts is how the job looks at the commit: a job that is dirty and has a result must not
+ * start again before, or the result is not recorded. */
 void journal_put_event(struct journal *journal, struct event *event);
 void journal_put_job(struct journal *journal, struct job *job);
-/* journal_put_window - remember SIZE bytes (copied) of the redelivery window: WHOLE, replacing the old, or behind what it has of it; see window.h. */
+
+/* journal_put_window - remember SIZE bytes (copied) of the redelivery window: WHOLE, replacing
+ * the old, or behind what it has of it; see window.h. */
 int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole);
 bool journal_has_pending(const struct journal *journal); /* something is marked */
-int journal_commit(struct journal *journal, struct lsn_error *err); /* 0; -ENOSPC, -EIO, ... : nothing written, all still marked */
-int journal_get_window(struct journal *journal, void **ret, size_t *ret_size); /* malloc()ed; size 0 if none */
 
-/* Room for more? 0, or -ENOSPC with ERR naming the limit that is reached (size, jobs, free disk). Cheap: sizes are sampled. */
+/* 0; -ENOSPC, -EIO, ... : nothing written, all still marked */
+int journal_commit(struct journal *journal, struct lsn_error *err);
+
+/* malloc()ed; size 0 if none */
+int journal_get_window(struct journal *journal, void **ret, size_t *ret_size);
+
+/* Room for more?
+ * 0, or -ENOSPC with ERR naming the limit that is reached (size, jobs, free disk).
+ * Cheap: sizes are sampled. */
 int journal_capacity(struct journal *journal, struct lsn_error *err);
 
 struct journal_figures {
 	uint64_t events, jobs, queued, running, backoff, lost; /* rows; events counts stored ones */
-	uint64_t oldest_waiting_realtime_usec; /* when the oldest unfinished job's event was received; 0: none waits */
+	/* when the oldest unfinished job's event was received; 0: none waits */
+	uint64_t oldest_waiting_realtime_usec;
 	uint64_t size_bytes, disk_free_bytes;
 	uint64_t commits, commit_usec_total, commit_usec_max; /* since open */
 };
-void journal_get_figures(struct journal *journal, struct journal_figures *ret); /* cheap enough for every second */
 
-/* ------------------------------------------------------------------------------------------------- unfinished jobs
+/* cheap enough for every second */
+void journal_get_figures(struct journal *journal, struct journal_figures *ret);
+
+/* --------------------------------------------------------------------------------- unfinished jobs
  * Each call makes fresh job objects (one reference, handed to FN) with their event and script; within a call jobs share them. */
 typedef void (*journal_job_fn)(void *data, struct job *job);
+
 /* Jobs of SCRIPT_NAME in state QUEUED or BACKOFF with id > AFTER, by id, at most LIMIT. */
-int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit, journal_job_fn fn, void *data,
-			struct lsn_error *err);
-/* All jobs that were handed over (STARTING or RUNNING when the last daemon died), in state RECOVERING. */
+int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit,
+			journal_job_fn fn, void *data, struct lsn_error *err);
+
+/* All jobs that were handed over (STARTING or RUNNING when the last daemon died), in state
+ * RECOVERING. */
 int journal_load_running(struct journal *journal, journal_job_fn fn, void *data, struct lsn_error *err);
+
 /* Names of scripts that have queued or backoff jobs. */
-int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const char *script_name, uint64_t jobs), void *data,
-			 struct lsn_error *err);
-/* journal_load_job - one job, whatever its state, for retry and replay. -ENOENT. */
+int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const char *script_name, uint64_t jobs),
+			 void *data, struct lsn_error *err);
+
+/* journal_load_job - one job, whatever its state, for retry and replay.
+ * -ENOENT. */
 int journal_load_job(struct journal *journal, uint64_t id, struct job **ret, struct lsn_error *err);
 
-/* ------------------------------------------------------------------------------------------------- scripts
+/* ----------------------------------------------------------------------------------------- scripts
  * Written at once, not with the group. Between journal_scripts_begin() and _end() many changes share one transaction. */
 struct journal_script { /* a row of the registry; strings borrowed */
 	const char *name;
 	enum script_state state;
 	const char *reason; /* "" if none */
-	const char *source_key; /* the source's mark of what it has seen (url, mtime:size), "" if none */
+	/* the source's mark of what it has seen (url, mtime:size), "" if none */
+	const char *source_key;
 	struct script *script; /* the active revision, or NULL */
 	uint64_t updated_realtime_usec;
 };
 int journal_scripts_begin(struct journal *journal, struct lsn_error *err);
 int journal_scripts_end(struct journal *journal, bool keep, struct lsn_error *err);
-/* journal_add_revision - store SCRIPT (sets script->revision; an equal one is found again) and, if not yet there, its CONTENT. */
-int journal_add_revision(struct journal *journal, struct script *script, const void *content, size_t size, struct lsn_error *err);
+
+/* journal_add_revision - store SCRIPT (sets script->revision; an equal one is found again) and,
+ * if not yet there, its CONTENT. */
+int journal_add_revision(struct journal *journal, struct script *script, const void *content, size_t size,
+			 struct lsn_error *err);
 int journal_put_script(struct journal *journal, const struct journal_script *row, struct lsn_error *err);
 int journal_drop_script(struct journal *journal, const char *name, struct lsn_error *err);
 int journal_each_script(struct journal *journal, void (*fn)(void *data, const struct journal_script *row), void *data,
 			struct lsn_error *err); /* fn may take a reference of row->script */
-/* journal_script_fd - the content of SCRIPT as sealed memfd (script->fd, owned by it). Descriptor or negative errno. */
+
+/* journal_script_fd - the content of SCRIPT as sealed memfd (script->fd, owned by it).
+ * Descriptor or negative errno. */
 int journal_script_fd(struct journal *journal, struct script *script);
 
-/* ------------------------------------------------------------------------------------------------- history, for the control socket */
+/* -------------------------------------------------------------- history, for the control socket */
 struct journal_query {
 	const char *script; /* exact name or NULL */
 	const char *topic; /* filter the event's topic must match (valid) or NULL */
-	int state; /* enum job_state or -1; RUNNING stands for all that are handed over (the journal knows the intent, see job.h) */
+	/* enum job_state or -1; RUNNING stands for all that are handed over (the journal knows
+	 * the intent, see job.h) */
+	int state;
 	int outcome; /* enum lsn_outcome or -1 */
 	uint64_t since_realtime_usec, until_realtime_usec; /* 0: open */
 	uint64_t before_id; /* 0: from the newest */
@@ -108,13 +147,17 @@ struct journal_job_row { /* strings borrowed for the call */
 	enum job_state state;
 	int outcome; /* -1: none yet */
 	unsigned attempt;
-	uint64_t received_realtime_usec, created_realtime_usec, started_realtime_usec, finished_realtime_usec, duration_usec;
+	uint64_t received_realtime_usec, created_realtime_usec, started_realtime_usec, finished_realtime_usec,
+		duration_usec;
 	uint64_t payload_size;
 	const char *message;
 };
-/* Newest first. Return false from FN to stop. -ETIME: the question has looked at rows for too long; the rows given so far are right. */
-int journal_each_job(struct journal *journal, const struct journal_query *query, bool (*fn)(void *data, const struct journal_job_row *row),
-		     void *data, struct lsn_error *err);
+
+/* Newest first.
+ * Return false from FN to stop.
+ * -ETIME: the question has looked at rows for too long; the rows given so far are right. */
+int journal_each_job(struct journal *journal, const struct journal_query *query,
+		     bool (*fn)(void *data, const struct journal_job_row *row), void *data, struct lsn_error *err);
 struct journal_run_row {
 	unsigned attempt;
 	const char *executor, *place, *message;
@@ -125,16 +168,19 @@ struct journal_run_row {
 	size_t out_size, err_size;
 	bool out_truncated, err_truncated;
 };
-int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row), void *data,
-		     struct lsn_error *err);
+int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row),
+		     void *data, struct lsn_error *err);
+
 /* Rejected events, newest first. */
 int journal_each_rejected(struct journal *journal, unsigned limit,
-			  void (*fn)(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size,
-				     const char *reason),
+			  void (*fn)(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic,
+				     size_t topic_size, const char *reason),
 			  void *data, struct lsn_error *err);
 
-/* journal_prune - a bounded step of dropping what retention no longer keeps: ended jobs with their runs, events without jobs, revisions and contents
- * nobody uses; and of giving free space back to the file system. Returns how much was done (0: enough for now) or negative. */
+/* journal_prune - a bounded step of dropping what retention no longer keeps: ended jobs with
+ * their runs, events without jobs, revisions and contents nobody uses; and of giving free space
+ * back to the file system.
+ * Returns how much was done (0: enough for now) or negative. */
 int journal_prune(struct journal *journal, struct lsn_error *err);
 
 #endif

@@ -11,19 +11,24 @@
 #define SAMPLE_COMMITS 64
 #define OLDEST_USEC USEC_PER_SEC
 
-/* count_states - of the rows that a partial index holds, read from that alone. No GROUP BY: it would sort a million waiting jobs in memory. */
+/* count_states - of the rows that a partial index holds, read from that alone. No GROUP BY: it
+ * would sort a million waiting jobs in memory. */
 static int count_states(struct journal *journal, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "SELECT sum(state = 0), sum(state = 1), sum(state = 2), sum(state = 3), sum(state = 4) FROM jobs WHERE " SQL_UNFINISHED, &stmt,
-			   err);
+	int r = db_prepare(
+		journal,
+		"SELECT sum(state = 0), sum(state = 1), sum(state = 2), sum(state = 3), sum(state = 4) FROM jobs "
+		"WHERE " SQL_UNFINISHED,
+		&stmt, err);
 
 	if (r >= 0)
 		r = db_step(journal, stmt, err);
 	for (int state = JOB_QUEUED; r > 0 && state <= JOB_BACKOFF; state++)
 		journal->counts.states[state] = sqlite3_column_int64(stmt, state);
-	return r < 0 ? r : db_number(journal, "SELECT count(*) FROM jobs WHERE " SQL_LOST, &journal->counts.states[JOB_LOST], err);
+	return r < 0 ? r
+		     : db_number(journal, "SELECT count(*) FROM jobs WHERE " SQL_LOST,
+				 &journal->counts.states[JOB_LOST], err);
 }
 
 int journal_count(struct journal *journal, struct lsn_error *err)
@@ -69,7 +74,8 @@ int journal_sample(struct journal *journal, struct lsn_error *err)
 	uint64_t now = now_monotonic_usec();
 	struct statvfs vfs;
 
-	if (sample->taken_usec && now < sample->taken_usec + SAMPLE_USEC && journal->figures.commits < sample->commits + SAMPLE_COMMITS)
+	if (sample->taken_usec && now < sample->taken_usec + SAMPLE_USEC &&
+	    journal->figures.commits < sample->commits + SAMPLE_COMMITS)
 		return 0;
 	int r = ask_number(journal, ST_PAGES, &sample->pages, err);
 	if (r >= 0)
@@ -77,7 +83,8 @@ int journal_sample(struct journal *journal, struct lsn_error *err)
 	if (r < 0)
 		return r;
 	if (statvfs(journal->config.path, &vfs) < 0)
-		return lsn_error_set(err, -errno, "cannot ask for the free space of the file system of %s: %s", journal->config.path, strerror(errno));
+		return lsn_error_set(err, -errno, "cannot ask for the free space of the file system of %s: %s",
+				     journal->config.path, strerror(errno));
 	uint64_t wal = file_size(journal->wal_path);
 	sample->disk_free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 	sample->file_bytes = file_size(journal->config.path) + wal;
@@ -105,21 +112,28 @@ int journal_capacity(struct journal *journal, struct lsn_error *err)
 	int r = journal_sample(journal, err);
 
 	if (r < 0)
-		return r == -EBUSY ? 0 : r; /* somebody looks at the file by hand: ask again next time */
+		/* somebody looks at the file by hand: ask again next time */
+		return r == -EBUSY ? 0 : r;
 	if (unfinished >= config->jobs_max)
-		return lsn_error_set(err, -ENOSPC,
-				     "%llu jobs are unfinished, the most the journal may hold (jobs_max = %llu): scripts are slower than events come; "
-				     "it goes on as they finish",
-				     (unsigned long long)unfinished, (unsigned long long)config->jobs_max);
+		return lsn_error_set(
+			err, -ENOSPC,
+			"%llu jobs are unfinished, the most the journal may hold (jobs_max = %llu): scripts are "
+			"slower than events come; "
+			"it goes on as they finish",
+			(unsigned long long)unfinished, (unsigned long long)config->jobs_max);
 	if (sample->used_bytes >= config->size_max_bytes)
-		return lsn_error_set(err, -ENOSPC,
-				     "the journal %s holds %.1f MiB, the most it may (size_max = %.1f MiB): it goes on as jobs finish and are dropped; "
-				     "or raise size_max",
-				     config->path, (double)sample->used_bytes / mb, (double)config->size_max_bytes / mb);
+		return lsn_error_set(
+			err, -ENOSPC,
+			"the journal %s holds %.1f MiB, the most it may (size_max = %.1f MiB): it goes on as jobs "
+			"finish and are dropped; "
+			"or raise size_max",
+			config->path, (double)sample->used_bytes / mb, (double)config->size_max_bytes / mb);
 	if (sample->disk_free_bytes < config->disk_free_min_bytes)
-		return lsn_error_set(err, -ENOSPC,
-				     "the file system of %s has %.1f MiB free, less than must stay free (disk_free_min = %.1f MiB): make room there",
-				     config->path, (double)sample->disk_free_bytes / mb, (double)config->disk_free_min_bytes / mb);
+		return lsn_error_set(
+			err, -ENOSPC,
+			"the file system of %s has %.1f MiB free, less than must stay free (disk_free_min = %.1f "
+			"MiB): make room there",
+			config->path, (double)sample->disk_free_bytes / mb, (double)config->disk_free_min_bytes / mb);
 	return 0;
 }
 

@@ -1,20 +1,24 @@
-/* journal_db.c - SQLite as the journal uses it: one connection, statements prepared once, SQLITE_* codes turned into ours. */
+/* journal_db.c - SQLite as the journal uses it: one connection, statements prepared once,
+ * SQLITE_* codes turned into ours. */
 #include "journal_private.h"
 #include <errno.h>
 #include <string.h>
 #include <util.h>
 
-/* How long a commit waits for somebody who reads or writes the file by hand (sqlite3 on the command line) before it is put off. */
+/* How long a commit waits for somebody who reads or writes the file by hand (sqlite3 on the
+ * command line) before it is put off. */
 #define BUSY_MSEC 200
 
 /* Set before the first table exists, so that they hold for a new file; later they do nothing.
- * auto_vacuum = incremental: space of pruned rows can go back to the file system in bounded steps. */
+ * auto_vacuum = incremental: space of pruned rows can go back to the file system in bounded
+ * steps. */
 #define PRAGMAS_NEW_FILE "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
 
-/* wal_autocheckpoint: a checkpoint copies at most about so many pages (8 MB) and then syncs the database: some ten milliseconds.
- * journal_size_limit: a WAL that grew because a checkpoint was held up is cut back to this. */
-#define PRAGMAS_ALWAYS                                                                                                             \
-	"PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216;"                       \
+/* wal_autocheckpoint: a checkpoint copies at most about so many pages (8 MB) and then syncs the
+ * database: some ten milliseconds. journal_size_limit: a WAL that grew because a checkpoint was
+ * held up is cut back to this. */
+#define PRAGMAS_ALWAYS                                                                                                 \
+	"PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216;"           \
 	"PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"
 
 static const char *const statements[ST_MAX] = {
@@ -22,28 +26,44 @@ static const char *const statements[ST_MAX] = {
 	[ST_COMMIT] = "COMMIT",
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_SAVE_IDS] = "UPDATE ids SET next_event = ?1, next_job = ?2",
-	[ST_PUT_EVENT] = "INSERT INTO events(id, received, state, reason, qos, topic, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[ST_ADD_JOB] = "INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt, not_before, finished, outcome,"
-		       " message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2, ?3, ?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
+	[ST_PUT_EVENT] =
+		"INSERT INTO events(id, received, state, reason, qos, topic, payload) VALUES(?1, ?2, ?3, ?4, ?5, "
+		"?6, ?7)",
+	[ST_ADD_JOB] =
+		"INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt, "
+		"not_before, finished, outcome,"
+		" message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2, ?3, "
+		"?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
 	[ST_JOB_STATE] = "SELECT state FROM jobs WHERE id = ?1",
 	/* Marking a finished job again must not make it finish later. */
-	[ST_UPDATE_JOB] = "UPDATE jobs SET state = ?2, attempt = ?3, not_before = ?4,"
-			  " finished = iif(?2 < 5, 0, iif(finished > 0, finished, ?5)), outcome = ?6, message = ?12 WHERE id = ?1",
-	/* A start makes the row of its attempt anew: an attempt that certainly never began is given its number again. ?6: keep the time. */
-	[ST_START_RUN] = "INSERT INTO runs(job, attempt, executor, place, started) VALUES(?1, ?2, ?3, ?4, ?5)"
-			 " ON CONFLICT(job, attempt) DO UPDATE SET executor = excluded.executor, place = excluded.place,"
-			 " started = iif(?6, started, excluded.started), duration = 0, outcome = NULL, exit_status = 0, signal = 0, user = 0,"
-			 " system = 0, max_rss = 0, out_truncated = 0, err_truncated = 0, message = '', out = NULL, err = NULL",
+	[ST_UPDATE_JOB] =
+		"UPDATE jobs SET state = ?2, attempt = ?3, not_before = ?4,"
+		" finished = iif(?2 < 5, 0, iif(finished > 0, finished, ?5)), outcome = ?6, message = ?12 WHERE id "
+		"= ?1",
+	/* A start makes the row of its attempt anew: an attempt that certainly never began is
+	 * given its number again. ?6: keep the time. */
+	[ST_START_RUN] =
+		"INSERT INTO runs(job, attempt, executor, place, started) VALUES(?1, ?2, ?3, ?4, ?5)"
+		" ON CONFLICT(job, attempt) DO UPDATE SET executor = excluded.executor, place = excluded.place,"
+		" started = iif(?6, started, excluded.started), duration = 0, outcome = NULL, exit_status = 0, "
+		"signal = 0, user = 0,"
+		" system = 0, max_rss = 0, out_truncated = 0, err_truncated = 0, message = '', out = NULL, err = NULL",
 	/* What a run has been recorded to have come to stays. ?16: add the row if there is none. */
-	[ST_END_RUN] = "INSERT INTO runs(job, attempt, executor, place, started, duration, outcome, exit_status, signal, user, system, max_rss,"
-		       " out_truncated, err_truncated, message, out, err)"
-		       " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18"
-		       " WHERE ?16 OR EXISTS(SELECT 1 FROM runs WHERE job = ?1 AND attempt = ?2)"
-		       " ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started, started),"
-		       " duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status, signal = excluded.signal,"
-		       " user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated = excluded.out_truncated,"
-		       " err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = excluded.err"
-		       " WHERE runs.outcome IS NULL",
+	[ST_END_RUN] =
+		"INSERT INTO runs(job, attempt, executor, place, started, duration, outcome, exit_status, signal, "
+		"user, system, max_rss,"
+		" out_truncated, err_truncated, message, out, err)"
+		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18"
+		" WHERE ?16 OR EXISTS(SELECT 1 FROM runs WHERE job = ?1 AND attempt = ?2)"
+		" ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started, "
+		"started),"
+		" duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status, "
+		"signal = excluded.signal,"
+		" user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated = "
+		"excluded.out_truncated,"
+		" err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = "
+		"excluded.err"
+		" WHERE runs.outcome IS NULL",
 	[ST_DROP_UNSTARTED] = "DELETE FROM runs WHERE job = ?1 AND attempt > ?2 AND outcome IS NULL",
 	[ST_DROP_WINDOW] = "DELETE FROM window",
 	[ST_PUT_WINDOW] = "INSERT INTO window(data) VALUES(?1)",
@@ -51,9 +71,12 @@ static const char *const statements[ST_MAX] = {
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT min(event) FROM jobs WHERE " SQL_UNFINISHED ")",
 	[ST_GET_EVENT] = "SELECT received, state, reason, qos, topic, payload FROM events WHERE id = ?1",
-	[ST_GET_REVISION] = "SELECT n.name, r.version, r.filter, v.size, r.timeout, r.memory, r.output, r.executor, r.on_lost, r.retries,"
-			    " r.retry_delay, r.retry_on FROM revisions r JOIN script_names n ON n.id = r.script JOIN versions v ON v.hash = r.version"
-			    " WHERE r.id = ?1",
+	[ST_GET_REVISION] =
+		"SELECT n.name, r.version, r.filter, v.size, r.timeout, r.memory, r.output, r.executor, r.on_lost, "
+		"r.retries,"
+		" r.retry_delay, r.retry_on FROM revisions r JOIN script_names n ON n.id = r.script JOIN versions v "
+		"ON v.hash = r.version"
+		" WHERE r.id = ?1",
 };
 
 static int code_of(struct journal *journal, int rc)
@@ -86,7 +109,9 @@ static const char *remedy_of(int code)
 	case -EDQUOT: return ": make room on its file system";
 	case -ETIME: return ": the question has to look at too many jobs, narrow it by time, state or script";
 	case -EBUSY: return ": another program holds it, end that one";
-	case -EUCLEAN: return ": the file is damaged or not a journal; move it away, or save what can be saved with sqlite3 FILE .recover";
+	case -EUCLEAN:
+		return ": the file is damaged or not a journal; move it away, or save what can be saved with "
+		       "sqlite3 FILE .recover";
 	case -EROFS: return ": make the file and its folder writable for the daemon";
 	default: return "";
 	}
@@ -97,8 +122,9 @@ int db_error(struct journal *journal, int rc, struct lsn_error *err)
 	int code = code_of(journal, rc);
 	int system = code == -EIO && journal->db ? sqlite3_system_errno(journal->db) : 0;
 
-	return lsn_error_set(err, code, "journal %s: %s%s%s%s", journal->config.path, journal->db ? sqlite3_errmsg(journal->db) : sqlite3_errstr(rc),
-			     system > 0 ? ": " : "", system > 0 ? strerror(system) : "", remedy_of(code));
+	return lsn_error_set(err, code, "journal %s: %s%s%s%s", journal->config.path,
+			     journal->db ? sqlite3_errmsg(journal->db) : sqlite3_errstr(rc), system > 0 ? ": " : "",
+			     system > 0 ? strerror(system) : "", remedy_of(code));
 }
 
 int db_exec(struct journal *journal, const char *sql, struct lsn_error *err)
@@ -193,7 +219,9 @@ static int set_wal(struct journal *journal, struct lsn_error *err)
 	if (r < 0)
 		return r;
 	if (r == 0 || !streq(column_text(stmt, 0), "wal"))
-		return lsn_error_set(err, -EOPNOTSUPP, "journal %s: its file system cannot hold a write-ahead log; use a local one", journal->config.path);
+		return lsn_error_set(err, -EOPNOTSUPP,
+				     "journal %s: its file system cannot hold a write-ahead log; use a local one",
+				     journal->config.path);
 	return 0;
 }
 
@@ -201,7 +229,8 @@ int db_open(struct journal *journal, struct lsn_error *err)
 {
 	int64_t page_bytes = 0;
 	/* One thread uses the connection: no mutexes. */
-	int rc = sqlite3_open_v2(journal->config.path, &journal->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+	int rc = sqlite3_open_v2(journal->config.path, &journal->db,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
 
 	if (rc != SQLITE_OK)
 		return db_error(journal, rc, err);

@@ -8,14 +8,15 @@
 
 #define LOOK_USEC (1 * USEC_PER_SEC) /* so long may one question keep the loop waiting */
 #define LOOK_STEPS 20000 /* of SQLite's machine, between looks at the clock: about a millisecond */
-#define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC) /* a clock that was set back may have put times out of the order of ids by so much */
+/* a clock that was set back may have put times out of the order of ids by so much */
+#define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
-#define JOB_ROWS                                                                                                                   \
-	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''), ifnull(u.place, ''), j.state, j.outcome," \
-	" j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished, ifnull(u.duration, 0), length(e.payload)," \
-	" ifnull(j.message, ifnull(u.message, ''))" \
+#define JOB_ROWS                                                                                                                                      \
+	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''), ifnull(u.place, ''), j.state, j.outcome,"   \
+	" j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished, ifnull(u.duration, 0), length(e.payload),"                              \
+	" ifnull(j.message, ifnull(u.message, ''))"                                                                                                   \
 	" FROM jobs j CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision CROSS JOIN script_names n ON n.id = r.script" \
-	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt" \
+	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"                                                                                 \
 	" WHERE j.id >= ?1 AND j.id < ?2 AND j.created >= ?3 AND j.created <= ?4"
 
 /* The terms name the partial indexes where one fits. */
@@ -29,7 +30,8 @@ static const char *const state_terms[JOB_STATE_MAX] = {
 	[JOB_LOST] = (" AND j." SQL_LOST),
 };
 
-/* id_at - about the first job created at TIME or later: ids rise with time. Spares questions about the last hour a walk through the last year. */
+/* id_at - about the first job created at TIME or later: ids rise with time. Spares questions
+ * about the last hour a walk through the last year. */
 static int id_at(struct journal *journal, uint64_t time, uint64_t *ret, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
@@ -51,7 +53,8 @@ static int id_at(struct journal *journal, uint64_t time, uint64_t *ret, struct l
 }
 
 /* id_range - between which ids the answer lies. */
-static int id_range(struct journal *journal, const struct journal_query *query, uint64_t *ret_from, uint64_t *ret_before, struct lsn_error *err)
+static int id_range(struct journal *journal, const struct journal_query *query, uint64_t *ret_from,
+		    uint64_t *ret_before, struct lsn_error *err)
 {
 	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec, last;
 	int r = 0;
@@ -68,14 +71,16 @@ static int id_range(struct journal *journal, const struct journal_query *query, 
 	return r;
 }
 
-static int prepare_query(struct journal *journal, const struct journal_query *query, sqlite3_stmt **ret, struct lsn_error *err)
+static int prepare_query(struct journal *journal, const struct journal_query *query, sqlite3_stmt **ret,
+			 struct lsn_error *err)
 {
 	uint64_t from, before, since = query->since_realtime_usec, until = query->until_realtime_usec;
 	char sql[2048];
 
 	(void)snprintf(sql, sizeof sql, "%s%s%s%s ORDER BY j.id DESC", JOB_ROWS,
 		       query->script ? " AND j.script = (SELECT id FROM script_names WHERE name = ?5)" : "",
-		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "", query->outcome >= 0 ? " AND j.outcome = ?6" : "");
+		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "",
+		       query->outcome >= 0 ? " AND j.outcome = ?6" : "");
 	int r = id_range(journal, query, &from, &before, err);
 	if (r >= 0)
 		r = db_prepare(journal, sql, ret, err);
@@ -127,8 +132,8 @@ static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 
 static int look_at_clock(void *deadline) { return now_monotonic_usec() > *(const uint64_t *)deadline; }
 
-int journal_each_job(struct journal *journal, const struct journal_query *query, bool (*fn)(void *data, const struct journal_job_row *row), void *data,
-		     struct lsn_error *err)
+int journal_each_job(struct journal *journal, const struct journal_query *query,
+		     bool (*fn)(void *data, const struct journal_job_row *row), void *data, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	uint64_t deadline = now_monotonic_usec() + LOOK_USEC;
@@ -139,7 +144,8 @@ int journal_each_job(struct journal *journal, const struct journal_query *query,
 	if (r < 0)
 		return r;
 	while (given < query->limit) {
-		sqlite3_progress_handler(journal->db, LOOK_STEPS, look_at_clock, &deadline); /* not while FN uses the journal */
+		/* not while FN uses the journal */
+		sqlite3_progress_handler(journal->db, LOOK_STEPS, look_at_clock, &deadline);
 		r = db_step(journal, stmt, err);
 		sqlite3_progress_handler(journal->db, 0, NULL, NULL);
 		if (r <= 0)
@@ -154,13 +160,16 @@ int journal_each_job(struct journal *journal, const struct journal_query *query,
 	return r < 0 ? r : 0;
 }
 
-int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row), void *data, struct lsn_error *err)
+int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row),
+		     void *data, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "SELECT attempt, executor, place, message, outcome, exit_status, signal, started, duration, user, system, max_rss, out, err,"
-			   " out_truncated, err_truncated FROM runs WHERE job = ?1 ORDER BY attempt",
-			   &stmt, err);
+	int r = db_prepare(
+		journal,
+		"SELECT attempt, executor, place, message, outcome, exit_status, signal, started, duration, user, "
+		"system, max_rss, out, err,"
+		" out_truncated, err_truncated FROM runs WHERE job = ?1 ORDER BY attempt",
+		&stmt, err);
 
 	if (r < 0)
 		return r;
@@ -192,18 +201,22 @@ int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *dat
 }
 
 int journal_each_rejected(struct journal *journal, unsigned limit,
-			  void (*fn)(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size, const char *reason),
+			  void (*fn)(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic,
+				     size_t topic_size, const char *reason),
 			  void *data, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "SELECT id, received, topic, reason FROM events WHERE state = 1 ORDER BY id DESC LIMIT ?1", &stmt, err);
+	int r = db_prepare(journal,
+			   "SELECT id, received, topic, reason FROM events WHERE state = 1 ORDER BY id DESC LIMIT ?1",
+			   &stmt, err);
 
 	if (r < 0)
 		return r;
 	bind_u64(stmt, 1, limit);
 	while ((r = db_step(journal, stmt, err)) > 0) {
 		const void *topic = sqlite3_column_blob(stmt, 2);
-		fn(data, column_u64(stmt, 0), column_u64(stmt, 1), topic ? topic : "", (size_t)sqlite3_column_bytes(stmt, 2), column_text(stmt, 3));
+		fn(data, column_u64(stmt, 0), column_u64(stmt, 1), topic ? topic : "",
+		   (size_t)sqlite3_column_bytes(stmt, 2), column_text(stmt, 3));
 	}
 	return r;
 }

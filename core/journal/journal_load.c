@@ -1,5 +1,5 @@
-/* journal_load.c - rows become jobs again. All jobs of a call are made before the first is handed out: what the receiver does with the journal then
- * cannot disturb the reading. */
+/* journal_load.c - rows become jobs again. All jobs of a call are made before the first is
+ * handed out: what the receiver does with the journal then cannot disturb the reading. */
 #include "cleanup.h"
 #include "event.h"
 #include "job.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <util.h>
 
-#define JOB_COLUMNS                                                                                                                \
+#define JOB_COLUMNS                                                                                                                            \
 	"SELECT j.id, j.state, j.attempt, j.object, j.not_before, j.created, j.replay_of, j.event, j.revision, u.executor, u.place, u.started" \
 	" FROM jobs j LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt "
 
@@ -61,9 +61,11 @@ static int read_event(struct journal *journal, uint64_t id, struct event **ret, 
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return lsn_error_set(err, -EUCLEAN, "journal %s: event %llu is missing", journal->config.path, (unsigned long long)id);
+		return lsn_error_set(err, -EUCLEAN, "journal %s: event %llu is missing", journal->config.path,
+				     (unsigned long long)id);
 	const void *topic = sqlite3_column_blob(stmt, 4), *payload = sqlite3_column_blob(stmt, 5);
-	r = event_new(topic, (size_t)sqlite3_column_bytes(stmt, 4), payload, (size_t)sqlite3_column_bytes(stmt, 5), &event);
+	r = event_new(topic, (size_t)sqlite3_column_bytes(stmt, 4), payload, (size_t)sqlite3_column_bytes(stmt, 5),
+		      &event);
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory for event %llu", (unsigned long long)id);
 	event->id = id;
@@ -77,9 +79,10 @@ static int read_event(struct journal *journal, uint64_t id, struct event **ret, 
 }
 
 /* The tree holds one reference of each. */
-static int share_event(struct journal *journal, struct loading *loading, uint64_t id, struct event **ret, struct lsn_error *err)
+static int share_event(struct journal *journal, struct loading *loading, uint64_t id, struct event **ret,
+		       struct lsn_error *err)
 {
-	struct event key = {.id = id}, *event = NULL;
+	struct event key = { .id = id }, *event = NULL;
 	struct event **found = tfind(&key, &loading->events, by_event);
 
 	if (found) {
@@ -97,9 +100,10 @@ static int share_event(struct journal *journal, struct loading *loading, uint64_
 	return 0;
 }
 
-static int share_script(struct journal *journal, struct loading *loading, uint64_t revision, struct script **ret, struct lsn_error *err)
+static int share_script(struct journal *journal, struct loading *loading, uint64_t revision, struct script **ret,
+			struct lsn_error *err)
 {
-	struct script key = {.revision = revision}, *script = NULL;
+	struct script key = { .revision = revision }, *script = NULL;
 	struct script **found = tfind(&key, &loading->scripts, by_revision);
 
 	if (found) {
@@ -168,16 +172,17 @@ static void hand_out(struct loading *loading, journal_job_fn fn, void *data)
 	}
 }
 
-int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit, journal_job_fn fn, void *data,
-			struct lsn_error *err)
+int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit,
+			journal_job_fn fn, void *data, struct lsn_error *err)
 {
-	_cleanup_loading_ struct loading loading = {.jobs = TAILQ_HEAD_INITIALIZER(loading.jobs)};
+	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
 	int r;
 	{
 		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 		r = db_prepare(journal,
-			       JOB_COLUMNS "WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
-					   " AND j.id > ?2 ORDER BY j.id LIMIT ?3",
+			       JOB_COLUMNS
+			       "WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
+			       " AND j.id > ?2 ORDER BY j.id LIMIT ?3",
 			       &stmt, err);
 		if (r < 0)
 			return r;
@@ -193,30 +198,34 @@ int journal_load_queued(struct journal *journal, const char *script_name, uint64
 
 int journal_load_running(struct journal *journal, journal_job_fn fn, void *data, struct lsn_error *err)
 {
-	_cleanup_loading_ struct loading loading = {.jobs = TAILQ_HEAD_INITIALIZER(loading.jobs)};
+	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
 	struct job *job;
 	int r;
 	{
 		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 		/* "+": sort the few, rather than walk all jobs because they come in order. */
-		r = db_prepare(journal, JOB_COLUMNS "WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY +j.id", &stmt, err);
+		r = db_prepare(journal,
+			       JOB_COLUMNS "WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY +j.id", &stmt,
+			       err);
 		if (r < 0)
 			return r;
 		r = read_jobs(journal, &loading, stmt, err);
 	}
 	if (r < 0)
 		return r;
-	TAILQ_FOREACH(job, &loading.jobs, queue)
+	TAILQ_FOREACH (job, &loading.jobs, queue)
 		job->state = JOB_RECOVERING;
 	hand_out(&loading, fn, data);
 	return 0;
 }
 
-int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const char *script_name, uint64_t jobs), void *data, struct lsn_error *err)
+int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const char *script_name, uint64_t jobs),
+			 void *data, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(journal,
-			   "SELECT n.name, w.jobs FROM (SELECT script, count(*) AS jobs FROM jobs WHERE " SQL_WAITING " GROUP BY script) w"
+			   "SELECT n.name, w.jobs FROM (SELECT script, count(*) AS jobs FROM jobs WHERE " SQL_WAITING
+			   " GROUP BY script) w"
 			   " JOIN script_names n ON n.id = w.script",
 			   &stmt, err);
 
@@ -229,10 +238,12 @@ int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const c
 static int read_result(struct journal *journal, struct job *job, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "SELECT outcome, exit_status, signal, out_truncated, err_truncated, started, duration, user, system, max_rss, out, err, message"
-			   " FROM runs WHERE job = ?1 AND attempt = ?2 AND outcome IS NOT NULL",
-			   &stmt, err);
+	int r = db_prepare(
+		journal,
+		"SELECT outcome, exit_status, signal, out_truncated, err_truncated, started, duration, user, "
+		"system, max_rss, out, err, message"
+		" FROM runs WHERE job = ?1 AND attempt = ?2 AND outcome IS NOT NULL",
+		&stmt, err);
 
 	if (r < 0)
 		return r;
@@ -265,7 +276,7 @@ static int read_result(struct journal *journal, struct job *job, struct lsn_erro
 
 int journal_load_job(struct journal *journal, uint64_t id, struct job **ret, struct lsn_error *err)
 {
-	_cleanup_loading_ struct loading loading = {.jobs = TAILQ_HEAD_INITIALIZER(loading.jobs)};
+	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(journal, JOB_COLUMNS "WHERE j.id = ?1", &stmt, err);
 

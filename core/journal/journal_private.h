@@ -3,7 +3,8 @@
  *   journal.c          open, close, ids, marks, commit           journal_db.c       SQLite: statements, transactions, errors
  *   journal_schema.c   the schema and its history                journal_scripts.c  registry, revisions, contents
  *   journal_load.c     rows become jobs again                    journal_history.c  questions of the control socket
- *   journal_capacity.c     figures and limits                        journal_prune.c    retention */
+ *   journal_capacity.c     figures and limits                        journal_prune.c    retention
+ */
 #ifndef CORE_JOURNAL_PRIVATE_H
 #define CORE_JOURNAL_PRIVATE_H
 
@@ -13,11 +14,13 @@
 #include "journal.h"
 #include <sqlite3.h>
 
-/* States as the schema's indexes know them (a row keeps its number for ever): below 5 unfinished. */
-_Static_assert(JOB_QUEUED == 0 && JOB_STARTING == 1 && JOB_RUNNING == 2 && JOB_RECOVERING == 3 && JOB_BACKOFF == 4 && JOB_FINISHED == 5 &&
-		       JOB_LOST == 6 && JOB_STATE_MAX == 7,
+/* States as the schema's indexes know them (a row keeps its number for ever): below 5
+ * unfinished. */
+_Static_assert(JOB_QUEUED == 0 && JOB_STARTING == 1 && JOB_RUNNING == 2 && JOB_RECOVERING == 3 && JOB_BACKOFF == 4 &&
+		       JOB_FINISHED == 5 && JOB_LOST == 6 && JOB_STATE_MAX == 7,
 	       "job states are stored as numbers: renumbering needs a migration");
-_Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1, "event states are stored as numbers: renumbering needs a migration");
+_Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1,
+	       "event states are stored as numbers: renumbering needs a migration");
 #define SQL_WAITING "state IN (0, 4)"
 #define SQL_UNFINISHED "state < 5"
 #define SQL_LOST "state = 6"
@@ -45,8 +48,10 @@ enum statement {
 	ST_MAX
 };
 
-/* Ids are handed out before the commit that stores them, and an executor may name a place after one at once. So the journal promises a range
- * on disk before any of it is used; what a crash leaves of the range is never used. */
+/* Ids are handed out before the commit that stores them, and an executor may name a place after
+ * one at once.
+ * So the journal promises a range on disk before any of it is used; what a crash leaves of the
+ * range is never used. */
 struct id_range {
 	uint64_t next; /* to hand out */
 	uint64_t promised; /* ids below are safe to hand out */
@@ -61,7 +66,9 @@ struct journal_sample { /* sizes, looked at now and then */
 	uint64_t taken_usec, commits; /* CLOCK_MONOTONIC; figures.commits then; 0: never */
 	uint64_t file_bytes; /* database and WAL */
 	uint64_t pages, free_pages; /* of the database; free ones wait for reuse */
-	uint64_t used_bytes; /* what counts against the limit: pages in use and the WAL. The file may lag behind until the next checkpoint. */
+	/* what counts against the limit: pages in use and the WAL. The file may lag behind until
+	 * the next checkpoint. */
+	uint64_t used_bytes;
 	uint64_t disk_free_bytes;
 };
 
@@ -69,7 +76,8 @@ struct journal_sample { /* sizes, looked at now and then */
 
 struct journal_prune {
 	uint64_t job_cursor, event_cursor; /* where the pass goes on; 0: at the beginning */
-	/* Revisions that no script uses. A walk over all jobs strikes out those that a job uses; the rest goes. */
+	/* Revisions that no script uses. A walk over all jobs strikes out those that a job uses;
+	 * the rest goes. */
 	uint64_t garbage[GARBAGE_MAX];
 	size_t garbage_count;
 	uint64_t revision_cursor, walk_cursor;
@@ -102,19 +110,24 @@ struct journal {
 	struct journal_prune prune;
 };
 
-/* ------------------------------------------------------------------------------------------------- journal_db.c */
+/* --------------------------------------------------------------------------------- journal_db.c */
 int db_open(struct journal *journal, struct lsn_error *err);
 void db_close(struct journal *journal);
+
 /* db_error - what SQLite's last error on this connection, RC, is to us, with a message. */
 int db_error(struct journal *journal, int rc, struct lsn_error *err);
 int db_exec(struct journal *journal, const char *sql, struct lsn_error *err);
+
 /* db_kept - the statement, reset and ready to be bound; use _cleanup_reset_. */
 int db_kept(struct journal *journal, enum statement which, sqlite3_stmt **ret, struct lsn_error *err);
 int db_prepare(struct journal *journal, const char *sql, sqlite3_stmt **ret, struct lsn_error *err);
+
 /* db_step - 1: a row; 0: done (the statement is reset); negative: failed (it is reset). */
 int db_step(struct journal *journal, sqlite3_stmt *stmt, struct lsn_error *err);
+
 /* db_run - a statement without rows, to its end. */
 int db_run(struct journal *journal, sqlite3_stmt *stmt, struct lsn_error *err);
+
 /* db_number - the first column of SQL's first row; 0 if there is none. */
 int db_number(struct journal *journal, const char *sql, int64_t *ret, struct lsn_error *err);
 int db_begin(struct journal *journal, struct lsn_error *err);
@@ -132,8 +145,14 @@ static inline void db_resetp(sqlite3_stmt **stmt)
 #define _cleanup_finalize_ _cleanup_(db_finalizep) /* db_prepare()d */
 #define _cleanup_reset_ _cleanup_(db_resetp) /* db_kept() */
 
-static inline void bind_u64(sqlite3_stmt *stmt, int at, uint64_t value) { (void)sqlite3_bind_int64(stmt, at, (sqlite3_int64)value); }
-static inline void bind_text(sqlite3_stmt *stmt, int at, const char *value) { (void)sqlite3_bind_text(stmt, at, value, -1, SQLITE_STATIC); }
+static inline void bind_u64(sqlite3_stmt *stmt, int at, uint64_t value)
+{
+	(void)sqlite3_bind_int64(stmt, at, (sqlite3_int64)value);
+}
+static inline void bind_text(sqlite3_stmt *stmt, int at, const char *value)
+{
+	(void)sqlite3_bind_text(stmt, at, value, -1, SQLITE_STATIC);
+}
 static inline uint64_t column_u64(sqlite3_stmt *stmt, int at) { return (uint64_t)sqlite3_column_int64(stmt, at); }
 static inline const char *column_text(sqlite3_stmt *stmt, int at) /* never NULL */
 {
@@ -141,12 +160,19 @@ static inline const char *column_text(sqlite3_stmt *stmt, int at) /* never NULL 
 	return text ? text : "";
 }
 
-/* ------------------------------------------------------------------------------------------------- others */
-/* journal_schema.c: is the file ours to write to? Bring it up to date. */
+/* --------------------------------------------------------------------------------------- others */
+
+/* journal_schema.c: is the file ours to write to?
+ * Bring it up to date. */
 int journal_check_file(struct journal *journal, struct lsn_error *err);
 int journal_migrate(struct journal *journal, struct lsn_error *err);
-int journal_count(struct journal *journal, struct lsn_error *err); /* journal_capacity.c: fill counts from the rows */
-int journal_sample(struct journal *journal, struct lsn_error *err); /* journal_capacity.c: look at the sizes unless done just now */
+
+/* journal_capacity.c: fill counts from the rows */
+int journal_count(struct journal *journal, struct lsn_error *err);
+
+/* journal_capacity.c: look at the sizes unless done just now */
+int journal_sample(struct journal *journal, struct lsn_error *err);
+
 /* journal_load.c: REVISION as a new script object; -EUCLEAN: there is none. */
 int journal_load_script(struct journal *journal, uint64_t revision, struct script **ret, struct lsn_error *err);
 

@@ -1,7 +1,9 @@
 /* journal_prune.c - retention, in steps that are short enough for the loop.
  *
- * What goes: ended jobs past their time or beyond their number, with their runs; events that no job needs any more; revisions and contents that neither
- * a script nor a job uses. What never goes: unfinished jobs, lost jobs within their time, anything a marked object is about to refer to.
+ * What goes: ended jobs past their time or beyond their number, with their runs; events that no
+ * job needs any more; revisions and contents that neither a script nor a job uses. What never
+ * goes: unfinished jobs, lost jobs within their time, anything a marked object is about to refer
+ * to.
  *
  * Passes walk by id, oldest first, and remember where they stopped. */
 #include "cleanup.h"
@@ -43,7 +45,7 @@ struct step {
 	int done;
 };
 
-/* ------------------------------------------------------------------------------------------------- sets of ids */
+/* ---------------------------------------------------------------------------------- sets of ids */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -90,7 +92,7 @@ static int pin_marked(struct step *step)
 {
 	const struct job *job;
 
-	TAILQ_FOREACH(job, &step->journal->jobs, marked)
+	TAILQ_FOREACH (job, &step->journal->jobs, marked)
 		if (set_add(&step->pinned_jobs, job->abi.id) < 0 || set_add(&step->pinned_events, job->event->id) < 0 ||
 		    set_add(&step->pinned_revisions, job->script->revision) < 0)
 			return -ENOMEM;
@@ -100,7 +102,7 @@ static int pin_marked(struct step *step)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 static int run_with_id(struct journal *journal, sqlite3_stmt *stmt, uint64_t id, struct lsn_error *err)
 {
@@ -120,7 +122,9 @@ static int look_at_jobs(struct step *step, struct victim *victims, int *ret_coun
 {
 	struct journal *journal = step->journal;
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int count = 0, r = db_prepare(journal, "SELECT id, event, state, finished, created FROM jobs WHERE id > ?1 ORDER BY id", &stmt, err);
+	int count = 0,
+	    r = db_prepare(journal, "SELECT id, event, state, finished, created FROM jobs WHERE id > ?1 ORDER BY id",
+			   &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -135,7 +139,8 @@ static int look_at_jobs(struct step *step, struct victim *victims, int *ret_coun
 			return 0;
 		}
 		journal->prune.job_cursor = column_u64(stmt, 0);
-		const struct victim job = {column_u64(stmt, 0), column_u64(stmt, 1), (enum job_state)sqlite3_column_int(stmt, 2)};
+		const struct victim job = { column_u64(stmt, 0), column_u64(stmt, 1),
+					    (enum job_state)sqlite3_column_int(stmt, 2) };
 		if (!job_may_go(step, job.state, column_u64(stmt, 3)) || set_has(&step->pinned_jobs, job.id))
 			continue;
 		victims[count++] = job;
@@ -195,9 +200,10 @@ static int prune_jobs(struct step *step, struct lsn_error *err)
 	return r < 0 || count == 0 ? r : drop_jobs(step, victims, count, err);
 }
 
-/* ------------------------------------------------------------------------------------------------- events without jobs */
+/* -------------------------------------------------------------------------- events without jobs */
 
-/* Rejected ones, and unmatched ones where those are recorded. How many there are is not counted, but events beyond jobs cannot have one each. */
+/* Rejected ones, and unmatched ones where those are recorded. How many there are is not counted,
+ * but events beyond jobs cannot have one each. */
 static bool too_many_events(const struct step *step)
 {
 	const struct journal_counts *counts = &step->journal->counts;
@@ -214,8 +220,12 @@ static int look_at_events(struct step *step, uint64_t *ids, int *ret_count, stru
 	struct journal *journal = step->journal;
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	uint64_t keep_after = step->keep_after, young = now_realtime_usec() - EVENT_AGE_MIN_USEC;
-	int count = 0, r = db_prepare(journal, "SELECT id, received, EXISTS(SELECT 1 FROM jobs WHERE event = events.id) FROM events WHERE id > ?1 ORDER BY id",
-				      &stmt, err);
+	int count = 0,
+	    r = db_prepare(
+		    journal,
+		    "SELECT id, received, EXISTS(SELECT 1 FROM jobs WHERE event = events.id) FROM events WHERE id > "
+		    "?1 ORDER BY id",
+		    &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -260,7 +270,7 @@ static int prune_events(struct step *step, struct lsn_error *err)
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- revisions nobody uses */
+/* ------------------------------------------------------------------------ revisions nobody uses */
 
 static int begin_walk(struct step *step, struct lsn_error *err)
 {
@@ -272,7 +282,8 @@ static int begin_walk(struct step *step, struct lsn_error *err)
 	if (prune->walked_usec && now < prune->walked_usec + WALK_EVERY_USEC)
 		return 0;
 	r = db_prepare(step->journal,
-		       "SELECT id FROM revisions WHERE id > ?1 AND NOT EXISTS(SELECT 1 FROM scripts WHERE revision = revisions.id) ORDER BY id LIMIT ?2",
+		       "SELECT id FROM revisions WHERE id > ?1 AND NOT EXISTS(SELECT 1 FROM scripts WHERE revision = "
+		       "revisions.id) ORDER BY id LIMIT ?2",
 		       &stmt, err);
 	if (r < 0)
 		return r;
@@ -301,7 +312,8 @@ static int walk_jobs(struct step *step, bool *ret_end, struct lsn_error *err)
 {
 	struct journal_prune *prune = &step->journal->prune;
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int looked = 0, r = db_prepare(step->journal, "SELECT id, revision FROM jobs WHERE id > ?1 ORDER BY id LIMIT ?2", &stmt, err);
+	int looked = 0, r = db_prepare(step->journal,
+				       "SELECT id, revision FROM jobs WHERE id > ?1 ORDER BY id LIMIT ?2", &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -327,7 +339,10 @@ static int drop_garbage(struct step *step, struct lsn_error *err)
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	int dropped = 0;
 	/* It may have become a script's again since the walk began. */
-	int r = db_prepare(journal, "DELETE FROM revisions WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM scripts WHERE revision = ?1)", &stmt, err);
+	int r = db_prepare(
+		journal,
+		"DELETE FROM revisions WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM scripts WHERE revision = ?1)", &stmt,
+		err);
 
 	for (size_t i = 0; r >= 0 && i < prune->garbage_count; i++) {
 		if (set_has(&step->pinned_revisions, prune->garbage[i]))
@@ -342,8 +357,9 @@ static int drop_garbage(struct step *step, struct lsn_error *err)
 	return r;
 }
 
-/* prune_revisions - jobs have no index by revision, for all would pay for it at each insert. Candidates are few and rare: one walk over the jobs strikes
- * out those in use. Jobs that come meanwhile are met at the walk's end. */
+/* prune_revisions - jobs have no index by revision, for all would pay for it at each insert.
+ * Candidates are few and rare: one walk over the jobs strikes out those in use. Jobs that come
+ * meanwhile are met at the walk's end. */
 static int prune_revisions(struct step *step, struct lsn_error *err)
 {
 	struct journal_prune *prune = &step->journal->prune;
@@ -358,7 +374,7 @@ static int prune_revisions(struct step *step, struct lsn_error *err)
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- space */
+/* ---------------------------------------------------------------------------------------- space */
 
 static int give_back_space(struct step *step, struct lsn_error *err)
 {
@@ -395,7 +411,7 @@ static int prune_rows(struct step *step, struct lsn_error *err)
 	if (r < 0) {
 		db_rollback(journal);
 		/* The passes' notes may be ahead of what happened. */
-		journal->prune = (struct journal_prune){0};
+		journal->prune = (struct journal_prune){ 0 };
 		return r;
 	}
 	if (step->done > 0)
@@ -408,7 +424,7 @@ static int prune_rows(struct step *step, struct lsn_error *err)
 
 int journal_prune(struct journal *journal, struct lsn_error *err)
 {
-	_cleanup_step_ struct step step = {.journal = journal};
+	_cleanup_step_ struct step step = { .journal = journal };
 	const struct journal_config *config = &journal->config;
 	uint64_t now = now_realtime_usec();
 
@@ -419,7 +435,8 @@ int journal_prune(struct journal *journal, struct lsn_error *err)
 		return r;
 	step.deadline_usec = now_monotonic_usec() + DROP_USEC;
 	step.keep_after = now > config->keep_usec ? now - config->keep_usec : 0;
-	step.surplus = journal->counts.states[JOB_FINISHED] - (int64_t)(config->keep_jobs < INT64_MAX ? config->keep_jobs : INT64_MAX);
+	step.surplus = journal->counts.states[JOB_FINISHED] -
+		       (int64_t)(config->keep_jobs < INT64_MAX ? config->keep_jobs : INT64_MAX);
 	step.pressed = journal->sample.used_bytes >= config->size_max_bytes - config->size_max_bytes / 10;
 	r = prune_rows(&step, err);
 	if (r >= 0)

@@ -1,5 +1,5 @@
-/* journal_schema.c - the schema and its history. `PRAGMA user_version` says how many steps a file has had. A step, once released, is never
- * changed: what comes later is a new step.
+/* journal_schema.c - the schema and its history. `PRAGMA user_version` says how many steps a
+ * file has had. A step, once released, is never changed: what comes later is a new step.
  *
  * Why these indexes and no more: each costs at every insert.
  *   events_state     counting events without reading payloads, and finding rejected ones; grows at its ends only
@@ -16,39 +16,50 @@
 
 static const char *const steps[] = {
 	/* 1 */
-	"CREATE TABLE ids(one INTEGER PRIMARY KEY CHECK(one = 1), next_event INTEGER NOT NULL, next_job INTEGER NOT NULL);"
+	"CREATE TABLE ids(one INTEGER PRIMARY KEY CHECK(one = 1), next_event INTEGER NOT NULL, next_job INTEGER NOT "
+	"NULL);"
 	"INSERT INTO ids VALUES(1, 1, 1);"
 	"CREATE TABLE window(part INTEGER PRIMARY KEY, data BLOB NOT NULL);"
 
-	/* topic: text, or a blob where it is no valid text. Times are microseconds since the epoch. */
-	"CREATE TABLE events(id INTEGER PRIMARY KEY, received INTEGER NOT NULL, state INTEGER NOT NULL, reason TEXT, qos INTEGER NOT NULL,"
+	/* topic: text, or a blob where it is no valid text. Times are microseconds since the
+	 * epoch. */
+	"CREATE TABLE events(id INTEGER PRIMARY KEY, received INTEGER NOT NULL, state INTEGER NOT NULL, reason "
+	"TEXT, qos INTEGER NOT NULL,"
 	" topic BLOB NOT NULL, payload BLOB);"
 	"CREATE INDEX events_state ON events(state);"
 
 	"CREATE TABLE versions(hash TEXT PRIMARY KEY, size INTEGER NOT NULL, content BLOB NOT NULL);"
 	"CREATE TABLE script_names(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);"
 	/* AUTOINCREMENT: a revision that is gone must not come back as another one. */
-	"CREATE TABLE revisions(id INTEGER PRIMARY KEY AUTOINCREMENT, script INTEGER NOT NULL, version TEXT NOT NULL, filter TEXT NOT NULL,"
-	" timeout INTEGER NOT NULL, memory INTEGER NOT NULL, output INTEGER NOT NULL, executor TEXT NOT NULL, on_lost INTEGER NOT NULL,"
+	"CREATE TABLE revisions(id INTEGER PRIMARY KEY AUTOINCREMENT, script INTEGER NOT NULL, version TEXT NOT "
+	"NULL, filter TEXT NOT NULL,"
+	" timeout INTEGER NOT NULL, memory INTEGER NOT NULL, output INTEGER NOT NULL, executor TEXT NOT NULL, "
+	"on_lost INTEGER NOT NULL,"
 	" retries INTEGER NOT NULL, retry_delay INTEGER NOT NULL, retry_on INTEGER NOT NULL);"
 	"CREATE INDEX revisions_script ON revisions(script);"
 	"CREATE INDEX revisions_version ON revisions(version);"
-	"CREATE TABLE scripts(name TEXT PRIMARY KEY, state INTEGER NOT NULL, reason TEXT NOT NULL, source_key TEXT NOT NULL, revision INTEGER,"
+	"CREATE TABLE scripts(name TEXT PRIMARY KEY, state INTEGER NOT NULL, reason TEXT NOT NULL, source_key TEXT "
+	"NOT NULL, revision INTEGER,"
 	" updated INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX scripts_revision ON scripts(revision) WHERE revision IS NOT NULL;"
 
 	/* outcome: of the job, NULL until it is finished; what each attempt came to is in runs. */
-	"CREATE TABLE jobs(id INTEGER PRIMARY KEY, event INTEGER NOT NULL, script INTEGER NOT NULL, revision INTEGER NOT NULL,"
-	" object INTEGER NOT NULL, created INTEGER NOT NULL, replay_of INTEGER NOT NULL, state INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+	"CREATE TABLE jobs(id INTEGER PRIMARY KEY, event INTEGER NOT NULL, script INTEGER NOT NULL, revision "
+	"INTEGER NOT NULL,"
+	" object INTEGER NOT NULL, created INTEGER NOT NULL, replay_of INTEGER NOT NULL, state INTEGER NOT NULL, "
+	"attempt INTEGER NOT NULL,"
 	" not_before INTEGER NOT NULL, finished INTEGER NOT NULL, outcome INTEGER, message TEXT);"
 	"CREATE INDEX jobs_event ON jobs(event);"
 	"CREATE INDEX jobs_waiting ON jobs(script) WHERE " SQL_WAITING ";"
 	"CREATE INDEX jobs_unfinished ON jobs(event, state) WHERE " SQL_UNFINISHED ";"
 	"CREATE INDEX jobs_lost ON jobs(state) WHERE " SQL_LOST ";"
-	"CREATE TABLE runs(job INTEGER NOT NULL, attempt INTEGER NOT NULL, executor TEXT NOT NULL, place TEXT NOT NULL, started INTEGER NOT NULL,"
-	" duration INTEGER NOT NULL DEFAULT 0, outcome INTEGER, exit_status INTEGER NOT NULL DEFAULT 0, signal INTEGER NOT NULL DEFAULT 0,"
+	"CREATE TABLE runs(job INTEGER NOT NULL, attempt INTEGER NOT NULL, executor TEXT NOT NULL, place TEXT NOT "
+	"NULL, started INTEGER NOT NULL,"
+	" duration INTEGER NOT NULL DEFAULT 0, outcome INTEGER, exit_status INTEGER NOT NULL DEFAULT 0, signal "
+	"INTEGER NOT NULL DEFAULT 0,"
 	" user INTEGER NOT NULL DEFAULT 0, system INTEGER NOT NULL DEFAULT 0, max_rss INTEGER NOT NULL DEFAULT 0,"
-	" out_truncated INTEGER NOT NULL DEFAULT 0, err_truncated INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '', out BLOB, err BLOB,"
+	" out_truncated INTEGER NOT NULL DEFAULT 0, err_truncated INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL "
+	"DEFAULT '', out BLOB, err BLOB,"
 	" PRIMARY KEY(job, attempt)) WITHOUT ROWID;",
 };
 
@@ -64,11 +75,15 @@ int journal_check_file(struct journal *journal, struct lsn_error *err)
 	if (r < 0)
 		return r;
 	if (application != APPLICATION_ID && (tables > 0 || version > 0))
-		return lsn_error_set(err, -EMEDIUMTYPE, "%s is a database of another program; name another file as the journal", journal->config.path);
+		return lsn_error_set(err, -EMEDIUMTYPE,
+				     "%s is a database of another program; name another file as the journal",
+				     journal->config.path);
 	if (version > (int64_t)ELEMENTSOF(steps))
-		return lsn_error_set(err, -EPROTONOSUPPORT,
-				     "journal %s was written by a newer listenerd (schema %lld, this one knows %zu): install that one, or move the file away",
-				     journal->config.path, (long long)version, ELEMENTSOF(steps));
+		return lsn_error_set(
+			err, -EPROTONOSUPPORT,
+			"journal %s was written by a newer listenerd (schema %lld, this one knows %zu): install "
+			"that one, or move the file away",
+			journal->config.path, (long long)version, ELEMENTSOF(steps));
 	return 0;
 }
 
@@ -76,7 +91,8 @@ static int step_up(struct journal *journal, size_t step, struct lsn_error *err)
 {
 	char pragmas[96];
 
-	(void)snprintf(pragmas, sizeof pragmas, "PRAGMA user_version = %zu; PRAGMA application_id = %d", step + 1, APPLICATION_ID);
+	(void)snprintf(pragmas, sizeof pragmas, "PRAGMA user_version = %zu; PRAGMA application_id = %d", step + 1,
+		       APPLICATION_ID);
 	int r = db_begin(journal, err);
 	if (r >= 0)
 		r = db_exec(journal, steps[step], err);

@@ -23,18 +23,21 @@ int journal_scripts_end(struct journal *journal, bool keep, struct lsn_error *er
 		return lsn_error_set(err, -EINVAL, "no change of the scripts is under way");
 	journal->in_scripts = false;
 	if (keep)
-		r = sqlite3_get_autocommit(journal->db) ? lsn_error_set(err, -EIO, "journal %s: the change was given up before", journal->config.path)
-							: db_commit(journal, err);
+		r = sqlite3_get_autocommit(journal->db)
+			    ? lsn_error_set(err, -EIO, "journal %s: the change was given up before",
+					    journal->config.path)
+			    : db_commit(journal, err);
 	if (!keep || r < 0)
 		db_rollback(journal);
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- revisions */
+/* ------------------------------------------------------------------------------------ revisions */
 
 static int name_id(struct journal *journal, const char *name, int64_t *ret, struct lsn_error *err)
 {
-	static const char *const sql[] = {"INSERT OR IGNORE INTO script_names(name) VALUES(?1)", "SELECT id FROM script_names WHERE name = ?1"};
+	static const char *const sql[] = { "INSERT OR IGNORE INTO script_names(name) VALUES(?1)",
+					   "SELECT id FROM script_names WHERE name = ?1" };
 
 	for (size_t i = 0; i < ELEMENTSOF(sql); i++) {
 		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
@@ -51,10 +54,12 @@ static int name_id(struct journal *journal, const char *name, int64_t *ret, stru
 	return 0;
 }
 
-static int add_content(struct journal *journal, const struct script *script, const void *content, size_t size, struct lsn_error *err)
+static int add_content(struct journal *journal, const struct script *script, const void *content, size_t size,
+		       struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "INSERT OR IGNORE INTO versions(hash, size, content) VALUES(?1, ?2, ?3)", &stmt, err);
+	int r = db_prepare(journal, "INSERT OR IGNORE INTO versions(hash, size, content) VALUES(?1, ?2, ?3)", &stmt,
+			   err);
 
 	if (r < 0)
 		return r;
@@ -77,7 +82,8 @@ static int stored_size(struct journal *journal, const struct script *script, siz
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return lsn_error_set(err, -ENOENT, "the content of %s, version %.12s, is not in the journal", script->name, script->version);
+		return lsn_error_set(err, -ENOENT, "the content of %s, version %.12s, is not in the journal",
+				     script->name, script->version);
 	*ret = (size_t)column_u64(stmt, 0);
 	return 0;
 }
@@ -100,13 +106,17 @@ static void bind_revision(sqlite3_stmt *stmt, const struct script *script, int64
 }
 
 /* find_revision - 1 and *RET, or 0. */
-static int find_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret, struct lsn_error *err)
+static int find_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret,
+			 struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "SELECT id FROM revisions WHERE script = ?1 AND +version = ?2 AND filter = ?3 AND timeout = ?4 AND memory = ?5 AND output = ?6"
-			   " AND executor = ?7 AND on_lost = ?8 AND retries = ?9 AND retry_delay = ?10 AND retry_on = ?11 ORDER BY id DESC LIMIT 1",
-			   &stmt, err);
+	int r = db_prepare(
+		journal,
+		"SELECT id FROM revisions WHERE script = ?1 AND +version = ?2 AND filter = ?3 AND timeout = ?4 AND "
+		"memory = ?5 AND output = ?6"
+		" AND executor = ?7 AND on_lost = ?8 AND retries = ?9 AND retry_delay = ?10 AND retry_on = ?11 "
+		"ORDER BY id DESC LIMIT 1",
+		&stmt, err);
 
 	if (r < 0)
 		return r;
@@ -117,11 +127,13 @@ static int find_revision(struct journal *journal, const struct script *script, i
 	return r;
 }
 
-static int insert_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret, struct lsn_error *err)
+static int insert_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret,
+			   struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(journal,
-			   "INSERT INTO revisions(script, version, filter, timeout, memory, output, executor, on_lost, retries, retry_delay, retry_on)"
+			   "INSERT INTO revisions(script, version, filter, timeout, memory, output, executor, on_lost, "
+			   "retries, retry_delay, retry_on)"
 			   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
 			   &stmt, err);
 
@@ -134,7 +146,8 @@ static int insert_revision(struct journal *journal, const struct script *script,
 	return r;
 }
 
-static int add_revision(struct journal *journal, struct script *script, const void *content, size_t size, struct lsn_error *err)
+static int add_revision(struct journal *journal, struct script *script, const void *content, size_t size,
+			struct lsn_error *err)
 {
 	size_t stored = 0;
 	int64_t name = 0;
@@ -157,7 +170,8 @@ static int add_revision(struct journal *journal, struct script *script, const vo
 	return 0;
 }
 
-int journal_add_revision(struct journal *journal, struct script *script, const void *content, size_t size, struct lsn_error *err)
+int journal_add_revision(struct journal *journal, struct script *script, const void *content, size_t size,
+			 struct lsn_error *err)
 {
 	if (journal->in_scripts)
 		return add_revision(journal, script, content, size, err);
@@ -203,7 +217,8 @@ int journal_load_script(struct journal *journal, uint64_t revision, struct scrip
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return lsn_error_set(err, -EUCLEAN, "journal %s: script revision %llu is missing", journal->config.path, (unsigned long long)revision);
+		return lsn_error_set(err, -EUCLEAN, "journal %s: script revision %llu is missing", journal->config.path,
+				     (unsigned long long)revision);
 	script = calloc(1, sizeof *script);
 	if (!script)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
@@ -239,14 +254,16 @@ int journal_script_fd(struct journal *journal, struct script *script)
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- registry */
+/* ------------------------------------------------------------------------------------- registry */
 
 int journal_put_script(struct journal *journal, const struct journal_script *row, struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated) VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &stmt,
-			   err);
+	int r = db_prepare(
+		journal,
+		"INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated) VALUES(?1, ?2, "
+		"?3, ?4, ?5, ?6)",
+		&stmt, err);
 
 	if (r < 0)
 		return r;
@@ -271,10 +288,13 @@ int journal_drop_script(struct journal *journal, const char *name, struct lsn_er
 	return db_run(journal, stmt, err);
 }
 
-int journal_each_script(struct journal *journal, void (*fn)(void *data, const struct journal_script *row), void *data, struct lsn_error *err)
+int journal_each_script(struct journal *journal, void (*fn)(void *data, const struct journal_script *row), void *data,
+			struct lsn_error *err)
 {
 	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "SELECT name, state, reason, source_key, revision, updated FROM scripts ORDER BY name", &stmt, err);
+	int r = db_prepare(journal,
+			   "SELECT name, state, reason, source_key, revision, updated FROM scripts ORDER BY name",
+			   &stmt, err);
 
 	while (r >= 0 && (r = db_step(journal, stmt, err)) > 0) {
 		_cleanup_script_ struct script *script = NULL;

@@ -1,5 +1,5 @@
-/* commands.c - the control commands about the daemon itself and its scripts: status, scripts, explain, executors, reload, rescan. The rows are those of
- * docs/control.md. */
+/* commands.c - the control commands about the daemon itself and its scripts: status, scripts,
+ * explain, executors, reload, rescan. The rows are those of docs/control.md. */
 #include "commands.h"
 #include "broker.h"
 #include "control.h"
@@ -20,18 +20,18 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ------------------------------------------------------------------------------------------------- status */
+/* --------------------------------------------------------------------------------------- status */
 
 static json_t *broker_object(const struct daemon *daemon)
 {
-	struct broker_figures figures = {0};
+	struct broker_figures figures = { 0 };
 	json_t *object = json_object();
 	char address[300];
 
 	if (daemon->broker)
 		broker_get_figures(daemon->broker, &figures);
-	(void)snprintf(address, sizeof address, daemon->config->broker.host[0] == '/' ? "%s" : "%s:%u", daemon->config->broker.host,
-		       daemon->config->broker.port);
+	(void)snprintf(address, sizeof address, daemon->config->broker.host[0] == '/' ? "%s" : "%s:%u",
+		       daemon->config->broker.host, daemon->config->broker.port);
 	json_set_string(object, "state", broker_state_names[figures.state]);
 	json_set_uint(object, "since_realtime_usec", figures.since_realtime_usec);
 	json_set_string(object, "address", address);
@@ -61,7 +61,7 @@ static json_t *journal_object(const struct daemon *daemon, const struct journal_
 
 static json_t *source_object(const struct daemon *daemon)
 {
-	struct source_figures figures = {0};
+	struct source_figures figures = { 0 };
 	json_t *object = json_object();
 
 	daemon->source->ops->figures(daemon->source, &figures);
@@ -81,7 +81,8 @@ static json_t *scripts_object(const struct daemon *daemon)
 	json_t *object = json_object();
 
 	for (int state = 0; state < SCRIPT_STATE_MAX; state++)
-		json_set_uint(object, script_state_names[state], registry_count(daemon->registry, (enum script_state)state));
+		json_set_uint(object, script_state_names[state],
+			      registry_count(daemon->registry, (enum script_state)state));
 	(void)json_object_set_new(object, "source", source_object(daemon));
 	return object;
 }
@@ -138,12 +139,16 @@ static json_t *executor_object(struct executor *executor, bool details)
 	return object;
 }
 
-static void append_executor(void *data, struct executor *executor) { (void)json_array_append_new(data, executor_object(executor, false)); }
+static void append_executor(void *data, struct executor *executor)
+{
+	(void)json_array_append_new(data, executor_object(executor, false));
+}
 
 static const char *state_name(const struct daemon *daemon)
 {
 	static const char *const names[DAEMON_STATE_MAX] = {
-		[DAEMON_STARTING] = "starting", [DAEMON_RUNNING] = "running", [DAEMON_DRAINING] = "draining"};
+		[DAEMON_STARTING] = "starting", [DAEMON_RUNNING] = "running", [DAEMON_DRAINING] = "draining"
+	};
 
 	if (daemon->state == DAEMON_RUNNING && turn_get_figures(daemon->turn)->holding)
 		return "paused";
@@ -152,10 +157,10 @@ static const char *state_name(const struct daemon *daemon)
 
 static void run_status(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {NULL};
+	static const char *const keys[] = { NULL };
 	struct daemon *daemon = data;
-	struct journal_figures figures = {0};
-	struct lsn_error why = {0};
+	struct journal_figures figures = { 0 };
+	struct lsn_error why = { 0 };
 
 	if (!reply_known_keys(reply, request, keys))
 		return;
@@ -167,7 +172,8 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 	json_set_uint(object, "pid", (uint64_t)getpid());
 	json_set_string(object, "identity", daemon->config->identity);
 	json_set_string(object, "state", state_name(daemon));
-	json_set_string(object, "state_reason", turn_get_figures(daemon->turn)->error[0] ? turn_get_figures(daemon->turn)->error : why.message);
+	json_set_string(object, "state_reason",
+			turn_get_figures(daemon->turn)->error[0] ? turn_get_figures(daemon->turn)->error : why.message);
 	json_set_uint(object, "uptime_usec", now_monotonic_usec() - daemon->started_monotonic_usec);
 	json_set_uint(object, "started_realtime_usec", daemon->started_realtime_usec);
 	json_set_string(object, "config", daemon->config_file);
@@ -182,7 +188,7 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 	control_end_with(reply, object);
 }
 
-/* ------------------------------------------------------------------------------------------------- scripts */
+/* -------------------------------------------------------------------------------------- scripts */
 
 static void add_revision(const struct daemon *daemon, json_t *object, const struct script *script)
 {
@@ -196,8 +202,11 @@ static void add_revision(const struct daemon *daemon, json_t *object, const stru
 	json_set_uint(object, "memory_bytes", settings->memory_bytes);
 	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
 	json_set_uint(object, "retries", settings->retries);
-	static const char *const on_lost[] = {[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"};
-	json_set_string(object, "on_lost", on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
+	static const char *const on_lost[] = {
+		[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"
+	};
+	json_set_string(object, "on_lost",
+			on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
 }
 
 struct script_rows {
@@ -225,8 +234,8 @@ static void send_script(void *data, const struct registry_entry *entry)
 
 static void run_scripts(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {"state", "name", NULL};
-	struct script_rows rows = {.daemon = data, .reply = reply, .state = -1};
+	static const char *const keys[] = { "state", "name", NULL };
+	struct script_rows rows = { .daemon = data, .reply = reply, .state = -1 };
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "name", &rows.name) ||
 	    !reply_get_word(reply, request, "state", script_state_names, SCRIPT_STATE_MAX, &rows.state))
@@ -235,7 +244,7 @@ static void run_scripts(void *data, const json_t *request, struct control_reply 
 	control_end(reply);
 }
 
-/* ------------------------------------------------------------------------------------------------- explain */
+/* -------------------------------------------------------------------------------------- explain */
 
 struct explanation {
 	const char *script, *topic;
@@ -265,13 +274,16 @@ static void explain_why(struct explanation *e)
 	const struct script *script = e->entry ? e->entry->script : NULL;
 
 	if (!e->entry)
-		(void)snprintf(e->why, sizeof e->why, "no script of that name is offered by the source; `listenerctl scripts` lists them");
+		(void)snprintf(e->why, sizeof e->why,
+			       "no script of that name is offered by the source; `listenerctl scripts` lists them");
 	else if (!script)
 		(void)snprintf(e->why, sizeof e->why, "the script is not active: %s", e->entry->reason);
 	else if (e->shielded)
-		(void)snprintf(e->why, sizeof e->why, "the topic is about the scripts collection, which never fires scripts");
+		(void)snprintf(e->why, sizeof e->why,
+			       "the topic is about the scripts collection, which never fires scripts");
 	else if (!e->subscribed)
-		(void)snprintf(e->why, sizeof e->why, "the listener does not subscribe to this topic, see [broker] subscriptions");
+		(void)snprintf(e->why, sizeof e->why,
+			       "the listener does not subscribe to this topic, see [broker] subscriptions");
 	else if (!e->matches)
 		(void)snprintf(e->why, sizeof e->why, "its filter %s does not match the topic", script->filter);
 	else if (e->problem[0])
@@ -306,10 +318,10 @@ static bool append_job(void *data, const struct journal_job_row *row)
 
 static void run_explain(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {"script", "topic", NULL};
+	static const char *const keys[] = { "script", "topic", NULL };
 	struct daemon *daemon = data;
-	struct explanation e = {.executor = ""};
-	struct lsn_error err = {0};
+	struct explanation e = { .executor = "" };
+	struct lsn_error err = { 0 };
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "script", &e.script) ||
 	    !reply_get_string(reply, request, "topic", &e.topic))
@@ -337,19 +349,22 @@ static void run_explain(void *data, const json_t *request, struct control_reply 
 	json_set_string(object, "executor_problem", e.problem);
 	json_set_bool(object, "runs", e.runs);
 	json_set_string(object, "why", e.why);
-	const struct journal_query query = {.script = e.script, .state = -1, .outcome = -1, .limit = 5};
+	const struct journal_query query = { .script = e.script, .state = -1, .outcome = -1, .limit = 5 };
 	(void)journal_each_job(daemon->journal, &query, append_job, jobs, NULL);
 	(void)json_object_set_new(object, "jobs", jobs);
 	control_end_with(reply, object);
 }
 
-/* ------------------------------------------------------------------------------------------------- executors, reload, rescan */
+/* -------------------------------------------------------------------- executors, reload, rescan */
 
-static void send_executor(void *data, struct executor *executor) { control_send(data, executor_object(executor, true)); }
+static void send_executor(void *data, struct executor *executor)
+{
+	control_send(data, executor_object(executor, true));
+}
 
 static void run_executors(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {NULL};
+	static const char *const keys[] = { NULL };
 
 	if (!reply_known_keys(reply, request, keys))
 		return;
@@ -359,8 +374,8 @@ static void run_executors(void *data, const json_t *request, struct control_repl
 
 static void run_reload(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {NULL};
-	struct lsn_error err = {0};
+	static const char *const keys[] = { NULL };
+	struct lsn_error err = { 0 };
 
 	if (!reply_known_keys(reply, request, keys))
 		return;
@@ -378,7 +393,7 @@ static void run_reload(void *data, const json_t *request, struct control_reply *
 
 static void run_rescan(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {NULL};
+	static const char *const keys[] = { NULL };
 	struct daemon *daemon = data;
 
 	if (!reply_known_keys(reply, request, keys))
@@ -388,18 +403,11 @@ static void run_rescan(void *data, const json_t *request, struct control_reply *
 }
 
 const struct control_command daemon_commands[] = {
-	{"status", CONTROL_READ, run_status},
-	{"scripts", CONTROL_READ, run_scripts},
-	{"explain", CONTROL_READ, run_explain},
-	{"executors", CONTROL_READ, run_executors},
-	{"jobs", CONTROL_READ, command_jobs},
-	{"show", CONTROL_READ, command_show},
-	{"rejected", CONTROL_READ, command_rejected},
-	{"doctor", CONTROL_READ, command_doctor},
-	{"reload", CONTROL_OPERATE, run_reload},
-	{"rescan", CONTROL_OPERATE, run_rescan},
-	{"retry", CONTROL_OPERATE, command_retry},
-	{"replay", CONTROL_OPERATE, command_replay},
-	{"cancel", CONTROL_OPERATE, command_cancel},
-	{NULL, CONTROL_READ, NULL},
+	{ "status", CONTROL_READ, run_status },         { "scripts", CONTROL_READ, run_scripts },
+	{ "explain", CONTROL_READ, run_explain },       { "executors", CONTROL_READ, run_executors },
+	{ "jobs", CONTROL_READ, command_jobs },         { "show", CONTROL_READ, command_show },
+	{ "rejected", CONTROL_READ, command_rejected }, { "doctor", CONTROL_READ, command_doctor },
+	{ "reload", CONTROL_OPERATE, run_reload },      { "rescan", CONTROL_OPERATE, run_rescan },
+	{ "retry", CONTROL_OPERATE, command_retry },    { "replay", CONTROL_OPERATE, command_replay },
+	{ "cancel", CONTROL_OPERATE, command_cancel },  { NULL, CONTROL_READ, NULL },
 };

@@ -1,4 +1,5 @@
-/* commands.h - the control commands of docs/control.md, one function each, and the rows they share. */
+/* commands.h - the control commands of docs/control.md, one function each, and the rows they
+ * share. */
 #ifndef CORE_COMMANDS_H
 #define CORE_COMMANDS_H
 

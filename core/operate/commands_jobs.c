@@ -1,4 +1,5 @@
-/* commands_jobs.c - the control commands about jobs: jobs, show, rejected, retry, replay, cancel. The rows are those of docs/control.md. */
+/* commands_jobs.c - the control commands about jobs: jobs, show, rejected, retry, replay,
+ * cancel. The rows are those of docs/control.md. */
 #include "commands.h"
 #include "control.h"
 #include "control_access.h"
@@ -17,7 +18,7 @@
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 1000
 
-/* ------------------------------------------------------------------------------------------------- rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 json_t *job_object(const struct journal_job_row *row)
 {
@@ -78,23 +79,26 @@ static void append_run(void *data, const struct journal_run_row *row)
 	(void)json_array_append_new(data, object);
 }
 
-/* ------------------------------------------------------------------------------------------------- queries */
+/* -------------------------------------------------------------------------------------- queries */
 
-#define QUERY_KEYS "script", "topic", "state", "outcome", "since_realtime_usec", "until_realtime_usec", "before", "limit"
+#define QUERY_KEYS                                                                                                     \
+	"script", "topic", "state", "outcome", "since_realtime_usec", "until_realtime_usec", "before", "limit"
 
 /* read_query - false: the reply has failed. */
 static bool read_query(struct control_reply *reply, const json_t *request, struct journal_query *query)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	uint64_t limit = LIMIT_DEFAULT;
 
-	*query = (struct journal_query){.state = -1, .outcome = -1};
-	if (!reply_get_string(reply, request, "script", &query->script) || !reply_get_string(reply, request, "topic", &query->topic) ||
+	*query = (struct journal_query){ .state = -1, .outcome = -1 };
+	if (!reply_get_string(reply, request, "script", &query->script) ||
+	    !reply_get_string(reply, request, "topic", &query->topic) ||
 	    !reply_get_word(reply, request, "state", job_state_names, JOB_STATE_MAX, &query->state) ||
 	    !reply_get_word(reply, request, "outcome", outcome_names, LSN_OUTCOME_MAX, &query->outcome) ||
 	    !reply_get_uint(reply, request, "since_realtime_usec", 0, INT64_MAX, &query->since_realtime_usec) ||
 	    !reply_get_uint(reply, request, "until_realtime_usec", 0, INT64_MAX, &query->until_realtime_usec) ||
-	    !reply_get_uint(reply, request, "before", 0, INT64_MAX, &query->before_id) || !reply_get_uint(reply, request, "limit", 1, LIMIT_MAX, &limit))
+	    !reply_get_uint(reply, request, "before", 0, INT64_MAX, &query->before_id) ||
+	    !reply_get_uint(reply, request, "limit", 1, LIMIT_MAX, &limit))
 		return false;
 	if (query->topic && topic_check_filter(query->topic, strlen(query->topic), &err) < 0) {
 		control_fail(reply, EINVAL, "topic: %s", err.message);
@@ -112,10 +116,10 @@ static bool send_job(void *data, const struct journal_job_row *row)
 
 void command_jobs(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {QUERY_KEYS, NULL};
+	static const char *const keys[] = { QUERY_KEYS, NULL };
 	struct daemon *daemon = data;
 	struct journal_query query;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (!reply_known_keys(reply, request, keys) || !read_query(reply, request, &query))
 		return;
@@ -152,24 +156,25 @@ static void add_payload(struct daemon *daemon, uint64_t id, json_t *object)
 
 void command_show(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {"job", "payload", NULL};
+	static const char *const keys[] = { "job", "payload", NULL };
 	struct daemon *daemon = data;
-	struct shown shown = {0};
-	struct lsn_error err = {0};
+	struct shown shown = { 0 };
+	struct lsn_error err = { 0 };
 	bool payload = false;
 
-	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "job", 1, INT64_MAX - 1, &shown.id) ||
+	if (!reply_known_keys(reply, request, keys) ||
+	    !reply_get_uint(reply, request, "job", 1, INT64_MAX - 1, &shown.id) ||
 	    !reply_get_bool(reply, request, "payload", &payload))
 		return;
 	if (payload && !control_may(reply, CONTROL_OPERATE)) {
 		control_fail(reply, EACCES, "payloads are shown to operators only");
 		return;
 	}
-	const struct journal_query query = {.state = -1, .outcome = -1, .before_id = shown.id + 1, .limit = 1};
+	const struct journal_query query = { .state = -1, .outcome = -1, .before_id = shown.id + 1, .limit = 1 };
 	int r = journal_each_job(daemon->journal, &query, keep_job, &shown, &err);
 	if (r < 0 || !shown.object) {
-		control_fail(reply, r < 0 ? r : -ENOENT, r < 0 ? "%s" : "no job %s%llu in the journal", r < 0 ? err.message : "",
-			     (unsigned long long)shown.id);
+		control_fail(reply, r < 0 ? r : -ENOENT, r < 0 ? "%s" : "no job %s%llu in the journal",
+			     r < 0 ? err.message : "", (unsigned long long)shown.id);
 		return;
 	}
 	json_t *runs = json_array();
@@ -180,7 +185,8 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 	control_end_with(reply, shown.object);
 }
 
-static void send_rejected(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size, const char *reason)
+static void send_rejected(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic,
+			  size_t topic_size, const char *reason)
 {
 	json_t *object = json_object();
 
@@ -193,8 +199,8 @@ static void send_rejected(void *data, uint64_t id, uint64_t received_realtime_us
 
 void command_rejected(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {"limit", NULL};
-	struct lsn_error err = {0};
+	static const char *const keys[] = { "limit", NULL };
+	struct lsn_error err = { 0 };
 	uint64_t limit = LIMIT_DEFAULT;
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_uint(reply, request, "limit", 1, LIMIT_MAX, &limit))
@@ -206,9 +212,10 @@ void command_rejected(void *data, const json_t *request, struct control_reply *r
 		control_end(reply);
 }
 
-/* ------------------------------------------------------------------------------------------------- retry, cancel */
+/* -------------------------------------------------------------------------------- retry, cancel */
 
-static void send_verdict(struct control_reply *reply, uint64_t job, int r, const struct lsn_error *err, uint64_t new_job)
+static void send_verdict(struct control_reply *reply, uint64_t job, int r, const struct lsn_error *err,
+			 uint64_t new_job)
 {
 	json_t *object = json_object();
 
@@ -231,8 +238,7 @@ static bool read_jobs(struct control_reply *reply, const json_t *request, const 
 		control_fail(reply, EINVAL, "jobs must be a list of 1 to %d job ids", LIMIT_MAX);
 		return false;
 	}
-	json_array_foreach(list, i, value)
-	{
+	json_array_foreach (list, i, value) {
 		if (!json_is_integer(value) || json_integer_value(value) <= 0) {
 			control_fail(reply, EINVAL, "jobs must be a list of job ids: whole numbers above 0");
 			return false;
@@ -245,15 +251,14 @@ static bool read_jobs(struct control_reply *reply, const json_t *request, const 
 static void each_job(struct daemon *daemon, const json_t *request, struct control_reply *reply,
 		     int (*act)(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err))
 {
-	static const char *const keys[] = {"jobs", NULL};
+	static const char *const keys[] = { "jobs", NULL };
 	const json_t *list, *value;
 	size_t i;
 
 	if (!reply_known_keys(reply, request, keys) || !read_jobs(reply, request, &list))
 		return;
-	json_array_foreach(list, i, value)
-	{
-		struct lsn_error err = {0};
+	json_array_foreach (list, i, value) {
+		struct lsn_error err = { 0 };
 		uint64_t id = (uint64_t)json_integer_value(value);
 		int r = act(daemon->dispatcher, id, &err);
 		send_verdict(reply, id, r, &err, 0);
@@ -261,11 +266,17 @@ static void each_job(struct daemon *daemon, const json_t *request, struct contro
 	control_end(reply);
 }
 
-void command_retry(void *data, const json_t *request, struct control_reply *reply) { each_job(data, request, reply, dispatcher_retry); }
+void command_retry(void *data, const json_t *request, struct control_reply *reply)
+{
+	each_job(data, request, reply, dispatcher_retry);
+}
 
-void command_cancel(void *data, const json_t *request, struct control_reply *reply) { each_job(data, request, reply, dispatcher_cancel); }
+void command_cancel(void *data, const json_t *request, struct control_reply *reply)
+{
+	each_job(data, request, reply, dispatcher_cancel);
+}
 
-/* ------------------------------------------------------------------------------------------------- replay */
+/* --------------------------------------------------------------------------------------- replay */
 
 struct replay { /* a request that is being worked off at the capped rate */
 	struct daemon *daemon;
@@ -315,7 +326,7 @@ static int on_replay(sd_event_source *source, uint64_t usec, void *data)
 		(void)sd_event_source_set_floating(source, false); /* ends it */
 		return 0;
 	}
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	uint64_t id = replay->ids[replay->next++], new_job = 0;
 	int r = replay_one(replay, id, &new_job, &err);
 	send_verdict(replay->reply, id, r, &err, new_job);
@@ -335,19 +346,21 @@ static bool collect_id(void *data, const struct journal_job_row *row)
 static bool collect(struct replay *replay, const json_t *request)
 {
 	struct journal_query query;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	const json_t *list, *value;
 	size_t i;
 
 	if (json_object_get(request, "jobs")) {
 		if (!read_jobs(replay->reply, request, &list))
 			return false;
-		json_array_foreach(list, i, value) replay->ids[replay->count++] = (uint64_t)json_integer_value(value);
+		json_array_foreach (list, i, value)
+			replay->ids[replay->count++] = (uint64_t)json_integer_value(value);
 		return true;
 	}
 	if (!read_query(replay->reply, request, &query))
 		return false;
-	if (!query.script && !query.topic && query.state < 0 && query.outcome < 0 && !query.since_realtime_usec && !query.until_realtime_usec) {
+	if (!query.script && !query.topic && query.state < 0 && query.outcome < 0 && !query.since_realtime_usec &&
+	    !query.until_realtime_usec) {
 		control_fail(replay->reply, EINVAL, "replay needs job ids or at least one filter");
 		return false;
 	}
@@ -364,7 +377,7 @@ static bool collect(struct replay *replay, const json_t *request)
 
 void command_replay(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {"jobs", "current", QUERY_KEYS, NULL};
+	static const char *const keys[] = { "jobs", "current", QUERY_KEYS, NULL };
 	struct daemon *daemon = data;
 	sd_event_source *timer;
 	bool current = false;

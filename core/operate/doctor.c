@@ -1,7 +1,8 @@
-/* doctor.c - `listenerctl doctor`: what is measured rather than guessed. Each part reports rows {level, area, what, remedy} and the answer ends when the last
- * part has.
+/* doctor.c - `listenerctl doctor`: what is measured rather than guessed. Each part reports rows
+ * {level, area, what, remedy} and the answer ends when the last part has.
  *
- * One examination at a time: it costs the broker some thousand messages, and readers may ask for it. */
+ * One examination at a time: it costs the broker some thousand messages, and readers may ask for
+ * it. */
 #include "doctor.h"
 #include "commands.h"
 #include "control.h"
@@ -32,15 +33,17 @@ struct doctor {
 	sd_event_source *exit; /* the daemon stops meanwhile */
 	struct doctor_child *child;
 	sd_event_source *source_timer;
-	uint64_t source_scans, source_errors, source_until_usec; /* figures when the scan was asked for */
+	/* figures when the scan was asked for */
+	uint64_t source_scans, source_errors, source_until_usec;
 	LIST_HEAD(examination_list, examination) examinations;
 };
 
 static struct doctor *at_work;
 
-/* ------------------------------------------------------------------------------------------------- rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
-void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, const char *area, const char *remedy, const char *format, ...)
+void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, const char *area, const char *remedy,
+		   const char *format, ...)
 {
 	char what[600];
 	va_list ap;
@@ -53,7 +56,9 @@ void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, c
 
 static void send_row(void *data, enum lsn_probe_level level, const char *area, const char *what, const char *remedy)
 {
-	static const char *const levels[] = {[LSN_PROBE_OK] = "ok", [LSN_PROBE_WARNING] = "warning", [LSN_PROBE_FAILURE] = "failure"};
+	static const char *const levels[] = {
+		[LSN_PROBE_OK] = "ok", [LSN_PROBE_WARNING] = "warning", [LSN_PROBE_FAILURE] = "failure"
+	};
 	struct doctor *doctor = data;
 	json_t *object = json_object();
 
@@ -66,7 +71,7 @@ static void send_row(void *data, enum lsn_probe_level level, const char *area, c
 	control_flush(doctor->reply);
 }
 
-/* ------------------------------------------------------------------------------------------------- its end */
+/* -------------------------------------------------------------------------------------- its end */
 
 static void doctor_free(struct doctor *doctor)
 {
@@ -91,7 +96,8 @@ static void part_ended(struct doctor *doctor)
 	doctor_free(doctor);
 }
 
-/* on_daemon_exit - the loop turns no more; executors' probes are ended by their owners without a word. */
+/* on_daemon_exit - the loop turns no more; executors' probes are ended by their owners without a
+ * word. */
 static int on_daemon_exit(sd_event_source *source, void *data)
 {
 	struct doctor *doctor = data;
@@ -102,7 +108,7 @@ static int on_daemon_exit(sd_event_source *source, void *data)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- executors */
+/* ------------------------------------------------------------------------------------ executors */
 
 static void on_probe(void *data, enum lsn_probe_level level, const char *what, const char *remedy)
 {
@@ -135,15 +141,16 @@ static void examine_executor(void *data, struct executor *executor)
 	if (r >= 0)
 		return;
 	send_row(doctor, r == -ENOSYS ? LSN_PROBE_OK : LSN_PROBE_FAILURE, examination->area,
-		 r == -ENOSYS ? "loaded; offers no probe of its own" : "its probe cannot be started", "see the daemon's log");
+		 r == -ENOSYS ? "loaded; offers no probe of its own" : "its probe cannot be started",
+		 "see the daemon's log");
 	on_probe_end(examination);
 }
 
-/* ------------------------------------------------------------------------------------------------- the source */
+/* ----------------------------------------------------------------------------------- the source */
 
 static void source_figures(const struct doctor *doctor, struct source_figures *ret)
 {
-	*ret = (struct source_figures){0};
+	*ret = (struct source_figures){ 0 };
 	doctor->daemon->source->ops->figures(doctor->daemon->source, ret);
 }
 
@@ -174,13 +181,14 @@ static void examine_source(struct doctor *doctor)
 	doctor->source_scans = figures.scans;
 	doctor->source_errors = figures.errors;
 	doctor->source_until_usec = now_monotonic_usec() + SOURCE_LIMIT_USEC;
-	if (sd_event_add_time_relative(doctor->daemon->loop, &doctor->source_timer, CLOCK_MONOTONIC, SOURCE_STEP_USEC, 0, on_source_timer, doctor) < 0)
+	if (sd_event_add_time_relative(doctor->daemon->loop, &doctor->source_timer, CLOCK_MONOTONIC, SOURCE_STEP_USEC,
+				       0, on_source_timer, doctor) < 0)
 		return;
 	doctor->pending++;
 	doctor->daemon->source->ops->rescan(doctor->daemon->source);
 }
 
-/* ------------------------------------------------------------------------------------------------- what blocks */
+/* ---------------------------------------------------------------------------------- what blocks */
 
 static void measure(const struct doctor_sink *sink, const void *data)
 {
@@ -201,14 +209,16 @@ static void on_measured(void *data)
 static void start_measuring(struct doctor *doctor)
 {
 	doctor->pending++;
-	int r = doctor_child_start(doctor->daemon->loop, measure, doctor->daemon->config, CHILD_LIMIT_USEC, &doctor->sink, on_measured, &doctor->child);
+	int r = doctor_child_start(doctor->daemon->loop, measure, doctor->daemon->config, CHILD_LIMIT_USEC,
+				   &doctor->sink, on_measured, &doctor->child);
 	if (r >= 0)
 		return;
-	doctor_report(&doctor->sink, LSN_PROBE_FAILURE, "doctor", "free memory and processes", "cannot start measuring disk and broker: %s", strerror(-r));
+	doctor_report(&doctor->sink, LSN_PROBE_FAILURE, "doctor", "free memory and processes",
+		      "cannot start measuring disk and broker: %s", strerror(-r));
 	part_ended(doctor);
 }
 
-/* ------------------------------------------------------------------------------------------------- the command */
+/* ---------------------------------------------------------------------------------- the command */
 
 static void examine(struct doctor *doctor)
 {
@@ -226,7 +236,7 @@ static void examine(struct doctor *doctor)
 
 void command_doctor(void *data, const json_t *request, struct control_reply *reply)
 {
-	static const char *const keys[] = {NULL};
+	static const char *const keys[] = { NULL };
 	struct daemon *daemon = data;
 	struct doctor *doctor;
 
@@ -245,7 +255,7 @@ void command_doctor(void *data, const json_t *request, struct control_reply *rep
 	at_work = doctor;
 	doctor->daemon = daemon;
 	doctor->reply = reply;
-	doctor->sink = (struct doctor_sink){.row = send_row, .data = doctor};
+	doctor->sink = (struct doctor_sink){ .row = send_row, .data = doctor };
 	doctor->pending = 1; /* this function */
 	examine(doctor);
 	part_ended(doctor);

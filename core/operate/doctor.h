@@ -1,4 +1,5 @@
-/* doctor.h - the parts of `listenerctl doctor`. Each part says what it found to a sink, one row at a time; doctor.c puts them together.
+/* doctor.h - the parts of `listenerctl doctor`. Each part says what it found to a sink, one row
+ * at a time; doctor.c puts them together.
  *
  *   doctor_checks.c     what the daemon knows or can look up at once                      loop thread, does not block
  *   doctor_disk.c       how long the journal's disk takes to store something              in the child
@@ -10,43 +11,60 @@
 
 #include "wiring.h"
 
-struct doctor_sink { /* where rows go. WHAT and REMEDY are borrowed for the call; REMEDY is NULL if OK */
+/* where rows go.
+ * WHAT and REMEDY are borrowed for the call; REMEDY is NULL if OK */
+struct doctor_sink {
 	void (*row)(void *data, enum lsn_probe_level level, const char *area, const char *what, const char *remedy);
 	void *data;
 };
 
-/* doctor_report - one row. REMEDY (not a format) may be NULL if LEVEL is OK. */
-void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, const char *area, const char *remedy, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+/* doctor_report - one row.
+ * REMEDY (not a format) may be NULL if LEVEL is OK. */
+void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, const char *area, const char *remedy,
+		   const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* ------------------------------------------------------------------------------------------------- what the daemon knows */
+/* ------------------------------------------------------------------------ what the daemon knows */
 
-void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon); /* reads the configuration files */
+/* reads the configuration files */
+void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon);
 void doctor_limits(const struct doctor_sink *sink, const struct config *config);
 void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec, uint64_t started_monotonic_usec);
 void doctor_journal(const struct doctor_sink *sink, const struct daemon *daemon);
 void doctor_connection(const struct doctor_sink *sink, const struct daemon *daemon);
+
 /* doctor_source - after a scan that was asked for now; ANSWERED: it has ended. */
 void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, bool answered);
 
-/* ------------------------------------------------------------------------------------------------- what takes its time
+/* ----------------------------------------------------------------------------- what takes its time
  * These block and stop early when doctor_child_stopping(). */
 
 void doctor_disk(const struct doctor_sink *sink, const char *journal_path);
-/* doctor_broker - tries the broker with two clients of its own and topics nobody else uses, and takes away after itself what the broker would keep for
- * them. Takes some seconds, at most LIMIT_USEC and a few more. */
-void doctor_broker(const struct doctor_sink *sink, const struct broker_config *config, uint64_t limit_usec);
-/* doctor_persistence - does the broker keep its queue over its own restart? SINCE_REALTIME_USEC: it had much to save since then. */
-void doctor_persistence(const struct doctor_sink *sink, const struct broker_config *config, uint64_t since_realtime_usec);
 
-/* doctor_child_start - run WORK(sink, data) in a child; its rows come to SINK, and after the last END is called once, on the loop thread. If the child takes
- * longer than LIMIT_USEC or crashes, a row says so. DATA is as it was at the call (the child has a copy of everything). 0 or a negative errno. */
+/* doctor_broker - tries the broker with two clients of its own and topics nobody else uses, and
+ * takes away after itself what the broker would keep for them.
+ * Takes some seconds, at most LIMIT_USEC and a few more. */
+void doctor_broker(const struct doctor_sink *sink, const struct broker_config *config, uint64_t limit_usec);
+
+/* doctor_persistence - does the broker keep its queue over its own restart?
+ * SINCE_REALTIME_USEC: it had much to save since then. */
+void doctor_persistence(const struct doctor_sink *sink, const struct broker_config *config,
+			uint64_t since_realtime_usec);
+
+/* doctor_child_start - run WORK(sink, data) in a child; its rows come to SINK, and after the
+ * last END is called once, on the loop thread.
+ * If the child takes longer than LIMIT_USEC or crashes, a row says so.
+ * DATA is as it was at the call (the child has a copy of everything).
+ * 0 or a negative errno. */
 typedef void (*doctor_work)(const struct doctor_sink *sink, const void *data);
 struct doctor_child;
-int doctor_child_start(sd_event *loop, doctor_work work, const void *data, uint64_t limit_usec, const struct doctor_sink *sink,
-		       void (*end)(void *data), struct doctor_child **ret);
-/* doctor_child_free - asks a child that is still at work to tidy up and go; END (called with SINK's data) is not called any more. NULL is allowed. */
+int doctor_child_start(sd_event *loop, doctor_work work, const void *data, uint64_t limit_usec,
+		       const struct doctor_sink *sink, void (*end)(void *data), struct doctor_child **ret);
+
+/* doctor_child_free - asks a child that is still at work to tidy up and go; END (called with
+ * SINK's data) is not called any more.
+ * NULL is allowed. */
 void doctor_child_free(struct doctor_child *child);
+
 /* doctor_child_stopping - in the child: somebody wants us to end. */
 bool doctor_child_stopping(void);
 

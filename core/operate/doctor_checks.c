@@ -1,4 +1,5 @@
-/* doctor_checks.c - the parts of `listenerctl doctor` that need no waiting: configuration, limits, clock, journal, connection, source. */
+/* doctor_checks.c - the parts of `listenerctl doctor` that need no waiting: configuration,
+ * limits, clock, journal, connection, source. */
 #include "broker.h"
 #include "cleanup.h"
 #include "config.h"
@@ -18,7 +19,8 @@
 #include <sys/timex.h>
 #include <time.h>
 
-#define CLOCK_EARLIEST_USEC (UINT64_C(1704067200) * USEC_PER_SEC) /* 2024-01-01: this program is younger */
+/* 2024-01-01: this program is younger */
+#define CLOCK_EARLIEST_USEC (UINT64_C(1704067200) * USEC_PER_SEC)
 #define CLOCK_STEP_USEC (2 * USEC_PER_SEC)
 #define CLOCK_SLEW_DIVISOR 1000 /* a clock that is being adjusted may run off by as much: 1/1000 */
 #define WAITING_LONG_USEC (5 * 60 * USEC_PER_SEC)
@@ -30,7 +32,7 @@
 #define WARNING LSN_PROBE_WARNING
 #define FAILURE LSN_PROBE_FAILURE
 
-/* ------------------------------------------------------------------------------------------------- configuration */
+/* -------------------------------------------------------------------------------- configuration */
 
 static char *printed(const struct config *config)
 {
@@ -72,12 +74,13 @@ static void first_difference(const char *a, const char *b, char *buf, size_t siz
 void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 {
 	struct config *fresh = NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	char difference[300] = "a password";
 
 	if (config_load(daemon->config_file, &fresh, &err) < 0) {
-		doctor_report(sink, FAILURE, "config", "correct it: the running daemon uses what was there before, but the next start will fail", "%s",
-			   err.message);
+		doctor_report(sink, FAILURE, "config",
+			      "correct it: the running daemon uses what was there before, but the next start will fail",
+			      "%s", err.message);
 		return;
 	}
 	_cleanup_free_ char *running = printed(daemon->config), *on_disk = printed(fresh);
@@ -85,15 +88,16 @@ void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 	if (!same && running && on_disk)
 		first_difference(running, on_disk, difference, sizeof difference);
 	/* secrets are not printed */
-	if (same && broker_config_equal(&daemon->config->broker, &fresh->broker) && source_config_equal(&daemon->config->source, &fresh->source))
+	if (same && broker_config_equal(&daemon->config->broker, &fresh->broker) &&
+	    source_config_equal(&daemon->config->source, &fresh->source))
 		doctor_report(sink, OK, "config", NULL, "%s is what the daemon runs with", daemon->config_file);
 	else
 		doctor_report(sink, WARNING, "config", "listenerctl reload (or restart the daemon)",
-			   "the files say something else than the daemon runs with: first %s", difference);
+			      "the files say something else than the daemon runs with: first %s", difference);
 	config_free(fresh);
 }
 
-/* ------------------------------------------------------------------------------------------------- limits */
+/* --------------------------------------------------------------------------------------- limits */
 
 static unsigned count_open_files(void)
 {
@@ -116,26 +120,31 @@ void doctor_limits(const struct doctor_sink *sink, const struct config *config)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	if (limit.rlim_cur < needed || limit.rlim_cur - limit.rlim_cur / 5 < open)
-		doctor_report(sink, WARNING, "limits", "raise LimitNOFILE of the service (ulimit -n), or lower [dispatcher] max_running",
-			   "%llu files may be open; %u are, and %u jobs at the same time can need %" PRIu64, (unsigned long long)limit.rlim_cur, open,
-			   config->dispatch.running_max, needed);
+		doctor_report(sink, WARNING, "limits",
+			      "raise LimitNOFILE of the service (ulimit -n), or lower [dispatcher] max_running",
+			      "%llu files may be open; %u are, and %u jobs at the same time can need %" PRIu64,
+			      (unsigned long long)limit.rlim_cur, open, config->dispatch.running_max, needed);
 	else
-		doctor_report(sink, OK, "limits", NULL, "%u files are open of %llu allowed; %u jobs at the same time need at most %" PRIu64, open,
-			   (unsigned long long)limit.rlim_cur, config->dispatch.running_max, needed);
+		doctor_report(sink, OK, "limits", NULL,
+			      "%u files are open of %llu allowed; %u jobs at the same time need at most %" PRIu64, open,
+			      (unsigned long long)limit.rlim_cur, config->dispatch.running_max, needed);
 }
 
-/* ------------------------------------------------------------------------------------------------- clock */
+/* ---------------------------------------------------------------------------------------- clock */
 
 static void check_synchronised(const struct doctor_sink *sink)
 {
-	struct timex state = {0};
+	struct timex state = { 0 };
 	int r = adjtimex(&state);
 
 	if (r < 0)
-		doctor_report(sink, WARNING, "clock", "ask your time service", "the kernel does not tell whether the clock is synchronised: %s", strerror(errno));
+		doctor_report(sink, WARNING, "clock", "ask your time service",
+			      "the kernel does not tell whether the clock is synchronised: %s", strerror(errno));
 	else if (r == TIME_ERROR || (state.status & STA_UNSYNC))
-		doctor_report(sink, WARNING, "clock", "start a time service (chrony, systemd-timesyncd): times in the history may be wrong; nothing else depends on it",
-			   "the clock is not synchronised");
+		doctor_report(sink, WARNING, "clock",
+			      "start a time service (chrony, systemd-timesyncd): times in the history may be wrong; "
+			      "nothing else depends on it",
+			      "the clock is not synchronised");
 	else
 		doctor_report(sink, OK, "clock", NULL, "synchronised, estimated error %ld ms", state.esterror / 1000);
 }
@@ -146,131 +155,167 @@ void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec
 	uint64_t expected = started_realtime_usec + ran, off = now > expected ? now - expected : expected - now;
 
 	if (now < CLOCK_EARLIEST_USEC) {
-		doctor_report(sink, FAILURE, "clock", "set the clock: what is kept for a time would be dropped at once when it is set later",
-			   "the clock is not set: it shows a time before 2024");
+		doctor_report(sink, FAILURE, "clock",
+			      "set the clock: what is kept for a time would be dropped at once when it is set later",
+			      "the clock is not set: it shows a time before 2024");
 		return;
 	}
 	check_synchronised(sink);
 	if (off > CLOCK_STEP_USEC + ran / CLOCK_SLEW_DIVISOR)
-		doctor_report(sink, WARNING, "clock", "times of events before and after do not compare; run times are not affected",
-			   "it was set %s by %" PRIu64 " s since the daemon started", now > expected ? "forward" : "back", off / USEC_PER_SEC);
+		doctor_report(sink, WARNING, "clock",
+			      "times of events before and after do not compare; run times are not affected",
+			      "it was set %s by %" PRIu64 " s since the daemon started",
+			      now > expected ? "forward" : "back", off / USEC_PER_SEC);
 }
 
-/* ------------------------------------------------------------------------------------------------- journal */
+/* -------------------------------------------------------------------------------------- journal */
 
 static void check_room(const struct doctor_sink *sink, const struct daemon *daemon, const struct journal_figures *f)
 {
 	const struct journal_config *limits = &daemon->config->journal;
 	uint64_t growth = limits->size_max_bytes > f->size_bytes ? limits->size_max_bytes - f->size_bytes : 0;
-	uint64_t usable = f->disk_free_bytes > limits->disk_free_min_bytes ? f->disk_free_bytes - limits->disk_free_min_bytes : 0;
-	struct lsn_error err = {0};
+	uint64_t usable =
+		f->disk_free_bytes > limits->disk_free_min_bytes ? f->disk_free_bytes - limits->disk_free_min_bytes : 0;
+	struct lsn_error err = { 0 };
 
 	if (journal_capacity(daemon->journal, &err) < 0)
-		doctor_report(sink, FAILURE, "journal", "make room, or raise the limit in [journal]; the broker holds new events until then", "full: %s",
-			   err.message);
+		doctor_report(sink, FAILURE, "journal",
+			      "make room, or raise the limit in [journal]; the broker holds new events until then",
+			      "full: %s", err.message);
 	else if (f->size_bytes > limits->size_max_bytes / 10 * 8)
-		doctor_report(sink, WARNING, "journal", "raise [journal] size_max or lower keep and keep_jobs", "%" PRIu64 " MiB of %" PRIu64 " are used",
-			   f->size_bytes / MIB, limits->size_max_bytes / MIB);
+		doctor_report(sink, WARNING, "journal", "raise [journal] size_max or lower keep and keep_jobs",
+			      "%" PRIu64 " MiB of %" PRIu64 " are used", f->size_bytes / MIB,
+			      limits->size_max_bytes / MIB);
 	else if (usable < growth)
-		doctor_report(sink, WARNING, "journal", "lower [journal] size_max or give it a larger disk: otherwise the disk is the limit",
-			   "%" PRIu64 " MiB are used, it may grow by %" PRIu64 ", but the disk has room for %" PRIu64 " (%" PRIu64 " are to stay free)",
-			   f->size_bytes / MIB, growth / MIB, usable / MIB, limits->disk_free_min_bytes / MIB);
+		doctor_report(sink, WARNING, "journal",
+			      "lower [journal] size_max or give it a larger disk: otherwise the disk is the limit",
+			      "%" PRIu64 " MiB are used, it may grow by %" PRIu64 ", but the disk has room for %" PRIu64
+			      " (%" PRIu64 " are to stay free)",
+			      f->size_bytes / MIB, growth / MIB, usable / MIB, limits->disk_free_min_bytes / MIB);
 	else
-		doctor_report(sink, OK, "journal", NULL, "%" PRIu64 " MiB of %" PRIu64 " are used, %" PRIu64 " are free on its disk", f->size_bytes / MIB,
-			   limits->size_max_bytes / MIB, f->disk_free_bytes / MIB);
+		doctor_report(sink, OK, "journal", NULL,
+			      "%" PRIu64 " MiB of %" PRIu64 " are used, %" PRIu64 " are free on its disk",
+			      f->size_bytes / MIB, limits->size_max_bytes / MIB, f->disk_free_bytes / MIB);
 }
 
 static void check_waiting(const struct doctor_sink *sink, const struct daemon *daemon, const struct journal_figures *f)
 {
-	uint64_t now = now_realtime_usec(), oldest = f->oldest_waiting_realtime_usec, age = oldest && oldest < now ? now - oldest : 0;
+	uint64_t now = now_realtime_usec(), oldest = f->oldest_waiting_realtime_usec,
+		 age = oldest && oldest < now ? now - oldest : 0;
 	uint64_t waiting = f->queued + f->running + f->backoff;
 
 	if (waiting > daemon->config->journal.jobs_max / 10 * 8 && waiting > 0)
-		doctor_report(sink, WARNING, "journal", "the scripts are slower than the events: more workers, or fewer events",
-			   "%" PRIu64 " of at most %" PRIu64 " unfinished jobs", waiting, daemon->config->journal.jobs_max);
+		doctor_report(sink, WARNING, "journal",
+			      "the scripts are slower than the events: more workers, or fewer events",
+			      "%" PRIu64 " of at most %" PRIu64 " unfinished jobs", waiting,
+			      daemon->config->journal.jobs_max);
 	if (age > WAITING_LONG_USEC)
-		doctor_report(sink, WARNING, "journal", "listenerctl jobs --state queued, listenerctl executors: what holds them up?",
-			   "the oldest event with an unfinished job waits for %" PRIu64 " s; %" PRIu64 " jobs wait or run", age / USEC_PER_SEC, waiting);
+		doctor_report(sink, WARNING, "journal",
+			      "listenerctl jobs --state queued, listenerctl executors: what holds them up?",
+			      "the oldest event with an unfinished job waits for %" PRIu64 " s; %" PRIu64
+			      " jobs wait or run",
+			      age / USEC_PER_SEC, waiting);
 	else
-		doctor_report(sink, OK, "journal", NULL, "%" PRIu64 " jobs wait or run, the oldest for %" PRIu64 " s", waiting, age / USEC_PER_SEC);
+		doctor_report(sink, OK, "journal", NULL, "%" PRIu64 " jobs wait or run, the oldest for %" PRIu64 " s",
+			      waiting, age / USEC_PER_SEC);
 	if (f->lost > 0)
-		doctor_report(sink, WARNING, "journal", "listenerctl jobs --state lost; listenerctl retry JOB runs one again, perhaps for the second time",
-			   "%" PRIu64 " jobs are lost: nobody knows whether they ran", f->lost);
+		doctor_report(sink, WARNING, "journal",
+			      "listenerctl jobs --state lost; listenerctl retry JOB runs one again, perhaps for the "
+			      "second time",
+			      "%" PRIu64 " jobs are lost: nobody knows whether they ran", f->lost);
 }
 
 void doctor_journal(const struct doctor_sink *sink, const struct daemon *daemon)
 {
 	const struct turn_figures *turn = turn_get_figures(daemon->turn);
-	struct journal_figures figures = {0};
+	struct journal_figures figures = { 0 };
 
 	journal_get_figures(daemon->journal, &figures);
 	if (turn->error[0])
-		doctor_report(sink, FAILURE, "journal", "until it can be written nothing is acknowledged and nothing starts", "cannot be written: %s",
-			   turn->error);
+		doctor_report(sink, FAILURE, "journal",
+			      "until it can be written nothing is acknowledged and nothing starts",
+			      "cannot be written: %s", turn->error);
 	check_room(sink, daemon, &figures);
 	check_waiting(sink, daemon, &figures);
 }
 
-/* ------------------------------------------------------------------------------------------------- connection */
+/* ----------------------------------------------------------------------------------- connection */
 
 void doctor_connection(const struct doctor_sink *sink, const struct daemon *daemon)
 {
-	struct broker_figures figures = {0};
+	struct broker_figures figures = { 0 };
 
 	if (daemon->broker)
 		broker_get_figures(daemon->broker, &figures);
 	if (figures.state != BROKER_CONNECTED)
-		doctor_report(sink, FAILURE, "broker", "no events arrive; the daemon keeps trying", "the daemon is %s%s%s", broker_state_names[figures.state],
-			   figures.error[0] ? ": " : "", figures.error);
+		doctor_report(sink, FAILURE, "broker", "no events arrive; the daemon keeps trying",
+			      "the daemon is %s%s%s", broker_state_names[figures.state], figures.error[0] ? ": " : "",
+			      figures.error);
 	else if (figures.error[0])
-		doctor_report(sink, FAILURE, "broker", "see the broker's access rules and [broker] subscriptions", "%s", figures.error);
+		doctor_report(sink, FAILURE, "broker", "see the broker's access rules and [broker] subscriptions", "%s",
+			      figures.error);
 	else
-		doctor_report(sink, OK, "broker", NULL, "the daemon is connected as %s since %" PRIu64 " s, connection number %" PRIu64,
-			   daemon->config->broker.client_id, (now_realtime_usec() - figures.since_realtime_usec) / USEC_PER_SEC, figures.connects);
+		doctor_report(sink, OK, "broker", NULL,
+			      "the daemon is connected as %s since %" PRIu64 " s, connection number %" PRIu64,
+			      daemon->config->broker.client_id,
+			      (now_realtime_usec() - figures.since_realtime_usec) / USEC_PER_SEC, figures.connects);
 }
 
-/* ------------------------------------------------------------------------------------------------- source */
+/* --------------------------------------------------------------------------------------- source */
 
 static void check_refused(const struct doctor_sink *sink, const struct daemon *daemon)
 {
-	size_t refused = registry_count(daemon->registry, SCRIPT_REFUSED), failed = registry_count(daemon->registry, SCRIPT_FETCH_FAILED);
+	size_t refused = registry_count(daemon->registry, SCRIPT_REFUSED),
+	       failed = registry_count(daemon->registry, SCRIPT_FETCH_FAILED);
 
 	if (refused + failed > 0)
-		doctor_report(sink, WARNING, "source", "listenerctl scripts says why", "%zu scripts are refused, %zu could not be fetched; %zu are active",
-			   refused, failed, registry_count(daemon->registry, SCRIPT_ACTIVE));
+		doctor_report(sink, WARNING, "source", "listenerctl scripts says why",
+			      "%zu scripts are refused, %zu could not be fetched; %zu are active", refused, failed,
+			      registry_count(daemon->registry, SCRIPT_ACTIVE));
 	else
-		doctor_report(sink, OK, "source", NULL, "%zu scripts are active, none is refused", registry_count(daemon->registry, SCRIPT_ACTIVE));
+		doctor_report(sink, OK, "source", NULL, "%zu scripts are active, none is refused",
+			      registry_count(daemon->registry, SCRIPT_ACTIVE));
 }
 
-static void say_away(const struct doctor_sink *sink, const struct source_config *config, const struct source_figures *f, uint64_t age_usec, bool answered)
+static void say_away(const struct doctor_sink *sink, const struct source_config *config, const struct source_figures *f,
+		     uint64_t age_usec, bool answered)
 {
-	const char *why = f->error[0] ? f->error : answered ? "it cannot be scanned" : "no answer to a scan asked for now";
-	const char *remedy = config->kind == SOURCE_CDMI
-				     ? "is the archive there, and are [scripts] url, user, password and collection right? Scripts known from before serve on, changes are not seen"
-				     : "is [scripts] directory right, and may the listener's user read it? Scripts known from before serve on, changes are not seen";
+	const char *why = f->error[0] ? f->error
+			  : answered  ? "it cannot be scanned"
+				      : "no answer to a scan asked for now";
+	const char *remedy =
+		config->kind == SOURCE_CDMI
+			? "is the archive there, and are [scripts] url, user, password and collection right? "
+			  "Scripts known from before serve on, changes are not seen"
+			: "is [scripts] directory right, and may the listener's user read it? Scripts known from "
+			  "before serve on, changes are not seen";
 
 	if (f->scanned_realtime_usec)
-		doctor_report(sink, FAILURE, "source", remedy, "%s: %s (last scanned %" PRIu64 " s ago)", f->where, why, age_usec / USEC_PER_SEC);
+		doctor_report(sink, FAILURE, "source", remedy, "%s: %s (last scanned %" PRIu64 " s ago)", f->where, why,
+			      age_usec / USEC_PER_SEC);
 	else
 		doctor_report(sink, FAILURE, "source", remedy, "%s: %s (not scanned since the start)", f->where, why);
 }
 
-/* check_secrecy - a password goes with every request: whoever listens on the way to the archive learns it, unless it is encrypted or never leaves the host. */
+/* check_secrecy - a password goes with every request: whoever listens on the way to the archive
+ * learns it, unless it is encrypted or never leaves the host. */
 static void check_secrecy(const struct doctor_sink *sink, const struct source_config *config)
 {
-	static const char *const inside[] = { "http://127.", "http://localhost:", "http://localhost/", "http://[::1]", NULL };
+	static const char *const inside[] = { "http://127.", "http://localhost:", "http://localhost/", "http://[::1]",
+					      NULL };
 
 	if (config->kind != SOURCE_CDMI || !config->password || strncasecmp(config->url, "http://", 7) != 0)
 		return;
 	for (size_t i = 0; inside[i]; i++)
 		if (strncasecmp(config->url, inside[i], strlen(inside[i])) == 0)
 			return;
-	doctor_report(sink, WARNING, "source", "https in [scripts] url", "user and password go to the archive unencrypted");
+	doctor_report(sink, WARNING, "source", "https in [scripts] url",
+		      "user and password go to the archive unencrypted");
 }
 
 void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, bool answered)
 {
-	struct source_figures f = {0};
+	struct source_figures f = { 0 };
 	uint64_t now = now_realtime_usec();
 
 	daemon->source->ops->figures(daemon->source, &f);
@@ -278,7 +323,8 @@ void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, 
 	if (f.error[0] || !answered)
 		say_away(sink, &daemon->config->source, &f, age, answered);
 	else
-		doctor_report(sink, OK, "source", NULL, "%s %s can be read, scanned %" PRIu64 " ms ago", f.kind, f.where, age / USEC_PER_MSEC);
+		doctor_report(sink, OK, "source", NULL, "%s %s can be read, scanned %" PRIu64 " ms ago", f.kind,
+			      f.where, age / USEC_PER_MSEC);
 	check_secrecy(sink, &daemon->config->source);
 	check_refused(sink, daemon);
 }

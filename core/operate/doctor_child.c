@@ -1,7 +1,10 @@
-/* doctor_child.c - measuring blocks (sync, DNS, waiting for a broker that does not answer), the daemon's loop must not. So it is done in a forked child in a
- * process group of its own, which holds no descriptor of ours but a pipe and stderr and sends its rows through the pipe as JSON, one a line.
+/* doctor_child.c - measuring blocks (sync, DNS, waiting for a broker that does not answer), the
+ * daemon's loop must not. So it is done in a forked child in a process group of its own, which
+ * holds no descriptor of ours but a pipe and stderr and sends its rows through the pipe as JSON,
+ * one a line.
  *
- * The child ends by itself; SIGTERM makes it stop measuring and tidy up; an alarm ends one that hangs, also if the daemon is gone. */
+ * The child ends by itself; SIGTERM makes it stop measuring and tidy up; an alarm ends one that
+ * hangs, also if the daemon is gone. */
 #include "doctor.h"
 #include "cleanup.h"
 #include "reply.h"
@@ -33,7 +36,7 @@ struct doctor_child {
 
 static volatile sig_atomic_t stopping;
 
-/* ------------------------------------------------------------------------------------------------- in the child */
+/* --------------------------------------------------------------------------------- in the child */
 
 bool doctor_child_stopping(void) { return stopping; }
 
@@ -77,7 +80,8 @@ static void send_row(void *data, enum lsn_probe_level level, const char *area, c
 
 static void child_signals(uint64_t limit_usec)
 {
-	struct sigaction terminate = {.sa_handler = on_terminate}; /* without SA_RESTART: poll() is to notice */
+	/* without SA_RESTART: poll() is to notice */
+	struct sigaction terminate = { .sa_handler = on_terminate };
 	sigset_t none;
 
 	for (int sig = 1; sig < NSIG; sig++)
@@ -103,7 +107,7 @@ static void child_fds(int pipe_fd)
 
 _Noreturn static void child_main(int pipe_fd, pid_t parent, doctor_work work, const void *data, uint64_t limit_usec)
 {
-	const struct doctor_sink sink = {.row = send_row};
+	const struct doctor_sink sink = { .row = send_row };
 
 	(void)setpgid(0, 0);
 	stopping = 0;
@@ -112,7 +116,7 @@ _Noreturn static void child_main(int pipe_fd, pid_t parent, doctor_work work, co
 	(void)prctl(PR_SET_NAME, "doctor");
 	if (getppid() != parent)
 		_exit(1);
-	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	child_fds(pipe_fd);
 	work(&sink, data);
 	json_t *last = json_object();
@@ -121,12 +125,13 @@ _Noreturn static void child_main(int pipe_fd, pid_t parent, doctor_work work, co
 	_exit(0);
 }
 
-/* ------------------------------------------------------------------------------------------------- in the daemon */
+/* -------------------------------------------------------------------------------- in the daemon */
 
 static void take_line(struct doctor_child *child, const char *text, size_t size)
 {
 	json_t *object = json_loadb(text, size, 0, NULL);
-	const char *area = json_string_value(json_object_get(object, "area")), *what = json_string_value(json_object_get(object, "what"));
+	const char *area = json_string_value(json_object_get(object, "area")),
+		   *what = json_string_value(json_object_get(object, "what"));
 	json_int_t level = json_integer_value(json_object_get(object, "level"));
 
 	if (json_is_true(json_object_get(object, "done")))
@@ -194,7 +199,8 @@ static int on_limit(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	read_rows(child);
-	doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "does the disk or the broker hang?", "the measurement does not come to an end and was stopped");
+	doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "does the disk or the broker hang?",
+		      "the measurement does not come to an end and was stopped");
 	(void)kill(-child->pid, SIGKILL);
 	finish(child);
 	return 0;
@@ -210,8 +216,9 @@ static int on_exit_of_child(sd_event_source *source, const siginfo_t *info, void
 	child->pid = 0; /* no more ours */
 	read_rows(child);
 	if (!child->done)
-		doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "report this, with the daemon's log", "the measuring process ended by %s %d",
-			   info->si_code == CLD_EXITED ? "itself with status" : "signal", info->si_status);
+		doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "report this, with the daemon's log",
+			      "the measuring process ended by %s %d",
+			      info->si_code == CLD_EXITED ? "itself with status" : "signal", info->si_status);
 	finish(child);
 	return 0;
 }
@@ -230,8 +237,8 @@ static int start_reaping(struct doctor_child *child, sd_event *loop)
 	return sd_event_add_child(loop, &child->reaper, child->pid, WEXITED, on_exit_of_child, child);
 }
 
-int doctor_child_start(sd_event *loop, doctor_work work, const void *data, uint64_t limit_usec, const struct doctor_sink *sink,
-		       void (*end_fn)(void *data), struct doctor_child **ret)
+int doctor_child_start(sd_event *loop, doctor_work work, const void *data, uint64_t limit_usec,
+		       const struct doctor_sink *sink, void (*end_fn)(void *data), struct doctor_child **ret)
 {
 	struct doctor_child *child = calloc(1, sizeof *child);
 	_cleanup_close_ int write_end = -1;

@@ -1,4 +1,5 @@
-/* doctor_client.c - see doctor_client.h. Made as the daemon's own client is, so it measures what the daemon would get. */
+/* doctor_client.c - see doctor_client.h. Made as the daemon's own client is, so it measures what
+ * the daemon would get. */
 #include "doctor_client.h"
 #include "doctor.h"
 #include "cleanup.h"
@@ -39,7 +40,8 @@ static void on_disconnect(struct mosquitto *mosq, void *data, int rc, const mosq
 		(void)snprintf(client->error, sizeof client->error, "%s", broker_client_strerror(rc, errno));
 }
 
-static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted, const mosquitto_property *properties)
+static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted,
+			 const mosquitto_property *properties)
 {
 	struct probe_client *client = data;
 
@@ -75,7 +77,8 @@ static void on_publish(struct mosquitto *mosq, void *data, int id, int reason, c
 	client->denied += reason >= 128;
 }
 
-static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *message, const mosquitto_property *properties)
+static void on_message(struct mosquitto *mosq, void *data, const struct mosquitto_message *message,
+		       const mosquitto_property *properties)
 {
 	struct probe_client *client = data;
 
@@ -89,10 +92,10 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 	client->qos[kind] = message->qos;
 }
 
-/* ------------------------------------------------------------------------------------------------- moving packets */
+/* ------------------------------------------------------------------------------- moving packets */
 
-/* read_all - until the socket is dry; libmosquitto reads one packet a call. A callback's own writing leaves EAGAIN behind, so it counts only if nothing
- * came. */
+/* read_all - until the socket is dry; libmosquitto reads one packet a call. A callback's own
+ * writing leaves EAGAIN behind, so it counts only if nothing came. */
 static void read_all(struct probe_client *client)
 {
 	unsigned before;
@@ -135,7 +138,7 @@ bool probe_run(struct probe_client *client, const unsigned *counter, unsigned go
 			write_all(client);
 		if (client->lost)
 			break;
-		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		struct pollfd fd = { .fd = mosquitto_socket(client->mosq), .events = POLLIN };
 		if (write && mosquitto_want_write(client->mosq))
 			fd.events |= POLLOUT;
 		(void)poll(&fd, 1, TICK_MSEC);
@@ -147,9 +150,10 @@ bool probe_run(struct probe_client *client, const unsigned *counter, unsigned go
 	return *counter >= goal;
 }
 
-/* ------------------------------------------------------------------------------------------------- connecting */
+/* ----------------------------------------------------------------------------------- connecting */
 
-static int dial(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family, struct lsn_error *err)
+static int dial(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family,
+		struct lsn_error *err)
 {
 	if (keep)
 		return broker_client_connect(client->mosq, config, family, err);
@@ -166,7 +170,7 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 	uint64_t end = now_monotonic_usec() + CONNECT_USEC;
 
 	while (!client->connected && !client->error[0] && !over(client) && now_monotonic_usec() < end) {
-		struct pollfd fd = {.fd = mosquitto_socket(client->mosq), .events = POLLIN};
+		struct pollfd fd = { .fd = mosquitto_socket(client->mosq), .events = POLLIN };
 		socklen_t size = sizeof(int);
 		int error = 0;
 		(void)poll(&fd, 1, TICK_MSEC);
@@ -174,7 +178,8 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 		if (error)
 			return lsn_error_set(err, -error, "cannot connect: %s", strerror(error));
 		read_all(client);
-		/* Behind CONNACK there may be publications already, which are not ours to acknowledge. */
+		/* Behind CONNACK there may be publications already, which are not ours to
+		 * acknowledge. */
 		if (!client->lost && !client->connected)
 			write_all(client);
 	}
@@ -185,7 +190,8 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 	return lsn_error_set(err, -ECONNREFUSED, "%s", client->error);
 }
 
-static int try_family(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family, struct lsn_error *err)
+static int try_family(struct probe_client *client, const struct broker_config *config, bool keep,
+		      enum broker_family family, struct lsn_error *err)
 {
 	int r = broker_client_new(config, client, &client->mosq, err);
 	if (r < 0)
@@ -212,11 +218,12 @@ static void forget_connection(struct probe_client *client)
 	client->error[0] = 0;
 }
 
-int probe_connect(struct probe_client *client, const struct broker_config *config, const char *id, bool keep, struct lsn_error *err)
+int probe_connect(struct probe_client *client, const struct broker_config *config, const char *id, bool keep,
+		  struct lsn_error *err)
 {
 	/* Borrowed strings, for these calls only. */
 	struct broker_config mine = *config;
-	struct lsn_error first = {0};
+	struct lsn_error first = { 0 };
 	char client_id[300];
 
 	(void)snprintf(client_id, sizeof client_id, "%s", id);
@@ -226,7 +233,8 @@ int probe_connect(struct probe_client *client, const struct broker_config *confi
 	forget_connection(client);
 	if (try_family(client, &mine, keep, BROKER_FAMILY_ANY, &first) >= 0)
 		return 0;
-	/* A name may lead to ::1 first, where nobody listens. A broker that has answered would only say it again. */
+	/* A name may lead to ::1 first, where nobody listens. A broker that has answered would
+	 * only say it again. */
 	if (!client->error[0] && !broker_config_is_unix(config)) {
 		forget_connection(client);
 		if (try_family(client, &mine, keep, BROKER_FAMILY_IPV4, err) >= 0)
@@ -235,14 +243,15 @@ int probe_connect(struct probe_client *client, const struct broker_config *confi
 	return lsn_error_set(err, first.code, "%s", first.message);
 }
 
-/* wait_closed - until the other side has closed FD (ours, blocking or not), reading away what still comes. */
+/* wait_closed - until the other side has closed FD (ours, blocking or not), reading away what
+ * still comes. */
 static void wait_closed(int fd, uint64_t end_usec)
 {
 	char scrap[4096];
 	ssize_t n = 1;
 
 	while (n != 0 && now_monotonic_usec() < end_usec) {
-		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		if (poll(&wait, 1, TICK_MSEC) <= 0)
 			continue;
 		n = recv(fd, scrap, sizeof scrap, MSG_DONTWAIT);
@@ -257,14 +266,16 @@ void probe_disconnect(struct probe_client *client)
 
 	if (!client->mosq)
 		return;
-	/* libmosquitto closes the socket as soon as it has written DISCONNECT. If something comes from the broker then, the answer is a reset, and the broker
-	 * forgets what it has not read yet: acknowledgements, DISCONNECT. Our own descriptor keeps it open until the broker is through. */
+	/* libmosquitto closes the socket as soon as it has written DISCONNECT. If something
+	 * comes from the broker then, the answer is a reset, and the broker forgets what it has
+	 * not read yet: acknowledgements, DISCONNECT. Our own descriptor keeps it open until the
+	 * broker is through. */
 	int socket = mosquitto_socket(client->mosq);
 	_cleanup_close_ int fd = socket >= 0 ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
 	if (!client->lost)
 		(void)mosquitto_disconnect(client->mosq);
 	while (!client->lost && mosquitto_socket(client->mosq) >= 0 && now_monotonic_usec() < end) {
-		struct pollfd wait = {.fd = mosquitto_socket(client->mosq), .events = POLLOUT};
+		struct pollfd wait = { .fd = mosquitto_socket(client->mosq), .events = POLLOUT };
 		write_all(client);
 		if (!client->lost)
 			(void)poll(&wait, 1, TICK_MSEC);
@@ -276,7 +287,7 @@ void probe_disconnect(struct probe_client *client)
 	forget_connection(client);
 }
 
-/* ------------------------------------------------------------------------------------------------- requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 static bool wait_answer(struct probe_client *client)
 {
@@ -293,7 +304,9 @@ int probe_subscribe(struct probe_client *client, char *const *filters, int count
 	int rc = mosquitto_subscribe_multiple(client->mosq, NULL, count, filters, 1, 0, NULL);
 	if (rc)
 		return lsn_error_set(err, -EIO, "cannot subscribe: %s", mosquitto_strerror(rc));
-	return wait_answer(client) ? 0 : lsn_error_set(err, -EIO, "no answer to a subscription: %s", client->error[0] ? client->error : "timeout");
+	return wait_answer(client) ? 0
+				   : lsn_error_set(err, -EIO, "no answer to a subscription: %s",
+						   client->error[0] ? client->error : "timeout");
 }
 
 /* Packets are taken in order, so any question will do; nobody has subscribed to this. */

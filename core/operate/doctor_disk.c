@@ -1,4 +1,5 @@
-/* doctor_disk.c - the journal's disk: each event waits for one sync of it before it is acknowledged. */
+/* doctor_disk.c - the journal's disk: each event waits for one sync of it before it is
+ * acknowledged. */
 #include "doctor.h"
 #include "cleanup.h"
 #include "util.h"
@@ -30,13 +31,20 @@ static const struct {
 	enum lsn_probe_level level;
 	const char *what, *remedy;
 } known[] = {
-	{TMPFS_MAGIC, "tmpfs", LSN_PROBE_WARNING, "it does not survive a power loss or a restart of the machine", "put [journal] path on a disk"},
-	{RAMFS_MAGIC, "ramfs", LSN_PROBE_WARNING, "it does not survive a power loss or a restart of the machine", "put [journal] path on a disk"},
-	{NFS_SUPER_MAGIC, "NFS", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system", "put [journal] path on a local disk"},
-	{CIFS_SUPER_MAGIC, "CIFS", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system", "put [journal] path on a local disk"},
-	{SMB2_SUPER_MAGIC, "SMB", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system", "put [journal] path on a local disk"},
-	{FUSE_SUPER_MAGIC, "FUSE", LSN_PROBE_WARNING, "what a sync means there depends on its server", "put [journal] path on a local disk"},
-	{OVERLAYFS_SUPER_MAGIC, "overlayfs", LSN_PROBE_WARNING, "it goes with its container", "put [journal] path on a volume"},
+	{ TMPFS_MAGIC, "tmpfs", LSN_PROBE_WARNING, "it does not survive a power loss or a restart of the machine",
+	  "put [journal] path on a disk" },
+	{ RAMFS_MAGIC, "ramfs", LSN_PROBE_WARNING, "it does not survive a power loss or a restart of the machine",
+	  "put [journal] path on a disk" },
+	{ NFS_SUPER_MAGIC, "NFS", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system",
+	  "put [journal] path on a local disk" },
+	{ CIFS_SUPER_MAGIC, "CIFS", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system",
+	  "put [journal] path on a local disk" },
+	{ SMB2_SUPER_MAGIC, "SMB", LSN_PROBE_FAILURE, "SQLite's write-ahead log is not safe on a network file system",
+	  "put [journal] path on a local disk" },
+	{ FUSE_SUPER_MAGIC, "FUSE", LSN_PROBE_WARNING, "what a sync means there depends on its server",
+	  "put [journal] path on a local disk" },
+	{ OVERLAYFS_SUPER_MAGIC, "overlayfs", LSN_PROBE_WARNING, "it goes with its container",
+	  "put [journal] path on a volume" },
 };
 
 static void check_type(const struct doctor_sink *sink, const char *folder)
@@ -44,12 +52,14 @@ static void check_type(const struct doctor_sink *sink, const char *folder)
 	struct statfs fs;
 
 	if (statfs(folder, &fs) < 0) {
-		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path", "cannot look at %s: %s", folder, strerror(errno));
+		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path", "cannot look at %s: %s", folder,
+			      strerror(errno));
 		return;
 	}
 	for (size_t i = 0; i < ELEMENTSOF(known); i++)
 		if ((unsigned long)fs.f_type == known[i].magic)
-			doctor_report(sink, known[i].level, "journal", known[i].remedy, "%s is on %s: %s", folder, known[i].name, known[i].what);
+			doctor_report(sink, known[i].level, "journal", known[i].remedy, "%s is on %s: %s", folder,
+				      known[i].name, known[i].what);
 }
 
 static int open_nameless(const char *folder)
@@ -72,7 +82,8 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* time_syncs - append and sync, as SQLite does with its log. Returns how many TIMES there are, or a negative errno. */
+/* time_syncs - append and sync, as SQLite does with its log. Returns how many TIMES there are,
+ * or a negative errno. */
 static int time_syncs(int fd, uint64_t times[TRIES])
 {
 	static const char block[BLOCK_SIZE];
@@ -102,13 +113,16 @@ void doctor_disk(const struct doctor_sink *sink, const char *journal_path)
 	_cleanup_close_ int fd = open_nameless(folder);
 	int n = fd < 0 ? -errno : time_syncs(fd, times);
 	if (n < 0) {
-		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path", "cannot store anything in %s: %s", folder, strerror(-n));
+		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path",
+			      "cannot store anything in %s: %s", folder, strerror(-n));
 		return;
 	}
 	if (n == 0)
 		return;
 	uint64_t median = times[n / 2], worst = times[n - 1];
 	doctor_report(sink, median > SLOW_USEC ? LSN_PROBE_WARNING : LSN_PROBE_OK, "journal",
-		   "each event waits for it: put [journal] path on a faster disk", "storing 4 KiB in %s takes %" PRIu64 ".%" PRIu64 " ms (median of %d, at most %" PRIu64 ".%" PRIu64 ")",
-		   folder, median / 1000, median % 1000 / 100, n, worst / 1000, worst % 1000 / 100);
+		      "each event waits for it: put [journal] path on a faster disk",
+		      "storing 4 KiB in %s takes %" PRIu64 ".%" PRIu64 " ms (median of %d, at most %" PRIu64 ".%" PRIu64
+		      ")",
+		      folder, median / 1000, median % 1000 / 100, n, worst / 1000, worst % 1000 / 100);
 }

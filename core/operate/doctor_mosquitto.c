@@ -1,5 +1,6 @@
-/* doctor_mosquitto.c - MQTT cannot say whether a broker keeps its queue over its own restart. If the broker is a mosquitto on this machine that we may look
- * at, its settings and its database can: the file must have been written since the probes made it change. */
+/* doctor_mosquitto.c - MQTT cannot say whether a broker keeps its queue over its own restart. If
+ * the broker is a mosquitto on this machine that we may look at, its settings and its database
+ * can: the file must have been written since the probes made it change. */
 #include "doctor.h"
 #include "cleanup.h"
 #include "util.h"
@@ -26,7 +27,7 @@ struct settings {
 	char location[PATH_MAX], file[NAME_MAX + 1];
 };
 
-/* ------------------------------------------------------------------------------------------------- its configuration */
+/* ---------------------------------------------------------------------------- its configuration */
 
 static void read_config(struct settings *s, const char *path, unsigned depth);
 
@@ -102,11 +103,12 @@ static void read_config(struct settings *s, const char *path, unsigned depth)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- its process */
+/* ---------------------------------------------------------------------------------- its process */
 
 static bool is_local(const struct broker_config *config)
 {
-	return config->host[0] == '/' || streq(config->host, "localhost") || str_startswith(config->host, "127.") || streq(config->host, "::1");
+	return config->host[0] == '/' || streq(config->host, "localhost") || str_startswith(config->host, "127.") ||
+	       streq(config->host, "::1");
 }
 
 /* config_of - the file the mosquitto with this PID was started with. */
@@ -142,8 +144,10 @@ static bool find_settings(const struct broker_config *config, struct settings *r
 	while (proc && !ret->serves && (entry = readdir(proc))) {
 		if (!isdigit((unsigned char)entry->d_name[0]) || !config_of(entry->d_name, file, sizeof file))
 			continue;
-		*ret = (struct settings){.port = config->port, .path = config->host[0] == '/' ? config->host : NULL, .interval = 1800,
-					 .file = "mosquitto.db"};
+		*ret = (struct settings){ .port = config->port,
+					  .path = config->host[0] == '/' ? config->host : NULL,
+					  .interval = 1800,
+					  .file = "mosquitto.db" };
 		read_config(ret, file, 0);
 		if (!ret->any_listener)
 			ret->serves = !ret->path && ret->port == 1883;
@@ -153,7 +157,7 @@ static bool find_settings(const struct broker_config *config, struct settings *r
 	return ret->serves;
 }
 
-/* ------------------------------------------------------------------------------------------------- judgement */
+/* ------------------------------------------------------------------------------------ judgement */
 
 static void judge_file(const struct doctor_sink *sink, const struct settings *s, uint64_t since_usec)
 {
@@ -164,20 +168,27 @@ static void judge_file(const struct doctor_sink *sink, const struct settings *s,
 	size_t n = strlen(s->location);
 	(void)snprintf(path, sizeof path, "%s%s%s", s->location, n && s->location[n - 1] != '/' ? "/" : "", s->file);
 	if (path[0] != '/' || (stat(path, &st) < 0 && errno != ENOENT)) {
-		doctor_report(sink, LSN_PROBE_OK, AREA, NULL, "is set to save its queue after each %lu changes; its file cannot be seen", s->interval);
+		doctor_report(sink, LSN_PROBE_OK, AREA, NULL,
+			      "is set to save its queue after each %lu changes; its file cannot be seen", s->interval);
 		return;
 	}
 	bool exists = stat(path, &st) == 0;
-	uint64_t written = exists ? (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC + (uint64_t)st.st_mtim.tv_nsec / 1000 : 0;
+	uint64_t written = exists ? (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC + (uint64_t)st.st_mtim.tv_nsec / 1000
+				  : 0;
 	/* Times of files are those of the clock's last tick. */
 	if (written + 20 * USEC_PER_MSEC >= since_usec)
-		doctor_report(sink, LSN_PROBE_OK, AREA, NULL, "saves its queue after each %lu changes: %s was written during the probe", s->interval, path);
+		doctor_report(sink, LSN_PROBE_OK, AREA, NULL,
+			      "saves its queue after each %lu changes: %s was written during the probe", s->interval,
+			      path);
 	else
-		doctor_report(sink, LSN_PROBE_WARNING, AREA, "restart it if its settings were changed; may it write there?",
-			   "is set to save its queue after each %lu changes, but %s was not written during the probe", s->interval, path);
+		doctor_report(
+			sink, LSN_PROBE_WARNING, AREA, "restart it if its settings were changed; may it write there?",
+			"is set to save its queue after each %lu changes, but %s was not written during the probe",
+			s->interval, path);
 }
 
-void doctor_persistence(const struct doctor_sink *sink, const struct broker_config *config, uint64_t since_realtime_usec)
+void doctor_persistence(const struct doctor_sink *sink, const struct broker_config *config,
+			uint64_t since_realtime_usec)
 {
 	struct settings *s = calloc(1, sizeof *s);
 
@@ -186,14 +197,22 @@ void doctor_persistence(const struct doctor_sink *sink, const struct broker_conf
 		return;
 	}
 	if (!is_local(config) || !find_settings(config, s) || s->unreadable)
-		doctor_report(sink, LSN_PROBE_WARNING, AREA, "see to it that it does (mosquitto: persistence true, autosave_on_changes true), or restart it with events "
-			   "waiting and look", "whether it keeps its queue over its own restart cannot be seen from here");
+		doctor_report(
+			sink, LSN_PROBE_WARNING, AREA,
+			"see to it that it does (mosquitto: persistence true, autosave_on_changes true), or restart "
+			"it with events "
+			"waiting and look",
+			"whether it keeps its queue over its own restart cannot be seen from here");
 	else if (!s->persistence)
-		doctor_report(sink, LSN_PROBE_FAILURE, AREA, "set persistence true, autosave_on_changes true and autosave_interval 100 at the broker",
-			   "does not save its queue (persistence is off): all waiting events are lost when it restarts");
+		doctor_report(
+			sink, LSN_PROBE_FAILURE, AREA,
+			"set persistence true, autosave_on_changes true and autosave_interval 100 at the broker",
+			"does not save its queue (persistence is off): all waiting events are lost when it restarts");
 	else if (!s->on_changes)
-		doctor_report(sink, LSN_PROBE_WARNING, AREA, "set autosave_on_changes true and autosave_interval 100 at the broker",
-			   "saves its queue each %lu s only: what waits is lost if it crashes in between", s->interval);
+		doctor_report(sink, LSN_PROBE_WARNING, AREA,
+			      "set autosave_on_changes true and autosave_interval 100 at the broker",
+			      "saves its queue each %lu s only: what waits is lost if it crashes in between",
+			      s->interval);
 	else
 		judge_file(sink, s, since_realtime_usec);
 	free(s);

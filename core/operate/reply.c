@@ -9,8 +9,7 @@ bool reply_known_keys(struct control_reply *reply, const json_t *request, const 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)request, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)request, key, value) {
 		bool known = streq(key, "command");
 		for (size_t i = 0; !known && keys[i]; i++)
 			known = streq(key, keys[i]);
@@ -35,13 +34,16 @@ bool reply_get_string(struct control_reply *reply, const json_t *request, const 
 	return true;
 }
 
-bool reply_get_uint(struct control_reply *reply, const json_t *request, const char *key, uint64_t min, uint64_t max, uint64_t *ret)
+bool reply_get_uint(struct control_reply *reply, const json_t *request, const char *key, uint64_t min, uint64_t max,
+		    uint64_t *ret)
 {
 	const json_t *value = json_object_get(request, key);
 	bool given = json_is_integer(value) && json_integer_value(value) >= 0;
 
-	if (value && (!given || (uint64_t)json_integer_value(value) < min || (uint64_t)json_integer_value(value) > max)) {
-		control_fail(reply, EINVAL, "%s must be a whole number, %llu to %llu", key, (unsigned long long)min, (unsigned long long)max);
+	if (value &&
+	    (!given || (uint64_t)json_integer_value(value) < min || (uint64_t)json_integer_value(value) > max)) {
+		control_fail(reply, EINVAL, "%s must be a whole number, %llu to %llu", key, (unsigned long long)min,
+			     (unsigned long long)max);
 		return false;
 	}
 	if (value)
@@ -62,17 +64,20 @@ bool reply_get_bool(struct control_reply *reply, const json_t *request, const ch
 	return true;
 }
 
-static void refuse_word(struct control_reply *reply, const char *key, const char *text, const char *const *words, size_t count)
+static void refuse_word(struct control_reply *reply, const char *key, const char *text, const char *const *words,
+			size_t count)
 {
 	char all[300] = "", quoted[60];
 	size_t used = 0;
 
 	for (size_t i = 0; i < count && used < sizeof all; i++)
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", words[i]);
-	control_fail(reply, EINVAL, "%s: %s is none of its words: %s", key, str_quote(quoted, sizeof quoted, text, strlen(text)), all);
+	control_fail(reply, EINVAL, "%s: %s is none of its words: %s", key,
+		     str_quote(quoted, sizeof quoted, text, strlen(text)), all);
 }
 
-bool reply_get_word(struct control_reply *reply, const json_t *request, const char *key, const char *const *words, size_t count, int *ret)
+bool reply_get_word(struct control_reply *reply, const json_t *request, const char *key, const char *const *words,
+		    size_t count, int *ret)
 {
 	const char *text = NULL;
 
@@ -95,6 +100,12 @@ void json_set_string(json_t *object, const char *key, const char *text)
 	(void)control_set_bytes(object, key, text ? text : "", text ? strlen(text) : 0);
 }
 
-void json_set_uint(json_t *object, const char *key, uint64_t value) { (void)json_object_set_new(object, key, json_integer((json_int_t)value)); }
+void json_set_uint(json_t *object, const char *key, uint64_t value)
+{
+	(void)json_object_set_new(object, key, json_integer((json_int_t)value));
+}
 
-void json_set_bool(json_t *object, const char *key, bool value) { (void)json_object_set_new(object, key, json_boolean(value)); }
+void json_set_bool(json_t *object, const char *key, bool value)
+{
+	(void)json_object_set_new(object, key, json_boolean(value));
+}

@@ -1,7 +1,8 @@
 /* meta.c - see meta.h.
  *
- * inih reads lines of at most 200 bytes and takes " ;" for the start of a comment, so it would cut topics. Hence it is handed every line with the value
- * replaced by the number of the line, and the value is looked up by that number: inih does the syntax, the values travel beside it. */
+ * inih reads lines of at most 200 bytes and takes " ;" for the start of a comment, so it would
+ * cut topics. Hence it is handed every line with the value replaced by the number of the line,
+ * and the value is looked up by that number: inih does the syntax, the values travel beside it. */
 #include "meta.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static int on_key(void *data, const char *section, const char *key, const char *
 		return complain(reader, "the file has too many keys"), 0;
 	char *copy = text - strlen(key) - 1; /* there is room: the key stood before the '=' */
 	memmove(copy, key, strlen(key) + 1);
-	meta->keys[meta->count++] = (struct registry_meta) { copy, text };
+	meta->keys[meta->count++] = (struct registry_meta){ copy, text };
 	return 1;
 }
 
@@ -107,7 +108,8 @@ int meta_parse(const char *name, const char *text, size_t size, struct meta *ret
 	struct meta meta = { .text = NULL };
 	struct reader reader = { .meta = &meta, .name = name, .err = err };
 	if (size > META_SIZE_MAX || !utf8_valid(text, size))
-		return lsn_error_set(err, -EINVAL, size > META_SIZE_MAX ? "%s is too large" : "%s is not UTF-8 text", name);
+		return lsn_error_set(err, -EINVAL, size > META_SIZE_MAX ? "%s is too large" : "%s is not UTF-8 text",
+				     name);
 	meta.text = strndup(text, size);
 	if (!meta.text)
 		return -ENOMEM;
@@ -132,7 +134,7 @@ int meta_parse(const char *name, const char *text, size_t size, struct meta *ret
 void meta_clear(struct meta *meta)
 {
 	free(meta->text);
-	*meta = (struct meta) { .text = NULL };
+	*meta = (struct meta){ .text = NULL };
 }
 
 const char *meta_get(const struct meta *meta, const char *key)

@@ -4,8 +4,9 @@
  *     topic = create/+/projects/#
  *     timeout = 5s
  *
- * A value is all that follows the first '=', blanks at its ends left out: '#', ';', ':' and '=' in it survive, and it may be of any length. Comments are whole
- * lines that begin with '#' or ';'. */
+ * A value is all that follows the first '=', blanks at its ends left out: '#', ';', ':' and '='
+ * in it survive, and it may be of any length. Comments are whole lines that begin with '#' or
+ * ';'. */
 #ifndef CORE_META_H
 #define CORE_META_H
 
@@ -20,7 +21,9 @@ struct meta {
 	char *text;
 };
 
-/* meta_parse - SIZE bytes of TEXT (copied). 0, -ENOMEM, or -EINVAL with line and reason in ERR. NAME is the file's, for messages. */
+/* meta_parse - SIZE bytes of TEXT (copied).
+ * 0, -ENOMEM, or -EINVAL with line and reason in ERR.
+ * NAME is the file's, for messages. */
 int meta_parse(const char *name, const char *text, size_t size, struct meta *ret, struct lsn_error *err);
 void meta_clear(struct meta *meta);
 const char *meta_get(const struct meta *meta, const char *key); /* NULL: not there */

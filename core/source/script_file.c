@@ -17,7 +17,8 @@ static bool ends_with(const char *s, const char *suffix)
 
 bool script_file_ignored(const char *base)
 {
-	static const char *const suffixes[] = { "~", ".meta", ".swp", ".swo", ".swx", ".tmp", ".bak", ".orig", ".part", ".pyc" };
+	static const char *const suffixes[] = { "~",    ".meta", ".swp",  ".swo",  ".swx",
+						".tmp", ".bak",  ".orig", ".part", ".pyc" };
 	if (base[0] == '.' || base[0] == '\0' || base[0] == '#' || streq(base, "__pycache__"))
 		return true;
 	for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
@@ -28,20 +29,23 @@ bool script_file_ignored(const char *base)
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* mtime:ctime:size:inode; the change time, because a mtime can be set back and a copy can keep it. */
+/* mtime:ctime:size:inode; the change time, because a mtime can be set back and a copy can keep
+ * it. */
 static int print_key(char *buf, size_t size, const struct stat *st)
 {
-	return snprintf(buf, size, "%lld.%09ld:%lld.%09ld:%lld:%llu", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
-			(long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec, (long long)st->st_size, (unsigned long long)st->st_ino);
+	return snprintf(buf, size, "%lld.%09ld:%lld.%09ld:%lld:%llu", (long long)st->st_mtim.tv_sec,
+			st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec, (long long)st->st_size,
+			(unsigned long long)st->st_ino);
 }
 
 int script_file_look(int folder, const char *base, struct script_file *ret, struct lsn_error *err)
 {
-	*ret = (struct script_file) { .folder = folder, .base = base };
+	*ret = (struct script_file){ .folder = folder, .base = base };
 	if (fstatat(folder, base, &ret->script, AT_SYMLINK_NOFOLLOW) < 0) {
 		int r = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ? -ENOENT : -errno;
 		return lsn_error_set(err, r, "it cannot be looked at: %s", strerror(-r));
@@ -115,13 +119,15 @@ static int read_unchanged(int folder, const char *name, const struct stat *seen,
 }
 
 /* 0; -EAGAIN, -ENOMEM; other: the problem is in ERR. */
-static int read_one(const struct script_file *file, const char *name, const struct stat *st, size_t max, char **ret, struct lsn_error *err)
+static int read_one(const struct script_file *file, const char *name, const struct stat *st, size_t max, char **ret,
+		    struct lsn_error *err)
 {
 	int r = check_kind(name, st, err);
 	if (r < 0)
 		return r;
 	if ((uint64_t)st->st_size > max)
-		return lsn_error_set(err, -EFBIG, "%s has %lld bytes: at most %zu are allowed", name, (long long)st->st_size, max);
+		return lsn_error_set(err, -EFBIG, "%s has %lld bytes: at most %zu are allowed", name,
+				     (long long)st->st_size, max);
 	r = read_unchanged(file->folder, name, st, ret);
 	if (r < 0)
 		(void)lsn_error_set(err, r, "%s cannot be read: %s", name, strerror(-r));
@@ -145,7 +151,7 @@ int script_file_read(struct script_file *file, size_t size_max, struct registry_
 	int r = read_both(file, size_max, &file->problem);
 	if (r == -EAGAIN || r == -ENOMEM)
 		return r;
-	*ret = (struct registry_offer) { .meta_strict = true, .source_key = file->key };
+	*ret = (struct registry_offer){ .meta_strict = true, .source_key = file->key };
 	if (r < 0) {
 		ret->problem = file->problem.message;
 		ret->problem_is_fetch = r != -EINVAL && r != -EFBIG;

@@ -1,5 +1,6 @@
-/* script_file.h - one script in a folder: the file, and NAME.meta beside it. Whoever may write to the folder may try to lead us out of it, so nothing
- * is followed: names are opened relative to their folder, links and special files are refused.
+/* script_file.h - one script in a folder: the file, and NAME.meta beside it. Whoever may write
+ * to the folder may try to lead us out of it, so nothing is followed: names are opened relative
+ * to their folder, links and special files are refused.
  *
  *     script_file_look(folder_fd, base, &file)     what is there, without reading: 0, -ENOENT
  *     file.key                                     changes whenever one of the two files does
@@ -26,12 +27,19 @@ struct script_file {
 
 /* script_file_ignored - is this no script's name: hidden, an editor's or a .meta file? */
 bool script_file_ignored(const char *base);
-/* script_file_look - 0; -ENOENT: no such file, or a folder; other errors with ERR set. Clear in any case. */
+
+/* script_file_look - 0; -ENOENT: no such file, or a folder; other errors with ERR set.
+ * Clear in any case. */
 int script_file_look(int folder, const char *base, struct script_file *ret, struct lsn_error *err);
-/* script_file_fresh - has one of them changed so lately that another change could leave the same times? Then KEY proves nothing. */
+
+/* script_file_fresh - has one of them changed so lately that another change could leave the same
+ * times?
+ * Then KEY proves nothing. */
 bool script_file_fresh(const struct script_file *file);
-/* script_file_read - fill OFFER (all but its name), with pointers into FILE. What is wrong with the files is the offer's problem. 0; -EAGAIN: they are
- * being changed, look again; -ENOMEM. */
+
+/* script_file_read - fill OFFER (all but its name), with pointers into FILE.
+ * What is wrong with the files is the offer's problem.
+ * 0; -EAGAIN: they are being changed, look again; -ENOMEM. */
 int script_file_read(struct script_file *file, size_t size_max, struct registry_offer *ret);
 void script_file_clear(struct script_file *file);
 

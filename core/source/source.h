@@ -1,5 +1,5 @@
-/* source.h - where scripts come from: a folder or a CDMI collection. A source watches its place and reports to the registry; it never runs
- * anything. */
+/* source.h - where scripts come from: a folder or a CDMI collection. A source watches its place
+ * and reports to the registry; it never runs anything. */
 #ifndef CORE_SOURCE_H
 #define CORE_SOURCE_H
 
@@ -17,7 +17,9 @@ struct source_config {
 	bool verify;
 	uint64_t timeout_usec; /* per request */
 	unsigned fetches; /* in parallel */
-	char *collection; /* archive path of the scripts collection, "/scripts": no event on it or below runs a script, whatever the source */
+	/* archive path of the scripts collection, "/scripts": no event on it or below runs a
+	 * script, whatever the source */
+	char *collection;
 	bool recursive;
 	uint64_t rescan_usec; /* a full scan at least so often; 0: never by time */
 	size_t scripts_max, size_max;
@@ -39,11 +41,15 @@ struct source_ops {
 	void (*free)(struct source *source);
 	/* rescan - a full scan soon. */
 	void (*rescan)(struct source *source);
-	/* revalidate - a full scan that also reads again what seems unchanged: events may have been missed. NULL: as rescan. */
+	/* revalidate - a full scan that also reads again what seems unchanged: events may have
+	 * been missed. NULL: as rescan. */
 	void (*revalidate)(struct source *source);
-	/* event - an event on the scripts collection: look again at what it is about. PAYLOAD is the event's. */
-	void (*event)(struct source *source, const char *topic, size_t topic_size, const void *payload, size_t payload_size);
-	/* busy_for - a fetch is under way whose script could match TOPIC: events published after the script's own event should wait. */
+	/* event - an event on the scripts collection: look again at what it is about. PAYLOAD is
+	 * the event's. */
+	void (*event)(struct source *source, const char *topic, size_t topic_size, const void *payload,
+		      size_t payload_size);
+	/* busy_for - a fetch is under way whose script could match TOPIC: events published after
+	 * the script's own event should wait. */
 	bool (*busy_for)(struct source *source, const char *topic, size_t topic_size);
 	void (*figures)(const struct source *source, struct source_figures *ret);
 };
@@ -51,15 +57,19 @@ struct source {
 	const struct source_ops *ops;
 };
 
-/* Makers, one per kind; each starts its first scan by itself. CHANGED is called after every registry_end() that changed something, and when busy_for()
- * may have become false. LISTENER names the caller to host services. */
-int source_directory_new(sd_event *loop, const struct source_config *config, struct registry *registry, void (*changed)(void *data), void *data,
-			 struct source **ret, struct lsn_error *err);
-int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry, void (*changed)(void *data), void *data,
-		    struct source **ret, struct lsn_error *err);
+/* Makers, one per kind; each starts its first scan by itself.
+ * CHANGED is called after every registry_end() that changed something, and when busy_for() may
+ * have become false.
+ * LISTENER names the caller to host services. */
+int source_directory_new(sd_event *loop, const struct source_config *config, struct registry *registry,
+			 void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err);
+int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry,
+		    void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err);
 void source_free(struct source *source); /* NULL is allowed */
 bool source_config_equal(const struct source_config *a, const struct source_config *b);
-int source_config_copy(const struct source_config *config, struct source_config *ret); /* 0, -ENOMEM: *RET is clear */
+
+/* 0, -ENOMEM: *RET is clear */
+int source_config_copy(const struct source_config *config, struct source_config *ret);
 void source_config_clear(struct source_config *config);
 
 #endif

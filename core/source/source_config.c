@@ -6,7 +6,7 @@
 int source_config_copy(const struct source_config *config, struct source_config *ret)
 {
 	struct source_config copy = *config;
-	char **strings[] = {&copy.directory, &copy.url, &copy.user, &copy.password, &copy.ca_file, &copy.collection};
+	char **strings[] = { &copy.directory, &copy.url, &copy.user, &copy.password, &copy.ca_file, &copy.collection };
 	const size_t count = sizeof strings / sizeof strings[0];
 	int r = 0;
 
@@ -15,7 +15,7 @@ int source_config_copy(const struct source_config *config, struct source_config 
 			r = -ENOMEM;
 	if (r < 0) {
 		source_config_clear(&copy);
-		copy = (struct source_config){.kind = config->kind};
+		copy = (struct source_config){ .kind = config->kind };
 	}
 	*ret = copy;
 	return r;

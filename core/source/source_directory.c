@@ -1,12 +1,16 @@
-/* source_directory.c - scripts in a folder: one file per script, its metadata in NAME.meta (meta.h).
+/* source_directory.c - scripts in a folder: one file per script, its metadata in NAME.meta
+ * (meta.h).
  *
- * Two ways lead to the registry. A full scan lists the folder (and with `recursive` what is below), looks at each file in slices of a few
- * milliseconds, and ends with what is gone being withdrawn; it runs at the start, when inotify has lost track, when folders come or go, on `rescan` and on
- * demand. Between scans inotify names what may have changed; names are looked at when they have been quiet for a moment, so that a save of an
- * editor is one change and a file that is still being copied is not read half.
+ * Two ways lead to the registry. A full scan lists the folder (and with `recursive` what is
+ * below), looks at each file in slices of a few milliseconds, and ends with what is gone being
+ * withdrawn; it runs at the start, when inotify has lost track, when folders come or go, on
+ * `rescan` and on demand. Between scans inotify names what may have changed; names are looked at
+ * when they have been quiet for a moment, so that a save of an editor is one change and a file
+ * that is still being copied is not read half.
  *
- * Watches are set before a folder is listed, so nothing falls between. No descriptor of the folder is kept: it would keep a deleted folder alive and us
- * from hearing of it. If the folder cannot be opened the registry serves what it has, and we try again. */
+ * Watches are set before a folder is listed, so nothing falls between. No descriptor of the
+ * folder is kept: it would keep a deleted folder alive and us from hearing of it. If the folder
+ * cannot be opened the registry serves what it has, and we try again. */
 #include "cleanup.h"
 #include "log.h"
 #include "registry.h"
@@ -20,7 +24,6 @@
 #include <sys/inotify.h>
 #include <util.h>
 
-
 #define QUIET_USEC (100 * USEC_PER_MSEC) /* after a change that seems complete */
 #define WRITING_USEC (500 * USEC_PER_MSEC) /* after one that does not: the writer may go on */
 #define QUIET_MAX_USEC (400 * USEC_PER_MSEC) /* however often it changes, look after so long */
@@ -32,9 +35,9 @@
 #define FOLDERS_MAX 1000u
 #define DEPTH_MAX 32u
 #define READ_TRIES 3
-#define WATCH_MASK                                                                                                                 \
-	(IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |  \
-	 IN_ONLYDIR)
+#define WATCH_MASK                                                                                                     \
+	(IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |                \
+	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define LOST_MASK (IN_Q_OVERFLOW | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)
 
 struct folder { /* that is watched */
@@ -74,28 +77,26 @@ struct directory_source {
 	uint64_t scan_at; /* monotonic, 0: not planned */
 	uint64_t retry_usec;
 
-	bool scanning, deep, scan_deep; /* deep: read also what seems unchanged; scan_deep: the next one */
+	/* deep: read also what seems unchanged; scan_deep: the next one */
+	bool scanning, deep, scan_deep;
 	struct names scan;
 	size_t scan_next;
 	struct lsn_error scan_error; /* something that does not stop the scan, but is to be shown */
 	struct source_figures figures;
 };
 
-static struct directory_source *directory_of(struct source *base)
-{
-	return (struct directory_source *)base;
-}
+static struct directory_source *directory_of(struct source *base) { return (struct directory_source *)base; }
 
 static void rearm(struct directory_source *source);
 
-/* ------------------------------------------------------------------------------------------------- names */
+/* ---------------------------------------------------------------------------------------- names */
 
 static void names_clear(struct names *names)
 {
 	for (size_t i = 0; i < names->count; i++)
 		free(names->list[i]);
 	free(names->list);
-	*names = (struct names) { NULL, 0, 0 };
+	*names = (struct names){ NULL, 0, 0 };
 }
 
 static int names_add(struct names *names, const char *prefix, const char *base)
@@ -115,10 +116,7 @@ static int names_add(struct names *names, const char *prefix, const char *base)
 	return 0;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static void note_trouble(struct directory_source *source, const struct lsn_error *err)
 {
@@ -131,7 +129,7 @@ static void set_state(struct directory_source *source, const char *state)
 	(void)snprintf(source->figures.state, sizeof source->figures.state, "%s", state);
 }
 
-/* ------------------------------------------------------------------------------------------------- one script */
+/* ----------------------------------------------------------------------------------- one script */
 
 static int open_root(const struct directory_source *source, struct stat *ret_st, struct lsn_error *err)
 {
@@ -143,7 +141,8 @@ static int open_root(const struct directory_source *source, struct stat *ret_st,
 	return TAKE_FD(fd);
 }
 
-/* The folder of NAME, level by level and following no link. Descriptor or negative errno; *RET_BASE is the last component. */
+/* The folder of NAME, level by level and following no link. Descriptor or negative errno;
+ * *RET_BASE is the last component. */
 static int open_folder_of(int root, const char *name, const char **ret_base)
 {
 	_cleanup_close_ int fd = fcntl(root, F_DUPFD_CLOEXEC, 0);
@@ -175,12 +174,15 @@ static size_t entries_known(const struct directory_source *source)
 
 static int offer_problem(struct directory_source *source, const char *name, const char *problem, struct lsn_error *err)
 {
-	const struct registry_offer offer = { .name = name, .source_key = "", .meta_strict = true, .problem = problem, .problem_is_fetch = true };
+	const struct registry_offer offer = {
+		.name = name, .source_key = "", .meta_strict = true, .problem = problem, .problem_is_fetch = true
+	};
 	source->figures.errors++;
 	return registry_offer(source->registry, &offer, err);
 }
 
-static int offer_file(struct directory_source *source, const char *name, struct script_file *file, struct lsn_error *err)
+static int offer_file(struct directory_source *source, const char *name, struct script_file *file,
+		      struct lsn_error *err)
 {
 	struct registry_offer offer;
 	int r = script_file_read(file, source->size_max, &offer);
@@ -189,15 +191,18 @@ static int offer_file(struct directory_source *source, const char *name, struct 
 		return r;
 	offer.name = name;
 	if (script_file_fresh(file)) {
-		/* It could change again without a trace in its times: leave no mark, and look once more. */
+		/* It could change again without a trace in its times: leave no mark, and look
+		 * once more. */
 		offer.source_key = "";
 		plan(source, name, false);
 	}
 	return registry_offer(source->registry, &offer, err);
 }
 
-/* Looks at the file BASE in FOLDER and tells the registry. -EAGAIN: it changed meanwhile. Other errors are the registry's. */
-static int look_once(struct directory_source *source, int folder, const char *base, const char *name, struct lsn_error *err)
+/* Looks at the file BASE in FOLDER and tells the registry. -EAGAIN: it changed meanwhile. Other
+ * errors are the registry's. */
+static int look_once(struct directory_source *source, int folder, const char *base, const char *name,
+		     struct lsn_error *err)
 {
 	_cleanup_(script_file_clear) struct script_file file;
 	struct lsn_error why = { 0 };
@@ -235,7 +240,8 @@ static int look(struct directory_source *source, int root, const char *name, str
 		r = look_once(source, folder, base, name, err);
 	if (r == -EAGAIN) {
 		plan(source, name, true);
-		r = offer_problem(source, name, "it changes while it is being read; it will be read when it is quiet", err);
+		r = offer_problem(source, name, "it changes while it is being read; it will be read when it is quiet",
+				  err);
 	}
 	return r;
 }
@@ -249,7 +255,7 @@ static int finish_update(struct directory_source *source, bool full, uint64_t ge
 	return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- watching */
+/* ------------------------------------------------------------------------------------- watching */
 
 static void plan_scan(struct directory_source *source, uint64_t delay_usec)
 {
@@ -293,7 +299,7 @@ static struct pending *pending_of(struct directory_source *source, const char *n
 		return NULL;
 	source->pending = list;
 	struct pending *p = &list[source->pending_count];
-	*p = (struct pending) { .name = strdup(name), .first = now_monotonic_usec() };
+	*p = (struct pending){ .name = strdup(name), .first = now_monotonic_usec() };
 	if (!p->name)
 		return NULL;
 	source->pending_count++;
@@ -309,7 +315,8 @@ static void plan(struct directory_source *source, const char *name, bool writing
 		plan_scan(source, QUIET_USEC);
 		return;
 	}
-	uint64_t due = now + (writing ? WRITING_USEC : QUIET_USEC), limit = p->first + (writing ? WRITING_MAX_USEC : QUIET_MAX_USEC);
+	uint64_t due = now + (writing ? WRITING_USEC : QUIET_USEC),
+		 limit = p->first + (writing ? WRITING_MAX_USEC : QUIET_MAX_USEC);
 	if (p->writing && !writing) /* it is complete now: the patience counts from here */
 		p->first = now;
 	else if (due > limit)
@@ -365,7 +372,8 @@ static void folders_clear(struct directory_source *source)
 static int watch_folder(struct directory_source *source, int fd, const char *prefix, struct lsn_error *err)
 {
 	if (source->folder_count >= FOLDERS_MAX)
-		return lsn_error_set(err, -EMFILE, "there are more than %u folders below %s", FOLDERS_MAX, source->path);
+		return lsn_error_set(err, -EMFILE, "there are more than %u folders below %s", FOLDERS_MAX,
+				     source->path);
 	struct folder **list = reallocarray(source->folders, source->folder_count + 1, sizeof(struct folder *));
 	if (!list)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
@@ -377,13 +385,14 @@ static int watch_folder(struct directory_source *source, int fd, const char *pre
 	folder->source = source;
 	int r = sd_event_add_inotify_fd(source->loop, &folder->watch, fd, WATCH_MASK, on_inotify, folder);
 	if (r < 0) /* out of watches, say: the rescans will have to do */
-		return lsn_error_set(err, r, "%s/%s cannot be watched for changes: %s", source->path, prefix, strerror(-r));
+		return lsn_error_set(err, r, "%s/%s cannot be watched for changes: %s", source->path, prefix,
+				     strerror(-r));
 	folder->prefix = TAKE_PTR(copy);
 	list[source->folder_count++] = TAKE_PTR(folder);
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- a full scan */
+/* ---------------------------------------------------------------------------------- a full scan */
 
 /* What does not stop a scan is shown, the first of it. */
 static void scan_trouble(struct directory_source *source, const struct lsn_error *err)
@@ -401,7 +410,8 @@ static void keep_below(void *data, const struct registry_entry *entry)
 
 static int list_folder(struct directory_source *source, int fd, const char *prefix, unsigned depth);
 
-static int list_subfolder(struct directory_source *source, int parent, const char *base, const char *prefix, unsigned depth)
+static int list_subfolder(struct directory_source *source, int parent, const char *base, const char *prefix,
+			  unsigned depth)
 {
 	_cleanup_free_ char *sub = NULL;
 	struct lsn_error err = { 0 };
@@ -474,8 +484,8 @@ static void limit_names(struct directory_source *source)
 	struct lsn_error err = { 0 };
 	if (names->count <= source->scripts_max)
 		return;
-	(void)lsn_error_set(&err, -E2BIG, "%zu files in %s, but scripts_max = %zu: the rest is left out", names->count, source->path,
-			    source->scripts_max);
+	(void)lsn_error_set(&err, -E2BIG, "%zu files in %s, but scripts_max = %zu: the rest is left out", names->count,
+			    source->path, source->scripts_max);
 	scan_trouble(source, &err);
 	chosen.list = calloc(source->scripts_max + 1, sizeof(char *));
 	for (int known = 1; chosen.list && known >= 0; known--)
@@ -503,7 +513,7 @@ static void scan_start(struct directory_source *source)
 {
 	struct lsn_error err = { 0 };
 	source->scan_at = 0;
-	source->scan_error = (struct lsn_error) { 0 };
+	source->scan_error = (struct lsn_error){ 0 };
 	folders_clear(source);
 	names_clear(&source->scan);
 	_cleanup_close_ int root = open_root(source, &source->root, &err);
@@ -511,7 +521,8 @@ static void scan_start(struct directory_source *source)
 		scan_failed(source, "away", &err);
 		return;
 	}
-	pending_clear(source, true); /* the scan sees them all, but for those it had better not read yet */
+	/* the scan sees them all, but for those it had better not read yet */
+	pending_clear(source, true);
 	registry_begin(source->registry);
 	int r = list_folder(source, root, "", 0);
 	if (r < 0) {
@@ -590,7 +601,7 @@ static int on_work(sd_event_source *event_source, void *data)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- time */
+/* ----------------------------------------------------------------------------------------- time */
 
 static void rearm(struct directory_source *source)
 {
@@ -630,7 +641,8 @@ static int look_at_names(struct directory_source *source, int root, const struct
 	for (size_t i = 0; r >= 0 && i < names->count; i++) {
 		if (!registry_find(source->registry, names->list[i])) {
 			if (room == 0) {
-				log_warning("there are scripts_max = %zu scripts already: a new one is left out", source->scripts_max);
+				log_warning("there are scripts_max = %zu scripts already: a new one is left out",
+					    source->scripts_max);
 				continue;
 			}
 			room--;
@@ -647,7 +659,8 @@ static void look_at_pending(struct directory_source *source)
 	_cleanup_(names_clear) struct names names = { NULL, 0, 0 };
 	uint64_t generation = registry_generation(source->registry);
 	_cleanup_close_ int root = open_root(source, &st, &err);
-	if (root < 0 || st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev || take_due(source, &names) < 0) {
+	if (root < 0 || st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev ||
+	    take_due(source, &names) < 0) {
 		scan_start(source); /* the folder is another one, or gone */
 		return;
 	}
@@ -680,7 +693,7 @@ static int on_timer(sd_event_source *event_source, uint64_t usec, void *data)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- the source */
+/* ----------------------------------------------------------------------------------- the source */
 
 static void directory_free(struct source *base)
 {
@@ -697,10 +710,7 @@ static void directory_free(struct source *base)
 	free(source);
 }
 
-static void directory_rescan(struct source *base)
-{
-	plan_scan(directory_of(base), 0);
-}
+static void directory_rescan(struct source *base) { plan_scan(directory_of(base), 0); }
 
 static void directory_revalidate(struct source *base)
 {
@@ -709,7 +719,8 @@ static void directory_revalidate(struct source *base)
 }
 
 /* Events tell of the archive's collection; our scripts are in a folder, which inotify watches. */
-static void directory_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size)
+static void directory_event(struct source *base, const char *topic, size_t topic_size, const void *payload,
+			    size_t payload_size)
 {
 	(void)base;
 	(void)topic;
@@ -731,8 +742,8 @@ static void directory_figures(const struct source *base, struct source_figures *
 	*ret = ((const struct directory_source *)base)->figures;
 }
 
-int source_directory_new(sd_event *loop, const struct source_config *config, struct registry *registry, void (*changed)(void *data), void *data,
-			 struct source **ret, struct lsn_error *err)
+int source_directory_new(sd_event *loop, const struct source_config *config, struct registry *registry,
+			 void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err)
 {
 	static const struct source_ops ops = {
 		.free = directory_free,

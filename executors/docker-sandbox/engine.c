@@ -47,7 +47,7 @@ struct engine {
 
 static void look(struct engine *engine);
 
-/* ----------------------------------------------------------------------------------------------------- small parts */
+/* ---------------------------------------------------------------------------------- small parts */
 
 char *engine_escape(const char *text)
 {
@@ -88,22 +88,30 @@ void engine_explain(const char *socket, struct lsn_error *err)
 	const struct passwd *user = getpwuid(geteuid());
 	const char *name = user ? user->pw_name : "the listener's";
 	if (stat(socket, &status) < 0) {
-		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not enter a folder of %s", name, socket);
+		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not enter a folder of %s", name,
+				    socket);
 		return;
 	}
 	const struct group *group = getgrgid(status.st_gid);
 	if (!group || (status.st_mode & 0060) != 0060)
-		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not open %s, and neither may its group", name, socket);
+		(void)lsn_error_set(err, -EACCES,
+				    "permission denied: user %s may not open %s, and neither may its group", name,
+				    socket);
 	else
-		(void)lsn_error_set(err, -EACCES, "permission denied: user %s may not open %s, but group %s may: usermod -aG %s %s, then start listenerd anew",
-				    name, socket, group->gr_name, group->gr_name, name);
+		(void)lsn_error_set(
+			err, -EACCES,
+			"permission denied: user %s may not open %s, but group %s may: usermod -aG %s %s, then "
+			"start listenerd anew",
+			name, socket, group->gr_name, group->gr_name, name);
 }
 
 const char *engine_lacks(const json_t *info)
 {
 	static const struct {
 		const char *key, *limit;
-	} needed[] = { { "MemoryLimit", "memory" }, { "PidsLimit", "processes (pids)" }, { "CpuCfsQuota", "CPU time (cpu)" } };
+	} needed[] = { { "MemoryLimit", "memory" },
+		       { "PidsLimit", "processes (pids)" },
+		       { "CpuCfsQuota", "CPU time (cpu)" } };
 
 	for (size_t i = 0; i < ELEMENTSOF(needed); i++)
 		if (!json_is_true(json_object_get(info, needed[i].key)))
@@ -136,7 +144,8 @@ int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err)
 	if (newest == 0)
 		return lsn_error_set(err, -EPROTO, "what answers on the engine's socket is not a Docker Engine");
 	if (newest < ours)
-		return lsn_error_set(err, -EPROTONOSUPPORT, "the engine speaks API %u.%u at most; Docker 20.10 (API 1.41) or later is needed",
+		return lsn_error_set(err, -EPROTONOSUPPORT,
+				     "the engine speaks API %u.%u at most; Docker 20.10 (API 1.41) or later is needed",
 				     newest / 1000, newest % 1000);
 	if (oldest > ours)
 		ours = oldest;
@@ -144,20 +153,11 @@ int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err)
 	return 0;
 }
 
-bool engine_up(const struct engine *engine)
-{
-	return engine->up;
-}
+bool engine_up(const struct engine *engine) { return engine->up; }
 
-const char *engine_version(const struct engine *engine)
-{
-	return engine->version;
-}
+const char *engine_version(const struct engine *engine) { return engine->version; }
 
-const char *engine_problem(const struct engine *engine)
-{
-	return engine->up ? "" : engine->problem.message;
-}
+const char *engine_problem(const struct engine *engine) { return engine->up ? "" : engine->problem.message; }
 
 void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec)
 {
@@ -166,7 +166,7 @@ void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *re
 	*ret_max_usec = engine->max_usec;
 }
 
-/* -------------------------------------------------------------------------------------------------- coming, going */
+/* -------------------------------------------------------------------------------- coming, going */
 
 static void retry_look(void *data)
 {
@@ -220,7 +220,7 @@ static void looked(void *data, const struct engine_reply *reply)
 	went(engine, &err);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- calls */
+/* ---------------------------------------------------------------------------------------- calls */
 
 static void call_drop(struct engine_call *call)
 {
@@ -267,15 +267,16 @@ static void replied(void *data, const struct http_reply *http)
 		(void)lsn_error_set(&reply.error, -EREMOTEIO, "%s", message);
 	}
 	reply.json = json;
-	/* FN first: whoever hears that the engine has gone cancels its calls, and this one is no more. */
+	/* FN first: whoever hears that the engine has gone cancels its calls, and this one is no
+	 * more. */
 	fn(fn_data, &reply);
 	json_decref(json);
 	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
 		went(engine, &reply.error);
 }
 
-static int start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data, bool probe,
-		 struct engine_call **ret)
+static int start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
+		 bool probe, struct engine_call **ret)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
 	_cleanup_free_ char *url = NULL, *text = NULL;
@@ -286,14 +287,22 @@ static int start(struct engine *engine, const char *method, const char *path, js
 		text = json_dumps(body, JSON_COMPACT);
 		json_decref(body);
 	}
-	if (!call || (body && !text) || asprintf(&url, "http://engine%s%s%s", probe ? "" : "/v", probe ? "" : engine->api, path) < 0) {
+	if (!call || (body && !text) ||
+	    asprintf(&url, "http://engine%s%s%s", probe ? "" : "/v", probe ? "" : engine->api, path) < 0) {
 		url = NULL;
 		free(call);
 		return -ENOMEM;
 	}
-	*call = (struct engine_call){ .engine = engine, .fn = fn, .data = data, .probe = probe, .started_usec = now_monotonic_usec() };
-	struct http_request request = { .method = method, .url = url, .headers = text ? headers : NULL, .body = text,
-					.body_size = text ? strlen(text) : 0, .timeout_usec = engine->timeout_usec, .max_body = REPLY_MAX };
+	*call = (struct engine_call){
+		.engine = engine, .fn = fn, .data = data, .probe = probe, .started_usec = now_monotonic_usec()
+	};
+	struct http_request request = { .method = method,
+					.url = url,
+					.headers = text ? headers : NULL,
+					.body = text,
+					.body_size = text ? strlen(text) : 0,
+					.timeout_usec = engine->timeout_usec,
+					.max_body = REPLY_MAX };
 	r = http_start(engine->http, &request, replied, call, &call->exchange);
 	if (r < 0) {
 		free(call);
@@ -325,20 +334,23 @@ static void look(struct engine *engine)
 		look_later(engine);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- life */
+/* ----------------------------------------------------------------------------------------- life */
 
-int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks, struct engine **ret,
-	       struct lsn_error *err)
+int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks,
+	       struct engine **ret, struct lsn_error *err)
 {
 	struct engine *engine = calloc(1, sizeof *engine);
 	if (!engine)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	*engine = (struct engine){ .host = host, .socket = strdup(socket), .hooks = *hooks, .timeout_usec = timeout_usec };
+	*engine = (struct engine){
+		.host = host, .socket = strdup(socket), .hooks = *hooks, .timeout_usec = timeout_usec
+	};
 	LIST_INIT(&engine->pending);
 	memcpy(engine->api, "1.41", 5);
 	(void)lsn_error_set(&engine->problem, -EAGAIN, "not asked yet");
 	struct http_options options = { .unix_socket = socket, .max_connections = 8 };
-	int r = engine->socket ? http_new(host, &options, &engine->http, err) : lsn_error_set(err, -ENOMEM, "out of memory");
+	int r = engine->socket ? http_new(host, &options, &engine->http, err)
+			       : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
 		free(engine->socket);
 		free(engine);

@@ -1,11 +1,15 @@
-/* engine.h - the Docker Engine API over the engine's unix socket: JSON in, JSON out, every reply bounded and parsed as hostile.
+/* engine.h - the Docker Engine API over the engine's unix socket: JSON in, JSON out, every reply
+ * bounded and parsed as hostile.
  *
- *   1. engine_new() makes it and begins to look for the engine, for ever, with back-off; hooks.changed() tells when it came or went.
- *   2. engine_start() makes one request and calls back once; it works in any state (and fails with status 0 when nobody answers).
+ *   1. engine_new() makes it and begins to look for the engine, for ever, with back-off;
+ *      hooks.changed() tells when it came or went.
+ *   2. engine_start() makes one request and calls back once; it works in any state (and fails
+ *      with status 0 when nobody answers).
  *   3. A request that finds nobody makes the engine count as gone; the search begins again.
  *
- * The API version is negotiated: 1.41 (Docker 20.10) where the engine still speaks it, else the oldest it speaks. Loop thread only; nothing blocks,
- * but engine_check_now(), which is for init(), and engine_sweep_now(), which is for free(); both within a budget. */
+ * The API version is negotiated: 1.41 (Docker 20.10) where the engine still speaks it, else the
+ * oldest it speaks. Loop thread only; nothing blocks, but engine_check_now(), which is for
+ * init(), and engine_sweep_now(), which is for free(); both within a budget. */
 #ifndef DOCKER_SANDBOX_ENGINE_H
 #define DOCKER_SANDBOX_ENGINE_H
 
@@ -22,7 +26,8 @@ struct engine_call;
 struct engine_reply {
 	long status; /* 0: no whole reply or not JSON where JSON was due: see error */
 	const json_t *json; /* borrowed for the call; NULL if the reply has no body */
-	struct lsn_error error; /* set when status is 0 or 400 and above: the engine's own message */
+	/* set when status is 0 or 400 and above: the engine's own message */
+	struct lsn_error error;
 };
 typedef void (*engine_fn)(void *data, const struct engine_reply *reply);
 
@@ -31,11 +36,15 @@ struct engine_hooks {
 	void *data;
 };
 
-int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks, struct engine **ret,
-	       struct lsn_error *err);
+int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout_usec, const struct engine_hooks *hooks,
+	       struct engine **ret, struct lsn_error *err);
 void engine_free(struct engine *engine); /* cancels what is under way */
-/* engine_start - METHOD and PATH (without the version, escaped); BODY may be NULL, its reference is taken in any case. Unless RET is NULL *RET is valid
- * until FN has been called. 0, -ENOMEM, -EINVAL. FN is never called from inside. */
+
+/* engine_start - METHOD and PATH (without the version, escaped); BODY may be NULL, its reference
+ * is taken in any case.
+ * Unless RET is NULL *RET is valid until FN has been called.
+ * 0, -ENOMEM, -EINVAL.
+ * FN is never called from inside. */
 int engine_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
 		 struct engine_call **ret);
 void engine_cancel(struct engine_call *call); /* NULL is allowed; FN will not be called */
@@ -43,26 +52,37 @@ void engine_cancel(struct engine_call *call); /* NULL is allowed; FN will not be
 bool engine_up(const struct engine *engine);
 const char *engine_version(const struct engine *engine); /* "20.10.24 (API 1.41)", "" before */
 const char *engine_problem(const struct engine *engine); /* why it is not up; "" */
+
 /* engine_stats - finished requests and the time they took together and at most. */
 void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec);
 
 /* engine_escape - TEXT percent-encoded for a query string; malloc()ed, NULL without memory. */
 char *engine_escape(const char *text);
+
 /* engine_message - the "message" of an error reply into BUF; hostile bytes quoted. */
 void engine_message(const json_t *json, long status, char *buf, size_t size);
-/* engine_explain - if ERR is -EACCES, there is a socket that the listener's user may not open: say so, and who may. Other errors stay as they are. */
+
+/* engine_explain - if ERR is -EACCES, there is a socket that the listener's user may not open:
+ * say so, and who may.
+ * Other errors stay as they are. */
 void engine_explain(const char *socket, struct lsn_error *err);
-/* engine_lacks - the limit that an engine with this reply to /info would leave out of its containers with no more than a warning, because its kernel lacks
- * the cgroup controller; NULL: none. */
+
+/* engine_lacks - the limit that an engine with this reply to /info would leave out of its
+ * containers with no more than a warning, because its kernel lacks the cgroup controller; NULL:
+ * none. */
 const char *engine_lacks(const json_t *info);
-/* engine_api_version - from a reply to /version: writes "1.41" or so. 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
+
+/* engine_api_version - from a reply to /version: writes "1.41" or so.
+ * 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
 
-/* engine_now.c: blocking, for BUDGET_USEC at most.
- * engine_check_now - is IMAGE there? 0; -ENOENT: the engine answers and has no such image; other negative: nobody answers (in time). */
+/* engine_now.c: blocking, for BUDGET_USEC at most. engine_check_now - is IMAGE there?
+ * 0; -ENOENT: the engine answers and has no such image; other negative: nobody answers (in
+ * time). */
 int engine_check_now(const char *socket, const char *image, uint64_t budget_usec, struct lsn_error *err);
-/* engine_sweep_now - DELETE these PATHS (COUNT of them), all at the same time; what is not there is asked for again for RETRY_USEC; what is not
- * done in time is left. */
+
+/* engine_sweep_now - DELETE these PATHS (COUNT of them), all at the same time; what is not there
+ * is asked for again for RETRY_USEC; what is not done in time is left. */
 void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint64_t retry_usec, uint64_t budget_usec);
 
 #endif

@@ -1,5 +1,6 @@
-/* engine_now.c - the two moments at which the engine is waited for: before an instance exists and after it has gone. Own connections, own curl handles,
- * a budget of time that cannot be overrun by more than a poll. */
+/* engine_now.c - the two moments at which the engine is waited for: before an instance exists
+ * and after it has gone. Own connections, own curl handles, a budget of time that cannot be
+ * overrun by more than a poll. */
 #include "engine.h"
 
 #include <curl/curl.h>
@@ -63,7 +64,8 @@ static int not_answered(const char *socket, CURL *curl, CURLcode code, struct ls
 
 	if (code == CURLE_COULDNT_CONNECT)
 		(void)curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
-	(void)lsn_error_set(err, -(int)os_errno, "%s", os_errno > 0 ? strerror((int)os_errno) : curl_easy_strerror(code));
+	(void)lsn_error_set(err, -(int)os_errno, "%s",
+			    os_errno > 0 ? strerror((int)os_errno) : curl_easy_strerror(code));
 	engine_explain(socket, err);
 	return lsn_error_prefix(err, -EHOSTDOWN, "the Docker Engine at %s does not answer", socket);
 }
@@ -121,7 +123,8 @@ static bool again(CURLM *multi)
 	for (CURLMsg *msg; (msg = curl_multi_info_read(multi, &left));) {
 		CURL *easy = msg->easy_handle;
 		long status = 0;
-		if (msg->msg != CURLMSG_DONE || curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK || status != 404)
+		if (msg->msg != CURLMSG_DONE || curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
+		    status != 404)
 			continue;
 		(void)curl_multi_remove_handle(multi, easy);
 		any |= curl_multi_add_handle(multi, easy) == CURLM_OK;
@@ -135,13 +138,15 @@ static void sweep(CURLM *multi, uint64_t retry_usec, uint64_t budget_usec)
 	int running = 1;
 
 	do {
-		if (curl_multi_perform(multi, &running) != CURLM_OK || (now = now_monotonic_usec()) >= began + budget_usec)
+		if (curl_multi_perform(multi, &running) != CURLM_OK ||
+		    (now = now_monotonic_usec()) >= began + budget_usec)
 			return;
 		if (now < began + retry_usec && again(multi)) {
 			running = 1;
 			(void)curl_multi_poll(multi, NULL, 0, 20, NULL);
 		} else if (running > 0)
-			(void)curl_multi_poll(multi, NULL, 0, (int)((began + budget_usec - now) / USEC_PER_MSEC) + 1, NULL);
+			(void)curl_multi_poll(multi, NULL, 0, (int)((began + budget_usec - now) / USEC_PER_MSEC) + 1,
+					      NULL);
 	} while (running > 0);
 }
 

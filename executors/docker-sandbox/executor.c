@@ -1,7 +1,10 @@
-/* executor.c - docker-sandbox as an executor: the calls of listener/executor.h, each handed to the part that knows.
+/* executor.c - docker-sandbox as an executor: the calls of listener/executor.h, each handed to
+ * the part that knows.
  *
- * Who does what: options.c reads the section; prereq.c brings up engine, network (network.c) and port wall (wall.c and the helper portwall.c);
- * pool.c keeps sandboxes (sandbox.c), each a container (spec.c) with a control socket (control.c); janitor.c removes what nobody looks after. */
+ * Who does what: options.c reads the section; prereq.c brings up engine, network (network.c) and
+ * port wall (wall.c and the helper portwall.c); pool.c keeps sandboxes (sandbox.c), each a
+ * container (spec.c) with a control socket (control.c); janitor.c removes what nobody looks
+ * after. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -45,8 +48,9 @@ static void prerequisites_changed(void *data)
 	in->pool.env.network = in->options.network == NETWORK_BRIDGE ? in->prereq.network.name : NULL;
 	if (!prerequisites_up(&in->prereq))
 		return;
-	log_line(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->prereq.engine), in->options.image,
-	    in->prereq.wall ? ", port wall " : ", no network", in->prereq.wall ? wall_state(in->prereq.wall) : "");
+	log_line(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->prereq.engine),
+		 in->options.image, in->prereq.wall ? ", port wall " : ", no network",
+		 in->prereq.wall ? wall_state(in->prereq.wall) : "");
 	if (in->recovered) /* what an engine that was away could not be asked about */
 		clean_up_now(in);
 	pool_engine_back(&in->pool);
@@ -54,7 +58,7 @@ static void prerequisites_changed(void *data)
 	in->host->ready(in->host->handle);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- life */
+/* ----------------------------------------------------------------------------------------- life */
 
 static void instance_clear(struct instance *in)
 {
@@ -77,7 +81,8 @@ static int read_files(struct instance *in, struct lsn_error *err)
 		return lsn_error_set(err, -errno, "%s: %s", dir, strerror(errno));
 	for (size_t i = 0; i < ELEMENTSOF(needed); i++)
 		if (faccessat(fd, needed[i], R_OK, 0) < 0)
-			return lsn_error_set(err, -errno, "%s/%s: %s: the listener is not installed completely", dir, needed[i], strerror(errno));
+			return lsn_error_set(err, -errno, "%s/%s: %s: the listener is not installed completely", dir,
+					     needed[i], strerror(errno));
 	int r = read_file_limited(fd, "seccomp.json", SECCOMP_MAX, &in->seccomp, &size);
 	if (r < 0)
 		return lsn_error_set(err, r, "%s/seccomp.json: %s", dir, strerror(-r));
@@ -107,7 +112,9 @@ static int check_engine(struct instance *in, struct lsn_error *err)
 
 static int bring_up(struct instance *in, struct lsn_error *err)
 {
-	struct sandbox_env env = { .host = in->host, .options = &in->options, .seccomp = in->seccomp, .run_dir_fd = in->run_dir_fd };
+	struct sandbox_env env = {
+		.host = in->host, .options = &in->options, .seccomp = in->seccomp, .run_dir_fd = in->run_dir_fd
+	};
 	int r = prerequisites_init(&in->prereq, in->host, &in->options, prerequisites_changed, in, err);
 
 	if (r < 0)
@@ -129,10 +136,14 @@ static int check_user(struct lsn_error *err)
 {
 	if (geteuid() != SB_SCRIPT_UID && getegid() != SB_SCRIPT_GID)
 		return 0;
-	return lsn_error_set(err, -EPERM, "the daemon runs as nobody or nogroup, the user of scripts, which could then reach it; give it a user of its own");
+	return lsn_error_set(
+		err, -EPERM,
+		"the daemon runs as nobody or nogroup, the user of scripts, which could then reach it; give it a "
+		"user of its own");
 }
 
-static int docker_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+static int docker_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
+		       struct lsn_error *err)
 {
 	struct instance *in = calloc(1, sizeof *in);
 
@@ -154,12 +165,15 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 		return r;
 	}
 	if (in->options.network == NETWORK_BRIDGE && in->options.dns.count == 0)
-		log_line(host, WARNING, "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = ADDRESS");
+		log_line(host, WARNING,
+			 "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = "
+			 "ADDRESS");
 	*ret_instance = in;
 	return 0;
 }
 
-/* Nobody needs it any more, unless a successor already uses it: then the engine refuses. The rules go after it, not before. */
+/* Nobody needs it any more, unless a successor already uses it: then the engine refuses. The
+ * rules go after it, not before. */
 static void remove_network(struct instance *in)
 {
 	char path[160], *paths[] = { path };
@@ -183,12 +197,9 @@ static void docker_free(void *instance)
 	instance_clear(in);
 }
 
-static void docker_detach(void *instance)
-{
-	((struct instance *)instance)->detached = true;
-}
+static void docker_detach(void *instance) { ((struct instance *)instance)->detached = true; }
 
-/* -------------------------------------------------------------------------------------------------------------- jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 static int docker_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
 {
@@ -203,7 +214,8 @@ static void docker_release(void *instance, const struct lsn_job *job)
 static int docker_submit(void *instance, const struct lsn_job *job, struct lsn_error *err)
 {
 	int r = pool_submit(&((struct instance *)instance)->pool, job, err);
-	/* The place went away since reserve(): sandbox, connection or wall. The job waits for another. */
+	/* The place went away since reserve(): sandbox, connection or wall. The job waits for
+	 * another. */
 	return r == -ENOTCONN || r == -ESTALE || r == -EHOSTDOWN || r == -EPIPE || r == -ECONNRESET ? -EAGAIN : r;
 }
 
@@ -222,7 +234,7 @@ static void docker_forget(void *instance, uint64_t id, const char *place)
 	pool_forget(&((struct instance *)instance)->pool, id, place);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- figures */
+/* -------------------------------------------------------------------------------------- figures */
 
 static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 {
@@ -230,7 +242,8 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 	char text[128];
 
 	fn(data, "state", prerequisite_names[in->prereq.state]);
-	fn(data, "engine", engine_up(in->prereq.engine) ? engine_version(in->prereq.engine) : engine_problem(in->prereq.engine));
+	fn(data, "engine",
+	   engine_up(in->prereq.engine) ? engine_version(in->prereq.engine) : engine_problem(in->prereq.engine));
 	engine_stats(in->prereq.engine, &calls, &total, &most);
 	(void)snprintf(text, sizeof text, "%llu, %.1f ms each, %.1f ms at most", (unsigned long long)calls,
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
@@ -252,11 +265,11 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 
 	describe_engine(in, fn, data);
 	pool_get_figures(&in->pool, &f);
-	(void)snprintf(text, sizeof text, "%u spare, %u idle, %u busy, %u starting, %u ending; at most %u", f.spare, f.idle, f.busy, f.starting,
-		       f.ending, (unsigned)in->options.pool_max);
+	(void)snprintf(text, sizeof text, "%u spare, %u idle, %u busy, %u starting, %u ending; at most %u", f.spare,
+		       f.idle, f.busy, f.starting, f.ending, (unsigned)in->options.pool_max);
 	fn(data, "pool", text);
-	(void)snprintf(text, sizeof text, "%llu started, %llu ended, %u left behind by others removed", (unsigned long long)in->pool.started,
-		       (unsigned long long)in->pool.ended, in->janitor.removed);
+	(void)snprintf(text, sizeof text, "%llu started, %llu ended, %u left behind by others removed",
+		       (unsigned long long)in->pool.started, (unsigned long long)in->pool.ended, in->janitor.removed);
 	fn(data, "sandboxes", text);
 	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)in->pool.jobs);
 	fn(data, "jobs", text);
@@ -265,7 +278,10 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 	if (!engine_up(in->prereq.engine))
 		fn(data, "problem", engine_problem(in->prereq.engine));
 	else
-		fn(data, "problem", *in->prereq.problem ? in->prereq.problem : *in->pool.problem ? in->pool.problem : "none");
+		fn(data, "problem",
+		   *in->prereq.problem ? in->prereq.problem
+		   : *in->pool.problem ? in->pool.problem
+				       : "none");
 }
 
 LSN_EXPORT extern const struct lsn_executor_module lsn_executor;

@@ -22,7 +22,8 @@ struct instance {
 	struct probe *probe; /* under way; NULL */
 };
 
-/* probe.c - lsn_executor_module.probe. -EBUSY: one is under way. */
+/* probe.c - lsn_executor_module.probe.
+ * -EBUSY: one is under way. */
 int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data);
 void probe_cancel(struct instance *instance); /* without a call to END */
 

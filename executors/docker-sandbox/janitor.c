@@ -1,4 +1,5 @@
-/* janitor.c - by label, never by name: only what bears this listener's and this instance's labels is looked at. */
+/* janitor.c - by label, never by name: only what bears this listener's and this instance's
+ * labels is looked at. */
 #include "janitor.h"
 #include "engine.h"
 #include "log_line.h"
@@ -13,8 +14,8 @@
 #include <cleanup.h>
 #include <util.h>
 
-
-/* Nobody looks after ID, and nobody can begin to until RET_FD is closed. A folder that is not there is nobody's. */
+/* Nobody looks after ID, and nobody can begin to until RET_FD is closed. A folder that is not
+ * there is nobody's. */
 static bool is_abandoned(struct pool *pool, const char *id, int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
@@ -31,10 +32,7 @@ static bool is_abandoned(struct pool *pool, const char *id, int *ret_fd)
 	return true;
 }
 
-static void ignore(void *data, const struct engine_reply *reply)
-{
-	(void)data, (void)reply;
-}
+static void ignore(void *data, const struct engine_reply *reply) { (void)data, (void)reply; }
 
 static void remove_container(struct janitor *janitor, const char *id)
 {
@@ -60,8 +58,9 @@ static bool listed(const json_t *list, const char *id)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(list, i, item) {
-		const char *label = json_string_value(json_object_get(json_object_get(item, "Labels"), ENGINE_LABEL_SANDBOX));
+	json_array_foreach (list, i, item) {
+		const char *label =
+			json_string_value(json_object_get(json_object_get(item, "Labels"), ENGINE_LABEL_SANDBOX));
 		if (label && streq(label, id))
 			return true;
 	}
@@ -94,8 +93,8 @@ static char *filtered(const struct pool *pool, const char *path)
 	_cleanup_free_ char *filter = NULL, *escaped = NULL;
 	char *ret;
 
-	if (asprintf(&filter, "{\"label\":[\"" ENGINE_LABEL_LISTENER "=%s\",\"" ENGINE_LABEL_INSTANCE "=%s\"]}", pool->env.host->listener,
-		     pool->env.host->instance) < 0) {
+	if (asprintf(&filter, "{\"label\":[\"" ENGINE_LABEL_LISTENER "=%s\",\"" ENGINE_LABEL_INSTANCE "=%s\"]}",
+		     pool->env.host->listener, pool->env.host->instance) < 0) {
 		filter = NULL;
 		return NULL;
 	}
@@ -111,8 +110,9 @@ static void networks_listed(void *data, const struct engine_reply *reply)
 	json_t *item;
 
 	janitor->call = NULL;
-	json_array_foreach(reply->json, i, item) {
-		const char *id = json_string_value(json_object_get(item, "Id")), *name = json_string_value(json_object_get(item, "Name"));
+	json_array_foreach (reply->json, i, item) {
+		const char *id = json_string_value(json_object_get(item, "Id")),
+			   *name = json_string_value(json_object_get(item, "Name"));
 		char path[160];
 		if (reply->status != 200 || !id || !name || strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64 ||
 		    streq(name, janitor->pool->prereq->network.name))
@@ -133,13 +133,15 @@ static void containers_listed(void *data, const struct engine_reply *reply)
 	if (reply->status != 200 || !json_is_array(reply->json))
 		return;
 	remove_folders(janitor, reply->json);
-	json_array_foreach(reply->json, i, item) {
-		const char *id = json_string_value(json_object_get(json_object_get(item, "Labels"), ENGINE_LABEL_SANDBOX));
+	json_array_foreach (reply->json, i, item) {
+		const char *id =
+			json_string_value(json_object_get(json_object_get(item, "Labels"), ENGINE_LABEL_SANDBOX));
 		if (id)
 			remove_container(janitor, id);
 	}
 	if (path)
-		(void)engine_start(janitor->pool->env.engine, "GET", path, NULL, networks_listed, janitor, &janitor->call);
+		(void)engine_start(janitor->pool->env.engine, "GET", path, NULL, networks_listed, janitor,
+				   &janitor->call);
 }
 
 void janitor_run(struct janitor *janitor, struct pool *pool)

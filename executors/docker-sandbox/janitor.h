@@ -1,5 +1,6 @@
-/* janitor.h - removes what nobody looks after: containers with this instance's labels whose folder is not locked by any instance, folders without a
- * container, unused networks of earlier settings. Loop thread only. */
+/* janitor.h - removes what nobody looks after: containers with this instance's labels whose
+ * folder is not locked by any instance, folders without a container, unused networks of earlier
+ * settings. Loop thread only. */
 #ifndef DOCKER_SANDBOX_JANITOR_H
 #define DOCKER_SANDBOX_JANITOR_H
 

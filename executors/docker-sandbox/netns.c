@@ -14,7 +14,6 @@
 #include <cleanup.h>
 #include <util.h>
 
-
 #define IDLE_USEC (15 * USEC_PER_SEC)
 #define AGE_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC * 3 / 4)
 #define RETRY_USEC USEC_PER_SEC
@@ -43,7 +42,7 @@ static int ask(struct netns *b, const char *method, const char *what, engine_fn 
 	return engine_start(b->env->engine, method, path, NULL, fn, b, &b->call);
 }
 
-/* --------------------------------------------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 static void remove_again(void *data)
 {
@@ -84,7 +83,7 @@ void netns_end(struct netns *b)
 	try_to_remove(b);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- use */
+/* ------------------------------------------------------------------------------------------ use */
 
 static void idle_too_long(void *data)
 {
@@ -114,7 +113,7 @@ void netns_leave(struct netns *b)
 		become_free(b);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- making */
+/* --------------------------------------------------------------------------------------- making */
 
 static void failed(struct netns *b, const char *why)
 {
@@ -181,7 +180,9 @@ static int new_object(const struct sandbox_env *env, const char *id, struct netn
 
 int netns_new(const struct sandbox_env *env, const char *version, uint64_t memory_bytes, struct netns **ret)
 {
-	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network };
+	const struct spec spec = {
+		.host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network
+	};
 	unsigned char random[8];
 	char id[SANDBOX_ID_SIZE], name[128], path[192];
 	struct netns *b = NULL;

@@ -1,4 +1,5 @@
-/* network.c - the bridge network: no traffic between containers, a bridge whose name we know, so that the port wall can name it. */
+/* network.c - the bridge network: no traffic between containers, a bridge whose name we know, so
+ * that the port wall can name it. */
 #include "network.h"
 
 #include <errno.h>
@@ -31,13 +32,11 @@ void network_init(struct network *network, const struct lsn_host *host, const st
 	if (*options->network_name)
 		(void)snprintf(network->name, sizeof network->name, "%.120s", options->network_name);
 	else
-		(void)snprintf(network->name, sizeof network->name, "listener-%s-%s-%s", host->listener, host->instance, network->bridge + 3);
+		(void)snprintf(network->name, sizeof network->name, "listener-%s-%s-%s", host->listener, host->instance,
+			       network->bridge + 3);
 }
 
-static void finish(struct network *network, const struct lsn_error *error)
-{
-	network->done(network->data, error);
-}
+static void finish(struct network *network, const struct lsn_error *error) { network->done(network->data, error); }
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -52,11 +51,14 @@ static int check(const struct network *network, const json_t *json, struct lsn_e
 
 	if (!streq(text_of(labels, ENGINE_LABEL_LISTENER), network->host->listener) ||
 	    !streq(text_of(labels, ENGINE_LABEL_INSTANCE), network->host->instance))
-		return lsn_error_set(err, -EEXIST, "network %s exists and is not this listener's: choose another network_name", network->name);
+		return lsn_error_set(err, -EEXIST,
+				     "network %s exists and is not this listener's: choose another network_name",
+				     network->name);
 	if (!streq(text_of(json, "Driver"), "bridge") || !streq(text_of(options, OPTION_BRIDGE), network->bridge) ||
 	    !streq(text_of(options, OPTION_ICC), "false"))
-		return lsn_error_set(err, -EEXIST, "network %s was made with other settings: remove it (docker network rm %s)", network->name,
-				     network->name);
+		return lsn_error_set(err, -EEXIST,
+				     "network %s was made with other settings: remove it (docker network rm %s)",
+				     network->name, network->name);
 	return 0;
 }
 
@@ -77,9 +79,10 @@ static json_t *ipam(const struct network *network)
 
 static json_t *spec(const struct network *network)
 {
-	return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "Name", network->name, "Driver", "bridge",
-			 "CheckDuplicate", 1, "Internal", 0, "EnableIPv6", (int)network->options->ipv6, "IPAM", ipam(network), "Options",
-			 OPTION_BRIDGE, network->bridge, OPTION_ICC, "false", OPTION_MASQUERADE, "true", "Labels", ENGINE_LABEL_LISTENER,
+	return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "Name", network->name,
+			 "Driver", "bridge", "CheckDuplicate", 1, "Internal", 0, "EnableIPv6",
+			 (int)network->options->ipv6, "IPAM", ipam(network), "Options", OPTION_BRIDGE, network->bridge,
+			 OPTION_ICC, "false", OPTION_MASQUERADE, "true", "Labels", ENGINE_LABEL_LISTENER,
 			 network->host->listener, ENGINE_LABEL_INSTANCE, network->host->instance);
 }
 
@@ -103,7 +106,8 @@ static void make(struct network *network)
 {
 	struct lsn_error err;
 
-	if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network, &network->call) == 0)
+	if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network,
+			 &network->call) == 0)
 		return;
 	(void)lsn_error_set(&err, -ENOMEM, "out of memory");
 	finish(network, &err);
@@ -139,7 +143,8 @@ static void inspected(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (reply->status == 200 && network->broken && check(network, reply->json, &err) == 0) {
-		log_line(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew", network->name);
+		log_line(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew",
+			 network->name);
 		if (look(network, "DELETE", removed) == 0)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
@@ -150,7 +155,8 @@ static void inspected(void *data, const struct engine_reply *reply)
 	finish(network, &err);
 }
 
-int network_ensure(struct network *network, struct engine *engine, void (*done)(void *data, const struct lsn_error *error), void *data)
+int network_ensure(struct network *network, struct engine *engine,
+		   void (*done)(void *data, const struct lsn_error *error), void *data)
 {
 	network_done(network);
 	network->engine = engine;

@@ -14,17 +14,18 @@
 #include <cleanup.h>
 #include <util.h>
 
-
 #define HOLD_MIN_USEC (500 * USEC_PER_MSEC)
 #define HOLD_MAX_USEC (30 * USEC_PER_SEC)
 #define DEMAND_STALE_USEC (5 * USEC_PER_SEC) /* nobody has asked again */
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a netns pays */
 #define NETNSS_PER_START 2 /* one with a sandbox that starts, one with a sandbox that goes */
-#define NETNS_JOB_MAX_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC / 10) /* a netns that may still be taken lasts twice as long: one wait, one job */
+/* a netns that may still be taken lasts twice as long: one wait, one job */
+#define NETNS_JOB_MAX_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC / 10)
 #define STARVING_USEC (50 * USEC_PER_MSEC)
 #define PATIENCE_USEC (50 * USEC_PER_MSEC) /* before a script that has sandboxes gets another ... */
 #define CROWD 8 /* ... unless so many of its jobs wait for each */
-#define STUCK_USEC (2 * USEC_PER_SEC) /* no netns has become free for so long, longer than a start takes: its jobs are long */
+/* no netns has become free for so long, longer than a start takes: its jobs are long */
+#define STUCK_USEC (2 * USEC_PER_SEC)
 #define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
@@ -32,10 +33,7 @@ static void plan_expiry(struct pool *pool);
 static void be_patient(struct pool *pool);
 static void demands_prune(struct pool *pool);
 
-static void ready(struct pool *pool)
-{
-	pool->env.host->ready(pool->env.host->handle);
-}
+static void ready(struct pool *pool) { pool->env.host->ready(pool->env.host->handle); }
 
 /* Have FN called at AT or earlier: an alarm that is too early finds nothing and plans again. */
 static void wake_by(struct pool *pool, struct pool_timer *alarm, uint64_t at, lsn_timer_fn fn)
@@ -50,7 +48,7 @@ static void wake_by(struct pool *pool, struct pool_timer *alarm, uint64_t at, ls
 	(void)host->timer(host->handle, at > now ? at - now : 0, fn, pool, &alarm->timer);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- looking */
+/* -------------------------------------------------------------------------------------- looking */
 
 static bool is_starting(const struct sandbox *sb)
 {
@@ -66,7 +64,7 @@ struct sandbox *pool_find(struct pool *pool, const char *id)
 {
 	struct sandbox *sb;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (streq(sb->id, id))
 			return sb;
 	return NULL;
@@ -76,7 +74,7 @@ static struct sandbox *find_job(struct pool *pool, uint64_t job, unsigned states
 {
 	struct sandbox *sb;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->job_id == job && states & 1u << sb->state)
 			return sb;
 	return NULL;
@@ -87,7 +85,7 @@ void pool_get_figures(const struct pool *pool, struct pool_figures *ret)
 	const struct sandbox *sb = NULL;
 
 	*ret = (struct pool_figures){ .total = pool->total };
-	TAILQ_FOREACH(sb, &pool->list, link) {
+	TAILQ_FOREACH (sb, &pool->list, link) {
 		if (is_starting(sb))
 			ret->starting++;
 		else if (sb->state == SANDBOX_WARM && !sb->bound)
@@ -101,12 +99,9 @@ void pool_get_figures(const struct pool *pool, struct pool_figures *ret)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------- demands */
+/* -------------------------------------------------------------------------------------- demands */
 
-static void demand_drop(struct pool *pool, size_t i)
-{
-	pool->demands[i] = pool->demands[--pool->demand_count];
-}
+static void demand_drop(struct pool *pool, size_t i) { pool->demands[i] = pool->demands[--pool->demand_count]; }
 
 static struct demand *demand_find(struct pool *pool, const char *version, uint64_t memory_bytes)
 {
@@ -137,7 +132,8 @@ static bool lasts(const struct pool *pool, const struct demand *d)
 	return now_monotonic_usec() - d->since_usec >= patience(pool);
 }
 
-/* Look again when a demand has come to last, and then only when it is stale: all else comes with an event. */
+/* Look again when a demand has come to last, and then only when it is stale: all else comes with
+ * an event. */
 static void be_patient(struct pool *pool)
 {
 	uint64_t now = now_monotonic_usec(), next = UINT64_MAX;
@@ -152,10 +148,12 @@ static void be_patient(struct pool *pool)
 	wake_by(pool, &pool->patience, next, patience_over);
 }
 
-/* A timer that is far away would wake us for nothing; one that is near is left: the next demand will want it. */
+/* A timer that is far away would wake us for nothing; one that is near is left: the next demand
+ * will want it. */
 static void be_quiet(struct pool *pool)
 {
-	if (pool->demand_count > 0 || !pool->patience.timer || pool->patience.usec <= now_monotonic_usec() + PATIENCE_USEC)
+	if (pool->demand_count > 0 || !pool->patience.timer ||
+	    pool->patience.usec <= now_monotonic_usec() + PATIENCE_USEC)
 		return;
 	pool->env.host->timer_cancel(pool->env.host->handle, pool->patience.timer);
 	pool->patience.timer = NULL;
@@ -178,18 +176,20 @@ static void demand_note(struct pool *pool, const struct lsn_job *job, uint64_t w
 	be_patient(pool);
 }
 
-/* How many of JOB's script wait, itself included. Long jobs count alone: they are not for namespaces, which end by themselves. */
+/* How many of JOB's script wait, itself included. Long jobs count alone: they are not for
+ * namespaces, which end by themselves. */
 static uint64_t backlog_of(const struct lsn_job *job)
 {
 	return job->waiting > 1 && job->timeout_usec <= NETNS_JOB_MAX_USEC ? job->waiting : 1;
 }
 
-/* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes one, those behind it will want theirs. */
+/* JOB has its sandbox. One that starts for its script is anybody's again. Where each job takes
+ * one, those behind it will want theirs. */
 static void demand_met(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (is_starting(sb) && !sb->netns && is_for(sb, job->script_version, job->memory_bytes))
 			sb->bound = false;
 	for (size_t i = pool->demand_count; i-- > 0;)
@@ -200,7 +200,8 @@ static void demand_met(struct pool *pool, const struct lsn_job *job)
 	be_quiet(pool);
 }
 
-/* What was not asked for again for long may have been cancelled: it is forgotten, and whoever does wait is asked to come again. */
+/* What was not asked for again for long may have been cancelled: it is forgotten, and whoever
+ * does wait is asked to come again. */
 static void demands_prune(struct pool *pool)
 {
 	uint64_t now = now_monotonic_usec();
@@ -213,22 +214,20 @@ static void demands_prune(struct pool *pool)
 		ready(pool);
 }
 
-static unsigned larger(unsigned a, unsigned b)
-{
-	return a > b ? a : b;
-}
+static unsigned larger(unsigned a, unsigned b) { return a > b ? a : b; }
 
 static unsigned sandboxes_of(const struct pool *pool, const struct demand *d)
 {
 	const struct sandbox *sb;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		count += is_for(sb, d->version, d->memory_bytes) && sb->state != SANDBOX_ENDING;
 	return count;
 }
 
-/* To start one takes as long as a hundred short jobs: a script whose jobs come and go quickly does not need it. */
+/* To start one takes as long as a hundred short jobs: a script whose jobs come and go quickly
+ * does not need it. */
 static bool needs_more(const struct pool *pool, const struct demand *d)
 {
 	unsigned has = sandboxes_of(pool, d);
@@ -244,13 +243,14 @@ static const struct demand *starving(const struct pool *pool, uint64_t at_least_
 
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
-		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) && sandboxes_of(pool, d) == 0)
+		if (now - d->since_usec >= at_least_usec && (!oldest || d->since_usec < oldest->since_usec) &&
+		    sandboxes_of(pool, d) == 0)
 			oldest = d;
 	}
 	return oldest;
 }
 
-/* --------------------------------------------------------------------------------------------- starting, giving up */
+/* -------------------------------------------------------------------------- starting, giving up */
 
 static void hold_over(void *data)
 {
@@ -266,7 +266,8 @@ static void hold(struct pool *pool)
 
 	pool->failures++;
 	if (!pool->hold)
-		(void)pool->env.host->timer(pool->env.host->handle, pause < HOLD_MAX_USEC ? pause : HOLD_MAX_USEC, hold_over, pool, &pool->hold);
+		(void)pool->env.host->timer(pool->env.host->handle, pause < HOLD_MAX_USEC ? pause : HOLD_MAX_USEC,
+					    hold_over, pool, &pool->hold);
 }
 
 static void note_problem(struct pool *pool, const char *why)
@@ -300,14 +301,14 @@ static bool start_one(struct pool *pool, const struct demand *d)
 	return start_in(pool, d ? d->memory_bytes : pool->memory_bytes, d ? d->version : NULL, NULL);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- namespaces */
+/* ----------------------------------------------------------------------------------- namespaces */
 
 static unsigned namespaces_making(const struct pool *pool)
 {
 	const struct netns *b = NULL;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(b, &pool->namespaces, link)
+	TAILQ_FOREACH (b, &pool->namespaces, link)
 		count += b->state == NETNS_MAKING;
 	return count;
 }
@@ -316,7 +317,7 @@ static struct netns *find_netns(const struct pool *pool, const char *version, ui
 {
 	struct netns *b;
 
-	TAILQ_FOREACH(b, &pool->namespaces, link)
+	TAILQ_FOREACH (b, &pool->namespaces, link)
 		if (states & 1u << b->state && b->memory_bytes == memory_bytes && streq(b->version, version))
 			return b;
 	return NULL;
@@ -356,12 +357,13 @@ static unsigned namespaces(const struct pool *pool)
 	const struct netns *b = NULL;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(b, &pool->namespaces, link)
+	TAILQ_FOREACH (b, &pool->namespaces, link)
 		count++;
 	return count;
 }
 
-/* Where jobs are short a few namespaces do all the engine can; where they keep their namespaces, each job needs one. */
+/* Where jobs are short a few namespaces do all the engine can; where they keep their namespaces,
+ * each job needs one. */
 static uint64_t namespaces_most(const struct pool *pool, const struct demand *d)
 {
 	uint64_t few = NETNSS_PER_START * pool->options->starting;
@@ -369,7 +371,8 @@ static uint64_t namespaces_most(const struct pool *pool, const struct demand *d)
 	return lasts(pool, d) && few < pool->options->pool_max ? pool->options->pool_max : few;
 }
 
-/* A sandbox in a netns that is free for D, else a netns. True: one of the places for starting is taken. */
+/* A sandbox in a netns that is free for D, else a netns. True: one of the places for starting is
+ * taken. */
 static bool start_in_netns(struct pool *pool, const struct demand *d)
 {
 	struct netns *b = find_netns(pool, d->version, d->memory_bytes, 1u << NETNS_FREE);
@@ -390,7 +393,7 @@ static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 
 	if (d->waiting < BACKLOG_MIN)
 		return false;
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		count += is_for(sb, d->version, d->memory_bytes) && (sb->state == SANDBOX_WARM || is_starting(sb));
 	return count < pool->options->starting;
 }
@@ -403,7 +406,8 @@ static bool has_place(const struct pool *pool, const struct demand *d)
 	return pool->total < pool->options->pool_max && (!first || first == d);
 }
 
-/* Start what backlogs need, ROOM at most. Returns how many of the places for starting that takes. */
+/* Start what backlogs need, ROOM at most. Returns how many of the places for starting that
+ * takes. */
 static unsigned fill_namespaces(struct pool *pool, unsigned room)
 {
 	unsigned taken = 0;
@@ -417,8 +421,8 @@ static unsigned fill_namespaces(struct pool *pool, unsigned room)
 	return taken;
 }
 
-/* How many sandboxes would be taken at once, but for those in namespaces. For one script not more than start at the same time: when they are there, it shows
- * whether it needs more. */
+/* How many sandboxes would be taken at once, but for those in namespaces. For one script not
+ * more than start at the same time: when they are there, it shows whether it needs more. */
 static unsigned wanted(const struct pool *pool)
 {
 	uint64_t count = 0, most = pool->options->starting;
@@ -435,7 +439,7 @@ void pool_engine_back(struct pool *pool)
 {
 	struct netns *b;
 
-	TAILQ_FOREACH(b, &pool->namespaces, link)
+	TAILQ_FOREACH (b, &pool->namespaces, link)
 		netns_end(b);
 }
 
@@ -449,7 +453,7 @@ static struct sandbox *least_used(struct pool *pool)
 {
 	struct sandbox *sb;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && sb->bound && !is_wanted(pool, sb))
 			return sb;
 	return NULL;
@@ -460,16 +464,17 @@ static unsigned idle_wanted(struct pool *pool)
 	struct sandbox *sb;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		count += sb->bound && sandbox_free_for_job(sb) && is_wanted(pool, sb);
 	return count;
 }
 
-/* Whom the next sandbox is for; NULL: whoever comes. While there is room that is fair. The last place is for who has waited longest, lest others keep it:
- * with reuse = never nobody keeps any. */
+/* Whom the next sandbox is for; NULL: whoever comes. While there is room that is fair. The last
+ * place is for who has waited longest, lest others keep it: with reuse = never nobody keeps any. */
 static const struct demand *next_for(const struct pool *pool)
 {
-	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max ? starving(pool, 0) : NULL;
+	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max ? starving(pool, 0)
+												 : NULL;
 }
 
 void pool_fill(struct pool *pool)
@@ -484,7 +489,8 @@ void pool_fill(struct pool *pool)
 	f.starting += namespaces_making(pool);
 	f.starting += fill_namespaces(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
 	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
-	unsigned missing = waiting > coming ? waiting - coming : 0, need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
+	unsigned missing = waiting > coming ? waiting - coming : 0,
+		 need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && !pool->hold && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
 		(void)start_one(pool, next_for(pool));
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
@@ -506,7 +512,8 @@ static void on_idle(void *data, struct sandbox *sb)
 		pool->landlock_known = true;
 		pool->landlock_abi = sb->landlock_abi;
 		pool->walls = sb->walls;
-		log_line(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi, sb->walls);
+		log_line(pool->env.host, INFO, "first sandbox is warm; Landlock ABI %u, walls 0x%x", sb->landlock_abi,
+			 sb->walls);
 	}
 	TAILQ_REMOVE(&pool->list, sb, link);
 	TAILQ_INSERT_TAIL(&pool->list, sb, link);
@@ -550,14 +557,17 @@ static void on_gone(void *data, struct sandbox *sb)
 	pool_fill(pool);
 }
 
-/* --------------------------------------------------------------------------------------------------------- time goes by */
+/* --------------------------------------------------------------------------------- time goes by */
 
-/* When this idle sandbox is due to go; UINT64_MAX: never. A spare within pool_min goes by its age only. */
+/* When this idle sandbox is due to go; UINT64_MAX: never. A spare within pool_min goes by its
+ * age only. */
 static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned spares)
 {
 	const struct options *o = pool->options;
 	uint64_t age = o->max_age_usec ? sb->created_usec + o->max_age_usec : UINT64_MAX;
-	uint64_t most = sb->netns && (!o->idle_timeout_usec || o->idle_timeout_usec > NETNS_JOB_MAX_USEC) ? NETNS_JOB_MAX_USEC : o->idle_timeout_usec;
+	uint64_t most = sb->netns && (!o->idle_timeout_usec || o->idle_timeout_usec > NETNS_JOB_MAX_USEC)
+				? NETNS_JOB_MAX_USEC
+				: o->idle_timeout_usec;
 	uint64_t idle = most && (sb->bound || spares > o->pool_min) ? sb->idle_usec + most : UINT64_MAX;
 
 	return age < idle ? age : idle;
@@ -572,7 +582,7 @@ static void expire(void *data)
 
 	pool->expiry.timer = NULL;
 	pool_get_figures(pool, &f);
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) <= now) {
 			f.spare -= !sb->bound;
 			sandbox_end(sb, "it has been idle, or there, for long enough");
@@ -588,20 +598,21 @@ static void plan_expiry(struct pool *pool)
 	struct sandbox *sb;
 
 	pool_get_figures(pool, &f);
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) < next)
 			next = due(pool, sb, f.spare);
 	wake_by(pool, &pool->expiry, next, expire);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = NULL, *spare = NULL;
 	bool in_namespace = is_in_namespace(pool, job->script_version, job->memory_bytes, backlog_of(job));
 
-	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link) {
+	TAILQ_FOREACH_REVERSE(sb, &pool->list, sandbox_list, link)
+	{
 		if (!sandbox_free_for_job(sb))
 			continue;
 		if (is_for(sb, job->script_version, job->memory_bytes))
@@ -678,10 +689,11 @@ void pool_drop_own(struct pool *pool)
 {
 	struct sandbox *sb;
 
-	TAILQ_FOREACH(sb, &pool->list, link)
+	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->job && sb->job->id == POOL_OWN_JOB) {
 			sb->job = NULL;
-			sandbox_end(sb, "its run is not waited for"); /* if it does not end already */
+			/* if it does not end already */
+			sandbox_end(sb, "its run is not waited for");
 			return;
 		}
 }
@@ -734,12 +746,14 @@ void pool_forget(struct pool *pool, uint64_t job, const char *place)
 	pool_fill(pool);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- life */
+/* ----------------------------------------------------------------------------------------- life */
 
 int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err)
 {
 	(void)err;
-	*pool = (struct pool){ .env = *env, .options = env->options, .prereq = prereq, .memory_bytes = env->options->memory_bytes };
+	*pool = (struct pool){
+		.env = *env, .options = env->options, .prereq = prereq, .memory_bytes = env->options->memory_bytes
+	};
 	pool->env.idle = on_idle;
 	pool->env.result = on_result;
 	pool->env.gone = on_gone;
@@ -752,7 +766,8 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequis
 /* A job whose result is not committed yet may be asked for by a successor. */
 static bool stays(const struct sandbox *sb)
 {
-	return sb->job_id != POOL_OWN_JOB && (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED);
+	return sb->job_id != POOL_OWN_JOB &&
+	       (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED);
 }
 
 static char *removal_path(const struct pool *pool, const char *id)
@@ -794,7 +809,7 @@ static size_t containers(const struct pool *pool)
 	const struct netns *b = NULL;
 	size_t count = pool->total;
 
-	TAILQ_FOREACH(b, &pool->namespaces, link)
+	TAILQ_FOREACH (b, &pool->namespaces, link)
 		count++;
 	return count;
 }

@@ -1,12 +1,16 @@
-/* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which are given up.
+/* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which
+ * are given up.
  *
- * Unbound sandboxes are spare: no script was in them. The first job binds one to its script version; with reuse = script it then serves successive
- * jobs of that version and of no other, with reuse = never it goes after its job; a backlog of one script is then worked off in namespaces (netns.h), and the
- * spares are left to others.
+ * Unbound sandboxes are spare: no script was in them. The first job binds one to its script
+ * version; with reuse = script it then serves successive jobs of that version and of no other,
+ * with reuse = never it goes after its job; a backlog of one script is then worked off in
+ * namespaces (netns.h), and the spares are left to others.
  *
- * A reservation that finds nothing leaves a demand. A script without any sandbox gets one started at once; one that has some gets another when its
- * demand lasts, or when many of its jobs wait. A backlog gets few namespaces while its jobs are short, and as many as there is room for when they are not. At
- * pool_max idle ones of other scripts are given up, least recently used first; the last place, and the next sandbox that ends its job, are for a script
+ * A reservation that finds nothing leaves a demand. A script without any sandbox gets one
+ * started at once; one that has some gets another when its demand lasts, or when many of its
+ * jobs wait. A backlog gets few namespaces while its jobs are short, and as many as there is
+ * room for when they are not. At pool_max idle ones of other scripts are given up, least
+ * recently used first; the last place, and the next sandbox that ends its job, are for a script
  * that has none at all. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
@@ -49,15 +53,18 @@ struct pool {
 	struct pool_timer expiry; /* some have been idle, or there, for long enough */
 	uint64_t started, ended, jobs; /* since init */
 	uint32_t landlock_abi, walls;
-	void (*own_done)(void *data, const struct lsn_result *result); /* hears how the own job went; its sandbox goes then */
+	/* hears how the own job went; its sandbox goes then */
+	void (*own_done)(void *data, const struct lsn_result *result);
 	void *own_data;
 	bool landlock_known, stopping;
 	char problem[256];
 };
 
 int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err);
-/* pool_done - with DETACH sandboxes that owe a result stay for a successor, all others are removed (at most a second is spent on it). Returns how many
- * stay. */
+
+/* pool_done - with DETACH sandboxes that owe a result stay for a successor, all others are
+ * removed (at most a second is spent on it).
+ * Returns how many stay. */
 unsigned pool_done(struct pool *pool, bool detach);
 
 int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
@@ -65,12 +72,14 @@ void pool_release(struct pool *pool, const struct lsn_job *job);
 int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err);
 void pool_cancel(struct pool *pool, const struct lsn_job *job);
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err);
+
 /* pool_drop_own - end the own job with its sandbox, without a word to own_done(). */
 void pool_drop_own(struct pool *pool);
 void pool_forget(struct pool *pool, uint64_t job, const char *place);
 
 /* pool_engine_back - the engine was away: what it held without a job may be gone. */
 void pool_engine_back(struct pool *pool);
+
 /* pool_fill - start what is missing; after the prereq has come up. */
 void pool_fill(struct pool *pool);
 struct sandbox *pool_find(struct pool *pool, const char *id);

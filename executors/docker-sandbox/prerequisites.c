@@ -7,13 +7,13 @@
 
 #include <util.h>
 
-
 #define RETRY_MIN_USEC USEC_PER_SEC
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const prerequisite_names[PREREQ_STATE_MAX] = {
-	[PREREQ_ENGINE] = "waiting for the engine", [PREREQ_LIMITS] = "looking at the engine's limits", [PREREQ_IMAGE] = "looking for the image",
-	[PREREQ_NETWORK] = "looking for the network", [PREREQ_WALL] = "waiting for the port wall", [PREREQ_UP] = "up",
+	[PREREQ_ENGINE] = "waiting for the engine",  [PREREQ_LIMITS] = "looking at the engine's limits",
+	[PREREQ_IMAGE] = "looking for the image",    [PREREQ_NETWORK] = "looking for the network",
+	[PREREQ_WALL] = "waiting for the port wall", [PREREQ_UP] = "up",
 };
 
 static void step(struct prerequisites *prereq, enum prerequisites_state state);
@@ -81,7 +81,8 @@ static void image_seen(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (reply->status == 404)
-		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with `tools/build-image`", prereq->options->image);
+		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with `tools/build-image`",
+				    prereq->options->image);
 	trouble(prereq, &err);
 }
 
@@ -97,7 +98,11 @@ static void info_seen(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (lacks)
-		(void)lsn_error_set(&err, -ENOTSUP, "the engine cannot limit %s: give its host that cgroup controller (docker info shows what is missing)", lacks);
+		(void)lsn_error_set(
+			&err, -ENOTSUP,
+			"the engine cannot limit %s: give its host that cgroup controller (docker info shows what "
+			"is missing)",
+			lacks);
 	trouble(prereq, &err);
 }
 
@@ -106,17 +111,14 @@ static int take_step(struct prerequisites *prereq, enum prerequisites_state stat
 	char path[300];
 
 	switch (state) {
-	case PREREQ_LIMITS:
-		return engine_start(prereq->engine, "GET", "/info", NULL, info_seen, prereq, &prereq->call);
+	case PREREQ_LIMITS: return engine_start(prereq->engine, "GET", "/info", NULL, info_seen, prereq, &prereq->call);
 	case PREREQ_IMAGE:
 		(void)snprintf(path, sizeof path, "/images/%s/json", prereq->options->image);
 		return engine_start(prereq->engine, "GET", path, NULL, image_seen, prereq, &prereq->call);
-	case PREREQ_NETWORK:
-		return network_ensure(&prereq->network, prereq->engine, network_there, prereq);
+	case PREREQ_NETWORK: return network_ensure(&prereq->network, prereq->engine, network_there, prereq);
 	case PREREQ_WALL:
 		return wall_up(prereq->wall) ? 1 : wall_raise(prereq->wall, prereq->network.bridge, prereq->options);
-	default:
-		return 0;
+	default: return 0;
 	}
 }
 
@@ -172,13 +174,10 @@ void prerequisites_recheck(struct prerequisites *prereq)
 	step(prereq, PREREQ_IMAGE);
 }
 
-bool prerequisites_up(const struct prerequisites *prereq)
-{
-	return prereq->state == PREREQ_UP;
-}
+bool prerequisites_up(const struct prerequisites *prereq) { return prereq->state == PREREQ_UP; }
 
-int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options, void (*changed)(void *data), void *data,
-	      struct lsn_error *err)
+int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,
+		       void (*changed)(void *data), void *data, struct lsn_error *err)
 {
 	struct wall_hooks wall_hooks = { wall_changed, prereq };
 	struct engine_hooks engine_hooks = { engine_changed, prereq };

@@ -1,5 +1,6 @@
-/* prereq.h - all that must stand before a sandbox may start, in this order: engine, its limits, image, network, port wall. Brings it up, notices when a part
- * goes, brings it up again with back-off, says what is wrong. Loop thread only. */
+/* prereq.h - all that must stand before a sandbox may start, in this order: engine, its limits,
+ * image, network, port wall. Brings it up, notices when a part goes, brings it up again with
+ * back-off, says what is wrong. Loop thread only. */
 #ifndef DOCKER_SANDBOX_PREREQUISITES_H
 #define DOCKER_SANDBOX_PREREQUISITES_H
 
@@ -7,7 +8,16 @@
 #include "network.h"
 #include "wall.h"
 
-enum prerequisites_state { PREREQ_ENGINE, PREREQ_LIMITS, PREREQ_IMAGE, PREREQ_NETWORK, PREREQ_WALL, PREREQ_UP, PREREQ_STATE_MAX }; /* what is being waited for */
+/* what is being waited for */
+enum prerequisites_state {
+	PREREQ_ENGINE,
+	PREREQ_LIMITS,
+	PREREQ_IMAGE,
+	PREREQ_NETWORK,
+	PREREQ_WALL,
+	PREREQ_UP,
+	PREREQ_STATE_MAX
+};
 extern const char *const prerequisite_names[PREREQ_STATE_MAX];
 
 struct prerequisites {
@@ -25,11 +35,13 @@ struct prerequisites {
 	char problem[256]; /* "" if none */
 };
 
-int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options, void (*changed)(void *data), void *data,
-	      struct lsn_error *err);
+int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,
+		       void (*changed)(void *data), void *data, struct lsn_error *err);
 void prerequisites_done(struct prerequisites *prereq, bool remove_wall);
 bool prerequisites_up(const struct prerequisites *prereq);
-/* prerequisites_recheck - a container could not be made because the image or the network has gone: look again from the start. */
+
+/* prerequisites_recheck - a container could not be made because the image or the network has
+ * gone: look again from the start. */
 void prerequisites_recheck(struct prerequisites *prereq);
 
 #endif

@@ -1,5 +1,5 @@
-/* probe.c - what `listenerctl doctor` asks of this executor: the engine and what it says about itself, and what a script in a real sandbox finds open
- * and closed. */
+/* probe.c - what `listenerctl doctor` asks of this executor: the engine and what it says about
+ * itself, and what a script in a real sandbox finds open and closed. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,12 +22,14 @@ struct probe {
 	void (*end)(void *data);
 	void *data;
 	struct engine_call *call;
-	struct lsn_timer *limit; /* of the call: a hung engine is not waited for as long as engine_timeout */
+	/* of the call: a hung engine is not waited for as long as engine_timeout */
+	struct lsn_timer *limit;
 	struct selftest *selftest;
 };
 
 /* REMEDY NULL: OK. */
-__attribute__((format(printf, 4, 5))) static void tell(const struct probe *p, enum lsn_probe_level level, const char *remedy, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void tell(const struct probe *p, enum lsn_probe_level level,
+						       const char *remedy, const char *format, ...)
 {
 	char text[500];
 	va_list ap;
@@ -49,7 +51,7 @@ static void probe_end(struct probe *p)
 	end(data);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- walls */
+/* ---------------------------------------------------------------------------------------- walls */
 
 static void tell_landlock(const struct probe *p)
 {
@@ -57,25 +59,29 @@ static void tell_landlock(const struct probe *p)
 	static const struct {
 		unsigned abi;
 		const char *lacks;
-	} steps[] = { { 1, "everything: files are held by read-only mounts, ports by the port wall alone" },
-		      { 4, "TCP port rules: the port wall alone holds them (Linux 6.7)" },
-		      { 6, "scopes: abstract sockets and signals are held by namespaces and user ids alone (Linux 6.12)" } };
+	} steps[] = {
+		{ 1, "everything: files are held by read-only mounts, ports by the port wall alone" },
+		{ 4, "TCP port rules: the port wall alone holds them (Linux 6.7)" },
+		{ 6, "scopes: abstract sockets and signals are held by namespaces and user ids alone (Linux 6.12)" }
+	};
 
 	if (!pool->landlock_known) {
-		tell(p, LSN_PROBE_WARNING, "look at the executor's problem with `listenerctl executors`", "Landlock: no sandbox has been warm yet");
+		tell(p, LSN_PROBE_WARNING, "look at the executor's problem with `listenerctl executors`",
+		     "Landlock: no sandbox has been warm yet");
 		return;
 	}
 	for (size_t i = 0; i < ELEMENTSOF(steps); i++)
 		if (pool->landlock_abi < steps[i].abi) {
-			tell(p, LSN_PROBE_WARNING, "a later kernel gives the second wall; see docs/security.md", "Landlock ABI %u lacks %s", pool->landlock_abi,
-			     steps[i].lacks);
+			tell(p, LSN_PROBE_WARNING, "a later kernel gives the second wall; see docs/security.md",
+			     "Landlock ABI %u lacks %s", pool->landlock_abi, steps[i].lacks);
 			return;
 		}
 	if (pool->walls & SB_WALL_LANDLOCK_FS)
-		tell(p, LSN_PROBE_OK, NULL, "Landlock ABI %u: files, TCP ports, abstract sockets, signals", pool->landlock_abi);
-	else
-		tell(p, LSN_PROBE_WARNING, "see that the engine's seccomp profile is ours", "Landlock ABI %u is there, but sandboxes could not use it",
+		tell(p, LSN_PROBE_OK, NULL, "Landlock ABI %u: files, TCP ports, abstract sockets, signals",
 		     pool->landlock_abi);
+	else
+		tell(p, LSN_PROBE_WARNING, "see that the engine's seccomp profile is ours",
+		     "Landlock ABI %u is there, but sandboxes could not use it", pool->landlock_abi);
 }
 
 static void tell_open(const struct probe *p, const struct selftest_report *r)
@@ -88,12 +94,18 @@ static void tell_open(const struct probe *p, const struct selftest_report *r)
 	if (streq(seen, "open"))
 		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is open", port, r->gateway);
 	else if (narrowed)
-		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s gives %s; allow_networks or deny_networks may want it so", port, r->gateway, seen);
+		tell(p, LSN_PROBE_OK, NULL,
+		     "from a sandbox: TCP port %u of %s gives %s; allow_networks or deny_networks may want it so", port,
+		     r->gateway, seen);
 	else if (!r->listening[SELFTEST_OPEN] && streq(seen, "ECONNREFUSED"))
-		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is reached, but nobody listens there", port, r->gateway);
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is reached, but nobody listens there",
+		     port, r->gateway);
 	else
-		tell(p, LSN_PROBE_FAILURE, "a firewall of this host may reject what comes from the bridge of the sandboxes: see `nft list ruleset`",
-		     "from a sandbox: TCP port %u of %s, which should be open, gives %s", port, r->gateway, *seen ? seen : "no answer");
+		tell(p, LSN_PROBE_FAILURE,
+		     "a firewall of this host may reject what comes from the bridge of the sandboxes: see `nft list "
+		     "ruleset`",
+		     "from a sandbox: TCP port %u of %s, which should be open, gives %s", port, r->gateway,
+		     *seen ? seen : "no answer");
 }
 
 static void tell_closed(const struct probe *p, const struct selftest_report *r)
@@ -102,16 +114,24 @@ static void tell_closed(const struct probe *p, const struct selftest_report *r)
 	static const char remedy[] = "stop the listener, and report a hole as docs/security.md says";
 
 	if (streq(tcp, "open"))
-		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: TCP port %u of %s is OPEN and must not be", r->port[SELFTEST_CLOSED], r->gateway);
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: TCP port %u of %s is OPEN and must not be",
+		     r->port[SELFTEST_CLOSED], r->gateway);
 	else
-		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is closed (%s%s)", r->port[SELFTEST_CLOSED], r->gateway, *tcp ? tcp : "no answer",
-		     streq(tcp, "EACCES") ? ", by Landlock" : streq(tcp, "ECONNREFUSED") ? ", by the port wall" : "");
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: TCP port %u of %s is closed (%s%s)",
+		     r->port[SELFTEST_CLOSED], r->gateway, *tcp ? tcp : "no answer",
+		     streq(tcp, "EACCES")         ? ", by Landlock"
+		     : streq(tcp, "ECONNREFUSED") ? ", by the port wall"
+						  : "");
 	if (streq(udp, "open") || r->arrived)
-		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: UDP port %u of %s is OPEN and must not be", r->port[SELFTEST_UDP], r->gateway);
+		tell(p, LSN_PROBE_FAILURE, remedy, "from a sandbox: UDP port %u of %s is OPEN and must not be",
+		     r->port[SELFTEST_UDP], r->gateway);
 	else
-		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: UDP is closed by the port wall (%s)", *udp ? udp : "no answer");
+		tell(p, LSN_PROBE_OK, NULL, "from a sandbox: UDP is closed by the port wall (%s)",
+		     *udp ? udp : "no answer");
 	if (!r->listening[SELFTEST_CLOSED] || !r->listening[SELFTEST_UDP])
-		tell(p, LSN_PROBE_WARNING, "try again", "port %u of %s could not be listened at: that it is closed proves little", r->port[SELFTEST_CLOSED], r->gateway);
+		tell(p, LSN_PROBE_WARNING, "try again",
+		     "port %u of %s could not be listened at: that it is closed proves little",
+		     r->port[SELFTEST_CLOSED], r->gateway);
 }
 
 static void tell_site(const struct probe *p)
@@ -119,15 +139,16 @@ static void tell_site(const struct probe *p)
 	const struct prerequisites *prereq = &p->in->prereq;
 	bool up = prerequisites_up(prereq);
 
-	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s", prerequisite_names[prereq->state],
-	     *prereq->problem ? ": " : "", prereq->problem);
+	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s",
+	     prerequisite_names[prereq->state], *prereq->problem ? ": " : "", prereq->problem);
 	if (!prereq->wall)
 		tell(p, LSN_PROBE_OK, NULL, "sandboxes have no network");
 	else if (wall_up(prereq->wall))
 		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(prereq->wall));
 	else
-		tell(p, LSN_PROBE_FAILURE, "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace", "port wall: %.250s",
-		     wall_state(prereq->wall));
+		tell(p, LSN_PROBE_FAILURE,
+		     "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace",
+		     "port wall: %.250s", wall_state(prereq->wall));
 }
 
 static void tried(void *data, const struct selftest_report *r)
@@ -136,23 +157,24 @@ static void tried(void *data, const struct selftest_report *r)
 
 	tell_site(p);
 	if (r->problem)
-		tell(p, LSN_PROBE_FAILURE, "see `listenerctl executors` and the daemon's log", "no script can be run: %s", r->problem);
+		tell(p, LSN_PROBE_FAILURE, "see `listenerctl executors` and the daemon's log",
+		     "no script can be run: %s", r->problem);
 	else
 		tell(p, LSN_PROBE_OK, NULL, "image %s runs Python %s", p->in->options.image, r->python);
 	if (!r->problem && *r->missing)
-		tell(p, LSN_PROBE_WARNING, "take it out of preload, or make an image that has it", "image %s has no Python module %s: it is not preloaded",
-		     p->in->options.image, r->missing);
+		tell(p, LSN_PROBE_WARNING, "take it out of preload, or make an image that has it",
+		     "image %s has no Python module %s: it is not preloaded", p->in->options.image, r->missing);
 	if (!r->problem && r->doors) {
 		tell_open(p, r);
 		tell_closed(p, r);
 	} else if (!r->problem && p->in->options.network == NETWORK_BRIDGE)
-		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace", "the bridge %s has no address here: ports were not tried",
-		     p->in->prereq.network.bridge);
+		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace",
+		     "the bridge %s has no address here: ports were not tried", p->in->prereq.network.bridge);
 	tell_landlock(p);
 	probe_end(p);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- engine */
+/* --------------------------------------------------------------------------------------- engine */
 
 static void drop_call(struct probe *p)
 {
@@ -164,7 +186,9 @@ static void drop_call(struct probe *p)
 
 static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 {
-	const char *remedy = why->code == -EACCES ? "let the listener's user be a member of the socket's group, and start it anew" : "start the Docker Engine";
+	const char *remedy = why->code == -EACCES
+				     ? "let the listener's user be a member of the socket's group, and start it anew"
+				     : "start the Docker Engine";
 
 	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->options.socket, why->message);
 	probe_end(p);
@@ -176,7 +200,8 @@ static void call_ran_out(void *data)
 
 	p->limit = NULL;
 	drop_call(p);
-	tell_engine_away(p, &(const struct lsn_error){ .code = -ETIMEDOUT, .message = "it accepts, but does not answer" });
+	tell_engine_away(p,
+			 &(const struct lsn_error){ .code = -ETIMEDOUT, .message = "it accepts, but does not answer" });
 }
 
 static void info_replied(void *data, const struct engine_reply *reply)
@@ -189,15 +214,18 @@ static void info_replied(void *data, const struct engine_reply *reply)
 		tell_engine_away(p, &reply->error);
 		return;
 	}
-	const char *version = json_string_value(json_object_get(reply->json, "ServerVersion")); /* may be known before engine_version() */
+	/* may be known before engine_version() */
+	const char *version = json_string_value(json_object_get(reply->json, "ServerVersion"));
 	char quoted[64];
 	(void)str_quote(quoted, sizeof quoted, version ? version : "?", strlen(version ? version : "?"));
 	bool live = json_is_true(json_object_get(reply->json, "LiveRestoreEnabled"));
 	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", quoted, live ? "on" : "off");
 	if (!live)
-		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json", "a restart of the engine ends running jobs");
+		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json",
+		     "a restart of the engine ends running jobs");
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
-		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1", "the engine cannot limit swap: a script may use swap beyond its memory");
+		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1",
+		     "the engine cannot limit swap: a script may use swap beyond its memory");
 	int r = selftest_start(&p->in->pool, tried, p, &p->selftest);
 	if (r < 0)
 		tried(p, &(const struct selftest_report){ .problem = strerror(-r) });

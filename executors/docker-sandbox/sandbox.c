@@ -16,23 +16,26 @@
 #include <cleanup.h>
 #include <util.h>
 
-
-#define KILL_MARGIN_USEC (2 * USEC_PER_SEC) /* init kills at timeout + grace; later than that it is done from outside */
+/* init kills at timeout + grace; later than that it is done from outside */
+#define KILL_MARGIN_USEC (2 * USEC_PER_SEC)
 #define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
 #define LOOK_USEC (500 * USEC_PER_MSEC) /* ... and meanwhile the container is looked at so often */
 #define START_LOOK_USEC USEC_PER_SEC /* a container that started should be heard of by then */
 #define LOOKS_MAX 10
 #define LOOKS_RECOVER_MAX 20
-#define AWAY_USEC (60 * USEC_PER_SEC) /* an engine away for so long: the result is reported all the same */
-#define FIGURE_MAX (UINT64_C(1) << 50) /* microseconds, bytes: what a sandbox may claim, so that sums and signed columns stay sane */
+/* an engine away for so long: the result is reported all the same */
+#define AWAY_USEC (60 * USEC_PER_SEC)
+/* microseconds, bytes: what a sandbox may claim, so that sums and signed columns stay sane */
+#define FIGURE_MAX (UINT64_C(1) << 50)
 #define RETRY_USEC (500 * USEC_PER_MSEC)
 #define NETNS_LINK "berth" /* in the folder: a successor must know */
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 const char *const sandbox_state_names[SANDBOX_STATE_MAX] = {
-	[SANDBOX_CREATING] = "creating", [SANDBOX_STARTING] = "starting", [SANDBOX_WARM] = "warm", [SANDBOX_UPDATING] = "updating",
-	[SANDBOX_RESERVED] = "reserved", [SANDBOX_RUNNING] = "running", [SANDBOX_REPORTED] = "reported",
-	[SANDBOX_RECOVERING] = "recovering", [SANDBOX_ENDING] = "ending", [SANDBOX_GONE] = "gone",
+	[SANDBOX_CREATING] = "creating", [SANDBOX_STARTING] = "starting",     [SANDBOX_WARM] = "warm",
+	[SANDBOX_UPDATING] = "updating", [SANDBOX_RESERVED] = "reserved",     [SANDBOX_RUNNING] = "running",
+	[SANDBOX_REPORTED] = "reported", [SANDBOX_RECOVERING] = "recovering", [SANDBOX_ENDING] = "ending",
+	[SANDBOX_GONE] = "gone",
 };
 
 #define TO(state) (1u << SANDBOX_##state)
@@ -52,12 +55,13 @@ static void try_to_remove(struct sandbox *sb);
 static void look_at_container(struct sandbox *sb);
 static void look_again(void *data);
 
-/* ---------------------------------------------------------------------------------------------------- small parts */
+/* ---------------------------------------------------------------------------------- small parts */
 
 static void set_state(struct sandbox *sb, enum sandbox_state state)
 {
 	assert(moves[sb->state] & 1u << state);
-	log_line(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state], sandbox_state_names[state]);
+	log_line(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state],
+		 sandbox_state_names[state]);
 	sb->state = state;
 }
 
@@ -117,7 +121,7 @@ static void report(struct sandbox *sb, const struct lsn_result *result)
 		sb->env->result(sb->env->data, sb, job, result);
 }
 
-/* --------------------------------------------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 static void finish_gone(struct sandbox *sb)
 {
@@ -144,7 +148,8 @@ static void removed(void *data, const struct engine_reply *reply)
 		finish_gone(sb);
 		return;
 	}
-	/* 409: a removal is under way already. The engine away: its containers end with it, but only it can say so. */
+	/* 409: a removal is under way already. The engine away: its containers end with it, but
+	 * only it can say so. */
 	if (reply->status != 409 && sb->end_tries == 1)
 		log_line(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
 	if (sb->job && now_monotonic_usec() - sb->ending_usec > AWAY_USEC)
@@ -181,10 +186,7 @@ static void end_with(struct sandbox *sb, enum lsn_outcome outcome, const char *m
 	try_to_remove(sb);
 }
 
-void sandbox_end(struct sandbox *sb, const char *why)
-{
-	end_with(sb, LSN_OUTCOME_LOST, why);
-}
+void sandbox_end(struct sandbox *sb, const char *why) { end_with(sb, LSN_OUTCOME_LOST, why); }
 
 static void trouble(struct sandbox *sb, const char *what)
 {
@@ -192,7 +194,7 @@ static void trouble(struct sandbox *sb, const char *what)
 	end_with(sb, LSN_OUTCOME_LOST, what);
 }
 
-/* -------------------------------------------------------------------------------------------------------- starting */
+/* ------------------------------------------------------------------------------------- starting */
 
 static void become_idle(struct sandbox *sb)
 {
@@ -207,7 +209,8 @@ static void start_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time" : "its init did not connect in time");
+	trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time"
+					: "its init did not connect in time");
 }
 
 static void maybe_warm(struct sandbox *sb)
@@ -220,7 +223,8 @@ static void maybe_warm(struct sandbox *sb)
 	become_idle(sb);
 }
 
-/* An engine whose firewall was reloaded while it started may list a network that its driver does not have. It has no status of its own for that. */
+/* An engine whose firewall was reloaded while it started may list a network that its driver does
+ * not have. It has no status of its own for that. */
 static bool is_network_gone(const struct engine_reply *reply)
 {
 	const char *message = reply->error.message;
@@ -241,7 +245,8 @@ static void start_replied(void *data, const struct engine_reply *reply)
 	}
 	sb->started = true;
 	maybe_warm(sb);
-	if (sb->state == SANDBOX_STARTING) /* one that ended at once would not be missed before the deadline */
+	/* one that ended at once would not be missed before the deadline */
+	if (sb->state == SANDBOX_STARTING)
 		arm(sb, &sb->patience, START_LOOK_USEC, look_again);
 }
 
@@ -272,8 +277,14 @@ static int ask_for_container(struct sandbox *sb)
 	}
 	if (sb->netns)
 		sandbox_name(env, sb->netns->id, netns, sizeof netns);
-	const struct spec spec = { .host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network, .netns = sb->netns ? netns : NULL, .id = sb->id,
-				   .folder = folder, .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
+	const struct spec spec = { .host = env->host,
+				   .options = env->options,
+				   .seccomp = env->seccomp,
+				   .network = env->network,
+				   .netns = sb->netns ? netns : NULL,
+				   .id = sb->id,
+				   .folder = folder,
+				   .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
 				   .gid = (unsigned)getegid() };
 	json_t *body = spec_create(&spec);
 	sandbox_name(env, sb->id, name, sizeof name);
@@ -294,7 +305,8 @@ static void update_replied(void *data, const struct engine_reply *reply)
 
 int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
 {
-	int r = ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes), update_replied);
+	int r = ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes),
+		    update_replied);
 	if (r < 0)
 		return r;
 	sb->memory_bytes = memory_bytes;
@@ -302,7 +314,7 @@ int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------ what init says */
+/* ------------------------------------------------------------------------------- what init says */
 
 static bool walls_suffice(const struct sandbox *sb, const struct sb_hello *hello)
 {
@@ -317,18 +329,21 @@ static void run_too_long(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	log_line(sb->env->host, WARNING, "sandbox=%s job=%llu did not end in time: the container is killed", sb->id, (unsigned long long)sb->job_id);
+	log_line(sb->env->host, WARNING, "sandbox=%s job=%llu did not end in time: the container is killed", sb->id,
+		 (unsigned long long)sb->job_id);
 	if (sb->cancelled)
 		end_with(sb, LSN_OUTCOME_CANCELLED, "cancelled; the whole container was killed");
 	else
 		end_with(sb, LSN_OUTCOME_TIMEOUT, "ran longer than its time limit; the whole container was killed");
 }
 
-/* A job that an earlier daemon handed over runs on under our eyes. FINISHED: its result comes next, and is right however late we look. */
+/* A job that an earlier daemon handed over runs on under our eyes. FINISHED: its result comes
+ * next, and is right however late we look. */
 static void adopt(struct sandbox *sb, bool finished)
 {
 	uint64_t now = now_realtime_usec(), begun = sb->job->started_realtime_usec;
-	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC, used = begun && now > begun ? now - begun : 0;
+	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC,
+		 used = begun && now > begun ? now - begun : 0;
 
 	disarm(sb, &sb->deadline);
 	disarm(sb, &sb->patience);
@@ -339,7 +354,8 @@ static void adopt(struct sandbox *sb, bool finished)
 	arm(sb, &sb->deadline, finished && left < PATIENCE_USEC ? PATIENCE_USEC : left, run_too_long);
 }
 
-/* The container stays until that is committed: a successor that finds it gone could not tell whether the job ran. */
+/* The container stays until that is committed: a successor that finds it gone could not tell
+ * whether the job ran. */
 static void recovered_idle(struct sandbox *sb)
 {
 	struct lsn_result result;
@@ -362,7 +378,8 @@ static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
 		adopt(sb, hello->state == SB_FINISHED);
-	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE) /* the frame was lost with its connection */
+	/* the frame was lost with its connection */
+	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE)
 		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
 	else {
 		drop_call(sb);
@@ -378,22 +395,20 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	sb->landlock_abi = hello->landlock_abi;
 	sb->walls = hello->walls;
 	if (hello->state > SB_FINISHED || !walls_suffice(sb, hello)) {
-		trouble(sb, hello->state > SB_FINISHED ? "its init is in no known state" : "its init could not put up the walls that are required");
+		trouble(sb, hello->state > SB_FINISHED ? "its init is in no known state"
+						       : "its init could not put up the walls that are required");
 		return;
 	}
 	switch (sb->state) {
 	case SANDBOX_RUNNING:
 	case SANDBOX_REPORTED:
-	case SANDBOX_RECOVERING:
-		hello_while_busy(sb, hello);
-		break;
-	case SANDBOX_CREATING:
-		trouble(sb, "its init is there before its container");
-		break;
+	case SANDBOX_RECOVERING: hello_while_busy(sb, hello); break;
+	case SANDBOX_CREATING: trouble(sb, "its init is there before its container"); break;
 	default: /* idle in one way or another */
 		disarm(sb, &sb->patience);
 		if (hello->state == SB_FINISHED && hello->job == sb->job_id && sb->job_id > 0)
-			(void)control_send_job(&sb->control, SB_FORGET, sb->job_id); /* the first one was lost */
+			/* the first one was lost */
+			(void)control_send_job(&sb->control, SB_FORGET, sb->job_id);
 		else if (hello->state != SB_IDLE)
 			trouble(sb, "its init runs something we did not ask for");
 	}
@@ -425,16 +440,14 @@ static void *read_output(int fd, uint64_t size)
 	return bytes;
 }
 
-static uint64_t at_most(uint64_t value, uint64_t limit)
-{
-	return value < limit ? value : limit;
-}
+static uint64_t at_most(uint64_t value, uint64_t limit) { return value < limit ? value : limit; }
 
 /* Only figures and bytes cross over; which job they belong to we know ourselves. */
 static void deliver(struct sandbox *sb, const struct sb_result *from, const int fds[2])
 {
 	const struct lsn_job *job = sb->job;
-	uint64_t out_size = at_most(from->out_size, job->output_limit_bytes), err_size = at_most(from->err_size, job->output_limit_bytes);
+	uint64_t out_size = at_most(from->out_size, job->output_limit_bytes),
+		 err_size = at_most(from->err_size, job->output_limit_bytes);
 	_cleanup_free_ void *out = read_output(fds[0], out_size), *err = read_output(fds[1], err_size);
 	struct lsn_result result;
 	char message[sizeof from->message];
@@ -463,7 +476,8 @@ static void deliver(struct sandbox *sb, const struct sb_result *from, const int 
 static void on_result(void *data, const struct sb_result *result, const int fds[2])
 {
 	struct sandbox *sb = data;
-	bool limit = result->outcome != LSN_OUTCOME_SUCCESS && result->outcome != LSN_OUTCOME_FAILURE && result->outcome != LSN_OUTCOME_SIGNAL;
+	bool limit = result->outcome != LSN_OUTCOME_SUCCESS && result->outcome != LSN_OUTCOME_FAILURE &&
+		     result->outcome != LSN_OUTCOME_SIGNAL;
 
 	if (sb->state == SANDBOX_REPORTED && result->job == sb->job_id)
 		return; /* repeated after the connection came again; the host has it */
@@ -494,7 +508,7 @@ static void on_violation(void *data, const char *what)
 	trouble(sb, text);
 }
 
-/* --------------------------------------------------------------------------------------- a connection that is gone */
+/* -------------------------------------------------------------------- a connection that is gone */
 
 static void patience_ran_out(void *data)
 {
@@ -538,13 +552,16 @@ static void looked_at(void *data, const struct engine_reply *reply)
 		sb->left = true;
 		trouble(sb, "its container is gone");
 	} else if (reply->status != 200)
-		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again); /* the engine is away: ask until it is back */
+		/* the engine is away: ask until it is back */
+		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
 	else if (!json_is_true(json_object_get(state, "Running")))
 		container_stopped(sb, state);
 	else if (sb->state == SANDBOX_STARTING)
-		arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks), look_again); /* its deadline runs */
+		/* its deadline runs */
+		arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks), look_again);
 	else if (++sb->looks < (sb->state == SANDBOX_RECOVERING ? LOOKS_RECOVER_MAX : LOOKS_MAX))
-		arm(sb, &sb->patience, LOOK_USEC, look_again); /* the engine may not have noticed yet */
+		/* the engine may not have noticed yet */
+		arm(sb, &sb->patience, LOOK_USEC, look_again);
 	else
 		trouble(sb, "its init does not answer");
 }
@@ -571,15 +588,12 @@ static void on_closed(void *data)
 		look_at_container(sb);
 		break;
 	case SANDBOX_ENDING:
-	case SANDBOX_GONE:
-		break;
-	default:
-		arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out);
-		break;
+	case SANDBOX_GONE: break;
+	default: arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out); break;
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------------------ jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 bool sandbox_free_for_job(const struct sandbox *sb)
 {
@@ -608,7 +622,9 @@ void sandbox_release(struct sandbox *sb)
 int sandbox_submit(struct sandbox *sb, const struct lsn_job *job, struct lsn_error *err)
 {
 	const struct options *o = sb->env->options;
-	const struct control_run run = { .grace_usec = o->grace_usec, .cpu_usec = o->cpu_time_usec, .nofile = (uint32_t)o->nofile,
+	const struct control_run run = { .grace_usec = o->grace_usec,
+					 .cpu_usec = o->cpu_time_usec,
+					 .nofile = (uint32_t)o->nofile,
 					 .exec = o->start == START_EXEC };
 
 	int r = control_send_run(&sb->control, job, &run);
@@ -647,13 +663,14 @@ void sandbox_forget(struct sandbox *sb, bool keep)
 		end_with(sb, LSN_OUTCOME_LOST, sb->spoiled ? "it must not serve again" : "it has served");
 		return;
 	}
-	(void)control_send_job(&sb->control, SB_FORGET, sb->job_id); /* if the connection is gone: repeated at the next HELLO */
+	/* if the connection is gone: repeated at the next HELLO */
+	(void)control_send_job(&sb->control, SB_FORGET, sb->job_id);
 	set_state(sb, SANDBOX_WARM);
 	sb->idle_usec = now_monotonic_usec();
 	sb->verdict.started_realtime_usec = 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ life */
+/* ----------------------------------------------------------------------------------------- life */
 
 void sandbox_remove_folder(int run_dir_fd, const char *id)
 {
@@ -687,7 +704,8 @@ static int open_folder(struct sandbox *sb)
 		return -errno;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	/* the group of a new folder may come from its parent (setgid): init looks for the daemon's own */
+	/* the group of a new folder may come from its parent (setgid): init looks for the
+	 * daemon's own */
 	if (fchown(fd, (uid_t)-1, getegid()) < 0 || fchmod(fd, 0750) < 0)
 		return -errno;
 	sb->dir_fd = TAKE_FD(fd);
@@ -718,7 +736,8 @@ static int open_socket(struct sandbox *sb)
 	return r < 0 ? r : control_open(&sb->control, sb->env->host, sb->dir_fd, &hooks);
 }
 
-int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret, struct lsn_error *err)
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret,
+		struct lsn_error *err)
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
 	unsigned char random[8];
@@ -745,7 +764,8 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct net
 	return 0;
 }
 
-int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret, struct lsn_error *err)
+int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret,
+		    struct lsn_error *err)
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
 	int r = sandbox_id_valid(place) ? new_object(env, &sb) : -EINVAL;
@@ -755,13 +775,15 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 	memcpy(sb->id, place, sizeof sb->id);
 	r = open_socket(sb);
 	if (r < 0)
-		return lsn_error_set(err, r, "sandbox %s: %s", place, r == -EBUSY ? "somebody else looks after it" : strerror(-r));
+		return lsn_error_set(err, r, "sandbox %s: %s", place,
+				     r == -EBUSY ? "somebody else looks after it" : strerror(-r));
 	sb->state = SANDBOX_RECOVERING;
 	sb->job = job;
 	sb->job_id = job->id;
 	sb->memory_bytes = job->memory_bytes;
 	sb->served = sb->started = sb->warm = true;
-	sb->spoiled = true; /* made by another daemon with other settings, perhaps: it finishes this job and goes */
+	/* made by another daemon with other settings, perhaps: it finishes this job and goes */
+	sb->spoiled = true;
 	sb->verdict.started_realtime_usec = job->started_realtime_usec;
 	sandbox_bind(sb, job->script_version);
 	look_at_container(sb);

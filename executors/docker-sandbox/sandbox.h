@@ -1,16 +1,19 @@
-/* sandbox.h - one sandbox: a folder, a control socket, a container, and the state machine that ties them to at most one job.
+/* sandbox.h - one sandbox: a folder, a control socket, a container, and the state machine that
+ * ties them to at most one job.
  *
  *   CREATING ─▶ STARTING ─▶ WARM ◀──▶ RESERVED ─▶ RUNNING ─▶ REPORTED ─▶ WARM ...
  *                            │  ◀──▶ UPDATING       ▲
  *                            ▼                      │
  *     any ──────────────▶ ENDING ─▶ GONE        RECOVERING        (after a restart of the daemon)
  *
- * ENDING: the engine removes the container with all force; a job that is still owed its result gets it when the container is gone, not before.
- * The folder is locked (flock) as long as an instance looks after the sandbox: so instances that live side by side, and a successor, know which
- * containers are nobody's.
+ * ENDING: the engine removes the container with all force; a job that is still owed its result
+ * gets it when the container is gone, not before. The folder is locked (flock) as long as an
+ * instance looks after the sandbox: so instances that live side by side, and a successor, know
+ * which containers are nobody's.
  *
- * The owner (pool.c) hears hooks.idle() when the sandbox can take a job, hooks.gone() when there is nothing left: then it calls sandbox_free().
- * Results leave by hooks.result(). Hooks are called from the loop, never from inside sandbox_*(). Loop thread only. */
+ * The owner (pool.c) hears hooks.idle() when the sandbox can take a job, hooks.gone() when there
+ * is nothing left: then it calls sandbox_free(). Results leave by hooks.result(). Hooks are
+ * called from the loop, never from inside sandbox_*(). Loop thread only. */
 #ifndef DOCKER_SANDBOX_SANDBOX_H
 #define DOCKER_SANDBOX_SANDBOX_H
 
@@ -30,7 +33,8 @@ enum sandbox_state {
 	SANDBOX_UPDATING, /* gets another memory limit */
 	SANDBOX_RESERVED,
 	SANDBOX_RUNNING,
-	SANDBOX_REPORTED, /* the result is with the host and may be asked for again until it is committed */
+	/* the result is with the host and may be asked for again until it is committed */
+	SANDBOX_REPORTED,
 	SANDBOX_RECOVERING,
 	SANDBOX_ENDING,
 	SANDBOX_GONE,
@@ -60,7 +64,8 @@ struct sandbox {
 	enum sandbox_state state;
 	int dir_fd; /* locked */
 	struct control control;
-	struct netns *netns; /* whose network namespace it has; NULL: one of its own. The owner's to take and leave */
+	/* whose network namespace it has; NULL: one of its own. The owner's to take and leave */
+	struct netns *netns;
 	struct engine_call *call;
 	struct lsn_timer *deadline; /* of the state */
 	struct lsn_timer *patience; /* a connection that should come again */
@@ -85,15 +90,26 @@ struct sandbox {
 	TAILQ_ENTRY(sandbox) link; /* the pool's */
 };
 
-/* sandbox_new - begin to make one for scripts of MEMORY_BYTES, in NETNS (taken) unless that is NULL. 0, or negative errno with ERR; then nothing is left. */
-int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret, struct lsn_error *err);
-/* sandbox_recover - the one an earlier daemon left at PLACE with JOB: find out what became of it; done() follows. 0; -EINVAL (not a place of ours),
- * -EBUSY (somebody else looks after it), other negative errno. */
-int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret, struct lsn_error *err);
-/* sandbox_read_netns - the id of the netns that the sandbox with ID was made in. False: none. */
+/* sandbox_new - begin to make one for scripts of MEMORY_BYTES, in NETNS (taken) unless that is
+ * NULL.
+ * 0, or negative errno with ERR; then nothing is left. */
+int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct netns *netns, struct sandbox **ret,
+		struct lsn_error *err);
+
+/* sandbox_recover - the one an earlier daemon left at PLACE with JOB: find out what became of
+ * it; done() follows.
+ * 0; -EINVAL (not a place of ours), -EBUSY (somebody else looks after it), other negative errno. */
+int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret,
+		    struct lsn_error *err);
+
+/* sandbox_read_netns - the id of the netns that the sandbox with ID was made in.
+ * False: none. */
 bool sandbox_read_netns(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE]);
-/* sandbox_free - forget the object; container and folder are left as they are. NULL is allowed. */
+
+/* sandbox_free - forget the object; container and folder are left as they are.
+ * NULL is allowed. */
 void sandbox_free(struct sandbox *sandbox);
+
 /* sandbox_remove_folder - after the container has gone. */
 void sandbox_remove_folder(int run_dir_fd, const char *id);
 
@@ -102,10 +118,17 @@ void sandbox_bind(struct sandbox *sandbox, const char *version);
 int sandbox_update(struct sandbox *sandbox, uint64_t memory_bytes); /* WARM -> UPDATING -> idle() */
 void sandbox_reserve(struct sandbox *sandbox, const struct lsn_job *job);
 void sandbox_release(struct sandbox *sandbox);
-int sandbox_submit(struct sandbox *sandbox, const struct lsn_job *job, struct lsn_error *err); /* RESERVED -> RUNNING; on failure it ends */
+
+/* RESERVED -> RUNNING; on failure it ends */
+int sandbox_submit(struct sandbox *sandbox, const struct lsn_job *job, struct lsn_error *err);
 void sandbox_cancel(struct sandbox *sandbox);
-void sandbox_forget(struct sandbox *sandbox, bool keep); /* REPORTED -> WARM at once (no idle()), or ENDING without KEEP */
-void sandbox_end(struct sandbox *sandbox, const char *why); /* -> ENDING; a running job becomes LOST */
+
+/* REPORTED -> WARM at once (no idle()), or ENDING without KEEP */
+void sandbox_forget(struct sandbox *sandbox, bool keep);
+
+/* -> ENDING; a running job becomes LOST */
+void sandbox_end(struct sandbox *sandbox, const char *why);
+
 /* sandbox_name - of the container. */
 void sandbox_name(const struct sandbox_env *env, const char *id, char *buf, size_t size);
 bool sandbox_id_valid(const char *id);

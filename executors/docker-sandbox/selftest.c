@@ -1,4 +1,5 @@
-/* selftest.c - doors opened, a script sent to them, its report read. What it prints is a sandbox's word: bounded and quoted. */
+/* selftest.c - doors opened, a script sent to them, its report read. What it prints is a
+ * sandbox's word: bounded and quoted. */
 #include "selftest.h"
 #include "options.h"
 
@@ -31,7 +32,9 @@ struct selftest {
 	char problem[256];
 };
 
-static const char *const door_names[SELFTEST_DOORS] = { [SELFTEST_OPEN] = "open", [SELFTEST_CLOSED] = "closed", [SELFTEST_UDP] = "udp" };
+static const char *const door_names[SELFTEST_DOORS] = {
+	[SELFTEST_OPEN] = "open", [SELFTEST_CLOSED] = "closed", [SELFTEST_UDP] = "udp"
+};
 
 /* Every attempt has 2 s: three of them end before the run does. */
 static const char script[] =
@@ -58,7 +61,7 @@ static const char script[] =
 	"    except OSError as e:\n"
 	"        print(name, errno.errorcode.get(e.errno, 'error'), flush=True)\n";
 
-/* ----------------------------------------------------------------------------------------------------------- doors */
+/* ---------------------------------------------------------------------------------------- doors */
 
 static bool find_gateway(const char *bridge, struct in_addr *ret)
 {
@@ -78,17 +81,21 @@ static bool find_gateway(const char *bridge, struct in_addr *ret)
 	return found;
 }
 
-/* Listen there. *RET_FD: -1 if somebody else does already. False: nobody listens, and we may not. */
+/* Listen there. *RET_FD: -1 if somebody else does already. False: nobody listens, and we may
+ * not. */
 static bool open_door(int type, struct in_addr address, unsigned port, int *ret_fd)
 {
-	const struct sockaddr_in where = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = address };
+	const struct sockaddr_in where = { .sin_family = AF_INET,
+					   .sin_port = htons((uint16_t)port),
+					   .sin_addr = address };
 	_cleanup_close_ int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	const int on = 1;
 
 	*ret_fd = -1;
 	if (fd < 0)
 		return false;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* a selftest a moment ago */
+	/* a selftest a moment ago */
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (bind(fd, (const struct sockaddr *)&where, sizeof where) < 0)
 		return errno == EADDRINUSE;
 	if (type == SOCK_STREAM && listen(fd, 8) < 0)
@@ -104,14 +111,16 @@ static void open_doors(struct selftest *t)
 	struct in_addr gateway;
 
 	*r = (struct selftest_report){ 0 };
-	if (o->network != NETWORK_BRIDGE || o->ports.count == 0 || !find_gateway(t->pool->prereq->network.bridge, &gateway))
+	if (o->network != NETWORK_BRIDGE || o->ports.count == 0 ||
+	    !find_gateway(t->pool->prereq->network.bridge, &gateway))
 		return;
 	(void)inet_ntop(AF_INET, &gateway, r->gateway, sizeof r->gateway);
 	r->doors = true;
 	/* Without the right to bind low ports one that is taken by somebody will do as well. */
 	for (size_t i = 0; i < o->ports.count && !r->listening[SELFTEST_OPEN]; i++) {
 		r->port[SELFTEST_OPEN] = (unsigned)strtoul(o->ports.items[i], NULL, 10);
-		r->listening[SELFTEST_OPEN] = open_door(SOCK_STREAM, gateway, r->port[SELFTEST_OPEN], &t->fds[SELFTEST_OPEN]);
+		r->listening[SELFTEST_OPEN] =
+			open_door(SOCK_STREAM, gateway, r->port[SELFTEST_OPEN], &t->fds[SELFTEST_OPEN]);
 	}
 	r->port[SELFTEST_CLOSED] = r->port[SELFTEST_UDP] = SELFTEST_CLOSED_PORT;
 	r->listening[SELFTEST_CLOSED] = open_door(SOCK_STREAM, gateway, SELFTEST_CLOSED_PORT, &t->fds[SELFTEST_CLOSED]);
@@ -134,7 +143,7 @@ static void close_doors(struct selftest *t)
 	t->job.payload_fd = -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------- the report */
+/* ----------------------------------------------------------------------------------- the report */
 
 static void read_line(struct selftest_report *r, const char *line)
 {
@@ -188,14 +197,16 @@ static void ran(void *data, const struct lsn_result *result)
 		finish(t, NULL);
 		return;
 	}
-	(void)snprintf(t->problem, sizeof t->problem, "a sandbox ran the selftest script, and it failed (outcome %u, exit status %d): %.120s", result->outcome,
-		       result->exit_status, result->message);
+	(void)snprintf(t->problem, sizeof t->problem,
+		       "a sandbox ran the selftest script, and it failed (outcome %u, exit status %d): %.120s",
+		       result->outcome, result->exit_status, result->message);
 	finish(t, t->problem);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ life */
+/* ----------------------------------------------------------------------------------------- life */
 
-/* What the script shall try: {"modules": [NAME...], "doors": [[NAME, KIND, HOST, PORT]...]}; NULL: no memory. */
+/* What the script shall try: {"modules": [NAME...], "doors": [[NAME, KIND, HOST, PORT]...]};
+ * NULL: no memory. */
 static char *make_task(const struct selftest *t)
 {
 	const struct selftest_report *r = &t->report;
@@ -205,7 +216,8 @@ static char *make_task(const struct selftest *t)
 	for (size_t i = 0; i < preload->count; i++)
 		(void)json_array_append_new(modules, json_string(preload->items[i]));
 	for (int i = 0; r->doors && i < SELFTEST_DOORS; i++)
-		(void)json_array_append_new(doors, json_pack("[sssi]", door_names[i], i == SELFTEST_UDP ? "udp" : "tcp", r->gateway, (int)r->port[i]));
+		(void)json_array_append_new(doors, json_pack("[sssi]", door_names[i], i == SELFTEST_UDP ? "udp" : "tcp",
+							     r->gateway, (int)r->port[i]));
 	json_t *task = json_pack("{soso}", "modules", modules, "doors", doors);
 	char *text = json_dumps(task, JSON_COMPACT);
 	json_decref(task);
@@ -251,19 +263,34 @@ static void ran_out(void *data)
 	const struct pool *pool = t->pool;
 
 	t->limit = NULL;
-	(void)snprintf(t->problem, sizeof t->problem, "%s: %.150s", t->submitted ? "the selftest script did not end in time" : "no sandbox became free in time",
-		       *pool->prereq->problem ? pool->prereq->problem : *pool->problem ? pool->problem : "all are busy, or the engine is slow");
+	(void)snprintf(t->problem, sizeof t->problem, "%s: %.150s",
+		       t->submitted ? "the selftest script did not end in time" : "no sandbox became free in time",
+		       *pool->prereq->problem ? pool->prereq->problem
+		       : *pool->problem       ? pool->problem
+					      : "all are busy, or the engine is slow");
 	finish(t, t->problem);
 }
 
 static int make_job(struct selftest *t)
 {
-	static const char version[] = "selftest"; /* no script has such a version: nobody else gets its sandbox */
+	/* no script has such a version: nobody else gets its sandbox */
+	static const char version[] = "selftest";
 
-	t->job = (struct lsn_job){ .version = LSN_ABI_VERSION, .size = sizeof t->job, .id = POOL_OWN_JOB, .event = POOL_OWN_JOB, .attempt = 1,
-				   .output = LSN_OUTPUT_CAPTURE, .script = "selftest.py", .script_version = version, .topic = "doctor", .topic_size = 6,
-				   .payload_fd = -1, .script_size = sizeof script - 1, .timeout_usec = RUN_USEC,
-				   .memory_bytes = t->pool->memory_bytes, .output_limit_bytes = OUTPUT_MAX };
+	t->job = (struct lsn_job){ .version = LSN_ABI_VERSION,
+				   .size = sizeof t->job,
+				   .id = POOL_OWN_JOB,
+				   .event = POOL_OWN_JOB,
+				   .attempt = 1,
+				   .output = LSN_OUTPUT_CAPTURE,
+				   .script = "selftest.py",
+				   .script_version = version,
+				   .topic = "doctor",
+				   .topic_size = 6,
+				   .payload_fd = -1,
+				   .script_size = sizeof script - 1,
+				   .timeout_usec = RUN_USEC,
+				   .memory_bytes = t->pool->memory_bytes,
+				   .output_limit_bytes = OUTPUT_MAX };
 	t->job.script_fd = memfd_sealed("selftest", script, sizeof script - 1);
 	return t->job.script_fd < 0 ? t->job.script_fd : 0;
 }
@@ -275,7 +302,11 @@ int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftes
 
 	if (!t)
 		return pool->own_done ? -EBUSY : -ENOMEM;
-	*t = (struct selftest){ .pool = pool, .fn = fn, .data = data, .fds = { -1, -1, -1 }, .job = { .script_fd = -1, .payload_fd = -1 } };
+	*t = (struct selftest){ .pool = pool,
+				.fn = fn,
+				.data = data,
+				.fds = { -1, -1, -1 },
+				.job = { .script_fd = -1, .payload_fd = -1 } };
 	int r = make_job(t);
 	if (r == 0)
 		r = host->timer(host->handle, LIMIT_USEC, ran_out, t, &t->limit);

@@ -1,7 +1,9 @@
-/* selftest.h - a small script of ours run in a real sandbox, the way every script is: what does it find open, and what closed?
+/* selftest.h - a small script of ours run in a real sandbox, the way every script is: what does
+ * it find open, and what closed?
  *
- * For the time of it we listen on the gateway of the sandboxes' network, so that a refusal is the walls' and not for want of a listener: at a port that
- * is allowed, at one that is not, and for UDP, which only the port wall knows of. Loop thread only, nothing blocks. */
+ * For the time of it we listen on the gateway of the sandboxes' network, so that a refusal is
+ * the walls' and not for want of a listener: at a port that is allowed, at one that is not, and
+ * for UDP, which only the port wall knows of. Loop thread only, nothing blocks. */
 #ifndef DOCKER_SANDBOX_SELFTEST_H
 #define DOCKER_SANDBOX_SELFTEST_H
 
@@ -14,7 +16,8 @@ enum selftest_door { SELFTEST_OPEN, SELFTEST_CLOSED, SELFTEST_UDP, SELFTEST_DOOR
 struct selftest_report {
 	const char *problem; /* NULL: it ran; else why it did not */
 	char python[64]; /* version, quoted if odd */
-	char missing[64]; /* the first module of `preload` that the image does not have; "": it has all */
+	/* the first module of `preload` that the image does not have; "": it has all */
+	char missing[64];
 	bool doors; /* the gateway was known and these were tried */
 	char gateway[48];
 	unsigned port[SELFTEST_DOORS];
@@ -25,8 +28,12 @@ struct selftest_report {
 typedef void (*selftest_fn)(void *data, const struct selftest_report *report);
 
 struct selftest;
-/* selftest_start - FN is called once, within some 17 s, never from inside; the report is borrowed. 0, -EBUSY (one is under way),
- * -ENOMEM, other negative errno. selftest_free - forget it; FN is not called any more. NULL is allowed. */
+
+/* selftest_start - FN is called once, within some 17 s, never from inside; the report is
+ * borrowed.
+ * 0, -EBUSY (one is under way), -ENOMEM, other negative errno. selftest_free - forget it; FN is
+ * not called any more.
+ * NULL is allowed. */
 int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftest **ret);
 void selftest_free(struct selftest *selftest);
 

@@ -1,4 +1,5 @@
-/* spec.c - what a sandbox's container is made of. Read it together with docs/security.md: each line is a wall. */
+/* spec.c - what a sandbox's container is made of. Read it together with docs/security.md: each
+ * line is a wall. */
 #include "spec.h"
 
 #include <protocol.h>
@@ -6,16 +7,38 @@
 
 #include "engine.h"
 
-/* Docker's own list, which ours replaces, and what a script has no business with. /dev/pts: opening ptmx makes a file there that the script owns. */
+/* Docker's own list, which ours replaces, and what a script has no business with. /dev/pts:
+ * opening ptmx makes a file there that the script owns. */
 static const char *const masked[] = {
-	"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-	"/proc/scsi", "/proc/interrupts", "/proc/kallsyms", "/proc/modules", "/proc/swaps", "/proc/slabinfo", "/proc/vmallocinfo",
-	"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/kernel", "/sys/module", "/sys/class", "/sys/block",
-	"/dev/pts", "/dev/mqueue", "/dev/shm",
+	"/proc/asound",
+	"/proc/acpi",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/proc/interrupts",
+	"/proc/kallsyms",
+	"/proc/modules",
+	"/proc/swaps",
+	"/proc/slabinfo",
+	"/proc/vmallocinfo",
+	"/sys/firmware",
+	"/sys/devices/virtual/powercap",
+	"/sys/kernel",
+	"/sys/module",
+	"/sys/class",
+	"/sys/block",
+	"/dev/pts",
+	"/dev/mqueue",
+	"/dev/shm",
 };
 static const char *const read_only[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 
-/* SETUID and SETGID to become nobody, KILL to end nobody's processes, SETPCAP to empty the bounding set. */
+/* SETUID and SETGID to become nobody, KILL to end nobody's processes, SETPCAP to empty the
+ * bounding set. */
 static const char *const capabilities[] = { "SETUID", "SETGID", "KILL", "SETPCAP" };
 
 static json_t *strings(const char *const *list, size_t count)
@@ -56,9 +79,11 @@ static json_t *entrypoint(const struct spec *spec)
 	size_t size = 0;
 
 	for (size_t i = 0; spec->network && i < o->ports.count; i++)
-		(void)snprintf(ports + strlen(ports), sizeof ports - strlen(ports), "%s%s", i ? "," : "", o->ports.items[i]);
+		(void)snprintf(ports + strlen(ports), sizeof ports - strlen(ports), "%s%s", i ? "," : "",
+			       o->ports.items[i]);
 	for (size_t i = 0; i < o->preload.count && size + 140 < sizeof preload; i++)
-		size += (size_t)snprintf(preload + size, sizeof preload - size, "%s%s", i ? "," : "", o->preload.items[i]);
+		size += (size_t)snprintf(preload + size, sizeof preload - size, "%s%s", i ? "," : "",
+					 o->preload.items[i]);
 	(void)snprintf(orphan, sizeof orphan, "%llu", (unsigned long long)(o->orphan_grace_usec / USEC_PER_SEC));
 	(void)json_array_append_new(argv, json_string(SB_DIR "/sandbox-init"));
 	add_format(argv, "--ports=%s", ports);
@@ -91,9 +116,10 @@ static json_t *security(const struct spec *spec)
 
 static json_t *ulimits(const struct options *o)
 {
-	json_int_t nofile = (json_int_t)o->nofile < 1024 ? 1024 : (json_int_t)o->nofile; /* init's own; a script's is set per run */
-	return json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i},{s:s,s:I,s:I}]", "Name", "msgqueue", "Soft", 0, "Hard", 0, "Name", "core", "Soft", 0,
-			 "Hard", 0, "Name", "nofile", "Soft", nofile, "Hard", nofile);
+	/* init's own; a script's is set per run */
+	json_int_t nofile = (json_int_t)o->nofile < 1024 ? 1024 : (json_int_t)o->nofile;
+	return json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i},{s:s,s:I,s:I}]", "Name", "msgqueue", "Soft", 0, "Hard", 0,
+			 "Name", "core", "Soft", 0, "Hard", 0, "Name", "nofile", "Soft", nofile, "Hard", nofile);
 }
 
 static json_t *update(json_t *object, json_t *more)
@@ -110,13 +136,14 @@ static json_t *update(json_t *object, json_t *more)
 static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes)
 {
 	const struct options *o = spec->options;
-	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop", "ALL", "SecurityOpt",
-			      security(spec), "IpcMode", "none", "LogConfig", "Type", "none", "PidsLimit", (json_int_t)o->pids, "Memory",
-			      (json_int_t)memory_bytes, "MemorySwap", (json_int_t)memory_bytes, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits",
-			      ulimits(o));
-	json_t *more = json_pack("{s:i, s:b, s:b, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init", 0, "AutoRemove", 0,
-				 "RestartPolicy", "Name", "no", "CgroupnsMode", "private", "UsernsMode", "host", "Privileged", 0,
-				 "PublishAllPorts", 0, "MaskedPaths", strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths",
+	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop",
+			      "ALL", "SecurityOpt", security(spec), "IpcMode", "none", "LogConfig", "Type", "none",
+			      "PidsLimit", (json_int_t)o->pids, "Memory", (json_int_t)memory_bytes, "MemorySwap",
+			      (json_int_t)memory_bytes, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits", ulimits(o));
+	json_t *more = json_pack("{s:i, s:b, s:b, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init",
+				 0, "AutoRemove", 0, "RestartPolicy", "Name", "no", "CgroupnsMode", "private",
+				 "UsernsMode", "host", "Privileged", 0, "PublishAllPorts", 0, "MaskedPaths",
+				 strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths",
 				 strings(read_only, ELEMENTSOF(read_only)));
 	return update(c, more);
 }
@@ -128,7 +155,10 @@ static void set_network(json_t *config, const struct spec *spec)
 
 	if (!config)
 		return;
-	(void)snprintf(text, sizeof text, "%s%s", spec->netns ? "container:" : "", spec->netns ? spec->netns : spec->network ? spec->network : "none");
+	(void)snprintf(text, sizeof text, "%s%s", spec->netns ? "container:" : "",
+		       spec->netns     ? spec->netns
+		       : spec->network ? spec->network
+				       : "none");
 	(void)json_object_set_new(config, "NetworkMode", json_string(text));
 	if (spec->network && !spec->netns && spec->options->dns.count > 0)
 		(void)json_object_set_new(config, "Dns", string_list(&spec->options->dns));
@@ -137,15 +167,16 @@ static void set_network(json_t *config, const struct spec *spec)
 static json_t *host_config(const struct spec *spec)
 {
 	json_t *c = update(common_host_config(spec, spec->memory_bytes),
-			   json_pack("{s:o, s:o}", "Binds", binds(spec), "CapAdd", strings(capabilities, ELEMENTSOF(capabilities))));
+			   json_pack("{s:o, s:o}", "Binds", binds(spec), "CapAdd",
+				     strings(capabilities, ELEMENTSOF(capabilities))));
 	set_network(c, spec);
 	return c;
 }
 
 static json_t *labels(const struct spec *spec, const char *id)
 {
-	return json_pack("{s:s, s:s, s:s}", ENGINE_LABEL_LISTENER, spec->host->listener, ENGINE_LABEL_INSTANCE, spec->host->instance,
-			 ENGINE_LABEL_SANDBOX, id);
+	return json_pack("{s:s, s:s, s:s}", ENGINE_LABEL_LISTENER, spec->host->listener, ENGINE_LABEL_INSTANCE,
+			 spec->host->instance, ENGINE_LABEL_SANDBOX, id);
 }
 
 json_t *spec_create(const struct spec *spec)
@@ -153,16 +184,18 @@ json_t *spec_create(const struct spec *spec)
 	char user[32];
 
 	(void)snprintf(user, sizeof user, "0:%u", spec->gid);
-	json_t *body = json_pack("{s:s, s:s, s:o, s:[], s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User",
-				 user, "Entrypoint", entrypoint(spec), "Cmd", "WorkingDir", SB_SCRIPTS_DIR, "AttachStdin", 0, "AttachStdout", 0,
-				 "AttachStderr", 0, "OpenStdin", 0, "Tty", 0, "NetworkDisabled", spec->network == NULL, "Healthcheck", "Test", "NONE",
-				 "Labels", labels(spec, spec->id), "HostConfig", host_config(spec));
+	json_t *body = json_pack("{s:s, s:s, s:o, s:[], s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:o, s:o}",
+				 "Image", spec->options->image, "User", user, "Entrypoint", entrypoint(spec), "Cmd",
+				 "WorkingDir", SB_SCRIPTS_DIR, "AttachStdin", 0, "AttachStdout", 0, "AttachStderr", 0,
+				 "OpenStdin", 0, "Tty", 0, "NetworkDisabled", spec->network == NULL, "Healthcheck",
+				 "Test", "NONE", "Labels", labels(spec, spec->id), "HostConfig", host_config(spec));
 	if (body && !spec->netns)
 		(void)json_object_set_new(body, "Hostname", json_string("sandbox"));
 	return body;
 }
 
-/* Enough memory for the engine's own starter; the sleeper needs next to none. It is process 1 and so deaf to SIGTERM. */
+/* Enough memory for the engine's own starter; the sleeper needs next to none. It is process 1
+ * and so deaf to SIGTERM. */
 json_t *spec_netns(const struct spec *spec, const char *id)
 {
 	json_t *config = common_host_config(spec, 64u << 20);
@@ -171,9 +204,10 @@ json_t *spec_netns(const struct spec *spec, const char *id)
 	set_network(config, spec);
 	(void)snprintf(user, sizeof user, "%d:%d", SB_SCRIPT_UID, SB_SCRIPT_GID);
 	(void)snprintf(seconds, sizeof seconds, "%d", SPEC_NETNS_SECONDS);
-	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image", spec->options->image, "User", user, "Entrypoint",
-			 "sleep", seconds, "Cmd", "WorkingDir", "/", "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE",
-			 "Labels", labels(spec, id), "HostConfig", config);
+	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image",
+			 spec->options->image, "User", user, "Entrypoint", "sleep", seconds, "Cmd", "WorkingDir", "/",
+			 "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE", "Labels",
+			 labels(spec, id), "HostConfig", config);
 }
 
 json_t *spec_memory(uint64_t memory_bytes)

@@ -1,4 +1,5 @@
-/* spec.h - the container of a sandbox as the engine is asked for it: every wall Docker can put up, in one place. */
+/* spec.h - the container of a sandbox as the engine is asked for it: every wall Docker can put
+ * up, in one place. */
 #ifndef DOCKER_SANDBOX_SPEC_H
 #define DOCKER_SANDBOX_SPEC_H
 
@@ -17,9 +18,13 @@ struct spec {
 	unsigned gid; /* the daemon's group, which may use the control socket */
 };
 
-json_t *spec_create(const struct spec *spec); /* body of POST /containers/create; NULL without memory */
-#define SPEC_NETNS_SECONDS 3600 /* then it ends by itself: a daemon that never comes again leaves nothing for ever */
-json_t *spec_netns(const struct spec *spec, const char *id); /* likewise, of a netns (netns.h); the spec's id, folder and netns are not looked at */
+/* body of POST /containers/create; NULL without memory */
+json_t *spec_create(const struct spec *spec);
+/* then it ends by itself: a daemon that never comes again leaves nothing for ever */
+#define SPEC_NETNS_SECONDS 3600
+
+/* likewise, of a netns (netns.h); the spec's id, folder and netns are not looked at */
+json_t *spec_netns(const struct spec *spec, const char *id);
 json_t *spec_memory(uint64_t memory_bytes); /* body of POST /containers/ID/update */
 
 #endif

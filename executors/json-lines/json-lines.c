@@ -1,13 +1,16 @@
-/* json-lines.c - the smallest executor that is useful: it appends each job to a file, as one JSON object on a line, and runs nothing.
+/* json-lines.c - the smallest executor that is useful: it appends each job to a file, as one
+ * JSON object on a line, and runs nothing.
  *
  *     [executor audit]
  *     module = json-lines
  *     path = /var/log/listenerd/events.jsonl
  *     sync = yes
  *
- * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what this one does for a living, options.c reads its section,
- * here is how it talks with the daemon. Three things are worth a look: done() is called from a timer, never from inside submit(); what can fail is
- * made before anything happens; and the place that reserve() names lets recover() say for certain whether a job was written. */
+ * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what
+ * this one does for a living, options.c reads its section, here is how it talks with the daemon.
+ * Three things are worth a look: done() is called from a timer, never from inside submit(); what
+ * can fail is made before anything happens; and the place that reserve() names lets recover()
+ * say for certain whether a job was written. */
 #include "line.h"
 #include "options.h"
 
@@ -35,7 +38,8 @@ static void json_lines_free(void *instance)
 	free(self);
 }
 
-static int json_lines_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+static int json_lines_init(const struct lsn_host *host, const struct lsn_option *options, size_t count,
+			   void **ret_instance, struct lsn_error *err)
 {
 	struct json_lines *self = calloc(1, sizeof *self);
 	int r = 0;
@@ -46,9 +50,12 @@ static int json_lines_init(const struct lsn_host *host, const struct lsn_option 
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = options_set(&self->options, &options[i], err);
 	if (r == 0 && !self->options.path)
-		r = lsn_error_set(err, -EINVAL, "path is missing: name the file to append to, e.g. path = /var/log/listenerd/events.jsonl");
+		r = lsn_error_set(
+			err, -EINVAL,
+			"path is missing: name the file to append to, e.g. path = /var/log/listenerd/events.jsonl");
 	else if (r == 0 && (r = line_check(self->options.path)) < 0)
-		(void)lsn_error_set(err, r, "cannot append to %s: %s", self->options.path, r == -EINVAL ? "not a regular file" : strerror(-r));
+		(void)lsn_error_set(err, r, "cannot append to %s: %s", self->options.path,
+				    r == -EINVAL ? "not a regular file" : strerror(-r));
 	if (r < 0)
 		json_lines_free(self);
 	else
@@ -71,7 +78,9 @@ static struct run *run_new(struct json_lines *self, const struct lsn_job *job, s
 	int r = -ENOMEM;
 
 	if (run) {
-		*run = (struct run){.self = self, .job = job, .result = {.version = LSN_ABI_VERSION, .size = sizeof run->result}};
+		*run = (struct run){ .self = self,
+				     .job = job,
+				     .result = { .version = LSN_ABI_VERSION, .size = sizeof run->result } };
 		r = self->host->timer(self->host->handle, 0, report, run, &run->timer);
 	}
 	if (r == 0)
@@ -81,7 +90,8 @@ static struct run *run_new(struct json_lines *self, const struct lsn_job *job, s
 	return NULL;
 }
 
-static int json_lines_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
+static int json_lines_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE],
+			      struct lsn_error *err)
 {
 	struct json_lines *self = instance;
 	int r = line_place(self->options.path, place);
@@ -107,7 +117,8 @@ static int json_lines_submit(void *instance, const struct lsn_job *job, struct l
 	r = line_append(self->options.path, job, self->options.sync);
 	run->result.outcome = r < 0 ? LSN_OUTCOME_ERROR : LSN_OUTCOME_SUCCESS;
 	if (r < 0)
-		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s", self->options.path, strerror(-r));
+		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s",
+			       self->options.path, strerror(-r));
 	return 0;
 }
 
@@ -118,7 +129,8 @@ static int json_lines_recover(void *instance, const struct lsn_job *job, const c
 	struct run *run;
 
 	if (found < 0) /* it cannot be known: a negative return makes the job LOST */
-		return lsn_error_set(err, found, "%s: %s", self->options.path, found == -ESTALE ? "it is another file now" : strerror(-found));
+		return lsn_error_set(err, found, "%s: %s", self->options.path,
+				     found == -ESTALE ? "it is another file now" : strerror(-found));
 	run = run_new(self, job, err);
 	if (!run)
 		return -ENOMEM;

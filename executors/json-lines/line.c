@@ -1,4 +1,5 @@
-/* line.c - see line.h. The file is opened for each line, so that it can be rotated by renaming it. */
+/* line.c - see line.h. The file is opened for each line, so that it can be rotated by renaming
+ * it. */
 #include "line.h"
 
 #include <errno.h>
@@ -37,7 +38,8 @@ int line_place(const char *path, char place[LSN_PLACE_SIZE])
 
 	if (fd < 0)
 		return fd;
-	(void)snprintf(place, LSN_PLACE_SIZE, "%ju:%ju:%jd", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (intmax_t)st.st_size);
+	(void)snprintf(place, LSN_PLACE_SIZE, "%ju:%ju:%jd", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino,
+		       (intmax_t)st.st_size);
 	return close(fd);
 }
 
@@ -67,16 +69,18 @@ static char *job_line(const struct lsn_job *job)
 {
 	const char *key = "payload";
 	json_t *payload = payload_json(job, &key);
-	json_t *object = json_pack("{sI si sI ss ss ss% sI so}", "job", (json_int_t)job->id, "attempt", (int)job->attempt, "event",
-				   (json_int_t)job->event, "script", job->script, "version", job->script_version, "topic", job->topic,
-				   job->topic_size, "received_usec", (json_int_t)job->received_realtime_usec, key, payload);
+	json_t *object = json_pack("{sI si sI ss ss ss% sI so}", "job", (json_int_t)job->id, "attempt",
+				   (int)job->attempt, "event", (json_int_t)job->event, "script", job->script, "version",
+				   job->script_version, "topic", job->topic, job->topic_size, "received_usec",
+				   (json_int_t)job->received_realtime_usec, key, payload);
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);
 	return text;
 }
 
-/* One write() of the whole line. What is left of one that did not fit is taken back, so that the file holds whole lines only. */
+/* One write() of the whole line. What is left of one that did not fit is taken back, so that the
+ * file holds whole lines only. */
 static int write_line(int fd, const char *line, size_t size, off_t end, bool sync)
 {
 	ssize_t n = write(fd, line, size);
@@ -109,11 +113,13 @@ int line_append(const char *path, const struct lsn_job *job, bool sync)
 	return r;
 }
 
-/* Does a line from here on begin as JOB's does? A death in the middle of write_line() leaves a line without an end: that one was not written, and goes. */
+/* Does a line from here on begin as JOB's does? A death in the middle of write_line() leaves a
+ * line without an end: that one was not written, and goes. */
 static int scan(FILE *file, const struct lsn_job *job)
 {
 	char start[80], *line = NULL;
-	size_t size = 0, length = (size_t)snprintf(start, sizeof start, "{\"job\":%" PRIu64 ",\"attempt\":%u,", job->id, job->attempt);
+	size_t size = 0, length = (size_t)snprintf(start, sizeof start, "{\"job\":%" PRIu64 ",\"attempt\":%u,", job->id,
+						   job->attempt);
 	off_t at = ftello(file);
 	int found = 0;
 	ssize_t n;

@@ -4,14 +4,23 @@
 
 #include <listener/executor.h>
 
-/* line_check - PATH can be appended to; it is made if need be. Regular files only: a pipe that nobody reads would block the daemon. 0 or negative errno. */
+/* line_check - PATH can be appended to; it is made if need be.
+ * Regular files only: a pipe that nobody reads would block the daemon.
+ * 0 or negative errno. */
 int line_check(const char *path);
-/* line_place - name the file and its size: a line that is written from now on stands in this file at or after this size. */
+
+/* line_place - name the file and its size: a line that is written from now on stands in this
+ * file at or after this size. */
 int line_place(const char *path, char place[LSN_PLACE_SIZE]);
-/* line_append - write JOB's line as a whole or not at all; SYNC: and wait until it is on the disk. 0 or negative errno. */
+
+/* line_append - write JOB's line as a whole or not at all; SYNC: and wait until it is on the
+ * disk.
+ * 0 or negative errno. */
 int line_append(const char *path, const struct lsn_job *job, bool sync);
-/* line_find - was JOB's line written, as a whole, after line_place() said PLACE? What a death left of half a line is taken away. 1, 0, -ESTALE if it is
- * another file now, other negative errno. */
+
+/* line_find - was JOB's line written, as a whole, after line_place() said PLACE?
+ * What a death left of half a line is taken away.
+ * 1, 0, -ESTALE if it is another file now, other negative errno. */
 int line_find(const char *path, const struct lsn_job *job, const char *place);
 
 #endif

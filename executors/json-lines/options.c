@@ -1,4 +1,5 @@
-/* options.c - the table of settings: what they take, their defaults, what the manual says of them. */
+/* options.c - the table of settings: what they take, their defaults, what the manual says of
+ * them. */
 #include "options.h"
 
 #include <errno.h>
@@ -31,10 +32,12 @@ static const struct setting {
 	const char *meaning; /* for the manual */
 } settings[] = {
 	{ "path", "(required)", set_path, "is not an absolute path",
-	  "The file, by its absolute path; it is made if need be. It must be a regular file in a folder the listener's user may write to. It is opened for "
+	  "The file, by its absolute path; it is made if need be. It must be a regular file in a folder the "
+	  "listener's user may write to. It is opened for "
 	  "each line, so that it can be rotated by renaming it." },
 	{ "sync", "no", set_sync, "is neither yes nor no",
-	  "yes: a job is done when its line is on the disk. no: when it is written, so that a power cut may take the last lines with it." },
+	  "yes: a job is done when its line is on the disk. no: when it is written, so that a power cut may take "
+	  "the last lines with it." },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -45,16 +48,18 @@ int options_set(struct options *options, const struct lsn_option *option, struct
 			int r = settings[i].set(options, option->value);
 			if (r == -ENOMEM)
 				return lsn_error_set(err, r, "out of memory");
-			return r == 0 ? 0 : lsn_error_set(err, r, "%s:%u: %s: '%s' %s", option->file, option->line, option->key, option->value,
-							  settings[i].refusal);
+			return r == 0 ? 0
+				      : lsn_error_set(err, r, "%s:%u: %s: '%s' %s", option->file, option->line,
+						      option->key, option->value, settings[i].refusal);
 		}
-	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-json-lines(5)", option->file, option->line, option->key);
+	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-json-lines(5)", option->file,
+			     option->line, option->key);
 }
 
 void options_clear(struct options *options)
 {
 	free(options->path);
-	*options = (struct options){0};
+	*options = (struct options){ 0 };
 }
 
 void options_help(FILE *out)

@@ -15,7 +15,7 @@
 
 #define FDS_MAX 4
 
-/* --------------------------------------------------------------------------------------------------------- sending */
+/* -------------------------------------------------------------------------------------- sending */
 
 static int send_frame(struct control *control, const void *frame, size_t size, const int *fds, size_t count)
 {
@@ -42,7 +42,9 @@ static int send_frame(struct control *control, const void *frame, size_t size, c
 
 static struct sb_head make_head(enum sb_type type, size_t size)
 {
-	return (struct sb_head){ .magic = SB_MAGIC, .type = (uint16_t)type, .version = SB_PROTOCOL_VERSION, .size = (uint32_t)size };
+	return (struct sb_head){
+		.magic = SB_MAGIC, .type = (uint16_t)type, .version = SB_PROTOCOL_VERSION, .size = (uint32_t)size
+	};
 }
 
 int control_send_job(struct control *control, enum sb_type type, uint64_t job)
@@ -61,11 +63,14 @@ static char *append(char *at, const char *text, size_t size)
 /* The whole environment of a script, each string with its NUL. Returns the bytes used. */
 static size_t write_env(char *env, size_t size, const struct lsn_job *job, uint32_t *ret_count)
 {
-	int n = snprintf(env, size, "PATH=/usr/local/bin:/usr/bin:/bin%cLANG=C.UTF-8%cLISTENER_EVENT=%llu%cLISTENER_JOB=%llu%cLISTENER_ATTEMPT=%u",
-			 0, 0, (unsigned long long)job->event, 0, (unsigned long long)job->id, 0, job->attempt);
+	int n = snprintf(
+		env, size,
+		"PATH=/usr/local/bin:/usr/bin:/bin%cLANG=C.UTF-8%cLISTENER_EVENT=%llu%cLISTENER_JOB=%llu%cLISTENER_ATTEMPT=%u",
+		0, 0, (unsigned long long)job->event, 0, (unsigned long long)job->id, 0, job->attempt);
 	*ret_count = 5;
 	if (job->replay_of > 0) {
-		n += 1 + snprintf(env + n + 1, size - (size_t)n - 1, "LISTENER_REPLAY=%llu", (unsigned long long)job->replay_of);
+		n += 1 + snprintf(env + n + 1, size - (size_t)n - 1, "LISTENER_REPLAY=%llu",
+				  (unsigned long long)job->replay_of);
 		++*ret_count;
 	}
 	return (size_t)n + 1;
@@ -85,10 +90,18 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 	if (!frame)
 		return -ENOMEM;
 	*frame = (struct sb_run){
-		.head = make_head(SB_RUN, size), .job = job->id, .timeout_usec = job->timeout_usec, .grace_usec = run->grace_usec,
-		.cpu_usec = run->cpu_usec, .output_limit_bytes = job->output_limit_bytes, .payload_size = job->payload_size,
-		.script_size = job->script_size, .nofile = run->nofile, .name_size = (uint32_t)name_size,
-		.topic_size = (uint32_t)job->topic_size, .env_count = env_count,
+		.head = make_head(SB_RUN, size),
+		.job = job->id,
+		.timeout_usec = job->timeout_usec,
+		.grace_usec = run->grace_usec,
+		.cpu_usec = run->cpu_usec,
+		.output_limit_bytes = job->output_limit_bytes,
+		.payload_size = job->payload_size,
+		.script_size = job->script_size,
+		.nofile = run->nofile,
+		.name_size = (uint32_t)name_size,
+		.topic_size = (uint32_t)job->topic_size,
+		.env_count = env_count,
 		.flags = (job->output == LSN_OUTPUT_CAPTURE ? SB_RUN_CAPTURE : 0u) | (run->exec ? SB_RUN_EXEC : 0u),
 	};
 	memcpy(frame->script_version, job->script_version, strnlen(job->script_version, sizeof frame->script_version));
@@ -104,17 +117,14 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 	return send_frame(control, frame, size, fds, 2);
 }
 
-/* ------------------------------------------------------------------------------------------------------- receiving */
+/* ------------------------------------------------------------------------------------ receiving */
 
 static bool outcome_fits(const struct sb_result *r)
 {
 	switch (r->outcome) {
-	case LSN_OUTCOME_SUCCESS:
-		return r->exit_status == 0 && r->signal == 0;
-	case LSN_OUTCOME_FAILURE:
-		return r->exit_status >= 1 && r->exit_status <= 255 && r->signal == 0;
-	case LSN_OUTCOME_SIGNAL:
-		return r->signal >= 1 && r->signal <= 64;
+	case LSN_OUTCOME_SUCCESS: return r->exit_status == 0 && r->signal == 0;
+	case LSN_OUTCOME_FAILURE: return r->exit_status >= 1 && r->exit_status <= 255 && r->signal == 0;
+	case LSN_OUTCOME_SIGNAL: return r->signal >= 1 && r->signal <= 64;
 	case LSN_OUTCOME_TIMEOUT:
 	case LSN_OUTCOME_MEMORY:
 	case LSN_OUTCOME_CPU:
@@ -123,8 +133,7 @@ static bool outcome_fits(const struct sb_result *r)
 	case LSN_OUTCOME_CANCELLED:
 	case LSN_OUTCOME_ERROR:
 		return r->exit_status >= 0 && r->exit_status <= 255 && r->signal >= 0 && r->signal <= 64;
-	default: /* only we can say LOST and NOT_STARTED */
-		return false;
+	default: /* only we can say LOST and NOT_STARTED */ return false;
 	}
 }
 
@@ -145,15 +154,16 @@ const char *control_check_result(const void *frame, size_t size, size_t fd_count
 	return NULL;
 }
 
-/* Output must be a memfd that nobody can change any more: reading it can then neither block nor fault. */
+/* Output must be a memfd that nobody can change any more: reading it can then neither block nor
+ * fault. */
 static bool is_output(int fd, uint64_t size)
 {
 	const int wanted = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
 	int seals = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 
-	return seals >= 0 && (seals & wanted) == wanted && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0 &&
-	       (uint64_t)st.st_size >= size;
+	return seals >= 0 && (seals & wanted) == wanted && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size >= 0 && (uint64_t)st.st_size >= size;
 }
 
 static void take_frame(struct control *control, const void *frame, size_t size, const int fds[FDS_MAX], size_t count)
@@ -218,7 +228,9 @@ static void readable(void *data, int fd, uint32_t events)
 		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
 	} anc;
 	struct iovec iov = { frame.bytes, sizeof frame.bytes };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes, .msg_controllen = sizeof anc.bytes };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes, .msg_controllen = sizeof anc.bytes
+	};
 	int fds[FDS_MAX];
 
 	(void)events;
@@ -241,10 +253,11 @@ static void readable(void *data, int fd, uint32_t events)
 		(void)close(fds[i]);
 }
 
-/* ------------------------------------------------------------------------------------------------------ connecting */
+/* ----------------------------------------------------------------------------------- connecting */
 
-/* A new connection takes the place of the old one: init has only one, and gives up the old before it comes again. Nobody but the container's root can
- * reach the socket; a script that managed to would show its own user id. */
+/* A new connection takes the place of the old one: init has only one, and gives up the old
+ * before it comes again. Nobody but the container's root can reach the socket; a script that
+ * managed to would show its own user id. */
 static void accept_init(void *data, int fd, uint32_t events)
 {
 	struct control *control = data;
@@ -277,11 +290,13 @@ int control_open(struct control *control, const struct lsn_host *host, int dir_f
 	int r;
 
 	*control = (struct control){ .host = host, .hooks = *hooks, .listen_fd = -1, .fd = -1 };
-	/* by way of the folder's descriptor: its path may be longer than a socket's address can be */
+	/* by way of the folder's descriptor: its path may be longer than a socket's address can
+	 * be */
 	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/socket", dir_fd);
 	(void)unlinkat(dir_fd, "socket", 0);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || fchmodat(dir_fd, "socket", 0660, 0) < 0 || listen(fd, 4) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || fchmodat(dir_fd, "socket", 0660, 0) < 0 ||
+	    listen(fd, 4) < 0)
 		return -errno;
 	r = host->watch(host->handle, fd, LSN_WATCH_READ, accept_init, control, &control->listen_watch);
 	if (r < 0)
@@ -302,7 +317,4 @@ void control_close(struct control *control)
 	control->listen_fd = -1;
 }
 
-bool control_connected(const struct control *control)
-{
-	return control->fd >= 0;
-}
+bool control_connected(const struct control *control) { return control->fd >= 0; }

@@ -1,7 +1,10 @@
-/* control.h - the daemon's end of a sandbox's control socket (protocol.h): listens in the sandbox's folder, accepts init, sends and receives frames.
+/* control.h - the daemon's end of a sandbox's control socket (protocol.h): listens in the
+ * sandbox's folder, accepts init, sends and receives frames.
  *
- * What comes in is hostile. Here it is checked frame by frame (size, magic, type, descriptors and their kind, numbers in range); whether a frame is due is
- * the sandbox's state machine's to decide (sandbox.c). One frame is taken per turn of the loop. Every descriptor received is closed after the hook. */
+ * What comes in is hostile. Here it is checked frame by frame (size, magic, type, descriptors
+ * and their kind, numbers in range); whether a frame is due is the sandbox's state machine's to
+ * decide (sandbox.c). One frame is taken per turn of the loop. Every descriptor received is
+ * closed after the hook. */
 #ifndef DOCKER_SANDBOX_CONTROL_H
 #define DOCKER_SANDBOX_CONTROL_H
 
@@ -9,12 +12,14 @@
 #include <protocol.h>
 
 #define CONTROL_CONNECTS_MAX 32 /* between two results: more is a flood */
-#define CONTROL_FRAMES_MAX 128 /* between two jobs, likewise: each connection brings three at most */
+/* between two jobs, likewise: each connection brings three at most */
+#define CONTROL_FRAMES_MAX 128
 
 struct control_hooks { /* any may call control_close() */
 	void (*hello)(void *data, const struct sb_hello *hello);
 	void (*ready)(void *data);
-	/* FDS: stdout and stderr (regular, sealed, at least as large as RESULT says), or both -1. Borrowed. */
+	/* FDS: stdout and stderr (regular, sealed, at least as large as RESULT says), or both
+	 * -1. Borrowed. */
 	void (*result)(void *data, const struct sb_result *result, const int fds[2]);
 	void (*closed)(void *data); /* the connection has ended; another may come */
 	void (*violation)(void *data, const char *what);
@@ -29,7 +34,8 @@ struct control {
 	unsigned connects, frames;
 };
 
-/* control_open - bind "socket" in the folder DIR_FD (an old one is removed) for GID and listen. 0 or negative errno; then nothing is left open. */
+/* control_open - bind "socket" in the folder DIR_FD (an old one is removed) for GID and listen.
+ * 0 or negative errno; then nothing is left open. */
 int control_open(struct control *control, const struct lsn_host *host, int dir_fd, const struct control_hooks *hooks);
 void control_close(struct control *control); /* twice is fine */
 bool control_connected(const struct control *control);
@@ -39,11 +45,17 @@ struct control_run {
 	uint32_t nofile;
 	bool exec;
 };
-/* control_send_run - 0; -ENOTCONN, -E2BIG (strings too long), other negative errno: nothing was sent. */
-int control_send_run(struct control *control, const struct lsn_job *job, const struct control_run *run);
-int control_send_job(struct control *control, enum sb_type type, uint64_t job); /* SB_FORGET, SB_CANCEL */
 
-/* control_check_result - is FRAME (SIZE bytes) with FD_COUNT descriptors a result that makes sense in itself? NULL, or what is wrong. */
+/* control_send_run - 0; -ENOTCONN, -E2BIG (strings too long), other negative errno: nothing was
+ * sent. */
+int control_send_run(struct control *control, const struct lsn_job *job, const struct control_run *run);
+
+/* SB_FORGET, SB_CANCEL */
+int control_send_job(struct control *control, enum sb_type type, uint64_t job);
+
+/* control_check_result - is FRAME (SIZE bytes) with FD_COUNT descriptors a result that makes
+ * sense in itself?
+ * NULL, or what is wrong. */
 const char *control_check_result(const void *frame, size_t size, size_t fd_count);
 
 #endif

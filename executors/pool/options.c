@@ -1,4 +1,5 @@
-/* options.c - the table of settings: their parsers, their defaults, what the manual says of them. */
+/* options.c - the table of settings: their parsers, their defaults, what the manual says of
+ * them. */
 #include "options.h"
 
 #include <arpa/inet.h>
@@ -14,7 +15,7 @@
 
 typedef int (*parse_fn)(const char *value, void *field, struct lsn_error *err);
 
-/* ------------------------------------------------------------------------------------------------------- lists */
+/* ---------------------------------------------------------------------------------------- lists */
 
 void str_list_clear(struct str_list *list)
 {
@@ -52,7 +53,8 @@ static int parse_list(const char *value, struct str_list *list, item_fn check, s
 			break;
 		char item[128], plain[128];
 		if (n >= sizeof item || items.count >= LIST_MAX) {
-			r = lsn_error_set(err, -EINVAL, "too long; at most %d items of %zu bytes", LIST_MAX, sizeof item - 1);
+			r = lsn_error_set(err, -EINVAL, "too long; at most %d items of %zu bytes", LIST_MAX,
+					  sizeof item - 1);
 			break;
 		}
 		memcpy(item, p, n);
@@ -80,7 +82,8 @@ static int check_port(const char *item, char *ret, size_t ret_size, struct lsn_e
 			(void)snprintf(ret, ret_size, "%s", item);
 			return 0;
 		}
-	return lsn_error_set(err, -EINVAL, "port '%s' cannot be opened; choose from 80, 443, 21, 22, 25, 587, 465", item);
+	return lsn_error_set(err, -EINVAL, "port '%s' cannot be opened; choose from 80, 443, 21, 22, 25, 587, 465",
+			     item);
 }
 
 static int check_address(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
@@ -145,7 +148,7 @@ static int parse_modules(const char *value, void *field, struct lsn_error *err)
 	return parse_list(value, field, check_module, err);
 }
 
-/* ------------------------------------------------------------------------------------------------- single values */
+/* -------------------------------------------------------------------------------- single values */
 
 static int set_string(char **field, const char *value)
 {
@@ -199,9 +202,11 @@ static int parse_subnet(const char *value, void *field, struct lsn_error *err)
 static int parse_network(const char *value, void *field, struct lsn_error *err)
 {
 	if (streq(value, "host"))
-		return lsn_error_set(err, -EINVAL,
-				     "'host' would leave UDP and other protocols open: nothing on this system can hold them there; use "
-				     "'bridge' or 'none'");
+		return lsn_error_set(
+			err, -EINVAL,
+			"'host' would leave UDP and other protocols open: nothing on this system can hold them "
+			"there; use "
+			"'bridge' or 'none'");
 	if (!streq(value, "bridge") && !streq(value, "none"))
 		return lsn_error_set(err, -EINVAL, "'%s' is neither 'bridge' nor 'none'", value);
 	*(unsigned *)field = streq(value, "none") ? NETWORK_NONE : NETWORK_BRIDGE;
@@ -235,10 +240,7 @@ static int parse_ftp(const char *value, void *field, struct lsn_error *err)
 		*(bool *)field = choice;
 	return r;
 }
-static int parse_flag(const char *value, void *field, struct lsn_error *err)
-{
-	return parse_bool(value, field, err);
-}
+static int parse_flag(const char *value, void *field, struct lsn_error *err) { return parse_bool(value, field, err); }
 static int parse_count(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_uint(value, 1000000, field, err);
@@ -247,24 +249,21 @@ static int parse_time(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_duration(value, field, err);
 }
-static int parse_bytes(const char *value, void *field, struct lsn_error *err)
-{
-	return parse_size(value, field, err);
-}
+static int parse_bytes(const char *value, void *field, struct lsn_error *err) { return parse_size(value, field, err); }
 
 /* "0.5", "2": CPUs, to a thousandth. */
 static int parse_cpus(const char *value, void *field, struct lsn_error *err)
 {
 	uint64_t usec = 0;
 
-	if (!*value || strspn(value, "0123456789.") != strlen(value) || parse_duration(value, &usec, NULL) < 0 || usec < 10000 ||
-	    usec > 1024 * USEC_PER_SEC)
+	if (!*value || strspn(value, "0123456789.") != strlen(value) || parse_duration(value, &usec, NULL) < 0 ||
+	    usec < 10000 || usec > 1024 * USEC_PER_SEC)
 		return lsn_error_set(err, -EINVAL, "'%s' is not a number of CPUs; write 0.5 or 2", value);
 	*(uint64_t *)field = usec * 1000; /* nano CPUs */
 	return 0;
 }
 
-/* --------------------------------------------------------------------------------------------------------- table */
+/* ---------------------------------------------------------------------------------------- table */
 
 static const struct setting {
 	const char *key, *fallback;
@@ -272,83 +271,107 @@ static const struct setting {
 	size_t offset;
 	const char *meaning; /* for the manual */
 } settings[] = {
-#define S(key, fallback, parse, field, meaning) { key, fallback, parse, offsetof(struct options, field), meaning }
+#define S(key, fallback, parse, field, meaning)                                                                        \
+	{                                                                                                              \
+		key, fallback, parse, offsetof(struct options, field), meaning                                         \
+	}
 	S("socket", "/var/run/docker.sock", parse_socket, socket,
-	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// before it. The listener's user must be allowed to "
+	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// before it. The listener's "
+	  "user must be allowed to "
 	  "use it."),
 	S("image", "listener-sandbox:latest", parse_image, image,
-	  "Name or id of the image that sandboxes are made of. The engine must have it: nothing is pulled. The tool build-image makes the "
+	  "Name or id of the image that sandboxes are made of. The engine must have it: nothing is pulled. The tool "
+	  "build-image makes the "
 	  "default one."),
 	S("network", "bridge", parse_network, network,
-	  "bridge: a network of their own, behind the port wall. none: no network at all, which is safest; the keys from network_name to "
+	  "bridge: a network of their own, behind the port wall. none: no network at all, which is safest; the keys "
+	  "from network_name to "
 	  "ipv6 then mean nothing."),
 	S("network_name", "", parse_name, network_name,
-	  "Name of that network. It is made if it is not there; one that is not this listener's is refused. Empty: a name made of the "
+	  "Name of that network. It is made if it is not there; one that is not this listener's is refused. Empty: "
+	  "a name made of the "
 	  "listener's, the section's and a number."),
 	S("subnet", "", parse_subnet, subnet,
-	  "IPv4 network that sandboxes get their addresses from, such as 172.30.0.0/24; it needs room for pool_max of them. Empty: the "
+	  "IPv4 network that sandboxes get their addresses from, such as 172.30.0.0/24; it needs room for pool_max "
+	  "of them. Empty: the "
 	  "engine chooses one."),
 	S("ports", "80, 443, 21, 22, 25, 587, 465", parse_ports, ports,
 	  "TCP ports scripts may connect to. There may be fewer than these seven, never others."),
 	S("dns", "", parse_addresses, dns,
-	  "Addresses of the resolvers that scripts may ask, eight at most. Empty: up to three of this host's own that are not on its "
+	  "Addresses of the resolvers that scripts may ask, eight at most. Empty: up to three of this host's own "
+	  "that are not on its "
 	  "loopback; if there are none, scripts cannot resolve names."),
 	S("allow_networks", "", parse_prefixes, allow_networks,
-	  "Networks and addresses, such as 10.1.0.0/16 and fd00::/8, that scripts may connect to: with one here all others are refused, but "
+	  "Networks and addresses, such as 10.1.0.0/16 and fd00::/8, that scripts may connect to: with one here all "
+	  "others are refused, but "
 	  "for the resolvers. Empty: any."),
 	S("deny_networks", "", parse_prefixes, deny_networks,
-	  "Networks and addresses that scripts must not connect to, whatever allow_networks says. Loopback, link-local, multicast and "
+	  "Networks and addresses that scripts must not connect to, whatever allow_networks says. Loopback, "
+	  "link-local, multicast and "
 	  "reserved ones are refused always; the resolvers are not."),
 	S("ftp_data", "off", parse_ftp, ftp_related,
-	  "related: passive FTP may open the data connection that the server at port 21 has named. off: the control connection only."),
+	  "related: passive FTP may open the data connection that the server at port 21 has named. off: the control "
+	  "connection only."),
 	S("ipv6", "no", parse_flag, ipv6,
-	  "Give sandboxes an IPv6 address (of fd00::/8), too. The wall holds both protocols either way. How far they get with it depends on "
+	  "Give sandboxes an IPv6 address (of fd00::/8), too. The wall holds both protocols either way. How far "
+	  "they get with it depends on "
 	  "the engine's translation of addresses (ip6tables)."),
 	S("pool_min", "1", parse_count, pool_min,
-	  "Spares: warm sandboxes that wait for a script they have not had yet. 0: the first job of a script waits for a container to "
+	  "Spares: warm sandboxes that wait for a script they have not had yet. 0: the first job of a script waits "
+	  "for a container to "
 	  "start."),
 	S("pool_max", "8", parse_count, pool_max,
-	  "Sandboxes at most, and so jobs at the same time; at least 1 and not less than pool_min. If all are taken, an idle one of another "
+	  "Sandboxes at most, and so jobs at the same time; at least 1 and not less than pool_min. If all are "
+	  "taken, an idle one of another "
 	  "script makes room."),
 	S("starting", "2", parse_count, starting,
-	  "So many containers are started at the same time at most; at least 1. More fill the pool faster and keep the engine busier."),
+	  "So many containers are started at the same time at most; at least 1. More fill the pool faster and keep "
+	  "the engine busier."),
 	S("idle_timeout", "10min", parse_time, idle_timeout_usec,
 	  "A sandbox that has had nothing to do for so long ends, but for pool_min spares. 0: never."),
 	S("reuse", "script", parse_reuse, reuse,
-	  "script: a sandbox serves further jobs of the same version of its script. never: each job gets a container that none has used, "
+	  "script: a sandbox serves further jobs of the same version of its script. never: each job gets a "
+	  "container that none has used, "
 	  "which costs the engine a start for each. docs/security.md says what one run can tell the next."),
 	S("max_jobs", "10000", parse_count, max_jobs,
-	  "A sandbox ends after so many jobs, or up to an eighth fewer, so that not all of a script end at the same time; at least 1."),
-	S("max_age", "1h", parse_time, max_age_usec,
-	  "A sandbox of this age ends as soon as it is idle. 0: never."),
+	  "A sandbox ends after so many jobs, or up to an eighth fewer, so that not all of a script end at the same "
+	  "time; at least 1."),
+	S("max_age", "1h", parse_time, max_age_usec, "A sandbox of this age ends as soon as it is idle. 0: never."),
 	S("start", "fork", parse_start, start,
-	  "fork: Python scripts are forked from an interpreter that is warm. exec: each gets an interpreter of its own, which takes some 12 "
+	  "fork: Python scripts are forked from an interpreter that is warm. exec: each gets an interpreter of its "
+	  "own, which takes some 12 "
 	  "ms more. Scripts in other languages are always started anew."),
 	S("preload", "json", parse_modules, preload,
-	  "Python modules imported once in each warm sandbox, so that scripts that import them get them for nothing. Those the image lacks "
+	  "Python modules imported once in each warm sandbox, so that scripts that import them get them for "
+	  "nothing. Those the image lacks "
 	  "are left out. Empty: none."),
-	S("cpus", "1", parse_cpus, nano_cpus,
-	  "CPUs a sandbox may use, such as 0.5 or 2; from 0.01 to 1024."),
+	S("cpus", "1", parse_cpus, nano_cpus, "CPUs a sandbox may use, such as 0.5 or 2; from 0.01 to 1024."),
 	S("pids", "64", parse_count, pids,
-	  "Processes and threads in a sandbox, at least 8; three of them are not the script's. A script that fails because of it is "
+	  "Processes and threads in a sandbox, at least 8; three of them are not the script's. A script that fails "
+	  "because of it is "
 	  "reported as processes."),
-	S("nofile", "256", parse_count, nofile,
-	  "Open files of each process of a script; at least 16."),
+	S("nofile", "256", parse_count, nofile, "Open files of each process of a script; at least 16."),
 	S("cpu_time", "0", parse_time, cpu_time_usec,
-	  "CPU time of each process of a script, rounded up to whole seconds; then it is ended and reported as cpu. 0: only its wall-clock "
+	  "CPU time of each process of a script, rounded up to whole seconds; then it is ended and reported as cpu. "
+	  "0: only its wall-clock "
 	  "time is limited."),
 	S("grace", "1s", parse_time, grace_usec,
-	  "At the end of its time, or when it is cancelled, a script gets SIGTERM; so much later what is left of it is killed."),
+	  "At the end of its time, or when it is cancelled, a script gets SIGTERM; so much later what is left of it "
+	  "is killed."),
 	S("orphan_grace", "5min", parse_time, orphan_grace_usec,
-	  "An idle sandbox whose listener has gone waits so long for the next, in whole seconds, and then ends. One that has a job finishes "
+	  "An idle sandbox whose listener has gone waits so long for the next, in whole seconds, and then ends. One "
+	  "that has a job finishes "
 	  "it and keeps the result."),
 	S("memory", "128M", parse_bytes, memory_bytes,
-	  "Script memory that the first spares are made for; later ones are made for what the latest job asked for. It limits nothing, "
+	  "Script memory that the first spares are made for; later ones are made for what the latest job asked for. "
+	  "It limits nothing, "
 	  "[limits] does: a spare of another size is changed before it gets its first job."),
 	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes,
-	  "Memory of a container beyond that of its script: for its init and the warm interpreter, which take some 25M."),
+	  "Memory of a container beyond that of its script: for its init and the warm interpreter, which take some "
+	  "25M."),
 	S("landlock", "use", parse_landlock, landlock,
-	  "use: as far as the kernel has it. require: no job runs in a sandbox that could not put up Landlock's rules for files and, if it "
+	  "use: as far as the kernel has it. require: no job runs in a sandbox that could not put up Landlock's "
+	  "rules for files and, if it "
 	  "has a network, for TCP ports (Linux 6.7)."),
 	S("start_timeout", "30s", parse_time, start_timeout_usec,
 	  "A sandbox that is not warm by then is given up; not 0."),
@@ -361,7 +384,8 @@ void options_help(FILE *out)
 {
 	for (size_t i = 0; i < ELEMENTSOF(settings); i++) {
 		const char *fallback = settings[i].fallback;
-		(void)fprintf(out, "  %s =%s%s\n      %s\n", settings[i].key, *fallback ? " " : "", fallback, settings[i].meaning);
+		(void)fprintf(out, "  %s =%s%s\n      %s\n", settings[i].key, *fallback ? " " : "", fallback,
+			      settings[i].meaning);
 	}
 }
 
@@ -389,7 +413,8 @@ int options_resolvers(const char *text, struct str_list *list)
 		line += size + (line[size] == '\n');
 		if (sscanf(copy, " %15s %63s", word, address) != 2 || !streq(word, "nameserver"))
 			continue;
-		if (check_address(address, plain, sizeof plain, NULL) < 0 || str_startswith(plain, "127.") || streq(plain, "::1"))
+		if (check_address(address, plain, sizeof plain, NULL) < 0 || str_startswith(plain, "127.") ||
+		    streq(plain, "::1"))
 			continue;
 		if (list->count >= 3) /* as many as resolv.conf(5) uses */
 			break;
@@ -399,8 +424,9 @@ int options_resolvers(const char *text, struct str_list *list)
 	return 0;
 }
 
-/* The engine's host is ours: its resolvers are what a container without settings would use, too. A stub on loopback cannot be reached from
- * a container; systemd-resolved keeps the real ones beside it. */
+/* The engine's host is ours: its resolvers are what a container without settings would use, too.
+ * A stub on loopback cannot be reached from a container; systemd-resolved keeps the real ones
+ * beside it. */
 static int find_resolvers(struct str_list *list)
 {
 	static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
@@ -424,7 +450,8 @@ static int check_whole(const struct options *o, struct lsn_error *err)
 	if (o->pool_min > o->pool_max)
 		return lsn_error_set(err, -EINVAL, "pool_min is larger than pool_max");
 	if (o->starting == 0 || o->max_jobs == 0 || o->pids < 8 || o->nofile < 16)
-		return lsn_error_set(err, -EINVAL, "the least for starting and max_jobs is 1, for pids 8, for nofile 16");
+		return lsn_error_set(err, -EINVAL,
+				     "the least for starting and max_jobs is 1, for pids 8, for nofile 16");
 	if (o->dns.count > RESOLVERS_MAX)
 		return lsn_error_set(err, -EINVAL, "dns: at most %d resolvers", RESOLVERS_MAX);
 	if (o->start_timeout_usec == 0 || o->engine_timeout_usec == 0)
@@ -439,9 +466,11 @@ static int apply(struct options *o, const struct lsn_option *option, struct lsn_
 			int r = settings[i].parse(option->value, (char *)o + settings[i].offset, err);
 			if (r == -ENOMEM)
 				return lsn_error_set(err, r, "out of memory");
-			return r < 0 ? lsn_error_prefix(err, r, "%s:%u: %s", option->file, option->line, option->key) : 0;
+			return r < 0 ? lsn_error_prefix(err, r, "%s:%u: %s", option->file, option->line, option->key)
+				     : 0;
 		}
-	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-docker-sandbox(5)", option->file, option->line, option->key);
+	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-docker-sandbox(5)", option->file,
+			     option->line, option->key);
 }
 
 int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err)

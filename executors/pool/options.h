@@ -1,7 +1,8 @@
 /* options.h - the settings of one [executor NAME] section that uses docker-sandbox.
  *
- * One table (options.c) holds key, default, parser and meaning. Whatever the table does not know, or its parser does not accept, is refused with file
- * and line. Ports and networks are checked here, so that everything behind this header can take them as well-formed. */
+ * One table (options.c) holds key, default, parser and meaning. Whatever the table does not
+ * know, or its parser does not accept, is refused with file and line. Ports and networks are
+ * checked here, so that everything behind this header can take them as well-formed. */
 #ifndef DOCKER_SANDBOX_OPTIONS_H
 #define DOCKER_SANDBOX_OPTIONS_H
 
@@ -28,7 +29,8 @@ struct options {
 	char *network_name; /* "": chosen from the listener's and the instance's name */
 	char *subnet; /* "": the engine chooses */
 	struct str_list ports; /* decimal, of the seven */
-	struct str_list dns; /* addresses; after options_parse() never loopback ones unless the operator wrote them */
+	/* addresses; after options_parse() never loopback ones unless the operator wrote them */
+	struct str_list dns;
 	struct str_list allow_networks, deny_networks; /* prefixes; allow empty: all */
 	bool ftp_related, ipv6;
 	uint64_t pool_min, pool_max, starting;
@@ -47,12 +49,17 @@ struct options {
 	uint64_t start_timeout_usec, engine_timeout_usec;
 };
 
-/* options_parse - defaults, then COUNT options over them. 0, or -EINVAL / -ENOMEM with ERR naming file and line; then nothing is left to free. */
+/* options_parse - defaults, then COUNT options over them.
+ * 0, or -EINVAL / -ENOMEM with ERR naming file and line; then nothing is left to free. */
 int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err);
 void options_clear(struct options *options);
+
 /* options_help - every key with default and meaning, in the lines of "listenerd --help-config". */
 void options_help(FILE *out);
-/* options_resolvers - the name servers of the resolv.conf text TEXT that are not loopback addresses are appended to LIST. 0, -ENOMEM. */
+
+/* options_resolvers - the name servers of the resolv.conf text TEXT that are not loopback
+ * addresses are appended to LIST.
+ * 0, -ENOMEM. */
 int options_resolvers(const char *text, struct str_list *list);
 void str_list_clear(struct str_list *list);
 int str_list_add(struct str_list *list, const char *text, size_t size);

@@ -1,12 +1,15 @@
-/* portwall.c - the privileged helper that holds the port wall: a child of the daemon that needs CAP_NET_ADMIN and nothing else, so that the
- * daemon itself can go without. It reads requests (wall_rules.h) from stdin, which is a socket, and answers on it.
+/* portwall.c - the privileged helper that holds the port wall: a child of the daemon that needs
+ * CAP_NET_ADMIN and nothing else, so that the daemon itself can go without. It reads requests
+ * (wall_rules.h) from stdin, which is a socket, and answers on it.
  *
- * It keeps two tables with the same rules. One belongs to its netlink socket (flags owner, Linux 5.12): `nft flush ruleset` passes over it,
- * but it goes when this process goes. The other is a plain one: it stays when this process dies while sandboxes still run, but anybody
- * with the right can flush it; then it is put back at once. So neither a flush nor a crash leaves a moment without rules. Only "down" removes them,
- * and it removes nothing else.
+ * It keeps two tables with the same rules. One belongs to its netlink socket (flags owner, Linux
+ * 5.12): `nft flush ruleset` passes over it, but it goes when this process goes. The other is a
+ * plain one: it stays when this process dies while sandboxes still run, but anybody with the
+ * right can flush it; then it is put back at once. So neither a flush nor a crash leaves a
+ * moment without rules. Only "down" removes them, and it removes nothing else.
  *
- * What it believes: nothing. Tables can only be named listenerd_*, bridges only lsn<8 hex>, ports are of the seven. */
+ * What it believes: nothing. Tables can only be named listenerd_*, bridges only lsn<8 hex>,
+ * ports are of the seven. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netfilter/nf_tables.h>
@@ -59,7 +62,7 @@ __attribute__((format(printf, 1, 2))) static void answer(const char *format, ...
 		exit(1);
 }
 
-/* ------------------------------------------------------------------------------------------------------- libnftables */
+/* ---------------------------------------------------------------------------------- libnftables */
 
 static int run(struct wall *w, const char *text, struct lsn_error *err)
 {
@@ -95,38 +98,45 @@ static bool is_on(const char *path)
 	return fd >= 0 && read(fd, &value, 1) == 1 && value == '1';
 }
 
-/* Frames from one sandbox to another pass the bridge only: without a table there they must pass the inet hooks too, or nothing keeps them apart. */
+/* Frames from one sandbox to another pass the bridge only: without a table there they must pass
+ * the inet hooks too, or nothing keeps them apart. */
 static bool bridged_frames_pass_us(void)
 {
-	return is_on("/proc/sys/net/bridge/bridge-nf-call-iptables") && is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+	return is_on("/proc/sys/net/bridge/bridge-nf-call-iptables") &&
+	       is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
 }
 
 static int put_up(struct wall *w, struct lsn_error *err)
 {
 	const struct wall_request *req = &w->request;
-	_cleanup_free_ char *plain = wall_rules(req, req->table, 0), *owned = wall_rules(req, w->owned_name, WALL_OWNED);
+	_cleanup_free_ char *plain = wall_rules(req, req->table, 0),
+			    *owned = wall_rules(req, w->owned_name, WALL_OWNED);
 	_cleanup_free_ char *bridge = wall_rules_bridge(req, req->table);
 
 	if (!plain || !owned || !bridge)
 		return lsn_error_set(err, -ENOMEM, "the rules do not fit into %u bytes", WALL_TEXT_MAX);
 	if (if_nametoindex(req->bridge) == 0)
-		return lsn_error_set(err, -ENODEV,
-				     "there is no bridge %s here: the Docker Engine lives in another network namespace than the listener",
-				     req->bridge);
+		return lsn_error_set(
+			err, -ENODEV,
+			"there is no bridge %s here: the Docker Engine lives in another network namespace than the "
+			"listener",
+			req->bridge);
 	int r = run(w, plain, err);
 	if (r < 0)
 		return r;
 	w->owned = run(w, owned, NULL) == 0;
 	w->bridge = run(w, bridge, NULL) == 0;
 	if (!w->bridge && !bridged_frames_pass_us())
-		return lsn_error_set(err, -EOPNOTSUPP,
-				     "sandboxes could reach each other: the kernel offers neither nft_meta_bridge nor br_netfilter "
-				     "(modprobe br_netfilter; sysctl net.bridge.bridge-nf-call-iptables=1 and -ip6tables=1)");
+		return lsn_error_set(
+			err, -EOPNOTSUPP,
+			"sandboxes could reach each other: the kernel offers neither nft_meta_bridge nor br_netfilter "
+			"(modprobe br_netfilter; sysctl net.bridge.bridge-nf-call-iptables=1 and -ip6tables=1)");
 	return 0;
 }
 
-/* What our rules look like when the kernel lists them. Taken once per request, not with each repair: whoever changes the rules between our writing and
- * our reading would have the changed ones taken for ours. Twice the same: nobody was in between. */
+/* What our rules look like when the kernel lists them. Taken once per request, not with each
+ * repair: whoever changes the rules between our writing and our reading would have the changed
+ * ones taken for ours. Twice the same: nobody was in between. */
 static int learn(struct wall *w, struct lsn_error *err)
 {
 	for (int i = 0; i < 5; i++) {
@@ -154,8 +164,8 @@ static void take_down(struct wall *w)
 	w->up = w->lost = false;
 }
 
-/* Tables that an earlier helper for the same bridge left behind. They have served until now; ours are up. A living twin (an instance that drains
- * beside its successor) puts its own back. */
+/* Tables that an earlier helper for the same bridge left behind. They have served until now;
+ * ours are up. A living twin (an instance that drains beside its successor) puts its own back. */
 static void remove_stale(struct wall *w)
 {
 	const char *tail = strrchr(w->request.table, '_');
@@ -168,12 +178,13 @@ static void remove_stale(struct wall *w)
 		char family[16], name[WALL_TABLE_MAX];
 		if (sscanf(line, "table %15s %95s", family, name) != 2 || strncmp(name, w->request.table, stem) != 0)
 			continue;
-		if (!streq(name, w->request.table) && !streq(name, w->owned_name) && (streq(family, "inet") || streq(family, "bridge")))
+		if (!streq(name, w->request.table) && !streq(name, w->owned_name) &&
+		    (streq(family, "inet") || streq(family, "bridge")))
 			remove_table(w, family, name);
 	}
 }
 
-/* -------------------------------------------------------------------------------------------------------- watching */
+/* ------------------------------------------------------------------------------------- watching */
 
 static bool is_whole(struct wall *w)
 {
@@ -202,7 +213,8 @@ static void check(struct wall *w)
 	w->lost = err.code < 0;
 }
 
-/* Does the notification name our table? In every message of nf_tables about a table or what is in one, attribute 1 is the table's name. */
+/* Does the notification name our table? In every message of nf_tables about a table or what is
+ * in one, attribute 1 is the table's name. */
 static bool names_us(const struct wall *w, const struct nlmsghdr *h)
 {
 	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
@@ -255,7 +267,7 @@ static int open_notes(void)
 	return fd;
 }
 
-/* -------------------------------------------------------------------------------------------------------- requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 static void serve(struct wall *w, const char *line)
 {
@@ -347,7 +359,8 @@ int main(int argc, char **argv)
 	nft_ctx_output_set_flags(w.nft, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL);
 	w.netlink_fd = open_notes();
 	for (;;) {
-		struct pollfd fds[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = w.netlink_fd, .events = POLLIN } };
+		struct pollfd fds[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
+					 { .fd = w.netlink_fd, .events = POLLIN } };
 		int n = poll(fds, 2, next_pause(&w, noted));
 		if (n < 0 && errno != EINTR)
 			return 1;

@@ -160,7 +160,8 @@ static int spawn_helper(struct wall *wall)
 	(void)posix_spawn_file_actions_adddup2(&actions, pair[1], STDOUT_FILENO);
 	(void)posix_spawnattr_setsigmask(&attr, &none); /* the daemon blocks what its loop takes */
 	(void)posix_spawnattr_setsigdefault(&attr, &all);
-	(void)posix_spawnattr_setpgroup(&attr, 0); /* a Ctrl-C at the daemon is not for the helper */
+	/* a Ctrl-C at the daemon is not for the helper */
+	(void)posix_spawnattr_setpgroup(&attr, 0);
 	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 	int r = posix_spawn(&wall->pid, path, &actions, &attr, argv, env);
 	(void)posix_spawnattr_destroy(&attr);
@@ -193,13 +194,14 @@ static void attempt(struct wall *wall)
 		drop_helper(wall);
 	}
 	if (r < 0) {
-		(void)snprintf(text, sizeof text, "the helper %s/portwall does not start: %s", wall->host->libexec_dir, strerror(-r));
+		(void)snprintf(text, sizeof text, "the helper %s/portwall does not start: %s", wall->host->libexec_dir,
+			       strerror(-r));
 		set_state(wall, false, text);
 		attempt_later(wall);
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------- request */
+/* -------------------------------------------------------------------------------------- request */
 
 struct line {
 	char *text;
@@ -226,8 +228,9 @@ static void put_list(struct line *l, const char *key, const struct str_list *lis
 		put(l, "%s%s", i ? "," : "", list->items[i]);
 }
 
-/* The table's name: listener and instance for people, the bridge so that a successor knows what it replaces, a random tail so that two
- * instances that live side by side for a while do not repair each other's rules. */
+/* The table's name: listener and instance for people, the bridge so that a successor knows what
+ * it replaces, a random tail so that two instances that live side by side for a while do not
+ * repair each other's rules. */
 static void put_table(struct line *l, const struct lsn_host *host, const char *bridge, uint16_t tail)
 {
 	const char *parts[] = { host->listener, host->instance };
@@ -265,20 +268,11 @@ int wall_raise(struct wall *wall, const char *bridge, const struct options *opti
 	return 0;
 }
 
-bool wall_up(const struct wall *wall)
-{
-	return wall->up;
-}
+bool wall_up(const struct wall *wall) { return wall->up; }
 
-const char *wall_state(const struct wall *wall)
-{
-	return wall->state;
-}
+const char *wall_state(const struct wall *wall) { return wall->state; }
 
-unsigned wall_restored(const struct wall *wall)
-{
-	return wall->restored;
-}
+unsigned wall_restored(const struct wall *wall) { return wall->restored; }
 
 int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct wall **ret)
 {

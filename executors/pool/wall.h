@@ -1,7 +1,9 @@
-/* wall.h - the executor's end of the port wall: starts the helper `portwall`, hands it the request, hears what it reports.
+/* wall.h - the executor's end of the port wall: starts the helper `portwall`, hands it the
+ * request, hears what it reports.
  *
- * A wall that is asked for keeps being asked for: a helper that dies is started again, a refusal is tried again with back-off. hooks.changed() tells
- * when wall_up() or wall_state() has changed. Loop thread only. */
+ * A wall that is asked for keeps being asked for: a helper that dies is started again, a refusal
+ * is tried again with back-off. hooks.changed() tells when wall_up() or wall_state() has
+ * changed. Loop thread only. */
 #ifndef DOCKER_SANDBOX_WALL_H
 #define DOCKER_SANDBOX_WALL_H
 
@@ -15,12 +17,20 @@ struct wall_hooks {
 };
 
 int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct wall **ret);
-/* wall_free - with REMOVE the rules are taken down (waits up to half a second for the helper), else they stay and hold what still runs. */
+
+/* wall_free - with REMOVE the rules are taken down (waits up to half a second for the helper),
+ * else they stay and hold what still runs. */
 void wall_free(struct wall *wall, bool remove);
-/* wall_raise - put the wall up around BRIDGE ("lsn" + 8 hex digits) as OPTIONS say. 0, -ENOMEM, -EINVAL. */
+
+/* wall_raise - put the wall up around BRIDGE ("lsn" + 8 hex digits) as OPTIONS say.
+ * 0, -ENOMEM, -EINVAL. */
 int wall_raise(struct wall *wall, const char *bridge, const struct options *options);
 bool wall_up(const struct wall *wall);
-const char *wall_state(const struct wall *wall); /* for people: "up flush-proof=yes ...", or why not */
-unsigned wall_restored(const struct wall *wall); /* how often somebody had removed or changed the rules */
+
+/* for people: "up flush-proof=yes ...", or why not */
+const char *wall_state(const struct wall *wall);
+
+/* how often somebody had removed or changed the rules */
+unsigned wall_restored(const struct wall *wall);
 
 #endif

@@ -8,16 +8,14 @@
 
 static const uint16_t known_ports[] = { 80, 443, 21, 22, 25, 587, 465 };
 
-/* Never reachable, whatever is allowed: this host's loopback, link-local (cloud metadata), multicast, reserved, IPv4 in IPv6 clothes. */
+/* Never reachable, whatever is allowed: this host's loopback, link-local (cloud metadata),
+ * multicast, reserved, IPv4 in IPv6 clothes. */
 static const char always_denied4[] = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3";
 static const char always_denied6[] = "::/127, ::ffff:0:0/96, fe80::/10, ff00::/8";
 
-/* ------------------------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
-static bool words_of(const char *text, const char *set)
-{
-	return *text && text[strspn(text, set)] == 0;
-}
+static bool words_of(const char *text, const char *set) { return *text && text[strspn(text, set)] == 0; }
 
 static int parse_number(const char *text, unsigned max, unsigned *ret)
 {
@@ -101,7 +99,8 @@ static int parse_table(const char *value, struct wall_request *req)
 
 static int parse_bridge(const char *value, struct wall_request *req)
 {
-	if (strncmp(value, WALL_BRIDGE_PREFIX, strlen(WALL_BRIDGE_PREFIX)) != 0 || strlen(value) != strlen(WALL_BRIDGE_PREFIX) + 8 ||
+	if (strncmp(value, WALL_BRIDGE_PREFIX, strlen(WALL_BRIDGE_PREFIX)) != 0 ||
+	    strlen(value) != strlen(WALL_BRIDGE_PREFIX) + 8 ||
 	    !words_of(value + strlen(WALL_BRIDGE_PREFIX), "0123456789abcdef"))
 		return -EINVAL;
 	memcpy(req->bridge, value, strlen(value) + 1);
@@ -157,7 +156,7 @@ int wall_request_parse(const char *line, struct wall_request *ret, struct lsn_er
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- writing */
+/* -------------------------------------------------------------------------------------- writing */
 
 struct text {
 	char *at;
@@ -177,11 +176,13 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
 		t->size += (size_t)n;
 }
 
-static void put_nets(struct text *t, const char *name, int family, const struct wall_net *list, size_t count, const char *more)
+static void put_nets(struct text *t, const char *name, int family, const struct wall_net *list, size_t count,
+		     const char *more)
 {
 	const char *comma = more && *more ? ", " : "";
 
-	put(t, "\tset %s {\n\t\ttype %s\n\t\tflags interval\n\t\tauto-merge\n", name, family == AF_INET ? "ipv4_addr" : "ipv6_addr");
+	put(t, "\tset %s {\n\t\ttype %s\n\t\tflags interval\n\t\tauto-merge\n", name,
+	    family == AF_INET ? "ipv4_addr" : "ipv6_addr");
 	bool any = more && *more;
 	for (size_t i = 0; i < count; i++)
 		any |= list[i].family == family;
@@ -221,17 +222,19 @@ static void put_sets(struct text *t, const struct wall_request *req)
 	put(t, "\t}\n");
 }
 
-/* From the bridge. The neighbours come first: where bridged frames pass the inet hooks their way in and their way out is the same bridge. The
- * resolvers stand before the denied networks: an operator may have one on a link-local address. */
+/* From the bridge. The neighbours come first: where bridged frames pass the inet hooks their way
+ * in and their way out is the same bridge. The resolvers stand before the denied networks: an
+ * operator may have one on a link-local address. */
 static void put_from_sandbox(struct text *t, const struct wall_request *req)
 {
-	put(t, "\tchain from_sandbox {\n"
-	       "\t\toifname \"%s\" drop\n"
-	       "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept\n"
-	       "\t\tip daddr @dns4 meta l4proto { tcp, udp } th dport 53 accept\n"
-	       "\t\tip6 daddr @dns6 meta l4proto { tcp, udp } th dport 53 accept\n"
-	       "\t\tip daddr @deny4 goto refuse\n"
-	       "\t\tip6 daddr @deny6 goto refuse\n",
+	put(t,
+	    "\tchain from_sandbox {\n"
+	    "\t\toifname \"%s\" drop\n"
+	    "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept\n"
+	    "\t\tip daddr @dns4 meta l4proto { tcp, udp } th dport 53 accept\n"
+	    "\t\tip6 daddr @dns6 meta l4proto { tcp, udp } th dport 53 accept\n"
+	    "\t\tip daddr @deny4 goto refuse\n"
+	    "\t\tip6 daddr @deny6 goto refuse\n",
 	    req->bridge);
 	if (req->allow_count > 0)
 		put(t, "\t\tip daddr != @allow4 goto refuse\n\t\tip6 daddr != @allow6 goto refuse\n");
@@ -245,15 +248,17 @@ static void put_from_sandbox(struct text *t, const struct wall_request *req)
 	       "\t}\n");
 }
 
-/* Only the passive mode: the helper expects the data connection the server named, the script opens it. */
+/* Only the passive mode: the helper expects the data connection the server named, the script
+ * opens it. */
 static void put_ftp(struct text *t, const struct wall_request *req)
 {
 	if (!req->ftp_related || !has_port(req, 21))
 		return;
-	put(t, "\tct helper ftp_passive {\n\t\ttype \"ftp\" protocol tcp\n\t}\n"
-	       "\tchain watch_ftp {\n"
-	       "\t\ttype filter hook prerouting priority filter - 10; policy accept;\n"
-	       "\t\tiifname \"%s\" tcp dport 21 ct helper set \"ftp_passive\"\n\t}\n",
+	put(t,
+	    "\tct helper ftp_passive {\n\t\ttype \"ftp\" protocol tcp\n\t}\n"
+	    "\tchain watch_ftp {\n"
+	    "\t\ttype filter hook prerouting priority filter - 10; policy accept;\n"
+	    "\t\tiifname \"%s\" tcp dport 21 ct helper set \"ftp_passive\"\n\t}\n",
 	    req->bridge);
 }
 
@@ -262,23 +267,33 @@ char *wall_rules(const struct wall_request *req, const char *name, unsigned flag
 	struct text t = { .at = malloc(WALL_TEXT_MAX) };
 	const char *b = req->bridge;
 
-	put(&t, "add table inet %s%s\ndelete table inet %s\n", name, flags & WALL_OWNED ? " { flags owner; }" : "", name);
+	put(&t, "add table inet %s%s\ndelete table inet %s\n", name, flags & WALL_OWNED ? " { flags owner; }" : "",
+	    name);
 	put(&t, "table inet %s {\n%s", name, flags & WALL_OWNED ? "\tflags owner\n" : "");
 	put_sets(&t, req);
 	put_ftp(&t, req);
 	put_from_sandbox(&t, req);
-	put(&t, "\tchain to_sandbox {\n"
-		"\t\tct direction reply ct state established accept\n"
-		"\t\tct state related meta l4proto { icmp, icmpv6 } accept\n"
-		"\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept\n"
-		"\t\tdrop\n\t}\n");
-	put(&t, "\tchain forward {\n\t\ttype filter hook forward priority filter - 10; policy accept;\n"
-		"\t\tiifname \"%s\" goto from_sandbox\n\t\toifname \"%s\" goto to_sandbox\n\t}\n", b, b);
-	put(&t, "\tchain input {\n\t\ttype filter hook input priority filter - 10; policy accept;\n"
-		"\t\tiifname \"%s\" goto from_sandbox\n\t}\n", b);
-	put(&t, "\tchain output {\n\t\ttype filter hook output priority filter - 10; policy accept;\n"
-		"\t\toifname \"%s\" tcp flags & rst == rst accept\n\t\toifname \"%s\" icmp type destination-unreachable accept\n"
-		"\t\toifname \"%s\" icmpv6 type destination-unreachable accept\n\t\toifname \"%s\" goto to_sandbox\n\t}\n}\n", b, b, b, b);
+	put(&t,
+	    "\tchain to_sandbox {\n"
+	    "\t\tct direction reply ct state established accept\n"
+	    "\t\tct state related meta l4proto { icmp, icmpv6 } accept\n"
+	    "\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept\n"
+	    "\t\tdrop\n\t}\n");
+	put(&t,
+	    "\tchain forward {\n\t\ttype filter hook forward priority filter - 10; policy accept;\n"
+	    "\t\tiifname \"%s\" goto from_sandbox\n\t\toifname \"%s\" goto to_sandbox\n\t}\n",
+	    b, b);
+	put(&t,
+	    "\tchain input {\n\t\ttype filter hook input priority filter - 10; policy accept;\n"
+	    "\t\tiifname \"%s\" goto from_sandbox\n\t}\n",
+	    b);
+	put(&t,
+	    "\tchain output {\n\t\ttype filter hook output priority filter - 10; policy accept;\n"
+	    "\t\toifname \"%s\" tcp flags & rst == rst accept\n\t\toifname \"%s\" icmp type destination-unreachable "
+	    "accept\n"
+	    "\t\toifname \"%s\" icmpv6 type destination-unreachable accept\n\t\toifname \"%s\" goto "
+	    "to_sandbox\n\t}\n}\n",
+	    b, b, b, b);
 	if (t.full) {
 		free(t.at);
 		return NULL;
@@ -290,9 +305,11 @@ char *wall_rules_bridge(const struct wall_request *req, const char *name)
 {
 	struct text t = { .at = malloc(WALL_TEXT_MAX) };
 
-	put(&t, "add table bridge %s\ndelete table bridge %s\ntable bridge %s {\n"
-		"\tchain forward {\n\t\ttype filter hook forward priority -10; policy accept;\n"
-		"\t\tmeta ibrname \"%s\" drop\n\t}\n}\n", name, name, name, req->bridge);
+	put(&t,
+	    "add table bridge %s\ndelete table bridge %s\ntable bridge %s {\n"
+	    "\tchain forward {\n\t\ttype filter hook forward priority -10; policy accept;\n"
+	    "\t\tmeta ibrname \"%s\" drop\n\t}\n}\n",
+	    name, name, name, req->bridge);
 	if (t.full) {
 		free(t.at);
 		return NULL;

@@ -1,10 +1,10 @@
 /* listener/error.h - an error a person can act on.
  *
- * A function that takes `struct lsn_error *err` fills it when it fails and leaves it alone when it succeeds. ERR may be
- * NULL. The buffer belongs to the caller, holds no pointers and needs no freeing. Lower layers say what went wrong
- * (lsn_error_set), upper layers say where (lsn_error_prefix): "conf.d/20-docker.ini:7: timeout: '12 parsecs' is not a
- * duration; write 12s, 500ms or 2min". Needs libc only.
- */
+ * A function that takes `struct lsn_error *err` fills it when it fails and leaves it alone when
+ * it succeeds. ERR may be NULL. The buffer belongs to the caller, holds no pointers and needs no
+ * freeing. Lower layers say what went wrong (lsn_error_set), upper layers say where
+ * (lsn_error_prefix): "conf.d/20-docker.ini:7: timeout: '12 parsecs' is not a duration; write
+ * 12s, 500ms or 2min". Needs libc only. */
 #ifndef LISTENER_ERROR_H
 #define LISTENER_ERROR_H
 
@@ -16,13 +16,14 @@
 
 struct lsn_error {
 	int code; /* negative errno, 0 = no error */
-	char message[LSN_ERROR_MESSAGE_SIZE]; /* NUL-terminated UTF-8, no trailing newline; cut if too long */
+	/* NUL-terminated UTF-8, no trailing newline; cut if too long */
+	char message[LSN_ERROR_MESSAGE_SIZE];
 };
 
-/* lsn_error_set - store CODE (a negative errno) and the formatted message in ERR; returns CODE, so that a caller can
- * write `return lsn_error_set(err, -EINVAL, "...")`. Never fails. */
-__attribute__((format(printf, 3, 4), unused)) static inline int
-lsn_error_set(struct lsn_error *err, int code, const char *format, ...)
+/* lsn_error_set - store CODE (a negative errno) and the formatted message in ERR; returns CODE,
+ * so that a caller can write `return lsn_error_set(err, -EINVAL, "...")`. Never fails. */
+__attribute__((format(printf, 3, 4), unused)) static inline int lsn_error_set(struct lsn_error *err, int code,
+									      const char *format, ...)
 {
 	if (err) {
 		va_list ap;
@@ -34,9 +35,10 @@ lsn_error_set(struct lsn_error *err, int code, const char *format, ...)
 	return code;
 }
 
-/* lsn_error_prefix - put the formatted text and ": " before ERR's message; returns CODE unchanged. */
-__attribute__((format(printf, 3, 4), unused)) static inline int
-lsn_error_prefix(struct lsn_error *err, int code, const char *format, ...)
+/* lsn_error_prefix - put the formatted text and ": " before ERR's message; returns CODE
+ * unchanged. */
+__attribute__((format(printf, 3, 4), unused)) static inline int lsn_error_prefix(struct lsn_error *err, int code,
+										 const char *format, ...)
 {
 	if (err) {
 		char old[LSN_ERROR_MESSAGE_SIZE];

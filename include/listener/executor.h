@@ -1,9 +1,10 @@
 /* listener/executor.h - the executor ABI: how a loadable module runs jobs for listenerd.
  *
- * An executor is a shared object in the executors folder that exports exactly one symbol, `lsn_executor`, a
- * `const struct lsn_executor_module`. listenerd makes one instance of it for every `[executor NAME]` section whose
- * `module` names it, and calls it from one thread, the loop thread, only. docs/executor-abi.md is the manual with a
- * worked example and the change log; executors/json-lines/ is the smallest executor that is useful.
+ * An executor is a shared object in the executors folder that exports exactly one symbol,
+ * `lsn_executor`, a `const struct lsn_executor_module`. listenerd makes one instance of it for
+ * every `[executor NAME]` section whose `module` names it, and calls it from one thread, the
+ * loop thread, only. docs/executor-abi.md is the manual with a worked example and the change
+ * log; executors/json-lines/ is the smallest executor that is useful.
  *
  * The life of a job, seen from an executor:
  *
@@ -15,20 +16,22 @@
  *         the host commits the result
  *     forget(job id, P)        the result is safe: the executor may drop what it kept   (optional)
  *
- * If reserve() or submit() fails, done() must not be called. A reservation that will not be used is given back with
- * release(). After a restart of the daemon the host calls recover() for every job its journal shows as handed over.
+ * If reserve() or submit() fails, done() must not be called. A reservation that will not be used
+ * is given back with release(). After a restart of the daemon the host calls recover() for every
+ * job its journal shows as handed over.
  *
  * Rules for both sides:
- *  - every struct that crosses begins with `version` (major << 16 | minor) and `size`; another major is refused, only
+ *  - every struct that crosses begins with `version` (major << 16 | minor) and `size`; another
+ *    major is refused, only
  *    what `size` covers is read, new members go last, a NULL callback means "not offered";
  *  - nothing may block: use host->watch() and host->timer();
  *  - all times are microseconds; `_realtime` ones count from the Unix epoch;
- *  - strings are NUL-terminated UTF-8 unless a size stands beside them; pointers the host passes are borrowed for the
+ *  - strings are NUL-terminated UTF-8 unless a size stands beside them; pointers the host passes
+ *    are borrowed for the
  *    call unless stated otherwise; the host never writes into an executor's structs;
  *  - descriptors the host passes are borrowed: dup() what must outlive the job.
  *
- * Needs libc only.
- */
+ * Needs libc only. */
 #ifndef LISTENER_EXECUTOR_H
 #define LISTENER_EXECUTOR_H
 
@@ -47,15 +50,16 @@
 #define LSN_PLACE_SIZE 96 /* bytes of a place's name, NUL included */
 #define LSN_MESSAGE_SIZE 256 /* bytes of a result's message, NUL included */
 
-/* ------------------------------------------------------------------------------------------------ jobs, results */
+/* -------------------------------------------------------------------------------- jobs, results */
 
 enum lsn_output_mode {
 	LSN_OUTPUT_DISCARD = 0, /* stdout and stderr are /dev/null */
 	LSN_OUTPUT_CAPTURE = 1, /* a copy of up to output_limit bytes each goes to the journal */
 };
 
-/* One event for one script version. Owned by the host; address and content stay valid and unchanged from reserve() (or
- * submit(), or recover()) until done() returns, or until that call failed, or until release(). */
+/* One event for one script version.
+ * Owned by the host; address and content stay valid and unchanged from reserve() (or submit(),
+ * or recover()) until done() returns, or until that call failed, or until release(). */
 struct lsn_job {
 	uint32_t version, size;
 	uint64_t id; /* unique for the life of the journal, > 0 */
@@ -67,7 +71,8 @@ struct lsn_job {
 	const char *script_version; /* SHA-256 of its bytes, 64 lower-case hex digits */
 	const char *topic; /* as published; valid UTF-8, no NUL */
 	size_t topic_size; /* bytes, NUL not counted, <= 65535 */
-	int payload_fd; /* sealed memfd; use pread() or a new open file description: the offset is shared */
+	/* sealed memfd; use pread() or a new open file description: the offset is shared */
+	int payload_fd;
 	int script_fd; /* sealed memfd, likewise */
 	uint64_t payload_size; /* bytes */
 	uint64_t script_size; /* bytes */
@@ -75,8 +80,11 @@ struct lsn_job {
 	uint64_t timeout_usec; /* wall clock the script may take, > 0 */
 	uint64_t memory_bytes; /* the script may use, > 0 */
 	uint64_t output_limit_bytes; /* per stream, with LSN_OUTPUT_CAPTURE */
-	uint64_t started_realtime_usec; /* recover() only: when the lost daemon handed it over; else 0 */
-	uint64_t waiting; /* at reserve(): about how many jobs of the script wait for a place, this one included; 0: not known */
+	/* recover() only: when the lost daemon handed it over; else 0 */
+	uint64_t started_realtime_usec;
+	/* at reserve(): about how many jobs of the script wait for a place, this one included;
+	 * 0: not known */
+	uint64_t waiting;
 };
 
 enum lsn_outcome {
@@ -89,13 +97,17 @@ enum lsn_outcome {
 	LSN_OUTCOME_OUTPUT, /* wrote more than output_limit_bytes with output = capture */
 	LSN_OUTCOME_PROCESSES, /* failed after it hit the limit of processes and threads */
 	LSN_OUTCOME_CANCELLED, /* killed on cancel() */
-	LSN_OUTCOME_ERROR, /* the executor could not run it; message says why; the script did not start */
+	/* the executor could not run it; message says why; the script did not start */
+	LSN_OUTCOME_ERROR,
 	LSN_OUTCOME_LOST, /* it cannot be known whether, or how far, it ran */
-	LSN_OUTCOME_NOT_STARTED, /* after recover() only: the script certainly never began; the host starts it again */
+	/* after recover() only: the script certainly never began; the host starts it again */
+	LSN_OUTCOME_NOT_STARTED,
 	LSN_OUTCOME_MAX
 };
 
-/* What became of a job. Filled by the executor, borrowed by the host during done(). Zero what is not known. */
+/* What became of a job.
+ * Filled by the executor, borrowed by the host during done().
+ * Zero what is not known. */
 struct lsn_result {
 	uint32_t version, size;
 	uint32_t outcome; /* enum lsn_outcome */
@@ -111,7 +123,7 @@ struct lsn_result {
 	char message[LSN_MESSAGE_SIZE]; /* for people; may be empty */
 };
 
-/* ----------------------------------------------------------------------------------------------- host services */
+/* -------------------------------------------------------------------------------- host services */
 
 enum lsn_log_level { LSN_LOG_ERROR = 3, LSN_LOG_WARNING = 4, LSN_LOG_NOTICE = 5, LSN_LOG_INFO = 6, LSN_LOG_DEBUG = 7 };
 
@@ -120,44 +132,54 @@ enum lsn_watch_events { LSN_WATCH_READ = 1 << 0, LSN_WATCH_WRITE = 1 << 1, LSN_W
 struct lsn_watch; /* opaque, owned by the host */
 struct lsn_timer; /* opaque, owned by the host */
 
-/* Called when FD is ready; EVENTS is a mask of enum lsn_watch_events. May drop its own or any other watch. */
+/* Called when FD is ready; EVENTS is a mask of enum lsn_watch_events.
+ * May drop its own or any other watch. */
 typedef void (*lsn_watch_fn)(void *data, int fd, uint32_t events);
+
 /* Called once when the time has come; the timer is gone before the call. */
 typedef void (*lsn_timer_fn)(void *data);
 
-/* What the host offers an instance. Const, valid as long as the instance. HANDLE goes first into every call. */
+/* What the host offers an instance.
+ * Const, valid as long as the instance.
+ * HANDLE goes first into every call. */
 struct lsn_host {
 	uint32_t version, size;
 	void *handle;
-	const char *listener; /* this listener's identity, [a-z0-9-]{1,32}: for labels on what is made outside */
+	/* this listener's identity, [a-z0-9-]{1,32}: for labels on what is made outside */
+	const char *listener;
 	const char *instance; /* NAME of the section [executor NAME], [a-z0-9_-]{1,32} */
-	const char *run_dir; /* a folder of the instance's own, mode 0750, kept over restarts, gone after a reboot */
-	const char *libexec_dir; /* where the listener's helper programs and data files are installed */
+	/* a folder of the instance's own, mode 0750, kept over restarts, gone after a reboot */
+	const char *run_dir;
+	/* where the listener's helper programs and data files are installed */
+	const char *libexec_dir;
 
 	/* log - one line; FORMAT as printf; neither level nor newline in the text. */
 	void (*log)(void *handle, enum lsn_log_level level, const char *format, ...)
 		__attribute__((format(printf, 3, 4)));
-	/* watch - call FN with DATA whenever FD is ready for EVENTS (level-triggered). FD stays the caller's and must
-	 * stay open until unwatch(). At a hang-up or error FN gets LSN_WATCH_HANGUP with all of EVENTS. Returns 0 and sets
-	 * *RET_WATCH, or -EINVAL, -EPERM (a kind of file that cannot be watched), -EEXIST (FD is watched already), -ENOMEM. */
+	/* watch - call FN with DATA whenever FD is ready for EVENTS (level-triggered). FD stays
+	 * the caller's and must stay open until unwatch(). At a hang-up or error FN gets
+	 * LSN_WATCH_HANGUP with all of EVENTS. Returns 0 and sets *RET_WATCH, or -EINVAL, -EPERM
+	 * (a kind of file that cannot be watched), -EEXIST (FD is watched already), -ENOMEM. */
 	int (*watch)(void *handle, int fd, uint32_t events, lsn_watch_fn fn, void *data, struct lsn_watch **ret_watch);
 	/* watch_set - change the mask; 0 pauses. */
 	void (*watch_set)(void *handle, struct lsn_watch *watch, uint32_t events);
 	/* unwatch - NULL is allowed. */
 	void (*unwatch)(void *handle, struct lsn_watch *watch);
-	/* timer - call FN with DATA once, DELAY_USEC from now (monotonic). Returns 0 and sets *RET_TIMER or -ENOMEM. */
+	/* timer - call FN with DATA once, DELAY_USEC from now (monotonic). Returns 0 and sets
+	 * *RET_TIMER or -ENOMEM. */
 	int (*timer)(void *handle, uint64_t delay_usec, lsn_timer_fn fn, void *data, struct lsn_timer **ret_timer);
 	/* timer_cancel - NULL is allowed; never pass a timer that has fired. */
 	void (*timer_cancel)(void *handle, struct lsn_timer *timer);
-	/* ready - places may have become free or stopped being wanted: jobs that reserve() put off with -EAGAIN will be
-	 * offered again soon (never from inside this call). */
+	/* ready - places may have become free or stopped being wanted: jobs that reserve() put
+	 * off with -EAGAIN will be offered again soon (never from inside this call). */
 	void (*ready)(void *handle);
-	/* done - JOB has ended. Exactly once per successful submit() or recover(), never from inside them (a job reported
-	 * there is LOST; timer() with delay 0 is the way). The host copies what it needs from RESULT. */
+	/* done - JOB has ended. Exactly once per successful submit() or recover(), never from
+	 * inside them (a job reported there is LOST; timer() with delay 0 is the way). The host
+	 * copies what it needs from RESULT. */
 	void (*done)(void *handle, const struct lsn_job *job, const struct lsn_result *result);
 };
 
-/* ---------------------------------------------------------------------------------------------------- executor */
+/* ------------------------------------------------------------------------------------- executor */
 
 /* One `key = value` of the section, in file order. */
 struct lsn_option {
@@ -167,8 +189,11 @@ struct lsn_option {
 };
 
 enum lsn_probe_level { LSN_PROBE_OK = 0, LSN_PROBE_WARNING, LSN_PROBE_FAILURE };
-/* One line of a probe. WHAT was looked at and what was found; REMEDY is NULL when OK. */
+
+/* One line of a probe.
+ * WHAT was looked at and what was found; REMEDY is NULL when OK. */
 typedef void (*lsn_probe_fn)(void *data, enum lsn_probe_level level, const char *what, const char *remedy);
+
 /* One figure or word about an instance: KEY in snake_case, VALUE for people. */
 typedef void (*lsn_describe_fn)(void *data, const char *key, const char *value);
 
@@ -177,43 +202,50 @@ struct lsn_executor_module {
 	const char *name; /* [a-z0-9-]{1,32}; the file is NAME.so */
 	const char *description; /* one line */
 
-	/* init - make an instance. OPTIONS (COUNT of them) are valid during the call only; an unknown or bad one must
-	 * be refused with file and line. HOST stays valid until free() returns. May take its time to become ready: it
-	 * then answers reserve() with -EAGAIN. Returns 0 and sets *RET_INSTANCE, or a negative errno with ERR filled:
-	 * then nothing of the instance is left. Required. */
+	/* init - make an instance. OPTIONS (COUNT of them) are valid during the call only; an
+	 * unknown or bad one must be refused with file and line. HOST stays valid until free()
+	 * returns. May take its time to become ready: it then answers reserve() with -EAGAIN.
+	 * Returns 0 and sets *RET_INSTANCE, or a negative errno with ERR filled: then nothing of
+	 * the instance is left. Required. */
 	int (*init)(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
 		    struct lsn_error *err);
-	/* free - end the instance: no job is out and nothing of the host is used once it returns. What was made for the
-	 * purpose of running jobs must be removed, except what a detached run (see detach) still needs. Required. */
+	/* free - end the instance: no job is out and nothing of the host is used once it
+	 * returns. What was made for the purpose of running jobs must be removed, except what a
+	 * detached run (see detach) still needs. Required. */
 	void (*free)(void *instance);
-	/* reserve - find a place for JOB and write its name to PLACE (stable over restarts of the daemon). Returns 0, -EAGAIN
-	 * (none now; the executor calls host->ready() when that may have changed), or another negative errno with ERR
-	 * filled: this job can never run here. NULL: submit() needs no place. */
+	/* reserve - find a place for JOB and write its name to PLACE (stable over restarts of
+	 * the daemon). Returns 0, -EAGAIN (none now; the executor calls host->ready() when that
+	 * may have changed), or another negative errno with ERR filled: this job can never run
+	 * here. NULL: submit() needs no place. */
 	int (*reserve)(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
 	/* release - the reservation of JOB will not be used. Required with reserve. */
 	void (*release)(void *instance, const struct lsn_job *job);
-	/* submit - start JOB (at the place reserve() named). Returns 0, then done() follows exactly once; or a negative
-	 * errno with ERR filled, then the script certainly did not start, the reservation is gone and done() is never
-	 * called: with -EAGAIN (the place went away since) the job waits for another, with anything else it ends in
-	 * ERROR. Required. */
+	/* submit - start JOB (at the place reserve() named). Returns 0, then done() follows
+	 * exactly once; or a negative errno with ERR filled, then the script certainly did not
+	 * start, the reservation is gone and done() is never called: with -EAGAIN (the place
+	 * went away since) the job waits for another, with anything else it ends in ERROR.
+	 * Required. */
 	int (*submit)(void *instance, const struct lsn_job *job, struct lsn_error *err);
-	/* cancel - end JOB early; done() follows with CANCELLED, or with what really happened if that came first. NULL:
-	 * jobs cannot be cancelled. */
+	/* cancel - end JOB early; done() follows with CANCELLED, or with what really happened if
+	 * that came first. NULL: jobs cannot be cancelled. */
 	void (*cancel)(void *instance, const struct lsn_job *job);
-	/* recover - after a restart: JOB was handed over at PLACE by an earlier daemon. Returns 0, then done() follows exactly once,
-	 * whether it ended already, still runs (the remaining time limit holds), is LOST or NOT_STARTED. Negative: LOST.
-	 * NULL: every such job is LOST. Called after init() and before the first reserve(). */
+	/* recover - after a restart: JOB was handed over at PLACE by an earlier daemon. Returns
+	 * 0, then done() follows exactly once, whether it ended already, still runs (the
+	 * remaining time limit holds), is LOST or NOT_STARTED. Negative: LOST. NULL: every such
+	 * job is LOST. Called after init() and before the first reserve(). */
 	int (*recover)(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err);
-	/* forget - the result of job ID at PLACE is committed. May come for jobs the instance no longer knows. NULL: not
-	 * needed. */
+	/* forget - the result of job ID at PLACE is committed. May come for jobs the instance no
+	 * longer knows. NULL: not needed. */
 	void (*forget)(void *instance, uint64_t id, const char *place);
-	/* detach - the daemon stops and leaves running jobs behind for its successor's recover(): after it returns, done()
-	 * is no longer called and only free() follows. NULL: running jobs are waited for, then cancelled. */
+	/* detach - the daemon stops and leaves running jobs behind for its successor's
+	 * recover(): after it returns, done() is no longer called and only free() follows. NULL:
+	 * running jobs are waited for, then cancelled. */
 	void (*detach)(void *instance);
 	/* describe - call FN for everything `listenerctl executors` should show. NULL: nothing. */
 	void (*describe)(void *instance, lsn_describe_fn fn, void *data);
-	/* probe - test by doing what the executor needs, for `listenerctl doctor`: call FN once or more, then END once,
-	 * both possibly later. Returns 0, or negative: neither will be called. NULL: nothing to test. */
+	/* probe - test by doing what the executor needs, for `listenerctl doctor`: call FN once
+	 * or more, then END once, both possibly later. Returns 0, or negative: neither will be
+	 * called. NULL: nothing to test. */
 	int (*probe)(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data);
 };
 

@@ -37,8 +37,17 @@ def attempt(what, function):
 
 def syscall(number, *args):
     """The result, or OSError."""
-    result = libc.syscall(ctypes.c_long(number), *[a if isinstance(a, bytes) or a is None or hasattr(a, '_type_') else
-                                                   a if isinstance(a, ctypes.Array) else ctypes.c_long(a) for a in args])
+    result = libc.syscall(
+        ctypes.c_long(number),
+        *[
+            a
+            if isinstance(a, bytes) or a is None or hasattr(a, '_type_')
+            else a
+            if isinstance(a, ctypes.Array)
+            else ctypes.c_long(a)
+            for a in args
+        ]
+    )
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

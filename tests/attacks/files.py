@@ -1,7 +1,10 @@
-# files.py - is there one place where a script can create, change, rename, truncate or chmod anything?
-HARMLESS = {os.makedev(1, 3), os.makedev(1, 5), os.makedev(1, 7)}  # null, zero, full: to be written to
+# files.py - is there one place where a script can create, change, rename, truncate or chmod
+# anything?
+# null, zero, full: to be written to
+HARMLESS = {os.makedev(1, 3), os.makedev(1, 5), os.makedev(1, 7)}
 BIG = ('/usr', '/lib', '/etc', '/var', '/opt')  # of these a few files per folder are enough
-SKIP = ('/proc/sys/', '/sys/kernel/', '/sys/devices/', '/sys/module/', '/sys/fs/cgroup/')  # looked at not as deep
+# looked at not as deep
+SKIP = ('/proc/sys/', '/sys/kernel/', '/sys/devices/', '/sys/module/', '/sys/fs/cgroup/')
 O_TMPFILE = getattr(os, 'O_TMPFILE', 0o20200000)
 
 
@@ -19,6 +22,7 @@ def in_folder(path):
                 unmake(probe)
             except OSError:
                 pass
+
     made('create', lambda: close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)))
     made('mkdir', lambda: os.mkdir(probe), os.rmdir)
     made('symlink', lambda: os.symlink('/etc/passwd', probe))
@@ -36,8 +40,12 @@ def change(path):
     info = os.lstat(path)
     attempt('chmod ' + path, lambda: os.chmod(path, stat.S_IMODE(info.st_mode)))
     attempt('chmod to other of ' + path, lambda: os.chmod(path, stat.S_IMODE(info.st_mode) ^ 0o022))
-    attempt('chown ' + path, lambda: os.chown(path, os.getuid(), os.getgid()) if info.st_uid != os.getuid() else os.chown(path, 1, 1))
-    if not path.startswith('/proc/'):  # times there are of what the kernel makes up on the spot, of our own process
+    attempt(
+        'chown ' + path,
+        lambda: os.chown(path, os.getuid(), os.getgid()) if info.st_uid != os.getuid() else os.chown(path, 1, 1),
+    )
+    # times there are of what the kernel makes up on the spot, of our own process
+    if not path.startswith('/proc/'):
         attempt('touch ' + path, lambda: os.utime(path))
         attempt('utime ' + path, lambda: os.utime(path, (1, 1)))
     attempt('setxattr ' + path, lambda: os.setxattr(path, 'user.attack', b'1'))
@@ -55,7 +63,10 @@ def on_file(path):
         change(path)
         return
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
-        attempt('open for writing (%o) %s' % (flags, path), lambda: close(os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)))
+        attempt(
+            'open for writing (%o) %s' % (flags, path),
+            lambda: close(os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)),
+        )
     if stat.S_ISREG(info.st_mode):
         attempt('truncate ' + path, lambda: os.truncate(path, info.st_size))
     change(path)
@@ -98,7 +109,10 @@ def devices():
         pass
     for path in ('/dev/ptmx', '/dev/pts/ptmx'):
         for flags in (os.O_RDWR, os.O_RDONLY, os.O_WRONLY):
-            attempt('a pseudo terminal by opening %s (%o)' % (path, flags), lambda: close(os.open(path, flags | os.O_NOCTTY)))
+            attempt(
+                'a pseudo terminal by opening %s (%o)' % (path, flags),
+                lambda: close(os.open(path, flags | os.O_NOCTTY)),
+            )
     attempt('pseudo terminal', os.openpty)
     for name in ('/dev/shm', '/dev/mqueue', '/tmp', '/var/tmp', '/run', '/run/lock', '/scripts', '/dev'):
         attempt('a file in ' + name, lambda: close(os.open(name + '/x', os.O_CREAT | os.O_RDWR, 0o600)))
@@ -124,12 +138,14 @@ def own_descriptors():
         if not stat.S_ISREG(info.st_mode):
             continue
         for flags in (os.O_WRONLY, os.O_RDWR):
+
             def write():
                 other = os.open(path, flags)
                 try:
                     os.pwrite(other, b'X', 0)
                 finally:
                     os.close(other)
+
             attempt('write to descriptor %d' % fd, write)
         attempt('truncate descriptor %d' % fd, lambda: os.truncate(path, 0))
         attempt('grow descriptor %d' % fd, lambda: os.truncate(path, 1 << 20))
@@ -143,7 +159,10 @@ def ways_around():
     """The same places by other names."""
     for root in ('/proc/self/root', '/proc/self/cwd', '/proc/thread-self/root', '/proc/1/root', '/proc/1/cwd'):
         for sub in ('', '/tmp', '/scripts', '/dev/shm', '/var/tmp'):
-            attempt('create by way of ' + root + sub, lambda: close(os.open(root + sub + '/x', os.O_CREAT | os.O_WRONLY, 0o600)))
+            attempt(
+                'create by way of ' + root + sub,
+                lambda: close(os.open(root + sub + '/x', os.O_CREAT | os.O_WRONLY, 0o600)),
+            )
     for name in ('/tmp', '/', '/scripts'):
         try:
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
@@ -153,8 +172,21 @@ def ways_around():
         attempt('mkdirat in ' + name, lambda: os.mkdir('x', dir_fd=fd))
         attempt('fchmod ' + name, lambda: os.fchmod(fd, 0o777))
         os.close(fd)
-    for name in ('oom_score_adj', 'coredump_filter', 'comm', 'clear_refs', 'uid_map', 'gid_map', 'setgroups', 'timerslack_ns', 'loginuid',
-                 'attr/current', 'autogroup', 'mem', 'timens_offsets'):
+    for name in (
+        'oom_score_adj',
+        'coredump_filter',
+        'comm',
+        'clear_refs',
+        'uid_map',
+        'gid_map',
+        'setgroups',
+        'timerslack_ns',
+        'loginuid',
+        'attr/current',
+        'autogroup',
+        'mem',
+        'timens_offsets',
+    ):
         attempt('open for writing /proc/self/' + name, lambda: close(os.open('/proc/self/' + name, os.O_WRONLY)))
 
 

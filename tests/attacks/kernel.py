@@ -1,31 +1,120 @@
-# kernel.py - the kernel's surface: system calls that no script needs, socket families, namespaces, a second ABI, another identity. A call gets through if
-# it does not fail, or fails in a way that shows the kernel looked at it (EFAULT, EINVAL and the like instead of EPERM, ENOSYS, EAFNOSUPPORT).
-WALL = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EOPNOTSUPP, errno.EMFILE}
+# kernel.py - the kernel's surface: system calls that no script needs, socket families, namespaces,
+# a second ABI, another identity. A call gets through if it does not fail, or fails in a way that
+# shows the kernel looked at it (EFAULT, EINVAL and the like instead of EPERM, ENOSYS,
+# EAFNOSUPPORT).
+WALL = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOSYS,
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+    errno.ESOCKTNOSUPPORT,
+    errno.EOPNOTSUPP,
+    errno.EMFILE,
+}
 CALLS = {  # x86_64 numbers; those from 424 on are the same everywhere
-    'ptrace': (101, 0, 0, 0, 0), 'shmget': (29, 0, 4096, 0o1600), 'shmat': (30, 0, 0, 0), 'shmctl': (31, 0, 13, 0), 'semget': (64, 0, 1, 0o1600),
-    'semop': (65, 0, 0, 0), 'semctl': (66, 0, 0, 18), 'msgget': (68, 0, 0o1600), 'msgsnd': (69, 0, 0, 0, 0), 'msgrcv': (70, 0, 0, 0, 0, 0),
-    'mq_open': (240, b'attack', 0o102, 0o600, 0), 'mq_unlink': (241, b'attack'), 'add_key': (248, b'user', b'a', b'b', 1, -2),
-    'request_key': (249, b'user', b'a', 0, -2), 'keyctl': (250, 0, -3, 1), 'bpf': (321, 0, 0, 0), 'perf_event_open': (298, 0, 0, -1, -1, 0),
-    'userfaultfd': (323, 0), 'userfaultfd user': (323, 1), 'io_uring_setup': (425, 8, 0), 'io_uring_enter': (426, -1, 0, 0, 0, 0, 0),
-    'io_uring_register': (427, -1, 0, 0, 0), 'unshare user': (272, 0x10000000), 'unshare net': (272, 0x40000000), 'unshare mnt': (272, 0x20000),
-    'mount': (165, b'a', b'/tmp', b'tmpfs', 0, 0), 'umount2': (166, b'/proc', 2), 'pivot_root': (155, b'/', b'/'), 'chroot': (161, b'/tmp'),
-    'open_tree': (428, -100, b'/', 1), 'move_mount': (429, -1, b'', -1, b'', 0), 'fsopen': (430, b'tmpfs', 0), 'fsconfig': (431, -1, 0, 0, 0, 0),
-    'fsmount': (432, -1, 0, 0), 'fspick': (433, -100, b'/', 0), 'mount_setattr': (442, -100, b'/', 0, 0, 0), 'statmount': (457, 0, 0, 0, 0),
-    'listmount': (458, 0, 0, 0, 0), 'setns': (308, 0, 0), 'swapon': (167, b'/x', 0), 'reboot': (169, 0, 0, 0, 0), 'kexec_load': (246, 0, 0, 0, 0),
-    'init_module': (175, 0, 0, 0), 'finit_module': (313, -1, 0, 0), 'delete_module': (176, b'x', 0), 'sethostname': (170, b'x', 1),
-    'setdomainname': (171, b'x', 1), 'settimeofday': (164, 0, 0), 'clock_settime': (227, 0, 0), 'adjtimex': (159, 0), 'clock_adjtime': (305, 0, 0),
-    'acct': (163, 0), 'quotactl': (179, 0, 0, 0, 0), 'quotactl_fd': (443, -1, 0, 0, 0), 'syslog': (103, 2, 0, 0), 'vhangup': (153,),
-    'iopl': (172, 3), 'ioperm': (173, 0, 1, 1), 'modify_ldt': (154, 0, 0, 0), 'uselib': (134, b'x'), 'ustat': (136, 0, 0), 'sysfs': (139, 3),
-    'lookup_dcookie': (212, 0, 0, 0), 'name_to_handle_at': (303, -100, b'/', 0, 0, 0), 'open_by_handle_at': (304, -1, 0, 0),
-    'fanotify_init': (300, 0, 0), 'fanotify_mark': (301, -1, 0, 0, 0, 0), 'process_vm_readv': (310, 1, 0, 0, 0, 0, 0), 'kcmp': (312, 1, 1, 0, 0, 0),
-    'mbind': (237, 0, 0, 0, 0, 0, 0), 'set_mempolicy': (238, 0, 0, 0), 'get_mempolicy': (239, 0, 0, 0, 0, 0), 'migrate_pages': (256, 0, 0, 0, 0),
-    'move_pages': (279, 0, 0, 0, 0, 0, 0), 'personality': (135, 0x20), 'pidfd_getfd': (438, -1, 0, 0), 'process_madvise': (440, -1, 0, 0, 0, 0),
-    'process_mrelease': (448, -1, 0), 'memfd_secret': (447, 0), 'ioprio_set': (251, 1, 0, 0), 'setuid 0': (105, 0), 'setgid 0': (106, 0),
-    'setresuid 0': (117, 0, 0, 0), 'setresgid 0': (119, 0, 0, 0), 'setreuid 0': (113, 0, 0), 'setgroups': (116, 1, struct.pack('=I', 0)),
-    'capset all': (126, struct.pack('=Ii', 0x20080522, 0), struct.pack('=IIIIII', 0xffffffff, 0xffffffff, 0, 0xff, 0xff, 0)),
-    'mknod device': (133, b'/tmp/attack', 0o20666, 259), 'clone3': (435, 0, 0), 'uretprobe': (335,), 'cachestat': (451, -1, 0, 0, 0),
-    'map_shadow_stack': (453, 0, 0, 0), 'lsm_set_self_attr': (460, 0, 0, 0, 0), 'nfsservctl': (180, 0, 0, 0), 'io_setup': (206, 1, 0),
-    'remap_file_pages': (216, 0, 0, 0, 0, 0), 'nonsense 500': (500,), 'nonsense 1000': (1000,),
+    'ptrace': (101, 0, 0, 0, 0),
+    'shmget': (29, 0, 4096, 0o1600),
+    'shmat': (30, 0, 0, 0),
+    'shmctl': (31, 0, 13, 0),
+    'semget': (64, 0, 1, 0o1600),
+    'semop': (65, 0, 0, 0),
+    'semctl': (66, 0, 0, 18),
+    'msgget': (68, 0, 0o1600),
+    'msgsnd': (69, 0, 0, 0, 0),
+    'msgrcv': (70, 0, 0, 0, 0, 0),
+    'mq_open': (240, b'attack', 0o102, 0o600, 0),
+    'mq_unlink': (241, b'attack'),
+    'add_key': (248, b'user', b'a', b'b', 1, -2),
+    'request_key': (249, b'user', b'a', 0, -2),
+    'keyctl': (250, 0, -3, 1),
+    'bpf': (321, 0, 0, 0),
+    'perf_event_open': (298, 0, 0, -1, -1, 0),
+    'userfaultfd': (323, 0),
+    'userfaultfd user': (323, 1),
+    'io_uring_setup': (425, 8, 0),
+    'io_uring_enter': (426, -1, 0, 0, 0, 0, 0),
+    'io_uring_register': (427, -1, 0, 0, 0),
+    'unshare user': (272, 0x10000000),
+    'unshare net': (272, 0x40000000),
+    'unshare mnt': (272, 0x20000),
+    'mount': (165, b'a', b'/tmp', b'tmpfs', 0, 0),
+    'umount2': (166, b'/proc', 2),
+    'pivot_root': (155, b'/', b'/'),
+    'chroot': (161, b'/tmp'),
+    'open_tree': (428, -100, b'/', 1),
+    'move_mount': (429, -1, b'', -1, b'', 0),
+    'fsopen': (430, b'tmpfs', 0),
+    'fsconfig': (431, -1, 0, 0, 0, 0),
+    'fsmount': (432, -1, 0, 0),
+    'fspick': (433, -100, b'/', 0),
+    'mount_setattr': (442, -100, b'/', 0, 0, 0),
+    'statmount': (457, 0, 0, 0, 0),
+    'listmount': (458, 0, 0, 0, 0),
+    'setns': (308, 0, 0),
+    'swapon': (167, b'/x', 0),
+    'reboot': (169, 0, 0, 0, 0),
+    'kexec_load': (246, 0, 0, 0, 0),
+    'init_module': (175, 0, 0, 0),
+    'finit_module': (313, -1, 0, 0),
+    'delete_module': (176, b'x', 0),
+    'sethostname': (170, b'x', 1),
+    'setdomainname': (171, b'x', 1),
+    'settimeofday': (164, 0, 0),
+    'clock_settime': (227, 0, 0),
+    'adjtimex': (159, 0),
+    'clock_adjtime': (305, 0, 0),
+    'acct': (163, 0),
+    'quotactl': (179, 0, 0, 0, 0),
+    'quotactl_fd': (443, -1, 0, 0, 0),
+    'syslog': (103, 2, 0, 0),
+    'vhangup': (153,),
+    'iopl': (172, 3),
+    'ioperm': (173, 0, 1, 1),
+    'modify_ldt': (154, 0, 0, 0),
+    'uselib': (134, b'x'),
+    'ustat': (136, 0, 0),
+    'sysfs': (139, 3),
+    'lookup_dcookie': (212, 0, 0, 0),
+    'name_to_handle_at': (303, -100, b'/', 0, 0, 0),
+    'open_by_handle_at': (304, -1, 0, 0),
+    'fanotify_init': (300, 0, 0),
+    'fanotify_mark': (301, -1, 0, 0, 0, 0),
+    'process_vm_readv': (310, 1, 0, 0, 0, 0, 0),
+    'kcmp': (312, 1, 1, 0, 0, 0),
+    'mbind': (237, 0, 0, 0, 0, 0, 0),
+    'set_mempolicy': (238, 0, 0, 0),
+    'get_mempolicy': (239, 0, 0, 0, 0, 0),
+    'migrate_pages': (256, 0, 0, 0, 0),
+    'move_pages': (279, 0, 0, 0, 0, 0, 0),
+    'personality': (135, 0x20),
+    'pidfd_getfd': (438, -1, 0, 0),
+    'process_madvise': (440, -1, 0, 0, 0, 0),
+    'process_mrelease': (448, -1, 0),
+    'memfd_secret': (447, 0),
+    'ioprio_set': (251, 1, 0, 0),
+    'setuid 0': (105, 0),
+    'setgid 0': (106, 0),
+    'setresuid 0': (117, 0, 0, 0),
+    'setresgid 0': (119, 0, 0, 0),
+    'setreuid 0': (113, 0, 0),
+    'setgroups': (116, 1, struct.pack('=I', 0)),
+    'capset all': (
+        126,
+        struct.pack('=Ii', 0x20080522, 0),
+        struct.pack('=IIIIII', 0xFFFFFFFF, 0xFFFFFFFF, 0, 0xFF, 0xFF, 0),
+    ),
+    'mknod device': (133, b'/tmp/attack', 0o20666, 259),
+    'clone3': (435, 0, 0),
+    'uretprobe': (335,),
+    'cachestat': (451, -1, 0, 0, 0),
+    'map_shadow_stack': (453, 0, 0, 0),
+    'lsm_set_self_attr': (460, 0, 0, 0, 0),
+    'nfsservctl': (180, 0, 0, 0),
+    'io_setup': (206, 1, 0),
+    'remap_file_pages': (216, 0, 0, 0, 0, 0),
+    'nonsense 500': (500,),
+    'nonsense 1000': (1000,),
 }
 
 
@@ -48,14 +137,23 @@ def clones():
     """Namespaces by clone: flags in a register, so a filter can see them."""
     if MACHINE != 'x86_64':
         return
-    for name, flag in (('user', 0x10000000), ('net', 0x40000000), ('pid', 0x20000000), ('mnt', 0x20000), ('ipc', 0x8000000), ('uts', 0x4000000),
-                       ('cgroup', 0x2000000)):
+    for name, flag in (
+        ('user', 0x10000000),
+        ('net', 0x40000000),
+        ('pid', 0x20000000),
+        ('mnt', 0x20000),
+        ('ipc', 0x8000000),
+        ('uts', 0x4000000),
+        ('cgroup', 0x2000000),
+    ):
         for extra in (0, 0x10000000):
+
             def clone():
                 pid = syscall(56, flag | extra | signal.SIGCHLD, 0, 0, 0, 0)
                 if pid == 0:
                     os._exit(0)
                 os.waitpid(pid, 0)
+
             in_child('clone into a new %s namespace%s' % (name, ' with a user namespace' if extra else ''), clone)
 
 
@@ -64,7 +162,9 @@ def families():
     for family in range(1, 46):
         for kind in (1, 2, 3, 4, 5, 6, 10):
             for proto in (0, 1, 2, 6, 17, 33, 58, 94, 132, 136, 255, 262):
-                plain = kind in (1, 2) and ((family in (2, 10) and proto in (0, {1: 6, 2: 17}[kind])) or (family == 1 and proto in (0, 1)))
+                plain = kind in (1, 2) and (
+                    (family in (2, 10) and proto in (0, {1: 6, 2: 17}[kind])) or (family == 1 and proto in (0, 1))
+                )
                 if plain or (family == 1 and kind in (3, 5)):
                     continue
                 attempt('socket %d %d %d' % (family, kind, proto), lambda: os.close(raw_socket(family, kind, proto)))
@@ -89,22 +189,28 @@ def machine_code(what, code):
         value = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
         if value != os.getpid():
             raise OSError('refused')
+
     in_child(what, run)
 
 
 def other_abis():
     if MACHINE != 'x86_64':
         return
-    machine_code('i386 system calls (int 0x80)', bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))
-    machine_code('x32 system calls', bytes([0xb8, 39, 0, 0, 0x40, 0x0f, 0x05, 0xc3]))
+    machine_code('i386 system calls (int 0x80)', bytes([0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3]))
+    machine_code('x32 system calls', bytes([0xB8, 39, 0, 0, 0x40, 0x0F, 0x05, 0xC3]))
 
     def i386_socket():
         import mmap
-        # socketcall's modern sibling: socket(AF_VSOCK) = 359, so that a filter of 64-bit numbers is passed by
+
+        # socketcall's modern sibling: socket(AF_VSOCK) = 359, so that a filter of 64-bit numbers is
+        # passed by
         memory = mmap.mmap(-1, 4096, prot=7)
-        memory.write(bytes([0x53, 0xb8, 0x67, 1, 0, 0, 0xbb, 40, 0, 0, 0, 0xb9, 1, 0, 0, 0, 0x31, 0xd2, 0xcd, 0x80, 0x5b, 0xc3]))
+        memory.write(
+            bytes([0x53, 0xB8, 0x67, 1, 0, 0, 0xBB, 40, 0, 0, 0, 0xB9, 1, 0, 0, 0, 0x31, 0xD2, 0xCD, 0x80, 0x5B, 0xC3])
+        )
         if ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))() < 0:
             raise OSError('refused')
+
     in_child('AF_VSOCK by way of i386', i386_socket)
 
 
@@ -160,11 +266,16 @@ def become(path):
 
 def limits():
     import resource
+
     attempt('core dumps', lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)))
     attempt('real time priority', lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
     attempt('higher priority', lambda: os.setpriority(os.PRIO_PROCESS, 0, -5))
-    attempt('more open files', lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 19, 1 << 19)) if
-            resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1 << 19 else None)
+    attempt(
+        'more open files',
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 19, 1 << 19))
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1 << 19
+        else None,
+    )
     for name in ('RLIMIT_MEMLOCK', 'RLIMIT_MSGQUEUE', 'RLIMIT_NICE', 'RLIMIT_RTPRIO'):
         attempt('raise ' + name, lambda: resource.setrlimit(getattr(resource, name), (1 << 40, 1 << 40)))
     in_child('lock memory', lambda: check_zero(libc.mlock(ctypes.create_string_buffer(16 << 20), 16 << 20)))
@@ -178,6 +289,7 @@ def check_zero(result):
 def injections():
     """Typing into a terminal that is not ours."""
     import fcntl
+
     for fd in (0, 1, 2):
         attempt('TIOCSTI on %d' % fd, lambda: fcntl.ioctl(fd, 0x5412, b'x'))
 

@@ -1,12 +1,27 @@
-# leftovers.py - can one run see what an earlier run of the same script left? First looks for the marks, then leaves them, in every way it knows.
+# leftovers.py - can one run see what an earlier run of the same script left? First looks for the
+# marks, then leaves them, in every way it knows.
 import builtins
 import gc
 import resource
 import subprocess
 import tempfile
 import threading
+
 MARK = 'lsn-leftover'
-PLACES = ['/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue', '/run', '/run/lock', '/scripts', '/', os.path.expanduser('~'), '/dev', '/proc', '/sys/fs/cgroup']
+PLACES = [
+    '/tmp',
+    '/var/tmp',
+    '/dev/shm',
+    '/dev/mqueue',
+    '/run',
+    '/run/lock',
+    '/scripts',
+    '/',
+    os.path.expanduser('~'),
+    '/dev',
+    '/proc',
+    '/sys/fs/cgroup',
+]
 
 
 def see(what, found):
@@ -78,8 +93,14 @@ def look_at_ipc():
             see('key in the session keyring', False)
     for path in ('/proc/net/tcp', '/proc/net/udp', '/proc/net/tcp6', '/proc/net/udp6'):
         try:  # state 06 is a connection that has ended
-            see('open socket in ' + path, [l.split()[1] for l in open(path).read().splitlines()[1:]
-                                           if l.split()[7] == str(os.getuid()) and l.split()[3] != '06'])
+            see(
+                'open socket in ' + path,
+                [
+                    l.split()[1]
+                    for l in open(path).read().splitlines()[1:]
+                    if l.split()[7] == str(os.getuid()) and l.split()[3] != '06'
+                ],
+            )
         except (OSError, IndexError):
             pass
 
@@ -92,7 +113,14 @@ def look_at_ourselves():
     see('niceness', os.nice(0) != 0 and os.nice(0))
     see('scheduler', os.sched_getscheduler(0) != os.SCHED_OTHER)
     see('affinity', len(os.sched_getaffinity(0)) < (os.cpu_count() or 1) and len(os.sched_getaffinity(0)))
-    see('a signal that is ignored', [n for n in range(1, 65) if n not in (2, 9, 13, 19, 25, 32, 33) and signal.getsignal(n) not in (signal.SIG_DFL, None)])
+    see(
+        'a signal that is ignored',
+        [
+            n
+            for n in range(1, 65)
+            if n not in (2, 9, 13, 19, 25, 32, 33) and signal.getsignal(n) not in (signal.SIG_DFL, None)
+        ],
+    )
     see('blocked signals', signal.pthread_sigmask(signal.SIG_BLOCK, []))
     see('pending signals', signal.sigpending())
     for which in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
@@ -149,8 +177,13 @@ def leave_files():
 
 def leave_ipc():
     if MACHINE == 'x86_64':
-        for number, args in ((29, (0x1234, 4096, 0o1666)), (64, (0x1234, 1, 0o1666)), (68, (0x4321, 0o1666)), (248, (b'user', MARK.encode(), b'x', 1, -3)),
-                             (248, (b'user', MARK.encode(), b'x', 1, -4))):
+        for number, args in (
+            (29, (0x1234, 4096, 0o1666)),
+            (64, (0x1234, 1, 0o1666)),
+            (68, (0x4321, 0o1666)),
+            (248, (b'user', MARK.encode(), b'x', 1, -3)),
+            (248, (b'user', MARK.encode(), b'x', 1, -4)),
+        ):
             leave(lambda: syscall(number, *args))
 
 
@@ -189,12 +222,23 @@ def leave_processes():
 
 def leave_ourselves():
     os.environ['LEFTOVER'] = '1'
-    for function in (lambda: os.chdir('/usr'), lambda: os.umask(0), lambda: os.nice(5), lambda: os.sched_setaffinity(0, {0}),
-                     lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)), lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 1000),
-                     lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]), lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1),
-                     lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN), lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (77, 77)),
-                     lambda: resource.setrlimit(resource.RLIMIT_CPU, (777, 777)), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)),
-                     lambda: libc.prctl(15, MARK.encode(), 0, 0, 0), lambda: libc.prctl(1, signal.SIGUSR1, 0, 0, 0), lambda: libc.prctl(36, 1, 0, 0, 0)):
+    for function in (
+        lambda: os.chdir('/usr'),
+        lambda: os.umask(0),
+        lambda: os.nice(5),
+        lambda: os.sched_setaffinity(0, {0}),
+        lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)),
+        lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 1000),
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]),
+        lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1),
+        lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (77, 77)),
+        lambda: resource.setrlimit(resource.RLIMIT_CPU, (777, 777)),
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)),
+        lambda: libc.prctl(15, MARK.encode(), 0, 0, 0),
+        lambda: libc.prctl(1, signal.SIGUSR1, 0, 0, 0),
+        lambda: libc.prctl(36, 1, 0, 0, 0),
+    ):
         leave(function)
 
 

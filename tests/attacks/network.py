@@ -1,7 +1,9 @@
-# network.py - anything but TCP to the seven ports and DNS to the resolvers. Stdin says where somebody listens, so that a refusal means the wall and not an
-# empty place: {"hosts": [...], "tcp": [...], "udp": [...], "neighbours": [...], "neighbour_tcp": [...],
-# "forbidden": [...], "skip_udp": [ports that are meant to be open]}.
+# network.py - anything but TCP to the seven ports and DNS to the resolvers. Stdin says where
+# somebody listens, so that a refusal means the wall and not an empty place: {"hosts": [...], "tcp":
+# [...], "udp": [...], "neighbours": [...], "neighbour_tcp": [...], "forbidden": [...], "skip_udp":
+# [ports that are meant to be open]}.
 from concurrent.futures import ThreadPoolExecutor
+
 OPEN = {80, 443, 21, 22, 25, 587, 465}
 WAIT = 0.7
 want = wants()
@@ -67,7 +69,7 @@ def ping(host):
         try:
             with socket.socket(socket.AF_INET, kind, 1) as s:
                 s.settimeout(WAIT)
-                s.sendto(bytes([8, 0, 0xf7, 0xff, 0, 0, 0, 0]), (host, 0))
+                s.sendto(bytes([8, 0, 0xF7, 0xFF, 0, 0, 0, 0]), (host, 0))
                 s.recvfrom(100)
                 return
         except OSError:
@@ -116,7 +118,9 @@ def source_route(host, port):
 
 def tasks():
     hosts = want.get('hosts', []) + gateways()
-    ports = [p for p in want.get('tcp', []) + [8080, 3306, 5432, 6379, 2375, 2376, 1883, 8883, 111, 3000] if p not in OPEN]
+    ports = [
+        p for p in want.get('tcp', []) + [8080, 3306, 5432, 6379, 2375, 2376, 1883, 8883, 111, 3000] if p not in OPEN
+    ]
     for host in dict.fromkeys(hosts):
         for port in ports:
             yield 'tcp to %s port %d' % (host, port), tcp, host, port
@@ -135,7 +139,14 @@ def tasks():
         for port in want.get('neighbour_tcp', []) + sorted(OPEN):
             yield 'tcp to neighbour %s port %d' % (host, port), tcp, host, port
         yield 'udp to neighbour ' + host, udp, host, 53
-    for host in want.get('forbidden', []) + ['169.254.169.254', '127.0.0.1', '::1', 'fd00:ec2::254', '0.0.0.0', '255.255.255.255']:
+    for host in want.get('forbidden', []) + [
+        '169.254.169.254',
+        '127.0.0.1',
+        '::1',
+        'fd00:ec2::254',
+        '0.0.0.0',
+        '255.255.255.255',
+    ]:
         for port in sorted(OPEN) + ports[:5]:
             yield 'tcp to %s port %d' % (host, port), tcp, host, port
 

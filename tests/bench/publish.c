@@ -2,8 +2,9 @@
  *
  *     bench-publish PORT TOPIC COUNT RATE [SIZE]
  *
- * Topic TOPIC/N for event N, QoS 0, one connection; RATE events a second, 0: as fast as the broker takes them. The payload is a JSON object of about SIZE
- * bytes (default 300) that begins {"t": MICROSECONDS since the epoch at which it was handed to the broker. */
+ * Topic TOPIC/N for event N, QoS 0, one connection; RATE events a second, 0: as fast as the
+ * broker takes them. The payload is a JSON object of about SIZE bytes (default 300) that begins
+ * {"t": MICROSECONDS since the epoch at which it was handed to the broker. */
 #include <mosquitto.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static uint64_t now_usec(clockid_t clock)
 
 static void sleep_until(uint64_t usec)
 {
-	const struct timespec t = {.tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000};
+	const struct timespec t = { .tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000 };
 	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
@@ -30,7 +31,8 @@ static int publish_one(struct mosquitto *mosq, const char *prefix, unsigned long
 	char topic[256], payload[65536];
 
 	(void)snprintf(topic, sizeof topic, "%s/%lu", prefix, n);
-	int used = snprintf(payload, sizeof payload, "{\"t\": %llu, \"pre\": {}, \"post\": {\"name\": \"%lu\", \"fill\": \"",
+	int used = snprintf(payload, sizeof payload,
+			    "{\"t\": %llu, \"pre\": {}, \"post\": {\"name\": \"%lu\", \"fill\": \"",
 			    (unsigned long long)now_usec(CLOCK_REALTIME), n);
 	size_t fill = size > (size_t)used + 4 ? size - (size_t)used - 4 : 0;
 	memset(payload + used, 'x', fill);
@@ -44,7 +46,8 @@ static void on_connect(struct mosquitto *mosq, void *data, int code)
 	*(int *)data = code == 0 ? 1 : -1;
 }
 
-/* A connection that is closed with the broker's CONNACK unread is reset, and what the broker had not read of it by then is lost. */
+/* A connection that is closed with the broker's CONNACK unread is reset, and what the broker had
+ * not read of it by then is lost. */
 static struct mosquitto *connected(int port)
 {
 	static int state;

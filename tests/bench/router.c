@@ -1,11 +1,13 @@
-/* router.c - how long does the router take to match a topic, and what does a filter cost? Next to it a linear scan with libmosquitto's own matcher,
- * which is what a small dispatcher would do.
+/* router.c - how long does the router take to match a topic, and what does a filter cost? Next
+ * to it a linear scan with libmosquitto's own matcher, which is what a small dispatcher would
+ * do.
  *
  *     bench-router [--json] [FILTERS...]        default 100 100000 1000000
  *
- * Filters look like an archive's: exact resources and collections, sub-trees, any operation, users and groups. Topics are drawn from the same
- * world: half are made from a filter, so that they match, the other half reach the deep levels and mostly match nothing. Every figure is the median of several rounds, each over
- * all topics in random order. */
+ * Filters look like an archive's: exact resources and collections, sub-trees, any operation,
+ * users and groups. Topics are drawn from the same world: half are made from a filter, so that
+ * they match, the other half reach the deep levels and mostly match nothing. Every figure is the
+ * median of several rounds, each over all topics in random order. */
 #include <mosquitto.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -34,16 +36,14 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
+static uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 static const char *const operations[] = { "create", "update", "delete" };
 static const char *const areas[] = { "projects", "home", "ingest", "library", "archive", "test" };
 static const char *const kinds[] = { "raw", "derived", "reports", "images", "logs", "meta" };
 
-/* "projects/p00123/raw/run4/file17.csv", LEVELS of it; names out of a world that grows with the number of filters. */
+/* "projects/p00123/raw/run4/file17.csv", LEVELS of it; names out of a world that grows with the
+ * number of filters. */
 static int write_path(char *out, size_t size, unsigned levels, unsigned world)
 {
 	unsigned projects = world / 8 + 4;
@@ -64,7 +64,8 @@ static void write_filter(char *out, size_t size, unsigned world)
 	unsigned what = random_below(100);
 	(void)write_path(path, sizeof path, 2 + random_below(4), world);
 	if (what < 5)
-		(void)snprintf(out, size, "%s/%s/name%u", operation, random_below(2) ? "user" : "group", random_below(world + 10));
+		(void)snprintf(out, size, "%s/%s/name%u", operation, random_below(2) ? "user" : "group",
+			       random_below(world + 10));
 	else if (what < 45)
 		(void)snprintf(out, size, "%s/%s/%s/#", operation, random_below(2) ? "+" : "resource", path);
 	else if (what < 55)
@@ -82,7 +83,8 @@ static void write_topic(char *out, size_t size, unsigned world)
 	unsigned what = random_below(100);
 	(void)write_path(path, sizeof path, 2 + random_below(4), world);
 	if (what < 5)
-		(void)snprintf(out, size, "%s/%s/name%u", operation, random_below(2) ? "user" : "group", random_below(world + 10));
+		(void)snprintf(out, size, "%s/%s/name%u", operation, random_below(2) ? "user" : "group",
+			       random_below(world + 10));
 	else
 		(void)snprintf(out, size, "%s/%s/%s", operation, what < 20 ? "collection" : "resource", path);
 }
@@ -141,7 +143,8 @@ static double linear_ns(char **filters, unsigned count, char **topics)
 	return (double)(now_ns() - start) / topics_used;
 }
 
-/* The longest pause of any single addition, in CPU time: the machine may have other things to do. */
+/* The longest pause of any single addition, in CPU time: the machine may have other things to
+ * do. */
 static double add_max_us(char **filters, unsigned count)
 {
 	struct router *router = NULL;
@@ -201,7 +204,7 @@ static void measure(unsigned count, struct figures *ret)
 	ret->bytes_per_filter = ((double)router_memory_bytes(router) - (double)text_bytes) / (double)registered;
 	static struct text texts[TOPICS];
 	for (unsigned i = 0; i < TOPICS; i++)
-		texts[i] = (struct text) { strlen(topics[i]), topics[i] };
+		texts[i] = (struct text){ strlen(topics[i]), topics[i] };
 	hits = 0;
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		size_t before = hits;
@@ -247,19 +250,21 @@ int main(int argc, char **argv)
 	if (json)
 		(void)printf("[");
 	else
-		(void)printf("%9s %10s %10s %12s %8s %8s %8s %10s %9s\n", "filters", "match ns", "p99 ns", "linear ns", "add ns", "max us", "remove",
-			     "B/filter", "hits");
+		(void)printf("%9s %10s %10s %12s %8s %8s %8s %10s %9s\n", "filters", "match ns", "p99 ns", "linear ns",
+			     "add ns", "max us", "remove", "B/filter", "hits");
 	for (int i = 0; i < sizes; i++) {
 		unsigned count = argc > first ? (unsigned)strtoul(argv[first + i], NULL, 10) : standard[i];
 		struct figures f;
 		if (count == 0)
 			return 2;
 		measure(count, &f);
-		(void)printf(json ? "%s{\"filters\": %u, \"match_ns\": %.0f, \"match_p99_ns\": %.0f, \"linear_ns\": %.0f, \"add_ns\": %.0f, "
-				    "\"add_max_us\": %.0f, \"remove_ns\": %.0f, \"bytes_per_filter\": %.1f, \"hits_per_match\": %.2f}"
+		(void)printf(json ? "%s{\"filters\": %u, \"match_ns\": %.0f, \"match_p99_ns\": %.0f, \"linear_ns\": "
+				    "%.0f, \"add_ns\": %.0f, "
+				    "\"add_max_us\": %.0f, \"remove_ns\": %.0f, \"bytes_per_filter\": %.1f, "
+				    "\"hits_per_match\": %.2f}"
 				  : "%s%9u %10.0f %10.0f %12.0f %8.0f %8.0f %8.0f %10.1f %9.2f\n",
-			     json && i ? ", " : "", count, f.match_ns, f.match_p99_ns, f.linear_ns, f.add_ns, f.add_max_us, f.remove_ns,
-			     f.bytes_per_filter, f.hits_per_match);
+			     json && i ? ", " : "", count, f.match_ns, f.match_p99_ns, f.linear_ns, f.add_ns,
+			     f.add_max_us, f.remove_ns, f.bytes_per_filter, f.hits_per_match);
 		(void)fflush(stdout);
 	}
 	if (json)

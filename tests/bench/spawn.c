@@ -1,8 +1,10 @@
-/* spawn.c - what a user would do instead: fork and exec a program per event, with the payload on its standard input.
+/* spawn.c - what a user would do instead: fork and exec a program per event, with the payload on
+ * its standard input.
  *
  *     bench-spawn COUNT PARALLEL COMMAND [ARG...]
  *
- * Keeps PARALLEL of them running until COUNT have ended; prints the seconds it all took and then each one's milliseconds. */
+ * Keeps PARALLEL of them running until COUNT have ended; prints the seconds it all took and then
+ * each one's milliseconds. */
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -44,12 +46,13 @@ struct child {
 
 int main(int argc, char **argv)
 {
-	struct child children[64] = {{0}};
+	struct child children[64] = { { 0 } };
 	char path[64];
 
 	if (argc < 4)
 		return 2;
-	long count = strtol(argv[1], NULL, 10), parallel = strtol(argv[2], NULL, 10), started = 0, ended = 0, failed = 0;
+	long count = strtol(argv[1], NULL, 10), parallel = strtol(argv[2], NULL, 10), started = 0, ended = 0,
+	     failed = 0;
 	if (count < 1 || parallel < 1 || parallel > 64)
 		return 2;
 	double *took = calloc((size_t)count, sizeof *took), begin = now();

@@ -18,7 +18,8 @@ import sqlite3
 
 import plan
 
-AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15  # seconds around a broker's death in which it may lose what it took
+# seconds around a broker's death in which it may lose what it took
+AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15
 
 
 class Account:
@@ -53,13 +54,19 @@ class Account:
 
     def read_journal(self):
         db = sqlite3.connect(os.path.join(self.folder, 'small/journal.db'))
-        self.events = {id_: plan.digest(as_text(topic), as_text(payload)) for id_, topic, payload in
-                       db.execute('SELECT id, topic, payload FROM events WHERE state = 0')}
+        self.events = {
+            id_: plan.digest(as_text(topic), as_text(payload))
+            for id_, topic, payload in db.execute('SELECT id, topic, payload FROM events WHERE state = 0')
+        }
         self.topics = {id_: as_text(topic) for id_, topic in db.execute('SELECT id, topic FROM events WHERE state = 0')}
         self.rejected = db.execute('SELECT count(*) FROM events WHERE state != 0').fetchone()[0]
-        self.jobs = [dict(zip(('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts'), row)) for row in db.execute(
-            'SELECT j.id, j.event, n.name, j.state, j.outcome, j.message, j.finished, u.started, j.attempt FROM jobs j'
-            ' JOIN script_names n ON n.id = j.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt')]
+        self.jobs = [
+            dict(zip(('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts'), row))
+            for row in db.execute(
+                'SELECT j.id, j.event, n.name, j.state, j.outcome, j.message, j.finished, u.started, j.attempt FROM jobs j'
+                ' JOIN script_names n ON n.id = j.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt'
+            )
+        ]
         problems = [row[0] for row in db.execute('PRAGMA integrity_check')]
         if problems != ['ok']:
             self.note('the journal is damaged: %s' % problems)
@@ -90,7 +97,9 @@ class Account:
         # At QoS 0 nobody says that a broker about to stop did not read the message.
         if m['qos'] == 0 and any(stop - 1 <= m['sent'] <= stop + 3 for stop in self.stops):
             return True
-        return m['known'] == 'unknown' or any(death - AT_RISK_BEFORE <= m['sent'] <= death + AT_RISK_AFTER for death in self.deaths)
+        return m['known'] == 'unknown' or any(
+            death - AT_RISK_BEFORE <= m['sent'] <= death + AT_RISK_AFTER for death in self.deaths
+        )
 
     def explained(self, job):
         """Lost or cut short, and rightly so: Docker was restarted without live-restore while it ran."""
@@ -110,7 +119,10 @@ class Account:
                 lost += 1
                 if not self.explained(job):
                     unexplained += 1
-                    self.note('job %(id)d of %(script)s is lost (started %(started)s, reported %(finished)s): %(message)s' % job)
+                    self.note(
+                        'job %(id)d of %(script)s is lost (started %(started)s, reported %(finished)s): %(message)s'
+                        % job
+                    )
             elif job['state'] != 5:
                 missing += 1
                 self.note('job %(id)d of %(script)s has not ended: state %(state)d' % job)
@@ -135,17 +147,30 @@ class Account:
                 self.note('content %s was published %d times and journalled %d times' % (content, p, j))
             if a > j:
                 missing += a - j
-                self.note('content %s was acknowledged %d times and journalled %d times (published %d times)' % (content, a, j, p))
+                self.note(
+                    'content %s was acknowledged %d times and journalled %d times (published %d times)'
+                    % (content, a, j, p)
+                )
         broker_lost = self.settle_broker()
         if self.unknown_runs:
             missing += len(self.unknown_runs)
             self.note('runs of jobs the journal does not know: %s' % self.unknown_runs[:20])
         return {
-            'events': sum(self.published.values()), 'journalled': len(self.events), 'rejected': self.rejected, 'jobs': len(self.jobs),
-            'ran_once': once, 'ran_twice': twice, 'missing': missing, 'lost_reported': lost, 'cut_short': cut_short,
-            'broker_lost': broker_lost[0], 'unexplained': unexplained + broker_lost[1],
+            'events': sum(self.published.values()),
+            'journalled': len(self.events),
+            'rejected': self.rejected,
+            'jobs': len(self.jobs),
+            'ran_once': once,
+            'ran_twice': twice,
+            'missing': missing,
+            'lost_reported': lost,
+            'cut_short': cut_short,
+            'broker_lost': broker_lost[0],
+            'unexplained': unexplained + broker_lost[1],
             'equal_events': sum(n for n in self.published.values() if n > 1),
-            'published': dict(collections.Counter('qos %d %s' % (m['qos'], m['known']) for m in self.messages if 'sent' in m)),
+            'published': dict(
+                collections.Counter('qos %d %s' % (m['qos'], m['known']) for m in self.messages if 'sent' in m)
+            ),
         }
 
     def settle_broker(self):
@@ -159,8 +184,10 @@ class Account:
             lost += max(0, short)
             if short > risky:
                 unexplained += short - risky
-                self.note('content %s: %d of %d never reached the listener although the broker lived; sent at %s' % (
-                    content, short, len(copies), [round(m['sent'], 3) for m in copies]))
+                self.note(
+                    'content %s: %d of %d never reached the listener although the broker lived; sent at %s'
+                    % (content, short, len(copies), [round(m['sent'], 3) for m in copies])
+                )
         return lost, unexplained
 
 

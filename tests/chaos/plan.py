@@ -3,7 +3,15 @@ import hashlib
 import json
 import random
 
-STEPS = ('after-read', 'after-commit', 'after-ack', 'after-intent', 'after-handover', 'after-result', 'after-result-commit')
+STEPS = (
+    'after-read',
+    'after-commit',
+    'after-ack',
+    'after-intent',
+    'after-handover',
+    'after-result',
+    'after-result-commit',
+)
 
 # name, filter, executor, text of the script: what runs on which topics
 SCRIPTS = (
@@ -56,9 +64,11 @@ def messages(seed, seconds, rate):
         for copy in range(copies):
             plan.append({'at': at, 'topic': topic, 'payload': payload, 'qos': r.randrange(2)})
             at += r.choice((0, 0.001, 0.3, 1, 4))
+
     at = 0.0
     while at < seconds:
-        for _ in range(r.randrange(50, 300) if r.random() < 0.002 else 1):  # now and then many at once
+        # now and then many at once
+        for _ in range(r.randrange(50, 300) if r.random() < 0.002 else 1):
             add(at)
             number += 1
         at += r.expovariate(rate / 1.55)  # copies and bursts make up the rest
@@ -71,7 +81,9 @@ def lives(seed):
     r = lane(seed, 'listenerd')
     while True:
         step = r.choice(STEPS) if r.random() < 0.5 else None
-        yield '%s:%d' % (step, r.choice((1, 1, 2, 3, 5, 8, 13))) if step else None, r.uniform(0.15, 5.5), 'TERM' if r.random() < 0.04 else 'KILL'
+        yield '%s:%d' % (step, r.choice((1, 1, 2, 3, 5, 8, 13))) if step else None, r.uniform(
+            0.15, 5.5
+        ), 'TERM' if r.random() < 0.04 else 'KILL'
 
 
 def broker_faults(seed):

@@ -30,15 +30,15 @@ class Packets:
             while True:
                 if at >= len(self.data):
                     return
-                size |= (self.data[at] & 0x7f) << shift
+                size |= (self.data[at] & 0x7F) << shift
                 shift += 7
                 at += 1
                 if not self.data[at - 1] & 0x80:
                     break
             if len(self.data) < at + size:
                 return
-            yield self.data[0], bytes(self.data[at:at + size])
-            del self.data[:at + size]
+            yield self.data[0], bytes(self.data[at : at + size])
+            del self.data[: at + size]
 
 
 class Wire:
@@ -52,7 +52,7 @@ class Wire:
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         async with server:
-            while (line := await reader.readline()):
+            while line := await reader.readline():
                 word, seconds = line.decode().split()
                 asyncio.ensure_future(self.cut(float(seconds)) if word == 'cut' else self.stall(float(seconds)))
 
@@ -82,8 +82,10 @@ class Wire:
         self.links |= {writer, broker_writer}
         self.connections += 1
         seen, number = {}, self.connections
-        await asyncio.gather(self.pass_on(broker_reader, writer, lambda first, body: self.published(seen, first, body)),
-                             self.pass_on(reader, broker_writer, lambda first, body: self.acknowledged(seen, number, first, body)))
+        await asyncio.gather(
+            self.pass_on(broker_reader, writer, lambda first, body: self.published(seen, first, body)),
+            self.pass_on(reader, broker_writer, lambda first, body: self.acknowledged(seen, number, first, body)),
+        )
         self.links -= {writer, broker_writer}
         for stream in (writer, broker_writer):
             stream.close()
@@ -91,7 +93,7 @@ class Wire:
     async def pass_on(self, reader, writer, note):
         packets = Packets()
         try:
-            while (data := await reader.read(65536)):
+            while data := await reader.read(65536):
                 while self.stalled:
                     await asyncio.sleep(0.02)
                 for first, body in packets.feed(data):
@@ -108,8 +110,8 @@ class Wire:
         if first >> 4 != 3 or not first & 6:
             return
         size = int.from_bytes(body[:2], 'big')
-        packet = int.from_bytes(body[2 + size:4 + size], 'big')
-        seen[packet] = (first >> 3 & 1, digest(body[2:2 + size], body[4 + size:]))
+        packet = int.from_bytes(body[2 + size : 4 + size], 'big')
+        seen[packet] = (first >> 3 & 1, digest(body[2 : 2 + size], body[4 + size :]))
 
     def acknowledged(self, seen, number, first, body):
         if first >> 4 == 4:

@@ -17,18 +17,22 @@ SMALL_BYTES = 160 << 20  # the file system under the journal
 DISK_FREE_MIN = 8 << 20
 DEAFNESS = 20  # seconds for a process to do as told
 
-SCRIPT = '''import hashlib, json, os, sys, time, urllib.request
+SCRIPT = (
+    '''import hashlib, json, os, sys, time, urllib.request
 payload = sys.stdin.buffer.read()
 topic = sys.argv[1]
 body = {"job": int(os.environ["LISTENER_JOB"]), "attempt": int(os.environ["LISTENER_ATTEMPT"]), "event": int(os.environ["LISTENER_EVENT"]), "topic": topic,
         "content": hashlib.sha256(topic.encode() + b"\\0" + payload).hexdigest()[:16]}
 urllib.request.urlopen(urllib.request.Request("http://%s/", json.dumps(body).encode(), method="POST"), timeout=10).read()
 time.sleep(json.loads(payload).get("sleep", 0))
-''' % GATEWAY
+'''
+    % GATEWAY
+)
 
 
 class Names:
     """What harness.Listener wants of a test."""
+
     number = 0
 
     def count(self):
@@ -46,11 +50,23 @@ class Engine:
         self.write(False)
         os.environ['LISTENER_ENGINE_ARGS'] = '--config-file ' + self.folder + '/daemon.json'
         self.tool = os.path.join(harness.ROOT, 'tools/private-engine')
-        self.socket = subprocess.run([self.tool, 'start', self.folder], check=True, stdout=subprocess.PIPE).stdout.decode().strip()
+        self.socket = (
+            subprocess.run([self.tool, 'start', self.folder], check=True, stdout=subprocess.PIPE)
+            .stdout.decode()
+            .strip()
+        )
         os.environ['DOCKER_HOST'] = 'unix://' + self.socket
         harness.DOCKER_SOCKET = self.socket
-        subprocess.run([os.path.join(harness.ROOT, 'tools/build-image'), '--if-missing', '--keep', os.path.join(harness.ROOT, 'build/image.tar')], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                os.path.join(harness.ROOT, 'tools/build-image'),
+                '--if-missing',
+                '--keep',
+                os.path.join(harness.ROOT, 'build/image.tar'),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         words = dict(line.rstrip().split('=', 1) for line in open(self.folder + '/engine'))
         self.process, self.pid = None, int(words['dockerd'])
         self.words = [w for w in open('/proc/%d/cmdline' % self.pid).read().split('\0') if w]
@@ -59,7 +75,11 @@ class Engine:
         os.kill(self.pid, signal_number)
         if self.process:
             return harness.end_process(self.process, signal_number, 40)
-        harness.wait(lambda: not os.path.exists('/proc/%d' % self.pid) or ' Z ' in open('/proc/%d/stat' % self.pid).read(), 'dockerd to end', 40)
+        harness.wait(
+            lambda: not os.path.exists('/proc/%d' % self.pid) or ' Z ' in open('/proc/%d/stat' % self.pid).read(),
+            'dockerd to end',
+            40,
+        )
 
     def write(self, live):
         with open(self.folder + '/daemon.json', 'w') as f:
@@ -69,16 +89,36 @@ class Engine:
         """live-restore can be switched while it runs; the one that comes after it reads the same file."""
         self.write(live)
         os.kill(self.pid, signal.SIGHUP)
-        harness.wait(lambda: subprocess.run(['docker', 'info', '--format', '{{.LiveRestoreEnabled}}'], stdout=subprocess.PIPE).stdout.strip() ==
-                     str(live).lower().encode(), 'live-restore', 10, 0.1)
+        harness.wait(
+            lambda: subprocess.run(
+                ['docker', 'info', '--format', '{{.LiveRestoreEnabled}}'], stdout=subprocess.PIPE
+            ).stdout.strip()
+            == str(live).lower().encode(),
+            'live-restore',
+            10,
+            0.1,
+        )
 
     def begin(self):
         path = os.path.join(os.path.dirname(self.socket), 'docker.pid')
         if os.path.exists(path):  # of a killed one; its number may be somebody else's now
             os.unlink(path)
-        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=open(self.folder + '/dockerd.log', 'ab'), stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            self.words,
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.folder + '/dockerd.log', 'ab'),
+            stderr=subprocess.STDOUT,
+        )
         self.pid = self.process.pid
-        harness.wait(lambda: subprocess.run(['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0, 'dockerd', 60, 0.1)
+        harness.wait(
+            lambda: subprocess.run(
+                ['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ).returncode
+            == 0,
+            'dockerd',
+            60,
+            0.1,
+        )
 
     def stop(self):
         if self.process:
@@ -104,12 +144,14 @@ class World:
         with self.lock:
             print('%7.2f  %s' % (time.monotonic() - self.began, text), file=self.diary, flush=True)
 
-    # ------------------------------------------------------------------------------------------------- set up
+    # --------------------------------------------------------------------------------------- set up
     def build(self):
         self.diary = open(os.path.join(self.folder, 'diary'), 'w')
         self.small = os.path.join(self.folder, 'small')
         os.makedirs(self.small)
-        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%d,mode=755' % SMALL_BYTES, 'listener-chaos', self.small], check=True)
+        subprocess.run(
+            ['mount', '-t', 'tmpfs', '-o', 'size=%d,mode=755' % SMALL_BYTES, 'listener-chaos', self.small], check=True
+        )
         self.engine = Engine(self.folder)
         self.broker = harness.Broker(os.path.join(self.folder, 'mosquitto')).start()
         self.proxy_port = harness.free_port()
@@ -117,20 +159,31 @@ class World:
         self.ledger = self.helper('ledger.py', '0.0.0.0', 80, self.path('ledger'))
         self.make_listener()
         self.listener.start()
-        self.broker.process.send_signal(signal.SIGUSR1)  # save: a broker that dies now knows the session
+        # save: a broker that dies now knows the session
+        self.broker.process.send_signal(signal.SIGUSR1)
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def helper(self, name, *words):
-        process = subprocess.Popen([sys.executable, os.path.join(HERE, name)] + [str(w) for w in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=open(self.path(name + '.err'), 'wb'))
+        process = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, name)] + [str(w) for w in words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=open(self.path(name + '.err'), 'wb'),
+        )
         if name != 'publisher.py' and process.stdout.readline() != b'ready\n':
             raise harness.Failed(name + ' does not start: ' + open(self.path(name + '.err')).read())
         return process
 
     def make_listener(self):
-        docker = {'subnet': SUBNET, 'pool_max': '6', 'preload': 'hashlib, json, urllib.request', 'engine_timeout': '10s', 'dns': '192.0.2.53'}
+        docker = {
+            'subnet': SUBNET,
+            'pool_max': '6',
+            'preload': 'hashlib, json, urllib.request',
+            'engine_timeout': '10s',
+            'dns': '192.0.2.53',
+        }
         ini = {
             'broker': {'port': self.proxy_port, 'keepalive': '5s', 'reconnect_max': '500ms'},
             'journal': {'path': self.small + '/journal.db', 'disk_free_min': str(DISK_FREE_MIN)},
@@ -139,9 +192,11 @@ class World:
         }
         self.listener = harness.Listener(Names(), self.folder, self.broker, docker, ini)
         for name, topic, executor in plan.SCRIPTS:
-            self.listener.script(name, SCRIPT if executor == 'docker-sandbox' else 'pass\n', topic=topic, executor=executor)
+            self.listener.script(
+                name, SCRIPT if executor == 'docker-sandbox' else 'pass\n', topic=topic, executor=executor
+            )
 
-    # -------------------------------------------------------------------------------------------------- faults
+    # --------------------------------------------------------------------------------------- faults
     def lane(self, faults, act):
         """Run one lane of the plan until the end."""
         for pause, what, how_long in faults:
@@ -241,15 +296,27 @@ class World:
 
     def reload(self, what, how_long):
         if what == 'log_level':
-            self.listener.change({'listener': {'log_level': 'info' if self.listener.ini['listener']['log_level'] == 'debug' else 'debug'}})
+            self.listener.change(
+                {
+                    'listener': {
+                        'log_level': 'info' if self.listener.ini['listener']['log_level'] == 'debug' else 'debug'
+                    }
+                }
+            )
         elif what == 'per_script':
-            self.listener.change({'dispatcher': {'per_script': '8' if self.listener.ini['dispatcher'].get('per_script') != '8' else '16'}})
+            self.listener.change(
+                {
+                    'dispatcher': {
+                        'per_script': '8' if self.listener.ini['dispatcher'].get('per_script') != '8' else '16'
+                    }
+                }
+            )
         process = self.listener.process
         if process and process.poll() is None:
             process.send_signal(signal.SIGHUP)
             self.count('reloads')
 
-    # ---------------------------------------------------------------------------------------------------- run
+    # ------------------------------------------------------------------------------------------ run
     def run(self, rate):
         with open(self.path('plan'), 'w') as f:
             for m in plan.messages(self.seed, self.seconds, rate):
@@ -301,6 +368,7 @@ class World:
                 seen[:] = [now, time.monotonic()]
                 return False
             return time.monotonic() - seen[1] > 3
+
         harness.wait(calm, lambda: 'everything to settle; status: %s' % listener.status(), 240, 0.3)
         listener.stop()
 
@@ -310,6 +378,7 @@ class World:
                 act()
             except Exception as problem:
                 print('chaos: taking down %s: %s' % (name, problem), file=sys.stderr)
+
         attempt('the lanes', self.end_lanes)
         if hasattr(self, 'publisher'):
             attempt('the publisher', lambda: harness.end_process(self.publisher, signal.SIGKILL))

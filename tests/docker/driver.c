@@ -1,5 +1,6 @@
-/* driver.c - a small host for one executor module: loads it as listenerd does, over core/host.c and sd-event, and lets a test script hand it jobs over
- * stdin. It keeps no journal; that is the test's part.
+/* driver.c - a small host for one executor module: loads it as listenerd does, over core/executors/host.c
+ * and sd-event, and lets a test script hand it jobs over stdin. It keeps no journal; that is the
+ * test's part.
  *
  *   driver MODULE.so RUN_DIR LIBEXEC_DIR LISTENER [KEY=VALUE]...
  *
@@ -7,8 +8,8 @@
  *   recover ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE PLACE STARTED_USEC
  *   cancel ID | keep ID (no forget for it) | describe | probe | detach | quit
  *
- * It writes: started, reserved ID PLACE, running ID, done ID OUTCOME EXIT SIGNAL DURATION_USEC OUT_HEX ERR_HEX MESSAGE, refused ID MESSAGE,
- * describe KEY VALUE, probe LEVEL WHAT, end. */
+ * It writes: started, reserved ID PLACE, running ID, done ID OUTCOME EXIT SIGNAL DURATION_USEC
+ * OUT_HEX ERR_HEX MESSAGE, refused ID MESSAGE, describe KEY VALUE, probe LEVEL WHAT, end. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -86,7 +87,8 @@ static bool alike(const struct job *a, const struct job *b)
 	return streq(a->version, b->version) && a->abi.memory_bytes == b->abi.memory_bytes;
 }
 
-/* As the host does: only the first of a script's jobs is offered, and it says how many stand behind it. */
+/* As the host does: only the first of a script's jobs is offered, and it says how many stand
+ * behind it. */
 static bool is_first(struct job *job)
 {
 	const struct job *other = job;
@@ -115,10 +117,7 @@ static int offer(sd_event_source *source, void *data)
 	return 0;
 }
 
-static void offer_soon(void)
-{
-	(void)sd_event_source_set_enabled(offer_source, SD_EVENT_ONESHOT);
-}
+static void offer_soon(void) { (void)sd_event_source_set_enabled(offer_source, SD_EVENT_ONESHOT); }
 
 static void on_ready(void *data)
 {
@@ -137,21 +136,23 @@ static char *hex_of(const void *bytes, size_t size)
 
 static void on_done(void *data, const struct lsn_job *abi, const struct lsn_result *r)
 {
-	static const char *const names[LSN_OUTCOME_MAX] = { "success", "failure", "signal", "timeout", "memory", "cpu", "output", "processes",
-							    "cancelled", "error", "lost", "not-started" };
-	_cleanup_free_ char *o = hex_of(r->out ? r->out : "", r->out_size), *e = hex_of(r->err ? r->err : "", r->err_size);
+	static const char *const names[LSN_OUTCOME_MAX] = { "success",   "failure", "signal", "timeout",
+							    "memory",    "cpu",     "output", "processes",
+							    "cancelled", "error",   "lost",   "not-started" };
+	_cleanup_free_ char *o = hex_of(r->out ? r->out : "", r->out_size),
+			    *e = hex_of(r->err ? r->err : "", r->err_size);
 	struct job *job;
 
 	(void)data;
-	TAILQ_FOREACH(job, &jobs, link)
+	TAILQ_FOREACH (job, &jobs, link)
 		if (&job->abi == abi)
 			break;
 	if (!job || job->state != SUBMITTED) {
 		out("broken done for a job that is not out");
 		return;
 	}
-	out("done %llu %s %d %d %llu %s %s %s", (unsigned long long)abi->id, names[r->outcome], r->exit_status, r->signal,
-	    (unsigned long long)r->duration_usec, o, e, r->message);
+	out("done %llu %s %d %d %llu %s %s %s", (unsigned long long)abi->id, names[r->outcome], r->exit_status,
+	    r->signal, (unsigned long long)r->duration_usec, o, e, r->message);
 	job->state = DONE;
 	offer_soon();
 }
@@ -176,11 +177,19 @@ static struct job *parse_job(char **words)
 	struct job *job = calloc(1, sizeof *job);
 	const char *base = strrchr(words[1], '/');
 
-	job->abi = (struct lsn_job){ .version = LSN_ABI_VERSION, .size = sizeof job->abi, .id = strtoull(words[0], NULL, 10), .attempt = 1,
-				     .script = strdup(base ? base + 1 : words[1]), .topic = strdup(words[2]), .topic_size = strlen(words[2]),
-				     .payload_size = strlen(words[3]), .timeout_usec = strtoull(words[4], NULL, 10) * USEC_PER_MSEC,
-				     .memory_bytes = strtoull(words[5], NULL, 10), .output = (uint32_t)strtoul(words[6], NULL, 10),
-				     .output_limit_bytes = 65536, .received_realtime_usec = now_realtime_usec() };
+	job->abi = (struct lsn_job){ .version = LSN_ABI_VERSION,
+				     .size = sizeof job->abi,
+				     .id = strtoull(words[0], NULL, 10),
+				     .attempt = 1,
+				     .script = strdup(base ? base + 1 : words[1]),
+				     .topic = strdup(words[2]),
+				     .topic_size = strlen(words[2]),
+				     .payload_size = strlen(words[3]),
+				     .timeout_usec = strtoull(words[4], NULL, 10) * USEC_PER_MSEC,
+				     .memory_bytes = strtoull(words[5], NULL, 10),
+				     .output = (uint32_t)strtoul(words[6], NULL, 10),
+				     .output_limit_bytes = 65536,
+				     .received_realtime_usec = now_realtime_usec() };
 	job->abi.event = job->abi.id + 1000;
 	job->abi.script_version = job->version;
 	job->abi.script_fd = memfd_of_file(words[1], job->version, &job->abi.script_size);
@@ -194,7 +203,7 @@ static struct job *parse_job(char **words)
 static struct job *find(const char *id)
 {
 	struct job *job;
-	TAILQ_FOREACH(job, &jobs, link)
+	TAILQ_FOREACH (job, &jobs, link)
 		if (job->abi.id == strtoull(id, NULL, 10))
 			return job;
 	return NULL;
@@ -297,7 +306,9 @@ int main(int argc, char **argv)
 		if (!value)
 			return 2;
 		*value++ = 0;
-		options[count++] = (struct lsn_option){ .key = argv[i], .value = value, .file = "driver.ini", .line = (unsigned)i };
+		options[count++] = (struct lsn_option){
+			.key = argv[i], .value = value, .file = "driver.ini", .line = (unsigned)i
+		};
 	}
 	log_init(getenv("DRIVER_DEBUG") ? LSN_LOG_DEBUG : LSN_LOG_INFO);
 	void *so = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);

@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, os.environ.get('LISTENER_BUILD', 'build'))
 DOCKER_HOST = os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')
 os.environ['DOCKER_HOST'] = DOCKER_HOST
-SOCKET = DOCKER_HOST[len('unix://'):]
+SOCKET = DOCKER_HOST[len('unix://') :]
 LISTENER = 'dt%d' % os.getpid()
 SLOW = 4 if 'build-' in BUILD else 1
 WAIT = 30 * SLOW
@@ -25,7 +25,9 @@ def docker(*args):
 
 
 def containers(all_states=True):
-    found = docker('ps', '-q', '--no-trunc', '--filter', 'label=org.indigo.listener=' + LISTENER, *(['-a'] if all_states else []))
+    found = docker(
+        'ps', '-q', '--no-trunc', '--filter', 'label=org.indigo.listener=' + LISTENER, *(['-a'] if all_states else [])
+    )
     return found.stdout.split()
 
 
@@ -60,11 +62,19 @@ class Done:
         self.message = words[6] if len(words) > 6 else ''
 
     def __repr__(self):
-        return '<%s status=%d signal=%d out=%r err=%r %r>' % (self.outcome, self.status, self.signal, self.out[-300:], self.err[-600:], self.message)
+        return '<%s status=%d signal=%d out=%r err=%r %r>' % (
+            self.outcome,
+            self.status,
+            self.signal,
+            self.out[-300:],
+            self.err[-600:],
+            self.message,
+        )
 
 
 class Driver:
     """One run of the driver. Jobs are numbered by the caller; scripts are texts."""
+
     folder = None
 
     def __init__(self, libexec=None, socket=SOCKET, expect='started', **options):
@@ -73,11 +83,18 @@ class Driver:
             atexit.register(shutil.rmtree, Driver.folder, True)
         settings = dict(socket=socket, dns='192.0.2.53', orphan_grace='20s')
         settings.update(options)
-        argv = [os.path.join(BUILD, 'tests/docker/driver'), os.path.join(BUILD, 'executors/docker-sandbox.so'), self.folder + '/run',
-                libexec or os.path.join(BUILD, 'libexec'), LISTENER] + ['%s=%s' % pair for pair in settings.items()]
+        argv = [
+            os.path.join(BUILD, 'tests/docker/driver'),
+            os.path.join(BUILD, 'executors/docker-sandbox.so'),
+            self.folder + '/run',
+            libexec or os.path.join(BUILD, 'libexec'),
+            LISTENER,
+        ] + ['%s=%s' % pair for pair in settings.items()]
         os.makedirs(self.folder + '/run', exist_ok=True)
         self.log = open(self.folder + '/log', 'a+')
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, universal_newlines=True)
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, universal_newlines=True
+        )
         self.lines, self.places, self.results, self.refused, self.other = queue.Queue(), {}, {}, {}, []
         self.begun = set()
         threading.Thread(target=self._read, daemon=True).start()
@@ -129,19 +146,26 @@ class Driver:
         self.process.stdin.flush()
 
     def _job_words(self, job, script, payload, timeout, memory, capture, topic, name):
-        path = os.path.join(self.folder, '%s.py' % (name or 'script%d' % (hash(script) & 0xffffff)))
+        path = os.path.join(self.folder, '%s.py' % (name or 'script%d' % (hash(script) & 0xFFFFFF)))
         if not os.path.exists(path):  # the driver may be reading it
             with open(path + '.new', 'w') as f:
                 f.write(script)
             os.rename(path + '.new', path)
         return job, path, topic, payload, int(timeout * 1000), memory, int(capture)
 
-    def job(self, job, script, payload='', timeout=10, memory=64 << 20, capture=True, topic='create/resource/x', name=None):
+    def job(
+        self, job, script, payload='', timeout=10, memory=64 << 20, capture=True, topic='create/resource/x', name=None
+    ):
         self.send('job', *self._job_words(job, script, payload, timeout, memory, capture, topic, name))
 
     def recover(self, job, script, place, payload='', timeout=10, memory=64 << 20, capture=True, started=None):
         started = int(time.time() * 1e6) if started is None else started
-        self.send('recover', *self._job_words(job, script, payload, timeout, memory, capture, 'create/resource/x', None), place, started)
+        self.send(
+            'recover',
+            *self._job_words(job, script, payload, timeout, memory, capture, 'create/resource/x', None),
+            place,
+            started
+        )
 
     def running(self, job):
         self.until('job %d to run' % job, lambda: job in self.begun)

@@ -25,7 +25,9 @@ class Engine:
         self.folder = tempfile.mkdtemp(prefix='engine-test.')
         self.child = None
         environment = dict(os.environ, LISTENER_PRIVATE_ENGINE='1', LISTENER_ENGINE_ARGS=' '.join(args))
-        started = subprocess.run([TOOL, 'start', self.folder], env=environment, stdout=subprocess.PIPE, universal_newlines=True)
+        started = subprocess.run(
+            [TOOL, 'start', self.folder], env=environment, stdout=subprocess.PIPE, universal_newlines=True
+        )
         if started.returncode != 0:
             shutil.rmtree(self.folder, True)
             raise RuntimeError('no engine of our own: needs root and dockerd')
@@ -34,8 +36,12 @@ class Engine:
         self.pid = int(self._notes()['dockerd'])
         with open('/proc/%d/cmdline' % self.pid) as f:
             self.words = f.read().split('\0')[:-1]
-        made = subprocess.run([os.path.join(ROOT, 'tools/build-image'), '--if-missing', '--keep', os.path.join(ROOT, 'build/image.tar')],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
+        made = subprocess.run(
+            [os.path.join(ROOT, 'tools/build-image'), '--if-missing', '--keep', os.path.join(ROOT, 'build/image.tar')],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         if made.returncode != 0:
             self.stop()
             raise RuntimeError('no sandbox image: ' + made.stderr)
@@ -56,19 +62,24 @@ class Engine:
             self.child = None
         pidfile = dict(zip(self.words, self.words[1:])).get('--pidfile')
         if pidfile and os.path.exists(pidfile):
-            os.unlink(pidfile)  # its number may be another process's by now: dockerd would not start
+            # its number may be another process's by now: dockerd would not start
+            os.unlink(pidfile)
 
     def start(self, *more):
         """Again, with the arguments it had, and these."""
         with open(self.folder + '/dockerd.log', 'ab') as log:
-            self.child = subprocess.Popen(self.words + list(more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.child = subprocess.Popen(
+                self.words + list(more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         self.pid = self.child.pid
         notes = self._notes()
         notes['dockerd'] = str(self.pid)
         with open(self.folder + '/engine', 'w') as f:  # for private-engine stop
             f.write(''.join('%s=%s\n' % pair for pair in notes.items()))
         end = time.monotonic() + 60
-        while subprocess.run(['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+        while (
+            subprocess.run(['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0
+        ):
             if time.monotonic() > end or self.child.poll() is not None:
                 raise AssertionError('dockerd does not come back')
             time.sleep(0.05)

@@ -13,13 +13,31 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from case import ECHO, Case, need_image, sleeper
-from driver import (BUILD, LISTENER, SLOW, SOCKET, clean_up, container_of, containers, docker, inspect, tables, there, wait_for)
+from driver import (
+    BUILD,
+    LISTENER,
+    SLOW,
+    SOCKET,
+    clean_up,
+    container_of,
+    containers,
+    docker,
+    inspect,
+    tables,
+    there,
+    wait_for,
+)
 
 
 class Jobs(Case):
     def test_outcomes(self):
         d = self.driver()
-        self.check(d.run(1, ECHO, payload='{"a": 1}', topic='update/user/ä'), 'success', status=0, out='update/user/ä {"a": 1}'.encode())
+        self.check(
+            d.run(1, ECHO, payload='{"a": 1}', topic='update/user/ä'),
+            'success',
+            status=0,
+            out='update/user/ä {"a": 1}'.encode(),
+        )
         self.check(d.run(2, 'import sys; sys.exit(7)'), 'failure', status=7)
         self.check(d.run(3, 'raise ValueError("no")'), 'failure', status=1)
         self.assertIn(b'ValueError: no', d.results[3].err)
@@ -28,7 +46,8 @@ class Jobs(Case):
         self.check(d.run(6, 'print("seen by nobody")', capture=False), 'success', out=b'')
         self.check(d.run(7, 'b = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): b[i] = 1\n'), 'memory')
         self.assertEqual(d.end(), 0)
-        wait_for('the containers to go', lambda: not containers())  # free() does not wait for a slow engine
+        # free() does not wait for a slow engine
+        wait_for('the containers to go', lambda: not containers())
         self.assertEqual(tables(), [])
 
     def test_timeouts(self):
@@ -130,8 +149,10 @@ class Container(Case):
         self.assertEqual({x.replace('CAP_', '') for x in h['CapAdd']}, {'SETUID', 'SETGID', 'KILL', 'SETPCAP'})
         self.assertIn('no-new-privileges:true', h['SecurityOpt'])
         self.assertTrue(any(s.startswith('seccomp={') for s in h['SecurityOpt']))
-        self.assertEqual((h['IpcMode'], h['PidsLimit'], h['NanoCpus'], h['Memory'], h['MemorySwap']),
-                         ('none', 50, 500000000, 128 << 20, 128 << 20))
+        self.assertEqual(
+            (h['IpcMode'], h['PidsLimit'], h['NanoCpus'], h['Memory'], h['MemorySwap']),
+            ('none', 50, 500000000, 128 << 20, 128 << 20),
+        )
         self.assertEqual(h['LogConfig']['Type'], 'none')
         self.assertEqual(c['Config']['Labels']['org.indigo.listener'], LISTENER)
         self.assertTrue(all(not m['RW'] for m in c['Mounts']))
@@ -175,7 +196,8 @@ class Restart(Case):
         wait_for('the adopted one to be replaced', lambda: not there(place))
         self.check(d.run(2, ECHO), 'success')
         self.assertEqual(d.end(), 0)
-        wait_for('the containers to go', lambda: not containers())  # free() does not wait for a slow engine
+        # free() does not wait for a slow engine
+        wait_for('the containers to go', lambda: not containers())
 
     def test_killed_daemon_finished_job(self):
         d, place = self.begin(sleeper(0.5, 'finished alone'))
@@ -286,6 +308,7 @@ print(json.dumps(seen))
 
 class Server:
     """Accepts on an address of this host until it is closed."""
+
     def __init__(self, address, port):
         self.socket = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -301,16 +324,23 @@ class Wall(Case):
     def gateway_of_ipv6(self):
         """Of the bridge itself: the engine does not tell. It may be bound to once the kernel is sure that nobody else has it."""
         name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
-        bridge = docker('network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name).stdout.strip()
+        bridge = docker(
+            'network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name
+        ).stdout.strip()
 
         def sure():
-            shown = subprocess.run(['ip', '-6', '-o', 'addr', 'show', 'dev', bridge, 'scope', 'global', '-tentative'], stdout=subprocess.PIPE,
-                                   universal_newlines=True).stdout.split()
+            shown = subprocess.run(
+                ['ip', '-6', '-o', 'addr', 'show', 'dev', bridge, 'scope', 'global', '-tentative'],
+                stdout=subprocess.PIPE,
+                universal_newlines=True,
+            ).stdout.split()
             return [w.split('/')[0] for w in shown if w.startswith('fd')]
+
         return wait_for('an address', sure)[0]
 
     def connect(self, d, job, *what):
         import json
+
         result = d.run(job, CONNECT, payload=json.dumps(what), timeout=20)
         self.check(result, 'success')
         return json.loads(result.out.decode())
@@ -328,9 +358,11 @@ class Wall(Case):
             shutil.copy(os.path.join(BUILD, 'libexec', name), folder)
         os.rename(folder + '/sandbox-init', folder + '/sandbox-init.real')
         with open(folder + '/sandbox-init', 'w') as f:
-            f.write('#!/usr/bin/python3\nimport os, sys\nports = ",".join(str(p) for p in [80, 443, 21, 22, 25, 53, 587, 465, 8080, 1883, 7, 9999])\n'
-                    'args = [a for a in sys.argv[1:] if not a.startswith("--ports")]\n'
-                    'os.execv("/listener/sandbox-init.real", ["sandbox-init", "--ports=" + ports] + args)\n')
+            f.write(
+                '#!/usr/bin/python3\nimport os, sys\nports = ",".join(str(p) for p in [80, 443, 21, 22, 25, 53, 587, 465, 8080, 1883, 7, 9999])\n'
+                'args = [a for a in sys.argv[1:] if not a.startswith("--ports")]\n'
+                'os.execv("/listener/sandbox-init.real", ["sandbox-init", "--ports=" + ports] + args)\n'
+            )
         os.chmod(folder + '/sandbox-init', 0o755)
         os.chmod(folder, 0o755)
         return folder
@@ -341,34 +373,63 @@ class Wall(Case):
         gateway = self.gateway()
         self.servers(gateway, 80, 443, 21, 22, 25, 587, 465, 8080, 1883)
         seen = self.connect(d, 2, *[(str(p), 'tcp', gateway, p) for p in (80, 443, 21, 22, 25, 587, 465, 8080, 1883)])
-        self.assertEqual(seen, {**{str(p): 'open' for p in (80, 443, 21, 22, 25, 587, 465)}, '8080': 'ECONNREFUSED', '1883': 'ECONNREFUSED'})
+        self.assertEqual(
+            seen,
+            {
+                **{str(p): 'open' for p in (80, 443, 21, 22, 25, 587, 465)},
+                '8080': 'ECONNREFUSED',
+                '1883': 'ECONNREFUSED',
+            },
+        )
 
     def test_ports_of_ipv6(self):
         d = self.driver(libexec=self.without_landlock(), ipv6='yes', pool_min=2)
-        d.job(1, 'import socket, time\ns = socket.socket(socket.AF_INET6)\ns.bind(("::", 8080))\ns.listen(1)\ntime.sleep(15)', timeout=20)
+        d.job(
+            1,
+            'import socket, time\ns = socket.socket(socket.AF_INET6)\ns.bind(("::", 8080))\ns.listen(1)\ntime.sleep(15)',
+            timeout=20,
+        )
         neighbour = inspect(container_of(d.running(1)))['NetworkSettings']['Networks'].popitem()[1]['GlobalIPv6Address']
         gateway = self.gateway_of_ipv6()
         self.servers(gateway, 80, 443, 21, 22, 25, 587, 465, 8080, 1883)
         udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         udp.bind((gateway, 9999))
         self.addCleanup(udp.close)
-        seen = self.connect(d, 2, *[(str(p), 'tcp', gateway, p) for p in (80, 443, 21, 22, 25, 587, 465, 8080, 1883)], ('udp', 'udp', gateway, 9999),
-                            ('neighbour80', 'tcp', neighbour, 80), ('neighbour8080', 'tcp', neighbour, 8080))
-        self.assertEqual({k for k, v in seen.items() if v == 'open'}, {str(p) for p in (80, 443, 21, 22, 25, 587, 465)}, seen)
+        seen = self.connect(
+            d,
+            2,
+            *[(str(p), 'tcp', gateway, p) for p in (80, 443, 21, 22, 25, 587, 465, 8080, 1883)],
+            ('udp', 'udp', gateway, 9999),
+            ('neighbour80', 'tcp', neighbour, 80),
+            ('neighbour8080', 'tcp', neighbour, 8080)
+        )
+        self.assertEqual(
+            {k for k, v in seen.items() if v == 'open'}, {str(p) for p in (80, 443, 21, 22, 25, 587, 465)}, seen
+        )
         self.assertEqual((seen['8080'], seen['1883']), ('ECONNREFUSED', 'ECONNREFUSED'))
         udp.setblocking(False)
         self.assertRaises(BlockingIOError, udp.recv, 10)
 
     def test_rest_is_closed(self):
         d = self.driver(libexec=self.without_landlock(), pool_min=2)
-        d.job(1, 'import socket, time\ns = socket.socket()\ns.bind(("", 8080))\ns.listen(1)\ntime.sleep(15)', timeout=20)
+        d.job(
+            1, 'import socket, time\ns = socket.socket()\ns.bind(("", 8080))\ns.listen(1)\ntime.sleep(15)', timeout=20
+        )
         neighbour = inspect(container_of(d.running(1)))['NetworkSettings']['Networks'].popitem()[1]['IPAddress']
         gateway = self.gateway()
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((gateway, 9999))
         self.addCleanup(udp.close)
-        seen = self.connect(d, 2, ('udp', 'udp', gateway, 9999), ('neighbour', 'tcp', neighbour, 80), ('neighbour8080', 'tcp', neighbour, 8080),
-                            ('metadata', 'tcp', '169.254.169.254', 80), ('v6', 'tcp', '2001:db8::1', 80), ('udp53', 'udp', gateway, 53))
+        seen = self.connect(
+            d,
+            2,
+            ('udp', 'udp', gateway, 9999),
+            ('neighbour', 'tcp', neighbour, 80),
+            ('neighbour8080', 'tcp', neighbour, 8080),
+            ('metadata', 'tcp', '169.254.169.254', 80),
+            ('v6', 'tcp', '2001:db8::1', 80),
+            ('udp53', 'udp', gateway, 53),
+        )
         self.assertNotIn('open', seen.values(), seen)
         self.assertEqual(seen['metadata'], 'ECONNREFUSED', seen)
         udp.setblocking(False)
@@ -379,13 +440,16 @@ class Wall(Case):
         self.check(d.run(1, ECHO), 'success')
         gateway = self.gateway()
         self.servers(gateway, 80, 8080)
-        for name in tables():  # the owned one cannot be removed; so the denial that is seen must be Landlock's
+        # the owned one cannot be removed; so the denial that is seen must be Landlock's
+        for name in tables():
             subprocess.run(['nft', 'delete', 'table', 'inet', name], stderr=subprocess.DEVNULL)
         seen = self.connect(d, 2, ('80', 'tcp', gateway, 80), ('8080', 'tcp', gateway, 8080))
         self.assertEqual(seen, {'80': 'open', '8080': 'EACCES'})
 
     def test_networks_and_fewer_ports(self):
-        d = self.driver(ports='80', libexec=self.without_landlock(), subnet='172.31.250.0/24', deny_networks='172.31.250.1')
+        d = self.driver(
+            ports='80', libexec=self.without_landlock(), subnet='172.31.250.0/24', deny_networks='172.31.250.1'
+        )
         self.check(d.run(1, ECHO), 'success')
         self.servers('172.31.250.1', 80)
         self.assertEqual(self.connect(d, 2, ('80', 'tcp', '172.31.250.1', 80)), {'80': 'ECONNREFUSED'})
@@ -393,8 +457,10 @@ class Wall(Case):
         d = self.driver(ports='80', libexec=self.without_landlock(), subnet='172.31.250.0/24')
         self.check(d.run(1, ECHO), 'success')
         self.servers('172.31.250.1', 443)
-        self.assertEqual(self.connect(d, 2, ('80', 'tcp', '172.31.250.1', 80), ('443', 'tcp', '172.31.250.1', 443)),
-                         {'80': 'open', '443': 'ECONNREFUSED'})
+        self.assertEqual(
+            self.connect(d, 2, ('80', 'tcp', '172.31.250.1', 80), ('443', 'tcp', '172.31.250.1', 443)),
+            {'80': 'open', '443': 'ECONNREFUSED'},
+        )
 
     def test_dns(self):
         d = self.driver(libexec=self.without_landlock(), subnet='172.31.251.0/24', dns='172.31.251.1')
@@ -405,8 +471,16 @@ class Wall(Case):
 
         def answer():
             query, peer = udp.recvfrom(512)
-            udp.sendto(query[:2] + b'\x81\x80' + query[4:6] + b'\0\1\0\0\0\0' + query[12:query.index(b'\0', 12) + 5] +
-                       b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71\x07', peer)
+            udp.sendto(
+                query[:2]
+                + b'\x81\x80'
+                + query[4:6]
+                + b'\0\1\0\0\0\0'
+                + query[12 : query.index(b'\0', 12) + 5]
+                + b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71\x07',
+                peer,
+            )
+
         threading.Thread(target=answer, daemon=True).start()
         result = d.run(2, 'import socket\nprint(socket.gethostbyname("indigo.example"))')
         self.check(result, 'success', out=b'203.0.113.7\n')
@@ -419,11 +493,21 @@ class Wall(Case):
         subprocess.run(['nft', 'delete', 'table', 'inet', plain[0]], check=True)
         wait_for('the table to come back', lambda: plain[0] in tables(), 2)
         subprocess.run(['nft', 'flush', 'chain', 'inet', plain[0], 'from_sandbox'], check=True)
-        wait_for('the rules to come back', lambda: 'goto refuse' in subprocess.run(
-            ['nft', 'list', 'chain', 'inet', plain[0], 'from_sandbox'], stdout=subprocess.PIPE, universal_newlines=True).stdout, 2)
+        wait_for(
+            'the rules to come back',
+            lambda: 'goto refuse'
+            in subprocess.run(
+                ['nft', 'list', 'chain', 'inet', plain[0], 'from_sandbox'],
+                stdout=subprocess.PIPE,
+                universal_newlines=True,
+            ).stdout,
+            2,
+        )
         wait_for('the count', lambda: int(d.describe()['wall_restored']) >= 2, 5)
         # the helper is killed: the plain table holds, a new helper takes over
-        helper = subprocess.run(['ps', '--ppid', str(d.process.pid), '-o', 'pid='], stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
+        helper = subprocess.run(
+            ['ps', '--ppid', str(d.process.pid), '-o', 'pid='], stdout=subprocess.PIPE, universal_newlines=True
+        ).stdout.split()
         self.assertEqual(len(helper), 1)
         os.kill(int(helper[0]), signal.SIGKILL)
         wait_for('the helper to be back', lambda: d.describe()['wall'].startswith('up'), 10)
@@ -455,17 +539,27 @@ class Settings(Case):
         return d.first
 
     def test_bad_options(self):
-        for options, word in (({'ports': '80,8080'}, "port '8080' cannot be opened"), ({'network': 'host'}, "use 'bridge' or 'none'"),
-                              ({'nonsense': '1'}, "unknown key 'nonsense'"), ({'dns': 'localhost'}, 'not an IP address'),
-                              ({'allow_networks': '10.0.0.0/33'}, 'not a network'), ({'cpus': '0'}, 'not a number of CPUs'),
-                              ({'image': 'a b'}, 'not a name'), ({'reuse': 'always'}, "neither 'script' nor 'never'"),
-                              ({'preload': 'os;system'}, 'not the name of a Python module'), ({'idle_timeout': 'x'}, 'idle_timeout')):
+        for options, word in (
+            ({'ports': '80,8080'}, "port '8080' cannot be opened"),
+            ({'network': 'host'}, "use 'bridge' or 'none'"),
+            ({'nonsense': '1'}, "unknown key 'nonsense'"),
+            ({'dns': 'localhost'}, 'not an IP address'),
+            ({'allow_networks': '10.0.0.0/33'}, 'not a network'),
+            ({'cpus': '0'}, 'not a number of CPUs'),
+            ({'image': 'a b'}, 'not a name'),
+            ({'reuse': 'always'}, "neither 'script' nor 'never'"),
+            ({'preload': 'os;system'}, 'not the name of a Python module'),
+            ({'idle_timeout': 'x'}, 'idle_timeout'),
+        ):
             text = self.refused(**options)
             self.assertIn(word, text)
             self.assertIn('driver.ini:', text)
 
     def test_missing_image(self):
-        self.assertIn('image nobody/has-this:1 not found: build it with `tools/build-image`', self.refused(image='nobody/has-this:1'))
+        self.assertIn(
+            'image nobody/has-this:1 not found: build it with `tools/build-image`',
+            self.refused(image='nobody/has-this:1'),
+        )
 
     def test_missing_files(self):
         folder = tempfile.mkdtemp()
@@ -486,12 +580,16 @@ class Settings(Case):
         d = self.driver()
         self.check(d.run(1, ECHO), 'success')
         said = d.describe()
-        self.assertEqual((said['state'], said['problem'], said['image'], said['jobs']), ('up', 'none', 'listener-sandbox:latest', '1'))
+        self.assertEqual(
+            (said['state'], said['problem'], said['image'], said['jobs']),
+            ('up', 'none', 'listener-sandbox:latest', '1'),
+        )
         self.assertTrue(all(level < 2 for level, text in d.probe()), d.probe())
 
 
 class Probe(Case):
     """What `listenerctl doctor` shows. 0 ok, 1 warning, 2 failure."""
+
     def lines(self, d):
         began = time.monotonic()
         lines = d.probe()
@@ -530,7 +628,8 @@ class Probe(Case):
         d.send('probe')
         time.sleep(1)
         self.assertEqual(d.end(), 0)
-        wait_for('the containers to go', lambda: not containers())  # free() does not wait for a slow engine
+        # free() does not wait for a slow engine
+        wait_for('the containers to go', lambda: not containers())
 
     def test_hole(self):
         """A wall that leaks is found: rules of the host's own let a closed port through, and init asks for too many."""
@@ -544,7 +643,10 @@ class Probe(Case):
     def test_refused_by_the_host(self):
         d = self.driver(libexec=Wall.without_landlock(self), subnet='172.31.249.0/24')
         self.check(d.run(1, ECHO), 'success')
-        rules = 'table inet %s_test { chain input { type filter hook input priority -300; ip saddr 172.31.249.0/24 tcp dport 80 reject with tcp reset; }; }' % LISTENER
+        rules = (
+            'table inet %s_test { chain input { type filter hook input priority -300; ip saddr 172.31.249.0/24 tcp dport 80 reject with tcp reset; }; }'
+            % LISTENER
+        )
         subprocess.run(['nft', '-f', '-'], input=rules, universal_newlines=True, check=True)
         self.addCleanup(subprocess.run, ['nft', 'delete', 'table', 'inet', LISTENER + '_test'])
         self.assertIn('ECONNREFUSED', self.find(self.lines(d), 'should be open', 2))
@@ -607,6 +709,7 @@ HOSTILE_END = '#!/usr/bin/python3\n%s\n'
 
 class Hostile(Case):
     """The other direction: a sandbox whose init is the enemy's."""
+
     def libexec(self, body, text=HOSTILE):
         folder = tempfile.mkdtemp(prefix='libexec.')
         self.addCleanup(shutil.rmtree, folder, True)
@@ -628,31 +731,52 @@ class Hostile(Case):
         return result
 
     def test_what_it_may_do(self):
-        self.check(self.fate('j = begin()\nsend(result(j, out=3, err=0), memfd(b"abc"), memfd(b""))'), 'success', out=b'abc')
+        self.check(
+            self.fate('j = begin()\nsend(result(j, out=3, err=0), memfd(b"abc"), memfd(b""))'), 'success', out=b'abc'
+        )
 
     def test_frames(self):
-        for body in ('begin(); send(b"x")', 'begin(); send(frame(3))', 'begin(); send(b"y" * 100000)', 'begin(); send(frame(9))',
-                     'begin(); send(hello(magic=1) if 0 else frame(1, b"", magic=7))', 'j = begin(); send(result(j + 1))',
-                     'j = begin(); send(result(j, outcome=10), memfd(b""), memfd(b""))', 'j = begin(); send(result(j, outcome=77), memfd(b""), memfd(b""))',
-                     'j = begin(); send(result(j, outcome=0, status=3), memfd(b""), memfd(b""))', 'j = begin(); send(result(j))',
-                     'j = begin(); send(result(j, out=10, message=b"m" * 128), memfd(b"0123456789"), memfd(b""))',
-                     'j = begin(); send(result(j, out=1 << 60), memfd(b"abc"), memfd(b""))',
-                     'j = begin(); send(result(j, out=3), memfd(b"abc", False), memfd(b""))',
-                     'j = begin(); send(result(j), os.open("/dev/zero", 0), memfd(b""))', 'j = begin(); r, w = os.pipe(); send(result(j, out=1), r, r)',
-                     'j = begin(); send(result(j), *[memfd(b"") for i in range(3)])', 'j = begin(); send(result(j), *[memfd(b"") for i in range(60)])',
-                     'j = begin(); send(hello(1, j + 5))', 'j = begin(); send(frame(64, b"z" * 200))', 'j = begin(); send(frame(3, version=2))'):
+        for body in (
+            'begin(); send(b"x")',
+            'begin(); send(frame(3))',
+            'begin(); send(b"y" * 100000)',
+            'begin(); send(frame(9))',
+            'begin(); send(hello(magic=1) if 0 else frame(1, b"", magic=7))',
+            'j = begin(); send(result(j + 1))',
+            'j = begin(); send(result(j, outcome=10), memfd(b""), memfd(b""))',
+            'j = begin(); send(result(j, outcome=77), memfd(b""), memfd(b""))',
+            'j = begin(); send(result(j, outcome=0, status=3), memfd(b""), memfd(b""))',
+            'j = begin(); send(result(j))',
+            'j = begin(); send(result(j, out=10, message=b"m" * 128), memfd(b"0123456789"), memfd(b""))',
+            'j = begin(); send(result(j, out=1 << 60), memfd(b"abc"), memfd(b""))',
+            'j = begin(); send(result(j, out=3), memfd(b"abc", False), memfd(b""))',
+            'j = begin(); send(result(j), os.open("/dev/zero", 0), memfd(b""))',
+            'j = begin(); r, w = os.pipe(); send(result(j, out=1), r, r)',
+            'j = begin(); send(result(j), *[memfd(b"") for i in range(3)])',
+            'j = begin(); send(result(j), *[memfd(b"") for i in range(60)])',
+            'j = begin(); send(hello(1, j + 5))',
+            'j = begin(); send(frame(64, b"z" * 200))',
+            'j = begin(); send(frame(3, version=2))',
+        ):
             with self.subTest(body):
                 self.check(self.fate(body, timeout=20), 'lost')
 
     def test_twice_is_once(self):
-        d = self.driver(libexec=self.libexec('j = begin()\nsend(result(j), memfd(b""), memfd(b""))\nsend(result(j), memfd(b""), memfd(b""))\n'
-                                             's.recv(100)\nsend(result(j), memfd(b""), memfd(b""))'), network='none')
+        d = self.driver(
+            libexec=self.libexec(
+                'j = begin()\nsend(result(j), memfd(b""), memfd(b""))\nsend(result(j), memfd(b""), memfd(b""))\n'
+                's.recv(100)\nsend(result(j), memfd(b""), memfd(b""))'
+            ),
+            network='none',
+        )
         self.check(d.run(1, ECHO), 'success')
         wait_for('it to be given up', lambda: not there(d.places[1]))
 
     def test_floods(self):
-        for body in ('begin()\nwhile True: send(frame(2))',
-                     'begin()\nwhile True:\n  s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n  s.connect("/listener-control/socket")\n'):
+        for body in (
+            'begin()\nwhile True: send(frame(2))',
+            'begin()\nwhile True:\n  s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n  s.connect("/listener-control/socket")\n',
+        ):
             with self.subTest(body):
                 self.assertIn(self.fate(body, timeout=3).outcome, ('lost', 'timeout'))
 

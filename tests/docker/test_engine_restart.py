@@ -40,7 +40,10 @@ class Case(case.Case):
 
     def spares(self, d, count=2):
         try:
-            wait_for('%d spare sandboxes' % count, lambda: re.match('%d spare, .* 0 starting, 0 ending' % count, d.describe()['pool']))
+            wait_for(
+                '%d spare sandboxes' % count,
+                lambda: re.match('%d spare, .* 0 starting, 0 ending' % count, d.describe()['pool']),
+            )
         except AssertionError as e:
             raise AssertionError('%s; the pool is %s; %s' % (e, d.describe()['pool'], d.tail()))
 
@@ -51,7 +54,8 @@ class Case(case.Case):
         self.assertEqual(sorted(os.listdir(d.folder + '/run')), sorted(place_of(c) for c in containers()))
         self.assertEqual(len(networks()), 1)
         self.assertEqual(d.end(), 0)
-        # The end is bounded in time: what a slow engine has not done by then (the network comes last) serves the next start, or is removed by it.
+        # The end is bounded in time: what a slow engine has not done by then (the network comes
+        # last) serves the next start, or is removed by it.
         self.assertLessEqual(len(networks()), 1)
         wait_for('nothing to be left', lambda: (containers(), os.listdir(d.folder + '/run'), tables()) == ([], [], []))
         for left in networks():
@@ -111,7 +115,11 @@ class WithoutLiveRestore(Case):
             time.sleep(0.1 + 0.2 * i)
             self.engine.restart()
             self.check(d.done(1), 'success')
-            wait_for('a full pool', lambda: d.describe()['pool'].endswith('0 busy, 0 starting, 0 ending; at most 4') and len(containers()) == 4)
+            wait_for(
+                'a full pool',
+                lambda: d.describe()['pool'].endswith('0 busy, 0 starting, 0 ending; at most 4')
+                and len(containers()) == 4,
+            )
             self.quiet(d)
 
     def test_daemon_and_engine_killed(self):

@@ -118,8 +118,12 @@ class Replaced(Case):
 
     def test_after_a_limit(self):
         d = self.driver(pool_max=3, grace='200ms', cpu_time='1s')
-        limits = {'timeout': 'import time; time.sleep(30)', 'memory': 'b = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): b[i] = 1',
-                  'output': 'print("x" * 200000)', 'cpu': 'while True: pass'}
+        limits = {
+            'timeout': 'import time; time.sleep(30)',
+            'memory': 'b = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): b[i] = 1',
+            'output': 'print("x" * 200000)',
+            'cpu': 'while True: pass',
+        }
         for i, (outcome, text) in enumerate(sorted(limits.items())):
             text = 'import sys\nif not sys.stdin.read(): sys.exit()\n' + text
             before = self.ok(d, 10 * i + 1, text)
@@ -148,13 +152,18 @@ class Replaced(Case):
 
 class Netnss(Case):
     """reuse = never: a backlog of one script is worked off in network namespaces that are kept for it."""
+
     def namespaces(self):
-        return [c for c in containers(False) if docker('inspect', '-f', '{{index .Config.Entrypoint 0}}', c).stdout.strip() == 'sleep']
+        return [
+            c
+            for c in containers(False)
+            if docker('inspect', '-f', '{{index .Config.Entrypoint 0}}', c).stdout.strip() == 'sleep'
+        ]
 
     def netns_of(self, place):
         found = docker('inspect', '-f', '{{.HostConfig.NetworkMode}}', container_of(place))
         mode = found.stdout.strip()  # "" if it has gone
-        return mode[len('container:'):] if mode.startswith('container:') else None
+        return mode[len('container:') :] if mode.startswith('container:') else None
 
     def watch(self, d, jobs):
         """Each job's netns, as far as one was quick enough to see it."""
@@ -246,8 +255,11 @@ class Netnss(Case):
     def test_walls(self):
         """What holds in a sandbox with a network of its own holds in a netns."""
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
-        probe = ('import os, socket, time\ntime.sleep(0.3)\nprint(os.getuid(), open("/proc/self/status").read().count("CapEff:\\t0000000000000000"), socket.gethostname())\n'
-                 's = socket.socket()\ns.settimeout(1)\ntry: s.connect(("%s", 1883)); print("open")\nexcept OSError as e: print(e.errno)\n' % '172.31.0.1')
+        probe = (
+            'import os, socket, time\ntime.sleep(0.3)\nprint(os.getuid(), open("/proc/self/status").read().count("CapEff:\\t0000000000000000"), socket.gethostname())\n'
+            's = socket.socket()\ns.settimeout(1)\ntry: s.connect(("%s", 1883)); print("open")\nexcept OSError as e: print(e.errno)\n'
+            % '172.31.0.1'
+        )
         for i in range(1, 9):
             d.job(i, probe, timeout=30)
         for i in range(1, 9):

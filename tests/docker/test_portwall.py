@@ -16,12 +16,17 @@ UP = 'up table=%s bridge=%s ports=80,443,21 dns=10.0.0.53,fd00::53 allow= deny=1
 
 
 def sh(command):
-    return subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True).stdout
+    return subprocess.run(
+        command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    ).stdout
 
 
 class Portwall(unittest.TestCase):
     def setUp(self):
-        sh('nft flush ruleset; ip link add %s type bridge; ip link set %s up; ip link set lo up; ip addr add 10.7.0.1/24 dev %s' % (BRIDGE, BRIDGE, BRIDGE))
+        sh(
+            'nft flush ruleset; ip link add %s type bridge; ip link set %s up; ip link set lo up; ip addr add 10.7.0.1/24 dev %s'
+            % (BRIDGE, BRIDGE, BRIDGE)
+        )
         self.start()
 
     def start(self):
@@ -58,12 +63,25 @@ class Portwall(unittest.TestCase):
         return [l.split()[2] for l in sh('nft list tables').splitlines() if l.startswith('table inet')]
 
     def test_refusals(self):
-        for request in ('', 'hello', 'up', 'down now', 'up table=filter bridge=' + BRIDGE, 'up table=%s bridge=eth0' % TABLE,
-                        UP % 'on', UP % 'off' + ' x=1', (UP % 'off').replace('443', '8080'), (UP % 'off').replace('443', '80'),
-                        (UP % 'off').replace('10.9.0.0/16', '10.9.0.0/33'), (UP % 'off').replace('10.0.0.53', '10.0.0.53/8'),
-                        (UP % 'off').replace('10.0.0.53', 'localhost'), (UP % 'off').replace(TABLE, TABLE + ';flush'),
-                        (UP % 'off').replace(TABLE, 'listenerd_' + 'x' * 200), (UP % 'off').replace('deny=', 'deny=' + '10.0.0.0/8,' * 300),
-                        (UP % 'off').replace(BRIDGE, 'lsn99999999')):
+        for request in (
+            '',
+            'hello',
+            'up',
+            'down now',
+            'up table=filter bridge=' + BRIDGE,
+            'up table=%s bridge=eth0' % TABLE,
+            UP % 'on',
+            UP % 'off' + ' x=1',
+            (UP % 'off').replace('443', '8080'),
+            (UP % 'off').replace('443', '80'),
+            (UP % 'off').replace('10.9.0.0/16', '10.9.0.0/33'),
+            (UP % 'off').replace('10.0.0.53', '10.0.0.53/8'),
+            (UP % 'off').replace('10.0.0.53', 'localhost'),
+            (UP % 'off').replace(TABLE, TABLE + ';flush'),
+            (UP % 'off').replace(TABLE, 'listenerd_' + 'x' * 200),
+            (UP % 'off').replace('deny=', 'deny=' + '10.0.0.0/8,' * 300),
+            (UP % 'off').replace(BRIDGE, 'lsn99999999'),
+        ):
             with self.subTest(request[:60]):
                 self.assertTrue(self.ask(request).startswith('error '))
         self.assertEqual(self.tables(), [])
@@ -100,9 +118,13 @@ class Portwall(unittest.TestCase):
 
     def test_tampering(self):
         self.ask(UP % 'off')
-        for command in ('nft delete rule inet %s forward handle $(nft -a list chain inet %s forward | sed -n "s/.*goto from_sandbox # handle //p")' %
-                        (TABLE, TABLE), 'nft insert rule inet %s from_sandbox accept' % TABLE, 'nft add element inet %s ports { 8080 }' % TABLE,
-                        'nft flush chain inet %s refuse' % TABLE):
+        for command in (
+            'nft delete rule inet %s forward handle $(nft -a list chain inet %s forward | sed -n "s/.*goto from_sandbox # handle //p")'
+            % (TABLE, TABLE),
+            'nft insert rule inet %s from_sandbox accept' % TABLE,
+            'nft add element inet %s ports { 8080 }' % TABLE,
+            'nft flush chain inet %s refuse' % TABLE,
+        ):
             before = sh('nft list table inet ' + TABLE)
             sh(command)
             self.assertEqual(self.line(), 'restored', command)
@@ -128,16 +150,28 @@ class Portwall(unittest.TestCase):
         """A sender in another namespace behind the bridge, closed port, 300 flushes: nothing may arrive."""
         if 'flush-proof=yes' not in self.ask(UP % 'off'):
             self.skipTest('this kernel has no owned tables')
-        sh('ip netns add sender; ip link add veth0 type veth peer name veth1; ip link set veth0 master %s up; ip link set veth1 netns sender;'
-           'ip -n sender addr add 10.7.0.2/24 dev veth1; ip -n sender link set veth1 up' % BRIDGE)
+        sh(
+            'ip netns add sender; ip link add veth0 type veth peer name veth1; ip link set veth0 master %s up; ip link set veth1 netns sender;'
+            'ip -n sender addr add 10.7.0.2/24 dev veth1; ip -n sender link set veth1 up' % BRIDGE
+        )
         self.addCleanup(sh, 'ip netns del sender; ip link del veth0')
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind(('10.7.0.1', 9999))
         udp.setblocking(False)
-        sender = subprocess.Popen(['ip', 'netns', 'exec', 'sender', sys.executable, '-c',
-                                   'import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nn = 0\nend = time.time() + 5\n'
-                                   'while time.time() < end:\n  try:\n    s.sendto(b"x", ("10.7.0.1", 9999))\n    n += 1\n  except OSError:\n    n += 1\n'
-                                   'print(n)'], stdout=subprocess.PIPE)
+        sender = subprocess.Popen(
+            [
+                'ip',
+                'netns',
+                'exec',
+                'sender',
+                sys.executable,
+                '-c',
+                'import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nn = 0\nend = time.time() + 5\n'
+                'while time.time() < end:\n  try:\n    s.sendto(b"x", ("10.7.0.1", 9999))\n    n += 1\n  except OSError:\n    n += 1\n'
+                'print(n)',
+            ],
+            stdout=subprocess.PIPE,
+        )
         while sender.poll() is None:
             sh('nft flush ruleset')
         self.assertGreater(int(sender.communicate()[0]), 1000)
@@ -152,7 +186,10 @@ class Portwall(unittest.TestCase):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind(('10.7.0.1', 9998))
         udp.settimeout(5)
-        sh('ip netns exec sender %s -c "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b\'x\', (\'10.7.0.1\', 9998))"' % sys.executable)
+        sh(
+            'ip netns exec sender %s -c "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b\'x\', (\'10.7.0.1\', 9998))"'
+            % sys.executable
+        )
         self.assertEqual(udp.recv(10), b'x')
         udp.close()
 
@@ -162,7 +199,11 @@ if __name__ == '__main__':
         print('skip portwall: needs root for a network namespace of its own')
         sys.exit(0)
     if '--inside' not in sys.argv:
-        sys.exit(subprocess.call(['unshare', '--net', '--mount', sys.executable, os.path.abspath(__file__), '--inside'] + sys.argv[1:]))
+        sys.exit(
+            subprocess.call(
+                ['unshare', '--net', '--mount', sys.executable, os.path.abspath(__file__), '--inside'] + sys.argv[1:]
+            )
+        )
     sys.argv.remove('--inside')
     sh('mount -t tmpfs none /run/netns || { mkdir -p /run/netns && mount -t tmpfs none /run/netns; }')
     unittest.main(verbosity=2)

@@ -1,4 +1,5 @@
-/* fuzz_cdmi.c - what an archive answers: the first byte chooses how it was asked, the second the status; the rest is the body. */
+/* fuzz_cdmi.c - what an archive answers: the first byte chooses how it was asked, the second the
+ * status; the rest is the body. */
 #include "fuzz.h"
 
 #include <util.h>
@@ -13,7 +14,7 @@ static void look_at_container(const json_t *json)
 
 	if (!children)
 		return;
-	json_array_foreach(children, i, item) {
+	json_array_foreach (children, i, item) {
 		const char *name = json_string_value(item);
 		if (!name || !cdmi_name_ok(name, json_string_length(item)))
 			continue;
@@ -54,7 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	enum cdmi_mode mode = data[0] % 3;
 	char *body = fuzz_copy(data + 2, size - 2);
-	struct http_reply reply = { .status = statuses[data[1] % ELEMENTSOF(statuses)], .body = body, .body_size = size - 2, .location = "",
+	struct http_reply reply = { .status = statuses[data[1] % ELEMENTSOF(statuses)],
+				    .body = body,
+				    .body_size = size - 2,
+				    .location = "",
 				    .content_type = data[0] & 4 ? "application/cdmi-object" : "" };
 	enum cdmi_verdict verdict = cdmi_judge(&reply, mode, mode == CDMI_CONTENT ? NULL : &json, &err);
 	if (verdict == CDMI_OK && mode != CDMI_CONTENT) {

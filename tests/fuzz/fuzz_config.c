@@ -16,7 +16,8 @@ static void clean(void)
 
 static void prepare(void)
 {
-	(void)snprintf(folder, sizeof folder, "%s/fuzz-config.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	(void)snprintf(folder, sizeof folder, "%s/fuzz-config.XXXXXX",
+		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	must(mkdtemp(folder));
 	(void)snprintf(path, sizeof path, "%s/listenerd.ini", folder);
 	must(atexit(clean) == 0);

@@ -1,4 +1,5 @@
-/* fuzz_control.c - requests on the control socket, by way of the real socket, with a command that gives back what it was asked. */
+/* fuzz_control.c - requests on the control socket, by way of the real socket, with a command
+ * that gives back what it was asked. */
 #include "fuzz.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ static void echo(void *data, const json_t *request, struct control_reply *reply)
 	json_t *value;
 
 	(void)data;
-	json_object_foreach((json_t *)(uintptr_t)request, key, value)
+	json_object_foreach ((json_t *)(uintptr_t)request, key, value)
 		if (json_is_string(value)) {
 			json_t *row = json_object();
 			(void)control_set_bytes(row, "value", json_string_value(value), json_string_length(value));
@@ -45,7 +46,9 @@ static void clean(void)
 
 static void prepare(void)
 {
-	static const struct control_command commands[] = { { "echo", CONTROL_READ, echo }, { "refuse", CONTROL_OPERATE, refuse }, { 0 } };
+	static const struct control_command commands[] = { { "echo", CONTROL_READ, echo },
+							   { "refuse", CONTROL_OPERATE, refuse },
+							   { 0 } };
 	static struct control_config config;
 	struct lsn_error err;
 

@@ -1,5 +1,6 @@
-/* fuzz_engine.c - what the Docker Engine answers, through all of docker-sandbox that reads it: the search for the engine, image, network, containers. The
- * HTTP client is replaced by one that gives the next piece of the input as the reply: a byte for the status, two of size, the body. */
+/* fuzz_engine.c - what the Docker Engine answers, through all of docker-sandbox that reads it:
+ * the search for the engine, image, network, containers. The HTTP client is replaced by one that
+ * gives the next piece of the input as the reply: a byte for the status, two of size, the body. */
 #include "fuzz.h"
 
 #include <errno.h>
@@ -55,10 +56,7 @@ int http_start(struct http *h, const struct http_request *request, http_fn fn, v
 	return -ENOMEM;
 }
 
-void http_cancel(struct http_exchange *exchange)
-{
-	*exchange = (struct http_exchange){ 0 };
-}
+void http_cancel(struct http_exchange *exchange) { *exchange = (struct http_exchange){ 0 }; }
 
 /* The oldest question gets the next answer. */
 static bool answer(const uint8_t **at, const uint8_t *end)
@@ -80,7 +78,9 @@ static bool answer(const uint8_t **at, const uint8_t *end)
 		i++;
 	if (i < EXCHANGES_MAX) {
 		struct http_exchange exchange = exchanges[i];
-		struct http_reply reply = { .status = status, .body = body, .body_size = size, .content_type = "", .location = "" };
+		struct http_reply reply = {
+			.status = status, .body = body, .body_size = size, .content_type = "", .location = ""
+		};
 		if (status == 0)
 			(void)lsn_error_set(&reply.error, -ECONNREFUSED, "nobody there");
 		exchanges[i] = (struct http_exchange){ 0 };
@@ -123,23 +123,26 @@ static void probe_says(void *data, enum lsn_probe_level verdict, const char *tex
 	must(text);
 }
 
-static void probe_ended(void *data)
-{
-	(void)data;
-}
+static void probe_ended(void *data) { (void)data; }
 
 static void start(struct instance *in, bool bridge)
 {
 	static char seccomp[] = "{}";
-	struct lsn_option options[] = { { .file = "f", .line = 1, .key = "network", .value = bridge ? "bridge" : "none" },
-					{ .file = "f", .line = 2, .key = "dns", .value = "192.0.2.1" } };
+	struct lsn_option options[] = {
+		{ .file = "f", .line = 1, .key = "network", .value = bridge ? "bridge" : "none" },
+		{ .file = "f", .line = 2, .key = "dns", .value = "192.0.2.1" }
+	};
 	struct lsn_error err;
 
 	memset(in, 0, sizeof *in);
 	in->host = &fuzz_host;
 	must(options_parse(options, 2, &in->options, &err) == 0);
 	must(prerequisites_init(&in->prereq, &fuzz_host, &in->options, prerequisites_changed, in, &err) == 0);
-	struct sandbox_env env = { .host = &fuzz_host, .options = &in->options, .seccomp = seccomp, .run_dir_fd = run_dir_fd, .engine = in->prereq.engine };
+	struct sandbox_env env = { .host = &fuzz_host,
+				   .options = &in->options,
+				   .seccomp = seccomp,
+				   .run_dir_fd = run_dir_fd,
+				   .engine = in->prereq.engine };
 	must(pool_init(&in->pool, &env, &in->prereq, &err) == 0);
 }
 

@@ -1,5 +1,7 @@
-/* fuzz_frames.c - frames from a sandbox's init to docker-sandbox, by way of a real control socket. The input is a row of packets: a byte that says how many
- * and what kind of descriptors come along, two bytes of size, then the packet. What the hooks are handed must be as control.h promises. */
+/* fuzz_frames.c - frames from a sandbox's init to docker-sandbox, by way of a real control
+ * socket. The input is a row of packets: a byte that says how many and what kind of descriptors
+ * come along, two bytes of size, then the packet. What the hooks are handed must be as control.h
+ * promises. */
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -23,10 +25,7 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	must(hello->head.type == SB_HELLO && hello->head.size == sizeof *hello);
 }
 
-static void on_ready(void *data)
-{
-	(void)data;
-}
+static void on_ready(void *data) { (void)data; }
 
 static void on_result(void *data, const struct sb_result *result, const int fds[2])
 {
@@ -37,7 +36,8 @@ static void on_result(void *data, const struct sb_result *result, const int fds[
 	must((fds[0] < 0) == (fds[1] < 0));
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
-			must(fstat(fds[i], &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size >= (i ? result->err_size : result->out_size));
+			must(fstat(fds[i], &st) == 0 && S_ISREG(st.st_mode) &&
+			     (uint64_t)st.st_size >= (i ? result->err_size : result->out_size));
 		else
 			must(result->out_size == 0 && result->err_size == 0);
 }

@@ -12,8 +12,9 @@ struct lsn_timer {
 	void *data;
 };
 
-struct lsn_watch fuzz_watches[FUZZ_WATCHES_MAX] = { { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL },
-						    { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL } };
+struct lsn_watch fuzz_watches[FUZZ_WATCHES_MAX] = { { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL },
+						    { -1, NULL, NULL }, { -1, NULL, NULL }, { -1, NULL, NULL },
+						    { -1, NULL, NULL }, { -1, NULL, NULL } };
 unsigned fuzz_done;
 static struct lsn_timer timers[TIMERS_MAX];
 
@@ -24,7 +25,8 @@ static void host_log(void *handle, enum lsn_log_level level, const char *format,
 
 	(void)handle, (void)level;
 	va_start(ap, format);
-	(void)vsnprintf(line, sizeof line, format, ap); /* the arguments are read as the real one would */
+	/* the arguments are read as the real one would */
+	(void)vsnprintf(line, sizeof line, format, ap);
 	va_end(ap);
 	must(!strchr(line, '\n'));
 }
@@ -76,15 +78,22 @@ static void host_done(void *handle, const struct lsn_job *job, const struct lsn_
 	fuzz_done++;
 }
 
-static void host_ready(void *handle)
-{
-	(void)handle;
-}
+static void host_ready(void *handle) { (void)handle; }
 
 struct lsn_host fuzz_host = {
-	.version = LSN_ABI_VERSION, .size = sizeof fuzz_host, .listener = "fuzz", .instance = "docker-sandbox", .run_dir = "/nonexistent",
-	.libexec_dir = "/nonexistent", .log = host_log, .watch = host_watch, .unwatch = host_unwatch, .timer = host_timer,
-	.timer_cancel = host_timer_cancel, .done = host_done, .ready = host_ready,
+	.version = LSN_ABI_VERSION,
+	.size = sizeof fuzz_host,
+	.listener = "fuzz",
+	.instance = "docker-sandbox",
+	.run_dir = "/nonexistent",
+	.libexec_dir = "/nonexistent",
+	.log = host_log,
+	.watch = host_watch,
+	.unwatch = host_unwatch,
+	.timer = host_timer,
+	.timer_cancel = host_timer_cancel,
+	.done = host_done,
+	.ready = host_ready,
 };
 
 bool fuzz_host_turn(void)

@@ -1,5 +1,5 @@
-/* fuzz_init.c - the other end: frames that reach sandbox-init. The daemon is not hostile, but a bug there shall not become one in pid 1. Same input as
- * fuzz_frames.c. */
+/* fuzz_init.c - the other end: frames that reach sandbox-init. The daemon is not hostile, but a
+ * bug there shall not become one in pid 1. Same input as fuzz_frames.c. */
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -13,10 +13,7 @@
 static struct init in;
 static int memfd = -1;
 
-uint64_t now_usec(void)
-{
-	return 1;
-}
+uint64_t now_usec(void) { return 1; }
 
 void say(const char *format, ...)
 {
@@ -48,15 +45,9 @@ void run_refuse(struct init *i, uint64_t job, const char *why)
 	must(why && *why);
 }
 
-void run_cancel(struct init *i, uint64_t job)
-{
-	(void)i, (void)job;
-}
+void run_cancel(struct init *i, uint64_t job) { (void)i, (void)job; }
 
-void run_forget(struct init *i, uint64_t job)
-{
-	(void)i, (void)job;
-}
+void run_forget(struct init *i, uint64_t job) { (void)i, (void)job; }
 
 static void prepare(void)
 {

@@ -1,4 +1,5 @@
-/* fuzz_topic.c - topics, filters and the router: filters, one a line, then an empty line, then a topic. What the trie says must be what the plain rule says. */
+/* fuzz_topic.c - topics, filters and the router: filters, one a line, then an empty line, then a
+ * topic. What the trie says must be what the plain rule says. */
 #include "fuzz.h"
 
 #include "router.h"
@@ -10,10 +11,7 @@ struct hits {
 	unsigned count[FILTERS_MAX];
 };
 
-static void hit(void *data, void *value)
-{
-	((struct hits *)data)->count[(uintptr_t)value]++;
-}
+static void hit(void *data, void *value) { ((struct hits *)data)->count[(uintptr_t)value]++; }
 
 static void split(const char *topic, size_t size)
 {

@@ -1,4 +1,5 @@
-/* fuzz_values.c - the values of INI files and metadata: durations, sizes, numbers, truths; quoting and UTF-8. */
+/* fuzz_values.c - the values of INI files and metadata: durations, sizes, numbers, truths;
+ * quoting and UTF-8. */
 #include "fuzz.h"
 
 #include <util.h>

@@ -1,4 +1,5 @@
-/* fuzz_wall.c - requests to portwall, the privileged helper: what it accepts names nothing but the listener's own, and opens nothing but the seven. */
+/* fuzz_wall.c - requests to portwall, the privileged helper: what it accepts names nothing but
+ * the listener's own, and opens nothing but the seven. */
 #include "fuzz.h"
 
 #include "wall_rules.h"
@@ -9,7 +10,8 @@ static void check(const struct wall_request *req)
 	must(strlen(req->table) < WALL_TABLE_MAX);
 	must(req->table[strspn(req->table, "abcdefghijklmnopqrstuvwxyz0123456789_")] == 0);
 	must(strncmp(req->bridge, WALL_BRIDGE_PREFIX, strlen(WALL_BRIDGE_PREFIX)) == 0 && strlen(req->bridge) == 11);
-	must(req->port_count <= 7 && req->dns_count <= 8 && req->allow_count <= WALL_LIST_MAX && req->deny_count <= WALL_LIST_MAX);
+	must(req->port_count <= 7 && req->dns_count <= 8 && req->allow_count <= WALL_LIST_MAX &&
+	     req->deny_count <= WALL_LIST_MAX);
 	for (size_t i = 0; i < req->port_count; i++) {
 		uint16_t p = req->ports[i];
 		must(p == 80 || p == 443 || p == 21 || p == 22 || p == 25 || p == 587 || p == 465);

@@ -9,8 +9,10 @@ struct run {
 static void report(void *data)
 {
 	struct run *run = data;
-	struct lsn_result result = {.version = LSN_ABI_VERSION, .size = sizeof result, .outcome = LSN_OUTCOME_SUCCESS};
-	struct lsn_job nobody = {.id = 1};
+	struct lsn_result result = { .version = LSN_ABI_VERSION,
+				     .size = sizeof result,
+				     .outcome = LSN_OUTCOME_SUCCESS };
+	struct lsn_job nobody = { .id = 1 };
 
 	run->host->done(run->host->handle, &nobody, &result);
 	run->host->done(run->host->handle, NULL, &result);
@@ -29,7 +31,7 @@ static int bad_submit(void *instance, const struct lsn_job *job, struct lsn_erro
 	(void)err;
 	if (!run)
 		return -ENOMEM;
-	*run = (struct run){.host = plain->host, .job = job};
+	*run = (struct run){ .host = plain->host, .job = job };
 	return plain->host->timer(plain->host->handle, 0, report, run, &timer);
 }
 

@@ -3,7 +3,8 @@
 
 #include <signal.h>
 
-static int bad_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+static int bad_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
+		    struct lsn_error *err)
 {
 	(void)host;
 	(void)options;

@@ -11,7 +11,9 @@ static char flood[1 << 20];
 static void report(void *data)
 {
 	struct run *run = data;
-	struct lsn_result result = {.version = LSN_ABI_VERSION, .size = sizeof result, .outcome = LSN_OUTCOME_SUCCESS};
+	struct lsn_result result = { .version = LSN_ABI_VERSION,
+				     .size = sizeof result,
+				     .outcome = LSN_OUTCOME_SUCCESS };
 	const struct lsn_result *sent = &result;
 
 	if (strcmp(run->job->topic, "null") == 0)
@@ -24,7 +26,8 @@ static void report(void *data)
 		result.outcome = 4711;
 	else if (strcmp(run->job->topic, "not-started") == 0)
 		result.outcome = LSN_OUTCOME_NOT_STARTED;
-	else if (strcmp(run->job->topic, "short") == 0) { /* an older, shorter struct: what follows is not to be read */
+	/* an older, shorter struct: what follows is not to be read */
+	else if (strcmp(run->job->topic, "short") == 0) {
 		result.size = offsetof(struct lsn_result, signal);
 		result.exit_status = 0;
 		result.signal = 11;
@@ -46,7 +49,7 @@ static int bad_submit(void *instance, const struct lsn_job *job, struct lsn_erro
 	(void)err;
 	if (!run)
 		return -ENOMEM;
-	*run = (struct run){.host = plain->host, .job = job};
+	*run = (struct run){ .host = plain->host, .job = job };
 	return plain->host->timer(plain->host->handle, 0, report, run, &timer);
 }
 

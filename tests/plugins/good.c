@@ -1,9 +1,11 @@
 /* An executor that keeps the rules and uses all of the ABI; its "runs" are timers.
  *
- * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4). describe() tells what has been called. */
+ * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4). describe() tells
+ * what has been called. */
 #include "plugin.h"
 
-#define REVISION "revision-1" /* the tests make a second version by changing this in a copy of the file */
+/* the tests make a second version by changing this in a copy of the file */
+#define REVISION "revision-1"
 
 struct good {
 	const struct lsn_host *host;
@@ -22,13 +24,14 @@ struct run {
 
 static volatile const char revision[] = REVISION;
 
-static int good_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance, struct lsn_error *err)
+static int good_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
+		     struct lsn_error *err)
 {
 	struct good *self = calloc(1, sizeof *self);
 
 	if (!self)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	*self = (struct good){.host = host, .delay_ms = 20, .places = 4};
+	*self = (struct good){ .host = host, .delay_ms = 20, .places = 4 };
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(options[i].key, "delay_ms") == 0) {
 			self->delay_ms = strtoul(options[i].value, NULL, 10);
@@ -36,7 +39,8 @@ static int good_init(const struct lsn_host *host, const struct lsn_option *optio
 			self->places = strtoul(options[i].value, NULL, 10);
 		} else {
 			free(self);
-			return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'", options[i].file, options[i].line, options[i].key);
+			return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'", options[i].file, options[i].line,
+					     options[i].key);
 		}
 	}
 	*ret_instance = self;
@@ -69,7 +73,10 @@ static void end(struct run *run, enum lsn_outcome outcome)
 {
 	struct good *self = run->self;
 	const struct lsn_job *job = run->job;
-	struct lsn_result result = {.version = LSN_ABI_VERSION, .size = sizeof result, .outcome = outcome, .duration_usec = self->delay_ms * 1000};
+	struct lsn_result result = { .version = LSN_ABI_VERSION,
+				     .size = sizeof result,
+				     .outcome = outcome,
+				     .duration_usec = self->delay_ms * 1000 };
 
 	drop_run(run);
 	self->host->done(self->host->handle, job, &result);
@@ -85,7 +92,7 @@ static int start(struct good *self, const struct lsn_job *job)
 
 	if (!run)
 		return -ENOMEM;
-	*run = (struct run){.self = self, .job = job, .next = self->runs};
+	*run = (struct run){ .self = self, .job = job, .next = self->runs };
 	r = self->host->timer(self->host->handle, self->delay_ms * 1000, on_time, run, &run->timer);
 	if (r < 0) {
 		free(run);
@@ -200,5 +207,6 @@ static int good_probe(void *instance, lsn_probe_fn fn, void (*end_fn)(void *data
 	return 0;
 }
 
-PLUGIN("good", .init = good_init, .free = good_free, .reserve = good_reserve, .release = good_release, .submit = good_submit, .cancel = good_cancel,
-       .recover = good_recover, .forget = good_forget, .detach = good_detach, .describe = good_describe, .probe = good_probe)
+PLUGIN("good", .init = good_init, .free = good_free, .reserve = good_reserve, .release = good_release,
+       .submit = good_submit, .cancel = good_cancel, .recover = good_recover, .forget = good_forget,
+       .detach = good_detach, .describe = good_describe, .probe = good_probe)

@@ -1,4 +1,5 @@
-/* plugin.h - what the executors of the tests share: an executor that does nothing right or wrong. PLUGIN(...) takes the members that differ. */
+/* plugin.h - what the executors of the tests share: an executor that does nothing right or
+ * wrong. PLUGIN(...) takes the members that differ. */
 #ifndef TESTS_PLUGIN_H
 #define TESTS_PLUGIN_H
 
@@ -10,8 +11,8 @@ struct plain { /* the instance of plugins that need nothing more */
 	const struct lsn_host *host;
 };
 
-__attribute__((unused)) static int plain_init(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
-					      struct lsn_error *err)
+__attribute__((unused)) static int plain_init(const struct lsn_host *host, const struct lsn_option *options,
+					      size_t count, void **ret_instance, struct lsn_error *err)
 {
 	struct plain *plain = calloc(1, sizeof *plain);
 
@@ -33,16 +34,16 @@ __attribute__((unused)) static int plain_submit(void *instance, const struct lsn
 	return lsn_error_set(err, -EPERM, "this plugin runs nothing");
 }
 
-#define PLUGIN(plugin_name, ...)                                                                                                   \
-	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"")                                       \
-	LSN_EXPORT const struct lsn_executor_module lsn_executor = {.version = LSN_ABI_VERSION,                                    \
-								    .size = sizeof lsn_executor,                                   \
-								    .name = plugin_name,                                           \
-								    .description = "for the tests",                                \
-								    .init = plain_init,                                            \
-								    .free = plain_free,                                            \
-								    .submit = plain_submit,                                        \
-								    __VA_ARGS__};                                                  \
+#define PLUGIN(plugin_name, ...)                                                                                       \
+	_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"")                           \
+		LSN_EXPORT const struct lsn_executor_module lsn_executor = { .version = LSN_ABI_VERSION,               \
+									     .size = sizeof lsn_executor,              \
+									     .name = plugin_name,                      \
+									     .description = "for the tests",           \
+									     .init = plain_init,                       \
+									     .free = plain_free,                       \
+									     .submit = plain_submit,                   \
+									     __VA_ARGS__ };                            \
 	_Pragma("GCC diagnostic pop")
 
 #endif

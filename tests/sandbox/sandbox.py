@@ -16,24 +16,45 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIBEXEC = os.environ.get('SANDBOX_LIBEXEC', os.path.join(ROOT, 'build/libexec'))
 IMAGE = os.environ.get('SANDBOX_IMAGE', 'listener-sandbox:latest')
-MAGIC = 0x4c534231
+MAGIC = 0x4C534231
 HELLO, READY, RESULT, RUN, FORGET, CANCEL = 1, 2, 3, 64, 65, 66
 IDLE, RUNNING, FINISHED = 0, 1, 2
 CAPTURE, EXEC = 1, 2
-OUTCOMES = ['success', 'failure', 'signal', 'timeout', 'memory', 'cpu', 'output', 'processes', 'cancelled', 'error', 'lost', 'not_started']
+OUTCOMES = [
+    'success',
+    'failure',
+    'signal',
+    'timeout',
+    'memory',
+    'cpu',
+    'output',
+    'processes',
+    'cancelled',
+    'error',
+    'lost',
+    'not_started',
+]
 HEAD = '=IHHII'
-ENV = [b'PATH=/usr/local/bin:/usr/bin:/bin', b'LANG=C.UTF-8', b'LISTENER_EVENT=7', b'LISTENER_JOB=9', b'LISTENER_ATTEMPT=1']
+ENV = [
+    b'PATH=/usr/local/bin:/usr/bin:/bin',
+    b'LANG=C.UTF-8',
+    b'LISTENER_EVENT=7',
+    b'LISTENER_JOB=9',
+    b'LISTENER_ATTEMPT=1',
+]
 
 
 def docker(*args, **kw):
-    return subprocess.run(['docker'] + list(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **kw)
+    return subprocess.run(
+        ['docker'] + list(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **kw
+    )
 
 
 def memfd(data, seal=True):
     fd = os.memfd_create('test', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]
     if seal:
         fcntl.fcntl(fd, 1033, 1 | 2 | 4 | 8)
     ro = os.open('/proc/self/fd/%d' % fd, os.O_RDONLY | os.O_CLOEXEC)
@@ -43,9 +64,23 @@ def memfd(data, seal=True):
 
 class Result(object):
     def __init__(self, data, fds):
-        (self.job, outcome, self.exit_status, self.signal, self.out_truncated, self.err_truncated, self.clean, self.started,
-         self.duration, self.user, self.system, self.max_rss, self.out_size, self.err_size, message) = struct.unpack(
-             '=QIiiIII7Q128s', data[16:])
+        (
+            self.job,
+            outcome,
+            self.exit_status,
+            self.signal,
+            self.out_truncated,
+            self.err_truncated,
+            self.clean,
+            self.started,
+            self.duration,
+            self.user,
+            self.system,
+            self.max_rss,
+            self.out_size,
+            self.err_size,
+            message,
+        ) = struct.unpack('=QIiiIII7Q128s', data[16:])
         self.outcome = OUTCOMES[outcome]
         self.message = message.split(b'\0')[0].decode()
         self.out = self.err = b''
@@ -56,26 +91,78 @@ class Result(object):
             os.close(fd)
 
     def __repr__(self):
-        return '%s status=%d signal=%d clean=%d %.1f ms %r out=%r err=%r' % (self.outcome, self.exit_status, self.signal, self.clean,
-                                                                            self.duration / 1000, self.message, self.out[-300:], self.err[-1500:])
+        return '%s status=%d signal=%d clean=%d %.1f ms %r out=%r err=%r' % (
+            self.outcome,
+            self.exit_status,
+            self.signal,
+            self.clean,
+            self.duration / 1000,
+            self.message,
+            self.out[-300:],
+            self.err[-1500:],
+        )
 
 
 class Sandbox(object):
     count = 0
 
-    def __init__(self, options=(), docker_options=(), memory='128m', pids=64, ports='80,443', image=IMAGE, seccomp=True):
+    def __init__(
+        self, options=(), docker_options=(), memory='128m', pids=64, ports='80,443', image=IMAGE, seccomp=True
+    ):
         Sandbox.count += 1
         self.name = 'sbtest-%d-%d' % (os.getpid(), Sandbox.count)
         self.dir = tempfile.mkdtemp(prefix='sbtest-')
         os.chmod(self.dir, 0o750)
         self.job = 0
         self.listen()
-        # DAC_OVERRIDE is gone inside: what init reaches, it reaches as root's group, as in production.
-        args = ['run', '-d', '--rm', '--name', self.name, '--label', 'sbtest=1', '--user', '0:%d' % os.getgid(), '--cap-drop', 'ALL',
-                '--cap-add', 'SETUID', '--cap-add', 'SETGID', '--cap-add', 'KILL', '--cap-add', 'SETPCAP',
-                '--security-opt', 'no-new-privileges', '--read-only', '--ipc', 'none', '--network', 'none', '--log-driver', 'json-file',
-                '--ulimit', 'msgqueue=0:0', '--pids-limit', str(pids), '--memory', memory, '--memory-swap', memory, '--oom-score-adj', '500',
-                '-v', LIBEXEC + ':/listener:ro', '-v', self.dir + ':/listener-control:ro', '--entrypoint', '/listener/sandbox-init']
+        # DAC_OVERRIDE is gone inside: what init reaches, it reaches as root's group, as in
+        # production.
+        args = [
+            'run',
+            '-d',
+            '--rm',
+            '--name',
+            self.name,
+            '--label',
+            'sbtest=1',
+            '--user',
+            '0:%d' % os.getgid(),
+            '--cap-drop',
+            'ALL',
+            '--cap-add',
+            'SETUID',
+            '--cap-add',
+            'SETGID',
+            '--cap-add',
+            'KILL',
+            '--cap-add',
+            'SETPCAP',
+            '--security-opt',
+            'no-new-privileges',
+            '--read-only',
+            '--ipc',
+            'none',
+            '--network',
+            'none',
+            '--log-driver',
+            'json-file',
+            '--ulimit',
+            'msgqueue=0:0',
+            '--pids-limit',
+            str(pids),
+            '--memory',
+            memory,
+            '--memory-swap',
+            memory,
+            '--oom-score-adj',
+            '500',
+            '-v',
+            LIBEXEC + ':/listener:ro',
+            '-v',
+            self.dir + ':/listener-control:ro',
+            '--entrypoint',
+            '/listener/sandbox-init',
+        ]
         if seccomp:
             args += ['--security-opt', 'seccomp=' + os.path.join(LIBEXEC, 'seccomp.json')]
         args += list(docker_options) + [image, '--ports', ports] + list(options)
@@ -102,7 +189,9 @@ class Sandbox(object):
             raise RuntimeError('init did not connect: ' + self.logs())
         kind, data, _ = self.recv(timeout)
         assert kind == HELLO, kind
-        self.state, self.walls, self.abi, self.warm, self.hello_job, self.jobs_done = struct.unpack('=IIIIQQ', data[16:])
+        self.state, self.walls, self.abi, self.warm, self.hello_job, self.jobs_done = struct.unpack(
+            '=IIIIQQ', data[16:]
+        )
         self.hello_version = struct.unpack(HEAD, data[:16])[2]
 
     def recv(self, timeout=15):
@@ -126,14 +215,42 @@ class Sandbox(object):
     def frame(self, kind, body):
         return struct.pack(HEAD, MAGIC, kind, 1, 16 + len(body), 0) + body
 
-    def send_run(self, script, payload=b'{}', name=b'on_create.py', topic=b'create/resource/a', timeout=10.0, grace=0.5, cpu=0, limit=65536,
-                 capture=True, exec_=False, nofile=256, env=ENV, seal=True):
+    def send_run(
+        self,
+        script,
+        payload=b'{}',
+        name=b'on_create.py',
+        topic=b'create/resource/a',
+        timeout=10.0,
+        grace=0.5,
+        cpu=0,
+        limit=65536,
+        capture=True,
+        exec_=False,
+        nofile=256,
+        env=ENV,
+        seal=True,
+    ):
         self.job += 1
         script = script.encode() if isinstance(script, str) else script
         fds = [memfd(script, seal), memfd(payload, seal)]
-        body = struct.pack('=7Q6I64s', self.job, int(timeout * 1e6), int(grace * 1e6), int(cpu * 1e6), limit, len(payload), len(script),
-                           (CAPTURE if capture else 0) | (EXEC if exec_ else 0), nofile, len(name), len(topic), len(env), 0,
-                           hashlib.sha256(script).hexdigest().encode())
+        body = struct.pack(
+            '=7Q6I64s',
+            self.job,
+            int(timeout * 1e6),
+            int(grace * 1e6),
+            int(cpu * 1e6),
+            limit,
+            len(payload),
+            len(script),
+            (CAPTURE if capture else 0) | (EXEC if exec_ else 0),
+            nofile,
+            len(name),
+            len(topic),
+            len(env),
+            0,
+            hashlib.sha256(script).hexdigest().encode(),
+        )
         body += name + b'\0' + topic + b'\0' + b''.join(e + b'\0' for e in env)
         self.sent = time.perf_counter()
         self.conn.sendmsg([self.frame(RUN, body)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])

@@ -52,7 +52,8 @@ for top, dirs, files in os.walk('/'):
         p = os.path.join(top, f)
         if os.path.islink(p): continue
         try:
-            if os.stat(p).st_rdev in (os.makedev(1, 3), os.makedev(1, 5), os.makedev(1, 7)): continue  # null, zero, full; null also masks files of /proc
+            # null, zero, full; null also masks files of /proc
+            if os.stat(p).st_rdev in (os.makedev(1, 3), os.makedev(1, 5), os.makedev(1, 7)): continue
         except OSError: continue
         for what, act in (('write', lambda: os.close(os.open(p, os.O_WRONLY | os.O_NONBLOCK))), ('chmod', lambda: os.chmod(p, 0o777)),
                           ('truncate', lambda: os.truncate(p, 0)), ('unlink', lambda: os.unlink(p)), ('rename', lambda: os.rename(p, p + 'x'))):
@@ -115,10 +116,15 @@ def outcome(r, wanted, **more):
     return r
 
 
-# --------------------------------------------------------------------------------------------------- the contract
+# ------------------------------------------------------------------------------------- the contract
+
 
 def check_report(r, payload):
-    argv = ['on_create.py', 'create/resource/\u00e4', payload.decode()] if len(payload) < 131072 and b'\0' not in payload else None
+    argv = (
+        ['on_create.py', 'create/resource/\u00e4', payload.decode()]
+        if len(payload) < 131072 and b'\0' not in payload
+        else None
+    )
     same(r['argv'], argv or ['on_create.py', 'create/resource/\u00e4'])
     same(r['stdin'], len(payload))
     same(r['env'], dict(e.decode().split('=', 1) for e in ENV))
@@ -137,29 +143,67 @@ def test_contract__fork_server():
         s.wait_ready()
         same([s.hello_version, s.state, s.walls & 0x37, s.warm], [1, IDLE, 0x37, 1])
         for payload in (b'{"a": 1}', b'', b'a\0b', b'x' * 131071, b'x' * 131072):
-            check_report(s.json(REPORT, payload=payload, topic='create/resource/\u00e4'.encode(), limit=1 << 20), payload)
+            check_report(
+                s.json(REPORT, payload=payload, topic='create/resource/\u00e4'.encode(), limit=1 << 20), payload
+            )
 
 
 def test_contract__new_interpreter():
     with Sandbox() as s:
         s.wait_ready()
         for payload in (b'{"a": 1}', b'', b'a\0b', b'x' * 131071, b'x' * 131072):
-            check_report(s.json(REPORT, payload=payload, topic='create/resource/\u00e4'.encode(), exec_=True, limit=1 << 20), payload)
+            check_report(
+                s.json(REPORT, payload=payload, topic='create/resource/\u00e4'.encode(), exec_=True, limit=1 << 20),
+                payload,
+            )
 
 
 def test_contract__same_as_plain_python():
     """Fork server, new interpreter and `python3 on_create.py` itself, on the same image."""
-    plain = docker('run', '--rm', '-i', '--label', 'sbtest=1', '--network', 'none', '--user', '65534:65534', '-w', '/scripts', '--entrypoint', '/usr/bin/env',
-                   Sandbox.__init__.__defaults__[5], '-i', *[e.decode() for e in ENV], 'sh', '-c',
-                   'cat > /tmp/on_create.py; cd /tmp; exec python3 on_create.py a {} < /dev/null | cat', input=REPORT)
+    plain = docker(
+        'run',
+        '--rm',
+        '-i',
+        '--label',
+        'sbtest=1',
+        '--network',
+        'none',
+        '--user',
+        '65534:65534',
+        '-w',
+        '/scripts',
+        '--entrypoint',
+        '/usr/bin/env',
+        Sandbox.__init__.__defaults__[5],
+        '-i',
+        *[e.decode() for e in ENV],
+        'sh',
+        '-c',
+        'cat > /tmp/on_create.py; cd /tmp; exec python3 on_create.py a {} < /dev/null | cat',
+        input=REPORT
+    )
     import json
+
     plain = json.loads(plain.stdout)
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
             r = s.json(REPORT, topic=b'a', exec_=exec_)
-            for key in ('argv', 'flags', 'name', 'main', 'sigint', 'sigterm', 'stdin_enc', 'stdout_enc', 'stderr_enc', 'executable', 'orig_argv',
-                        'modules', 'nice'):
+            for key in (
+                'argv',
+                'flags',
+                'name',
+                'main',
+                'sigint',
+                'sigterm',
+                'stdin_enc',
+                'stdout_enc',
+                'stderr_enc',
+                'executable',
+                'orig_argv',
+                'modules',
+                'nice',
+            ):
                 a, b = r[key], plain[key]
                 if key == 'modules':
                     a, b = sorted(set(a) - set(b)), sorted(set(b) - set(a))
@@ -173,23 +217,53 @@ def test_contract__payload_exact():
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
-            r = s.run('import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read())', payload=payload, limit=1 << 21, exec_=exec_)
+            r = s.run(
+                'import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read())',
+                payload=payload,
+                limit=1 << 21,
+                exec_=exec_,
+            )
             same(r.out == payload, True, 'payload')
-            r = s.run('import sys,os\nprint(os.lseek(0, 0, 1))\ntry:\n os.write(os.open("/proc/self/fd/0", os.O_RDWR), b"x")\nexcept OSError as e: print(e.errno)',
-                      payload=b'abc', exec_=exec_)
+            r = s.run(
+                'import sys,os\nprint(os.lseek(0, 0, 1))\ntry:\n os.write(os.open("/proc/self/fd/0", os.O_RDWR), b"x")\nexcept OSError as e: print(e.errno)',
+                payload=b'abc',
+                exec_=exec_,
+            )
             same(r.out, b'0\n1\n', r)
 
 
 def test_contract__exit_status_and_tracebacks():
-    cases = [('pass', 0, b'', b''), ('import sys; sys.exit(7)', 7, b'', b''), ('import sys; sys.exit("gone")', 1, b'', b'gone\n'),
-             ('import sys; sys.exit(None)', 0, b'', b''), ('import sys; sys.exit(256 + 3)', 3, b'', b''), ('raise SystemExit', 0, b'', b''),
-             ('import os; os._exit(9)', 9, b'', b''), ('import atexit; atexit.register(print, "bye"); print("hi")', 0, b'hi\nbye\n', b''),
-             ('import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print("late"))).start()', 0, b'late\n', b''),
-             ('class A:\n def __del__(self): print("del")\na = A()', 0, b'del\n', b''),
-             ('class A:\n def __del__(self): print("del")\na = A(); a.me = a', 0, b'del\n', b''),
-             ('import sys; sys.excepthook = lambda *a: print("hook", a[0].__name__); 1/0', 1, b'hook ZeroDivisionError\n', b''),
-             ('# -*- coding: latin-1 -*-\nprint(ascii("\xe9"))'.encode('latin-1'), 0, b"'\\xe9'\n", b''),
-             ('print(__import__("linecache").getline(__file__, 1, globals()))', 0, b'print(__import__("linecache").getline(__file__, 1, globals()))\n\n', b'')]
+    cases = [
+        ('pass', 0, b'', b''),
+        ('import sys; sys.exit(7)', 7, b'', b''),
+        ('import sys; sys.exit("gone")', 1, b'', b'gone\n'),
+        ('import sys; sys.exit(None)', 0, b'', b''),
+        ('import sys; sys.exit(256 + 3)', 3, b'', b''),
+        ('raise SystemExit', 0, b'', b''),
+        ('import os; os._exit(9)', 9, b'', b''),
+        ('import atexit; atexit.register(print, "bye"); print("hi")', 0, b'hi\nbye\n', b''),
+        (
+            'import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print("late"))).start()',
+            0,
+            b'late\n',
+            b'',
+        ),
+        ('class A:\n def __del__(self): print("del")\na = A()', 0, b'del\n', b''),
+        ('class A:\n def __del__(self): print("del")\na = A(); a.me = a', 0, b'del\n', b''),
+        (
+            'import sys; sys.excepthook = lambda *a: print("hook", a[0].__name__); 1/0',
+            1,
+            b'hook ZeroDivisionError\n',
+            b'',
+        ),
+        ('# -*- coding: latin-1 -*-\nprint(ascii("\xe9"))'.encode('latin-1'), 0, b"'\\xe9'\n", b''),
+        (
+            'print(__import__("linecache").getline(__file__, 1, globals()))',
+            0,
+            b'print(__import__("linecache").getline(__file__, 1, globals()))\n\n',
+            b'',
+        ),
+    ]
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
@@ -198,10 +272,21 @@ def test_contract__exit_status_and_tracebacks():
                 same([r.out, r.err], [out, err], script)
             for _ in range(2):
                 r = outcome(s.run('def f():\n    return 1 / 0\nf()', exec_=exec_), 'failure', exit_status=1)
-                same(r.err.startswith(b'Traceback (most recent call last):\n  File "/scripts/on_create.py", line 3, in <module>\n    f()\n'), True, r)
+                same(
+                    r.err.startswith(
+                        b'Traceback (most recent call last):\n  File "/scripts/on_create.py", line 3, in <module>\n    f()\n'
+                    ),
+                    True,
+                    r,
+                )
                 same(r.err.endswith(b'ZeroDivisionError: division by zero\n') and b'forkserver' not in r.err, True, r)
             r = outcome(s.run('def f(:\n', exec_=exec_), 'failure', exit_status=1)
-            same(r.err.startswith(b'  File "/scripts/on_create.py", line 1\n    def f(:\n') and r.err.endswith(b'SyntaxError: invalid syntax\n'), True, r)
+            same(
+                r.err.startswith(b'  File "/scripts/on_create.py", line 1\n    def f(:\n')
+                and r.err.endswith(b'SyntaxError: invalid syntax\n'),
+                True,
+                r,
+            )
             outcome(s.run('raise KeyboardInterrupt', exec_=exec_), 'signal', signal=2)
             outcome(s.run('import os, signal; os.kill(os.getpid(), signal.SIGSEGV)', exec_=exec_), 'signal', signal=11)
             outcome(s.run('1/0', exec_=exec_, capture=False), 'failure', exit_status=1)
@@ -234,9 +319,18 @@ print('fine')
 def test_contract__other_interpreters():
     with Sandbox() as s:
         s.wait_ready()
-        r = outcome(s.run('#!/bin/sh -e\necho "$1 $2"; cat; pwd; id -u; ls -l /proc/self/fd | wc -l; exit 4', payload=b'in'), 'failure', exit_status=4)
+        r = outcome(
+            s.run('#!/bin/sh -e\necho "$1 $2"; cat; pwd; id -u; ls -l /proc/self/fd | wc -l; exit 4', payload=b'in'),
+            'failure',
+            exit_status=4,
+        )
         same(r.out[:38], b'create/resource/a in\nin/scripts\n65534\n', r)
-        r = outcome(s.run('#!/usr/bin/perl\nprint "$ARGV[0]\\n"; open F, "/proc/self/status"; print grep /Cap|NoNew|Seccomp:/, <F>'), 'success')
+        r = outcome(
+            s.run(
+                '#!/usr/bin/perl\nprint "$ARGV[0]\\n"; open F, "/proc/self/status"; print grep /Cap|NoNew|Seccomp:/, <F>'
+            ),
+            'success',
+        )
         same(r.out.count(b'0000000000000000'), 5, r)
         r = outcome(s.run('#!/usr/bin/env python3\nimport sys; print(sys.argv[0])'), 'success')
         same(r.out, b'on_create.py\n', r)
@@ -268,7 +362,8 @@ print(random.random(), file=sys.stderr)
         same(after.err != before.err, True, 'random state is fresh')
 
 
-# -------------------------------------------------------------------------------------------------------- limits
+# ------------------------------------------------------------------------------------------- limits
+
 
 def test_limits__timeout():
     with Sandbox() as s:
@@ -276,9 +371,21 @@ def test_limits__timeout():
         for exec_ in (False, True):
             r = outcome(s.run('import time; time.sleep(60)', timeout=0.5, grace=20, exec_=exec_), 'timeout')
             same(0.5 <= r.duration / 1e6 < 20, True, r)  # by SIGTERM: no grace was needed
-            r = outcome(s.run('import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint("on", flush=True)\nwhile 1: time.sleep(9)', timeout=3, grace=0.3, exec_=exec_), 'timeout')
-            same(3.3 <= r.duration / 1e6 and r.out == b'on\n', True, r)  # three seconds to begin to ignore it, on a busy machine
-            outcome(s.run('import os, signal; os.kill(os.getpid(), signal.SIGSTOP)', timeout=0.2, grace=0.1, exec_=exec_), 'timeout')
+            r = outcome(
+                s.run(
+                    'import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint("on", flush=True)\nwhile 1: time.sleep(9)',
+                    timeout=3,
+                    grace=0.3,
+                    exec_=exec_,
+                ),
+                'timeout',
+            )
+            # three seconds to begin to ignore it, on a busy machine
+            same(3.3 <= r.duration / 1e6 and r.out == b'on\n', True, r)
+            outcome(
+                s.run('import os, signal; os.kill(os.getpid(), signal.SIGSTOP)', timeout=0.2, grace=0.1, exec_=exec_),
+                'timeout',
+            )
         outcome(s.run('pass'), 'success')
 
 
@@ -313,11 +420,24 @@ def test_limits__output():
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
-            r = outcome(s.run('import sys\nwhile 1: sys.stdout.write("x" * 4096)', limit=10000, exec_=exec_), 'output', out_truncated=1, out_size=10000)
+            r = outcome(
+                s.run('import sys\nwhile 1: sys.stdout.write("x" * 4096)', limit=10000, exec_=exec_),
+                'output',
+                out_truncated=1,
+                out_size=10000,
+            )
             same(r.out, b'x' * 10000)
-        r = outcome(s.run('import sys\nsys.stderr.write("x" * 10001)', limit=10000), 'output', err_truncated=1, err_size=10000)
-        r = outcome(s.run('import sys\nsys.stderr.write("x" * 10000)', limit=10000), 'success', err_truncated=0, err_size=10000)
-        r = outcome(s.run('import fcntl, os, sys\nfcntl.fcntl(1, 1031, 1 << 20)\nos.write(1, b"y" * 900000)', limit=1000000), 'success', out_size=900000)
+        r = outcome(
+            s.run('import sys\nsys.stderr.write("x" * 10001)', limit=10000), 'output', err_truncated=1, err_size=10000
+        )
+        r = outcome(
+            s.run('import sys\nsys.stderr.write("x" * 10000)', limit=10000), 'success', err_truncated=0, err_size=10000
+        )
+        r = outcome(
+            s.run('import fcntl, os, sys\nfcntl.fcntl(1, 1031, 1 << 20)\nos.write(1, b"y" * 900000)', limit=1000000),
+            'success',
+            out_size=900000,
+        )
         outcome(s.run('import sys\nfor _ in range(1 << 12): sys.stdout.write("x" * 4096)', capture=False), 'success')
 
 
@@ -325,7 +445,12 @@ def test_limits__processes():
     with Sandbox(pids=40, memory='512m') as s:
         s.wait_ready()
         outcome(s.run('import os, time\nfor i in range(100):\n    if os.fork() == 0: time.sleep(60)'), 'processes')
-        outcome(s.run('import threading, time\nfor i in range(100): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()'), 'processes')
+        outcome(
+            s.run(
+                'import threading, time\nfor i in range(100): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()'
+            ),
+            'processes',
+        )
         outcome(s.run('pass'), 'success')
         same(len(s.processes()) <= 3, True, s.processes())
 
@@ -342,7 +467,7 @@ def test_limits__cancel():
             s.forget()
 
 
-# --------------------------------------------------------------------------------------------- nothing is left over
+# ----------------------------------------------------------------------------- nothing is left over
 
 LEFTOVERS = {
     'daemon': 'import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(99)\n    os._exit(0)',
@@ -381,7 +506,8 @@ def test_leftovers__fork_bomb():
         outcome(s.run('print(1)'), 'success', out=b'1\n')
 
 
-# -------------------------------------------------------------------------------------------------------- attacks
+# ------------------------------------------------------------------------------------------ attacks
+
 
 def test_walls__no_place_to_write():
     with Sandbox() as s:
@@ -396,7 +522,16 @@ def test_walls__kernel_surface():
         for exec_ in (False, True):
             got, ports = s.json(ATTACK_KERNEL, exec_=exec_)
             same(got, [])
-            same(ports, {'80': 'ConnectionRefusedError', '443': 'ConnectionRefusedError', '22': 'denied', '8080': 'denied', '53': 'denied'})
+            same(
+                ports,
+                {
+                    '80': 'ConnectionRefusedError',
+                    '443': 'ConnectionRefusedError',
+                    '22': 'denied',
+                    '8080': 'denied',
+                    '53': 'denied',
+                },
+            )
 
 
 def test_walls__own_filter_without_dockers():
@@ -419,14 +554,15 @@ print("alive")
 '''
     with Sandbox() as s:
         s.wait_ready()
-        i386 = [0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]  # getpid by int 0x80
-        x32 = [0xb8, 39, 0, 0, 0x40, 0x0f, 0x05, 0xc3]  # getpid | x32 bit
+        i386 = [0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3]  # getpid by int 0x80
+        x32 = [0xB8, 39, 0, 0, 0x40, 0x0F, 0x05, 0xC3]  # getpid | x32 bit
         for code in (i386, x32):
             r = s.run(script % code)
             same(b'alive' in r.out and r.outcome == 'success', False, r)
 
 
-# ------------------------------------------------------------------------------------------------- the connection
+# ----------------------------------------------------------------------------------- the connection
+
 
 def test_control__daemon_goes_and_comes_back():
     with Sandbox() as s:
@@ -466,8 +602,14 @@ def test_control__orphan_ends():
 def test_control__bad_frames():
     with Sandbox() as s:
         s.wait_ready()
-        for bad in (b'', b'x', struct.pack('=IHHII', 1, 64, 1, 16, 0), struct.pack('=IHHII', 0x4c534231, 64, 1, 16, 0),
-                    struct.pack('=IHHII', 0x4c534231, 64, 1, 999, 0), b'x' * 163841):
+        for bad in (
+            b'',
+            b'x',
+            struct.pack('=IHHII', 1, 64, 1, 16, 0),
+            struct.pack('=IHHII', 0x4C534231, 64, 1, 16, 0),
+            struct.pack('=IHHII', 0x4C534231, 64, 1, 999, 0),
+            b'x' * 163841,
+        ):
             try:
                 s.conn.send(bad)
             except OSError:
@@ -502,7 +644,8 @@ def test_control__run_while_busy():
         outcome(s.result(), 'success', job=job)
 
 
-# ---------------------------------------------------------------------------------------------------- fork server
+# -------------------------------------------------------------------------------------- fork server
+
 
 def test_server__replaced_after_max_forks():
     with Sandbox(options=['--max-forks', '3']) as s:
@@ -572,7 +715,12 @@ def test_server__idle_child_killed():
 def test_server__preload():
     with Sandbox(options=['--preload', 'json,requests,no_such_module']) as s:
         s.wait_ready()
-        r = outcome(s.run('import sys; print("requests" in sys.modules, "ctypes" in sys.modules, "_ctypes" in sys.modules)\nimport requests, json'), 'success')
+        r = outcome(
+            s.run(
+                'import sys; print("requests" in sys.modules, "ctypes" in sys.modules, "_ctypes" in sys.modules)\nimport requests, json'
+            ),
+            'success',
+        )
         same(r.out, b'True False False\n', r)
         for _ in range(3):
             outcome(s.run('import requests, threading, logging; print(requests.Session())'), 'success')
@@ -592,7 +740,10 @@ def test_speed__warm():
             time.sleep(0.003)
         took.sort()
         inside.sort()
-        print('    200 warm jobs, RUN to RESULT: p50 %.2f ms, p99 %.2f ms, best %.2f ms; script %.2f ms' % (took[100], took[198], took[0], inside[100]))
+        print(
+            '    200 warm jobs, RUN to RESULT: p50 %.2f ms, p99 %.2f ms, best %.2f ms; script %.2f ms'
+            % (took[100], took[198], took[0], inside[100])
+        )
         same(took[100] < 10, True, 'not warm at all')
 
 

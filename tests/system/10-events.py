@@ -23,7 +23,9 @@ FILTERS = {
 
 
 def expected(messages):
-    return sorted((name, topic) for name, filter_ in FILTERS.items() for topic, _ in messages if indigo.matches(filter_, topic))
+    return sorted(
+        (name, topic) for name, filter_ in FILTERS.items() for topic, _ in messages if indigo.matches(filter_, topic)
+    )
 
 
 def test_indigos_messages_run_what_they_should(t):
@@ -67,10 +69,16 @@ def test_scripts_see_argv_and_stdin_byte_for_byte(t):
 def test_nothing_runs_for_the_scripts_collection(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
-    for number, filter_ in enumerate(('#', '+/+/scripts', '+/+/scripts/#', 'create/resource/scripts/a.py', '+/collection/+', 'update/#')):
+    for number, filter_ in enumerate(
+        ('#', '+/+/scripts', '+/+/scripts/#', 'create/resource/scripts/a.py', '+/collection/+', 'update/#')
+    ):
         daemon.script('s%d.py' % number, 'pass\n', topic=filter_)
-    shielded = ['%s/%s/scripts%s' % (operation, kind, below) for operation in ('create', 'update', 'delete', 'update_object', 'update_metadata')
-                for kind in ('resource', 'collection') for below in ('', '/a.py', '/sub/a.py', '/', '//a.py')]
+    shielded = [
+        '%s/%s/scripts%s' % (operation, kind, below)
+        for operation in ('create', 'update', 'delete', 'update_object', 'update_metadata')
+        for kind in ('resource', 'collection')
+        for below in ('', '/a.py', '/sub/a.py', '/', '//a.py')
+    ]
     for topic in shielded:
         broker.publish(topic, b'{"pre": {}, "post": {}}')
     near = ['create/resource/scripts2/a', 'create/resource/a/scripts', 'create/user/scripts', 'create/group/scripts']
@@ -86,10 +94,15 @@ def test_nothing_runs_for_the_scripts_collection(t):
 def test_payloads_of_every_kind(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('size.py', '''import hashlib, sys
+    daemon.script(
+        'size.py',
+        '''import hashlib, sys
 data = sys.stdin.buffer.read()
 print(len(data), hashlib.sha256(data).hexdigest(), len(sys.argv))
-''', topic='create/#', output='capture')
+''',
+        topic='create/#',
+        output='capture',
+    )
     payloads = {
         'empty': b'',
         'blank': b' ',
@@ -127,8 +140,16 @@ def test_topics_of_every_kind(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     daemon.script('all.py', 'pass\n', topic='create/#')
-    topics = ['create', 'create/', 'create//', 'create/resource//a//b/', 'create/resource/\u00e9t\u00e9/\u65e5\u672c/\U0001f600', 'create/resource/a b%20?;$&"\'\\',
-              'create/resource/' + 'x' * (65535 - 16), 'create' + '/' * 190]
+    topics = [
+        'create',
+        'create/',
+        'create//',
+        'create/resource//a//b/',
+        'create/resource/\u00e9t\u00e9/\u65e5\u672c/\U0001f600',
+        'create/resource/a b%20?;$&"\'\\',
+        'create/resource/' + 'x' * (65535 - 16),
+        'create' + '/' * 190,
+    ]
     for topic in topics:
         broker.publish(topic, b'{}')
     daemon.wait_jobs(len(topics))

@@ -45,13 +45,14 @@ def test_broken_ini_keeps_the_old_state(t):
     broker, daemon = start(t)
     good = open(daemon.file).read()
     for broken, words in (
-            (re.sub('port = .*', 'port = many', good), ['listenerd.ini:', 'port']),
-            (good + '[broker]\nport = 1\n', ['listenerd.ini:', 'broker']),
-            (good.replace('log_level', 'log_levle'), ['listenerd.ini:', 'log_levle', 'log_level']),
-            (good + '[nonsense]\na = b\n', ['listenerd.ini:', 'nonsense']),
-            (good.replace('[broker]', '[broker'), ['listenerd.ini:']),
-            (good.replace('path = ', 'pth = '), ['listenerd.ini:', 'pth']),
-            (good.replace('default_executor = json-lines', 'default_executor = no-such'), ['no-such'])):
+        (re.sub('port = .*', 'port = many', good), ['listenerd.ini:', 'port']),
+        (good + '[broker]\nport = 1\n', ['listenerd.ini:', 'broker']),
+        (good.replace('log_level', 'log_levle'), ['listenerd.ini:', 'log_levle', 'log_level']),
+        (good + '[nonsense]\na = b\n', ['listenerd.ini:', 'nonsense']),
+        (good.replace('[broker]', '[broker'), ['listenerd.ini:']),
+        (good.replace('path = ', 'pth = '), ['listenerd.ini:', 'pth']),
+        (good.replace('default_executor = json-lines', 'default_executor = no-such'), ['no-such']),
+    ):
         with open(daemon.file, 'w') as f:
             f.write(broken)
         refused(daemon, *words)
@@ -72,7 +73,12 @@ def test_sighup_with_a_broken_ini_keeps_the_old_state(t):
 
 def test_bad_modules_keep_the_old_state(t):
     broker, daemon = start(t)
-    for name, words in (('bad-no-symbol', ['lsn_executor']), ('bad-major', ['version']), ('bad-short-struct', []), ('bad-init-fails', [])):
+    for name, words in (
+        ('bad-no-symbol', ['lsn_executor']),
+        ('bad-major', ['version']),
+        ('bad-short-struct', []),
+        ('bad-init-fails', []),
+    ):
         plugin(daemon, name, 'extra')
         daemon.change({'executor extra': {}})
         refused(daemon, 'extra', *words)
@@ -94,15 +100,24 @@ def test_new_module_is_loaded_replaced_and_removed(t):
     broker, daemon = start(t)
     equal([row['name'] for row in daemon.ctl('executors')], ['json-lines'])
     second = daemon.folder + '/second.jsonl'
-    daemon.change({'executor second': {'module': 'json-lines', 'path': second}, 'route two': {'script': 'b.py', 'executor': 'second'}})
+    daemon.change(
+        {
+            'executor second': {'module': 'json-lines', 'path': second},
+            'route two': {'script': 'b.py', 'executor': 'second'},
+        }
+    )
     daemon.reload()
     equal(sorted(row['name'] for row in daemon.ctl('executors')), ['json-lines', 'second'])
     daemon.script('b.py', 'pass\n', topic='create/#')
     broker.publish('create/resource/x', b'{}')
-    harness.wait(lambda: os.path.exists(second) and len(open(second).readlines()) == 1, 'the second instance to get a job')
+    harness.wait(
+        lambda: os.path.exists(second) and len(open(second).readlines()) == 1, 'the second instance to get a job'
+    )
     daemon.change({'executor second': None, 'route two': None})
     daemon.reload()
-    harness.wait(lambda: [row['name'] for row in daemon.ctl('executors')] == ['json-lines'], 'the second instance to go')
+    harness.wait(
+        lambda: [row['name'] for row in daemon.ctl('executors')] == ['json-lines'], 'the second instance to go'
+    )
     serves(daemon, broker)
 
 
@@ -130,8 +145,13 @@ def test_missing_image_is_said_and_the_old_state_serves(t):
 
 def ask(daemon):
     """listenerd -t: (status, what it means, what it complains of)."""
-    done = subprocess.run([harness.BUILD + '/listenerd', '-t', '-c', daemon.file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=60 * harness.SLOW)
+    done = subprocess.run(
+        [harness.BUILD + '/listenerd', '-t', '-c', daemon.file],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60 * harness.SLOW,
+    )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -144,7 +164,11 @@ def test_dash_t_tells_beforehand_what_would_not_start(t):
     daemon.change({'executor extra': {}, 'executor gone': {'module': 'no-such'}, 'control': {'group': 'no-such-group'}})
     status, _, problems = ask(daemon)
     equal(status, 78, 'status with modules that cannot be loaded')
-    for pattern in (r'listenerd.ini:\d+: .*extra', r'listenerd.ini:\d+: module: .*no-such', r'listenerd.ini:\d+: group: .*no-such-group'):
+    for pattern in (
+        r'listenerd.ini:\d+: .*extra',
+        r'listenerd.ini:\d+: module: .*no-such',
+        r'listenerd.ini:\d+: group: .*no-such-group',
+    ):
         check(re.search(pattern, problems), '%r is not in %r' % (pattern, problems))
     serves(daemon, broker)
 

@@ -6,8 +6,18 @@ import shutil
 import harness
 from harness import check, equal
 
-VALGRIND = ['valgrind', '--quiet', '--leak-check=full', '--errors-for-leak-kinds=definite,indirect,possible', '--show-leak-kinds=definite,indirect,possible',
-            '--track-fds=yes', '--keep-debuginfo=yes', '--child-silent-after-fork=yes', '--error-exitcode=99', '--num-callers=30']
+VALGRIND = [
+    'valgrind',
+    '--quiet',
+    '--leak-check=full',
+    '--errors-for-leak-kinds=definite,indirect,possible',
+    '--show-leak-kinds=definite,indirect,possible',
+    '--track-fds=yes',
+    '--keep-debuginfo=yes',
+    '--child-silent-after-fork=yes',
+    '--error-exitcode=99',
+    '--num-callers=30',
+]
 SANITIZED = harness.SLOW > 1
 
 
@@ -23,7 +33,8 @@ def ends_clean(daemon):
     log = daemon.log
     equal(daemon.stop(seconds=60), 0, 'exit status')
     text = open(log, errors='replace').read()
-    # The daemon ends: what is open then was forgotten. Its log is standard error, and what it inherited is not its own.
+    # The daemon ends: what is open then was forgotten. Its log is standard error, and what it
+    # inherited is not its own.
     forgotten = re.findall(r'==\d+== Open (?!.*<inherited from parent>).*\n(?:==\d+==    .*\n)+', text)
     forgotten = [place for place in forgotten if '<inherited from parent>' not in place]
     check(not forgotten, 'descriptors are left open:\n' + ''.join(forgotten))
@@ -50,7 +61,16 @@ def lead_a_life(daemon, broker, done):
     broker.publish('create/group/g', b'{}')
     daemon.wait_jobs(8, 120)
     job = daemon.ctl('jobs')[0]['id']
-    for words in (['status'], ['scripts'], ['executors'], ['jobs', '--topic', 'create/#'], ['show', job], ['rejected'], ['replay', job], ['rescan']):
+    for words in (
+        ['status'],
+        ['scripts'],
+        ['executors'],
+        ['jobs', '--topic', 'create/#'],
+        ['show', job],
+        ['rejected'],
+        ['replay', job],
+        ['rescan'],
+    ):
         done_ = daemon.ctl_run(*words)
         equal(done_.returncode, 0, 'status of listenerctl %s (%r)' % (words, done_.stderr))
     daemon.ctl_run('cancel', 4711)
@@ -69,6 +89,7 @@ def test_json_lines_life_is_clean(t):
         daemon.reload()
         daemon.change({'executor good': None})
         daemon.reload()
+
     lead_a_life(daemon, broker, done)
     ends_clean(daemon)
 
@@ -76,7 +97,11 @@ def test_json_lines_life_is_clean(t):
 def test_docker_sandbox_life_is_clean(t):
     broker = t.broker()
     daemon = watched(t, broker, docker={})
-    lead_a_life(daemon, broker, lambda daemon: equal({job['outcome'] for job in daemon.ctl('jobs', '--script', 'a.py')}, {'success'}))
+    lead_a_life(
+        daemon,
+        broker,
+        lambda daemon: equal({job['outcome'] for job in daemon.ctl('jobs', '--script', 'a.py')}, {'success'}),
+    )
     ends_clean(daemon)
 
 

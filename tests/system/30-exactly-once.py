@@ -16,7 +16,9 @@ def scripts(daemon, number, text='pass\n'):
 
 def publish_in_background(broker, number):
     """At QoS 0, as Indigo does; the drop-in makes the broker keep them."""
-    thread = threading.Thread(target=broker.publish_all, args=([('create/resource/%d' % i, b'{"n": %d}' % i) for i in range(number)],))
+    thread = threading.Thread(
+        target=broker.publish_all, args=([('create/resource/%d' % i, b'{"n": %d}' % i) for i in range(number)],)
+    )
     thread.start()
     return thread
 
@@ -45,7 +47,9 @@ def test_kill_with_docker_sandboxes(t):
     scripts(daemon, 3, 'import sys\nprint(sys.argv[1])\n')
     thread = publish_in_background(broker, 100)
     for kill in range(3):
-        harness.wait(lambda: sum(job['state'] == 'finished' for job in daemon.all_jobs()) >= (kill + 1) * 50, 'jobs to run', 90)
+        harness.wait(
+            lambda: sum(job['state'] == 'finished' for job in daemon.all_jobs()) >= (kill + 1) * 50, 'jobs to run', 90
+        )
         daemon.kill()
         daemon.start()
     thread.join()
@@ -57,7 +61,12 @@ def test_kill_with_docker_sandboxes(t):
 def test_running_job_is_adopted(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('slow.py', 'import time\nprint("began", flush=True)\ntime.sleep(6)\nprint("ended")\n', topic='create/#', output='capture')
+    daemon.script(
+        'slow.py',
+        'import time\nprint("began", flush=True)\ntime.sleep(6)\nprint("ended")\n',
+        topic='create/#',
+        output='capture',
+    )
     broker.publish('create/a', b'{}')
     harness.wait(lambda: [job['state'] for job in daemon.all_jobs()] == ['running'], 'the job to run', 60)
     daemon.kill()
@@ -94,7 +103,15 @@ def test_broker_killed_and_restarted(t):
     equal(len(daemon.json_lines()), 300)
 
 
-STEPS = ('after-read', 'after-intent', 'after-commit', 'after-ack', 'after-handover', 'after-result', 'after-result-commit')
+STEPS = (
+    'after-read',
+    'after-intent',
+    'after-commit',
+    'after-ack',
+    'after-handover',
+    'after-result',
+    'after-result-commit',
+)
 
 
 def test_death_at_every_named_step(t):

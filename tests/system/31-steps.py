@@ -6,9 +6,18 @@ import signal
 import harness
 from harness import equal
 
-STEPS = ('after-read', 'after-intent', 'after-commit', 'after-ack', 'after-handover', 'after-result', 'after-result-commit')
+STEPS = (
+    'after-read',
+    'after-intent',
+    'after-commit',
+    'after-ack',
+    'after-handover',
+    'after-result',
+    'after-result-commit',
+)
 
-# A script cannot tell twice what it has told once, but it can leave a mark outside: its output is in the journal, once per run.
+# A script cannot tell twice what it has told once, but it can leave a mark outside: its output is
+# in the journal, once per run.
 TEXT = 'import os\nprint(os.environ["LISTENER_JOB"], os.environ["LISTENER_ATTEMPT"])\n'
 
 
@@ -41,6 +50,7 @@ def define(step, passes):
 
     def test(t):
         die_and_recover(t, step, passes)
+
     globals()[name] = test
 
 
@@ -50,6 +60,7 @@ define('after-handover', 2)  # one of two jobs handed over
 define('after-result', 2)  # one of two results committed
 define('after-commit', 2)
 
+
 def test_again_before_the_recovery_is_committed(t):
     """A job that certainly never began stays one, even if the daemon that found that out dies before it could say so."""
     broker = t.broker()
@@ -58,7 +69,8 @@ def test_again_before_the_recovery_is_committed(t):
     broker.publish('create/resource/warm', b'{}')
     daemon.wait_jobs(1, 60)
     daemon.stop()
-    daemon.start(env={'LISTENER_FAILPOINT': 'after-commit:2'})  # the first is of the event, the second of the intent
+    # the first is of the event, the second of the intent
+    daemon.start(env={'LISTENER_FAILPOINT': 'after-commit:2'})
     broker.publish('create/resource/a', b'{}')
     for fault in ('after-intent', 'after-intent', None):
         harness.wait(lambda: daemon.process.poll() is not None, 'the daemon to die', 60)

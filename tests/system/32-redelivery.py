@@ -78,7 +78,9 @@ def test_two_equal_updates_around_the_death_of_the_broker(t):
     daemon.wait_jobs(1)
     broker.process.send_signal(signal.SIGUSR1)  # save
     harness.wait(lambda: os.path.exists(broker.folder + '/mosquitto.db'), 'the broker to save')
-    time.sleep(1.2)  # so long nothing must come for the broker to have nothing queued; events are rarer than that where this counts
+    # so long nothing must come for the broker to have nothing queued; events are rarer than that
+    # where this counts
+    time.sleep(1.2)
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(2)
     broker.kill()
@@ -98,7 +100,11 @@ def test_repeats_of_a_broker_that_came_back_with_an_older_state(t):
     daemon.stop()
     broker.publish_all([('update/resource/%d' % (i % 7), b'{"same": 1}') for i in range(30)])
     broker.process.send_signal(signal.SIGUSR1)
-    harness.wait(lambda: os.path.exists(broker.folder + '/mosquitto.db') and os.path.getsize(broker.folder + '/mosquitto.db') > 1500, 'the broker to save')
+    harness.wait(
+        lambda: os.path.exists(broker.folder + '/mosquitto.db')
+        and os.path.getsize(broker.folder + '/mosquitto.db') > 1500,
+        'the broker to save',
+    )
     daemon.start()
     daemon.wait_jobs(31)
     broker.kill()
@@ -119,7 +125,12 @@ def test_one_update_delivered_twice(t):
 
 def test_equal_updates_delivered_twice_among_others(t):
     broker, daemon = one_script(t)
-    messages = [('update/resource/a', b'{}'), ('update/resource/b', b'{}'), ('update/resource/a', b'{}'), ('update/resource/a', b'{}')]
+    messages = [
+        ('update/resource/a', b'{}'),
+        ('update/resource/b', b'{}'),
+        ('update/resource/a', b'{}'),
+        ('update/resource/a', b'{}'),
+    ]
     die_at(daemon, 'after-commit', lambda: broker.publish_all(messages))
     broker.publish_all(messages)
     daemon.wait_jobs(8)
@@ -133,7 +144,12 @@ def test_killed_while_it_catches_up_with_a_long_queue(t):
     broker.publish_all([('update/resource/%d' % i, b'x' * 8000) for i in range(6000)])
     for lines in (300, 1700, 2900, 4500):
         daemon.start(ready=False)
-        harness.wait(lambda: os.path.exists(daemon.lines) and open(daemon.lines).read().count('\n') >= lines, '%d jobs to run' % lines, 60, 0.002)
+        harness.wait(
+            lambda: os.path.exists(daemon.lines) and open(daemon.lines).read().count('\n') >= lines,
+            '%d jobs to run' % lines,
+            60,
+            0.002,
+        )
         daemon.kill()
     daemon.start()
     daemon.wait_jobs(6000, 120)
@@ -152,11 +168,15 @@ def test_packet_ids_after_wrap_around(t):
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(1)
     wrap(broker, 65534)
-    harness.wait(lambda: daemon.counters()['events'] >= 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120)
+    harness.wait(
+        lambda: daemon.counters()['events'] >= 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120
+    )
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(2)
     wrap(broker, 65534)
-    harness.wait(lambda: daemon.counters()['events'] >= 2 * 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120)
+    harness.wait(
+        lambda: daemon.counters()['events'] >= 2 * 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120
+    )
     die_at(daemon, 'after-commit', lambda: broker.publish('update/resource/a', b'{"same": 1}'))
     daemon.wait_jobs(3)
     harness.wait(lambda: daemon.counters()['repeats'] == 1, 'the repeat')
@@ -169,8 +189,12 @@ def test_packet_id_after_wrap_around_and_death_before_the_commit(t):
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(1)
     wrap(broker, 65534)
-    harness.wait(lambda: daemon.counters()['events'] >= 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120)
-    time.sleep(1)  # for the broker to read the acknowledgements; else the kill makes it repeat what the fault below would fire at
+    harness.wait(
+        lambda: daemon.counters()['events'] >= 65535, lambda: 'the events; counters: %s' % daemon.counters(), 120
+    )
+    # for the broker to read the acknowledgements; else the kill makes it repeat what the fault
+    # below would fire at
+    time.sleep(1)
     # Not die_at(): a clean end would save the window.
     daemon.kill()
     daemon.start(env={'LISTENER_FAILPOINT': 'after-read'})

@@ -21,7 +21,14 @@ def test_off_by_default(t):
 def test_until_it_succeeds(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', FAIL % 'int(os.environ["LISTENER_ATTEMPT"]) < 3', topic='create/#', output='capture', retries=5, retry_delay='300ms')
+    daemon.script(
+        'a.py',
+        FAIL % 'int(os.environ["LISTENER_ATTEMPT"]) < 3',
+        topic='create/#',
+        output='capture',
+        retries=5,
+        retry_delay='300ms',
+    )
     broker.publish('create/a', b'{}')
     job = daemon.wait_jobs(1, 60)[0]
     equal((job['outcome'], job['attempt']), ('success', 3))
@@ -29,24 +36,46 @@ def test_until_it_succeeds(t):
     runs = daemon.show(job['id'])['runs']
     gaps = [(b['started_realtime_usec'] - a['started_realtime_usec']) / 1e6 for a, b in zip(runs, runs[1:])]
     check(0.3 <= gaps[0] and 0.6 <= gaps[1], 'the back-off does not double: gaps of %s s' % gaps)
-    equal([harness.base64.b64decode(run['out_base64']) if 'out_base64' in run else run['out'].encode() for run in runs],
-          [b'attempt %d\n' % n for n in (1, 2, 3)], 'output of each attempt')
+    equal(
+        [harness.base64.b64decode(run['out_base64']) if 'out_base64' in run else run['out'].encode() for run in runs],
+        [b'attempt %d\n' % n for n in (1, 2, 3)],
+        'output of each attempt',
+    )
 
 
 def test_only_outcomes_that_were_named(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\n', topic='create/#', retries=2, retry_delay='10ms', retry_on='failure')
-    daemon.script('b.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\n', topic='create/#', retries=2, retry_delay='10ms', retry_on='signal')
+    daemon.script(
+        'a.py',
+        'import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\n',
+        topic='create/#',
+        retries=2,
+        retry_delay='10ms',
+        retry_on='failure',
+    )
+    daemon.script(
+        'b.py',
+        'import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\n',
+        topic='create/#',
+        retries=2,
+        retry_delay='10ms',
+        retry_on='signal',
+    )
     broker.publish('create/a', b'{}')
     jobs = {job['script']: job for job in daemon.wait_jobs(2, 60)}
-    equal({name: (job['outcome'], job['attempt']) for name, job in jobs.items()}, {'a.py': ('signal', 1), 'b.py': ('signal', 3)})
+    equal(
+        {name: (job['outcome'], job['attempt']) for name, job in jobs.items()},
+        {'a.py': ('signal', 1), 'b.py': ('signal', 3)},
+    )
 
 
 def test_back_off_survives_the_daemon(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', FAIL % 'int(os.environ["LISTENER_ATTEMPT"]) < 2', topic='create/#', retries=1, retry_delay='3s')
+    daemon.script(
+        'a.py', FAIL % 'int(os.environ["LISTENER_ATTEMPT"]) < 2', topic='create/#', retries=1, retry_delay='3s'
+    )
     broker.publish('create/a', b'{}')
     harness.wait(lambda: [job['state'] for job in daemon.all_jobs()] == ['backoff'], 'the back-off', 30)
     daemon.kill()
@@ -58,45 +87,72 @@ def test_back_off_survives_the_daemon(t):
 
 def test_back_off_has_a_limit(t):
     broker = t.broker()
-    daemon = t.listener(broker, docker={}, ini={'limits': {'retry_delay_max': '400ms', 'retry_delay': '200ms', 'retries_max': '6'}}).start()
+    daemon = t.listener(
+        broker, docker={}, ini={'limits': {'retry_delay_max': '400ms', 'retry_delay': '200ms', 'retries_max': '6'}}
+    ).start()
     daemon.script('a.py', FAIL % '1', topic='create/#', retries=6)
     broker.publish('create/a', b'{}')
-    job = daemon.wait_jobs(1, 15)[0]  # without the limit the delays add up to 12.6 s, with it to 2.2 s
+    # without the limit the delays add up to 12.6 s, with it to 2.2 s
+    job = daemon.wait_jobs(1, 15)[0]
     runs = daemon.show(job['id'])['runs']
     equal(len(runs), 7)
-    check(runs[-1]['started_realtime_usec'] - runs[0]['started_realtime_usec'] < 9e6 * harness.SLOW, 'the back-off grows beyond retry_delay_max')
+    check(
+        runs[-1]['started_realtime_usec'] - runs[0]['started_realtime_usec'] < 9e6 * harness.SLOW,
+        'the back-off grows beyond retry_delay_max',
+    )
 
 
 def test_later_events_of_an_object_wait_for_its_retries(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', FAIL % 'sys.argv[1] == "create/resource/x" and int(os.environ["LISTENER_ATTEMPT"]) < 3', topic='+/resource/#', retries=3,
-                  retry_delay='200ms')
+    daemon.script(
+        'a.py',
+        FAIL % 'sys.argv[1] == "create/resource/x" and int(os.environ["LISTENER_ATTEMPT"]) < 3',
+        topic='+/resource/#',
+        retries=3,
+        retry_delay='200ms',
+    )
     broker.publish_all([('create/resource/x', b'{}'), ('update/resource/x', b'{}'), ('update/resource/y', b'{}')])
     jobs = daemon.wait_jobs(3, 60)
     x, later, other = jobs
     equal([job['outcome'] for job in jobs], ['success'] * 3)
-    check(later['started_realtime_usec'] >= x['finished_realtime_usec'] - 50000, 'an update ran before the create it follows had succeeded')
+    check(
+        later['started_realtime_usec'] >= x['finished_realtime_usec'] - 50000,
+        'an update ran before the create it follows had succeeded',
+    )
     check(other['finished_realtime_usec'] < x['finished_realtime_usec'], 'another object had to wait')
 
 
 def test_a_replay_is_told_so(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', 'import os, sys\nprint(sys.argv[1], sys.stdin.read(), os.environ.get("LISTENER_REPLAY"))\n', topic='create/#', output='capture')
+    daemon.script(
+        'a.py',
+        'import os, sys\nprint(sys.argv[1], sys.stdin.read(), os.environ.get("LISTENER_REPLAY"))\n',
+        topic='create/#',
+        output='capture',
+    )
     broker.publish('create/a', b'{"x": 1}')
     old = daemon.wait_jobs(1, 60)[0]
     daemon.ctl('replay', old['id'])
     new = daemon.wait_jobs(2, 60)[1]
-    equal([daemon.output(job['id']) for job in (old, new)], [b'create/a {"x": 1} None\n', b'create/a {"x": 1} %d\n' % old['id']])
+    equal(
+        [daemon.output(job['id']) for job in (old, new)],
+        [b'create/a {"x": 1} None\n', b'create/a {"x": 1} %d\n' % old['id']],
+    )
 
 
 def lose_one(t, **settings):
     """A job whose container is taken away while it runs and the daemon is dead."""
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', 'import os, time\nprint("began", flush=True)\nif os.environ["LISTENER_ATTEMPT"] == "1":\n\ttime.sleep(10)\n', topic='create/#',
-                  output='capture', **settings)
+    daemon.script(
+        'a.py',
+        'import os, time\nprint("began", flush=True)\nif os.environ["LISTENER_ATTEMPT"] == "1":\n\ttime.sleep(10)\n',
+        topic='create/#',
+        output='capture',
+        **settings
+    )
     broker.publish('create/a', b'{}')
     harness.wait(lambda: [job['state'] for job in daemon.all_jobs()] == ['running'], 'the job to run', 60)
     daemon.kill()
@@ -129,7 +185,9 @@ def test_lost_is_run_again_if_so_wished(t):
 def test_lost_is_run_again_by_the_administrators_default(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}, ini={'limits': {'on_lost': 'rerun'}}).start()
-    daemon.script('a.py', 'import os, time\nif os.environ["LISTENER_ATTEMPT"] == "1":\n\ttime.sleep(10)\n', topic='create/#')
+    daemon.script(
+        'a.py', 'import os, time\nif os.environ["LISTENER_ATTEMPT"] == "1":\n\ttime.sleep(10)\n', topic='create/#'
+    )
     broker.publish('create/a', b'{}')
     harness.wait(lambda: [job['state'] for job in daemon.all_jobs()] == ['running'], 'the job to run', 60)
     ids = harness.docker('ps', '-q', '--filter', 'label=%s=%s' % (harness.LABEL, daemon.identity)).split()

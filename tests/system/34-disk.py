@@ -14,7 +14,9 @@ def small_disk(t, size):
     """A file system of its own for the journal."""
     folder = os.path.join(t.folder, 'small')
     os.makedirs(folder)
-    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%d,mode=755' % size, 'listener-test', folder], stderr=subprocess.PIPE)
+    done = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=%d,mode=755' % size, 'listener-test', folder], stderr=subprocess.PIPE
+    )
     if done.returncode != 0:
         raise harness.Skip('cannot mount a tmpfs: ' + done.stderr.decode().strip())
     t.stack.callback(subprocess.run, ['umount', '-l', folder])
@@ -35,7 +37,9 @@ def filled(folder, leave=0):
 
 
 def events(first, number):
-    return [('create/resource/%d' % i, b'{"n": %d, "pad": "%s"}' % (i, b'x' * 300)) for i in range(first, first + number)]
+    return [
+        ('create/resource/%d' % i, b'{"n": %d, "pad": "%s"}' % (i, b'x' * 300)) for i in range(first, first + number)
+    ]
 
 
 def all_once(daemon, number):
@@ -47,16 +51,22 @@ def all_once(daemon, number):
 
 def test_disk_full_while_5000_events_arrive(t):
     folder, broker = small_disk(t, 48 << 20), t.broker()
-    daemon = t.listener(broker, ini={'journal': {'path': folder + '/journal.db'}, 'broker': {'keepalive': '5s'}}).start()
+    daemon = t.listener(
+        broker, ini={'journal': {'path': folder + '/journal.db'}, 'broker': {'keepalive': '5s'}}
+    ).start()
     daemon.script('a.py', 'pass\n', topic='create/#')
     broker.publish_all(events(0, 100))
     daemon.wait_jobs(100)
     with filled(folder):
         broker.publish_all(events(100, COUNT - 100))
         daemon.wait_log('the journal cannot be written, so nothing is acknowledged or started')
-        status = harness.wait(lambda: (lambda s: s if s['journal'].get('error') or s.get('holding') else None)(daemon.status()), 'status to say so')
+        status = harness.wait(
+            lambda: (lambda s: s if s['journal'].get('error') or s.get('holding') else None)(daemon.status()),
+            'status to say so',
+        )
         stored = daemon.status()['jobs']
-        daemon.wait_log('disconnected from the broker', 30)  # it gives up on us, and keeps what we did not acknowledge
+        # it gives up on us, and keeps what we did not acknowledge
+        daemon.wait_log('disconnected from the broker', 30)
         equal(daemon.status()['jobs'], stored, 'jobs while the disk is full')
         check(status, 'no status')
     daemon.wait_log('the journal can be written again', 30)
@@ -80,7 +90,9 @@ def test_disk_full_and_killed(t):
 
 def test_little_free_disk_holds_the_broker(t):
     folder, broker = small_disk(t, 64 << 20), t.broker()
-    daemon = t.listener(broker, ini={'journal': {'path': folder + '/journal.db', 'disk_free_min': str(8 << 20)}}).start()
+    daemon = t.listener(
+        broker, ini={'journal': {'path': folder + '/journal.db', 'disk_free_min': str(8 << 20)}}
+    ).start()
     daemon.script('a.py', 'pass\n', topic='create/#')
     broker.publish_all(events(0, 100))
     daemon.wait_jobs(100)
@@ -98,19 +110,31 @@ def test_little_free_disk_holds_the_broker(t):
 def test_too_many_unfinished_jobs_hold_the_broker(t):
     """Jobs that nothing can run: their executor is not configured until the reload."""
     broker = t.broker()
-    daemon = t.listener(broker, ini={'journal': {'jobs_max': '200'}, 'dispatcher': {'default_executor': 'later'},
-                                     'executor later': {'module': 'json-lines', 'path': '/dev/full'}})
+    daemon = t.listener(
+        broker,
+        ini={
+            'journal': {'jobs_max': '200'},
+            'dispatcher': {'default_executor': 'later'},
+            'executor later': {'module': 'json-lines', 'path': '/dev/full'},
+        },
+    )
     daemon.change({'executor later': {'path': daemon.lines}, 'dispatcher': {'max_running': '1'}})
     daemon.script('a.py', 'pass\n', topic='create/#')
-    daemon.change({'dispatcher': {'default_executor': 'docker-sandbox'}, 'executor later': None,
-                   'executor docker-sandbox': {'socket': '/nonexistent/docker.sock'}})
+    daemon.change(
+        {
+            'dispatcher': {'default_executor': 'docker-sandbox'},
+            'executor later': None,
+            'executor docker-sandbox': {'socket': '/nonexistent/docker.sock'},
+        }
+    )
     daemon.start()
     daemon.wait_script('a.py')
     broker.publish_all(events(0, 1500))
     daemon.wait_log('no more events are taken for now.*jobs')
     harness.wait(lambda: daemon.status()['broker']['state'] == 'paused', 'the broker to be held')
     status = daemon.status()
-    check(200 <= status['jobs']['queued'] <= 1200, 'jobs taken: %s' % status['jobs'])  # the limit, and what one batch may exceed it by
+    # the limit, and what one batch may exceed it by
+    check(200 <= status['jobs']['queued'] <= 1200, 'jobs taken: %s' % status['jobs'])
     check(status['oldest_waiting_usec'] > 0, 'the age of the oldest waiting event is missing')
     daemon.change({'dispatcher': {'default_executor': 'json-lines', 'max_running': '64'}})
     daemon.reload()
@@ -120,12 +144,22 @@ def test_too_many_unfinished_jobs_hold_the_broker(t):
 
 def test_size_limit_holds_the_broker(t):
     broker = t.broker()
-    daemon = t.listener(broker, ini={'journal': {'size_max': '16M'}, 'dispatcher': {'default_executor': 'docker-sandbox'},
-                                     'executor docker-sandbox': {'socket': '/nonexistent/docker.sock'}}).start()
+    daemon = t.listener(
+        broker,
+        ini={
+            'journal': {'size_max': '16M'},
+            'dispatcher': {'default_executor': 'docker-sandbox'},
+            'executor docker-sandbox': {'socket': '/nonexistent/docker.sock'},
+        },
+    ).start()
     daemon.script('a.py', 'pass\n', topic='create/#')
     broker.publish_all([('create/resource/%d' % i, b'x' * 8000) for i in range(4000)])
     daemon.wait_log('no more events are taken for now.*size_max')
-    size = sum(os.path.getsize(os.path.join(daemon.state, name)) for name in os.listdir(daemon.state) if name.startswith('journal.db'))
+    size = sum(
+        os.path.getsize(os.path.join(daemon.state, name))
+        for name in os.listdir(daemon.state)
+        if name.startswith('journal.db')
+    )
     check(size < 48 << 20, 'the journal has %d bytes' % size)
     daemon.change({'dispatcher': {'default_executor': 'json-lines'}})
     daemon.reload()

@@ -15,14 +15,21 @@ print("ended", file=sys.stderr)
 
 
 def running(daemon):
-    return harness.wait(lambda: [job for job in daemon.all_jobs() if job['state'] == 'running'], 'the job to run', 60)[0]
+    return harness.wait(lambda: [job for job in daemon.all_jobs() if job['state'] == 'running'], 'the job to run', 60)[
+        0
+    ]
 
 
 def build_another(t):
     """A new build of everything: other binaries, another version."""
     folder = os.path.join(t.folder, 'build')
-    done = subprocess.run(['make', '-s', '-j2', 'BUILD=' + folder, 'OPT=-O0', 'VERSION=99.0', 'all'], cwd=harness.ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env={k: v for k, v in os.environ.items() if not k.startswith('MAKE')})
+    done = subprocess.run(
+        ['make', '-s', '-j2', 'BUILD=' + folder, 'OPT=-O0', 'VERSION=99.0', 'all'],
+        cwd=harness.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={k: v for k, v in os.environ.items() if not k.startswith('MAKE')},
+    )
     check(done.returncode == 0, 'the new build: ' + done.stdout.decode()[-1500:])
     return folder
 

@@ -29,7 +29,10 @@ def examine(daemon):
 
 def find(rows, area, words):
     found = [row for row in rows if row['area'] == area and words in row['what']]
-    check(len(found) == 1, '%d rows of %s say %r, should be one; rows: %s' % (len(found), area, words, json.dumps(rows, indent=1)))
+    check(
+        len(found) == 1,
+        '%d rows of %s say %r, should be one; rows: %s' % (len(found), area, words, json.dumps(rows, indent=1)),
+    )
     return found[0]
 
 
@@ -125,7 +128,9 @@ def test_a_broker_that_hangs_does_not_hold_the_daemon(t):
     doctor = None
     broker.process.send_signal(signal.SIGSTOP)
     try:
-        doctor = t.process(harness.BUILD + '/listenerctl', '-s', daemon.socket, '--json', 'doctor', stdout=subprocess.PIPE)
+        doctor = t.process(
+            harness.BUILD + '/listenerctl', '-s', daemon.socket, '--json', 'doctor', stdout=subprocess.PIPE
+        )
         for _ in range(10):
             began = time.monotonic()
             daemon.status()
@@ -153,7 +158,12 @@ def test_access_rules_are_not_taken_for_a_fault(t):
 
 def test_a_broker_that_replaces_client_ids_keeps_our_session(t):
     passwords = os.path.join(t.folder, 'passwords')
-    subprocess.run(['mosquitto_passwd', '-c', '-b', passwords, 'indigo', 'secret'], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ['mosquitto_passwd', '-c', '-b', passwords, 'indigo', 'secret'],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     os.chmod(passwords, 0o644)
     broker = t.broker('password_file %s\nuse_username_as_clientid true\n' % passwords)
     daemon = t.listener(broker, ini={'broker': {'user': 'indigo', 'password': 'secret'}}).start()
@@ -213,7 +223,14 @@ def test_daemon_stopped_or_killed_meanwhile_leaves_nothing(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     for end in (signal.SIGTERM, signal.SIGKILL):
-        doctor = t.process(harness.BUILD + '/listenerctl', '-s', daemon.socket, 'doctor', stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        doctor = t.process(
+            harness.BUILD + '/listenerctl',
+            '-s',
+            daemon.socket,
+            'doctor',
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         wait(lambda: '-doctor-' in open(broker.log).read().rsplit('MARK', 1)[-1], 'the probe at the broker')
         daemon.stop(end)
         doctor.wait(20)
@@ -223,7 +240,8 @@ def test_daemon_stopped_or_killed_meanwhile_leaves_nothing(t):
         daemon.start()
 
 
-# ------------------------------------------------------------------------------------------------- reload of [broker]
+# ------------------------------------------------------------------------------- reload of [broker]
+
 
 def taken(daemon, broker, topic, number):
     before = daemon.counters()['events']

@@ -28,6 +28,7 @@ def test_flood_of_questions(t):
                 with contextlib.suppress(TimeoutError):
                     if not s.recv(1 << 20):
                         return
+
     threads = [threading.Thread(target=ask_for_ever) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -10,8 +10,12 @@ from harness import check
 def test_ninety_seconds(t):
     if os.getuid() != 0:
         raise harness.Skip('needs root')
-    done = subprocess.run([os.path.join(harness.ROOT, 'tools/chaos'), '--seconds', '90', '--seed', os.environ.get('CHAOS_SEED', '1')],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
+    done = subprocess.run(
+        [os.path.join(harness.ROOT, 'tools/chaos'), '--seconds', '90', '--seed', os.environ.get('CHAOS_SEED', '1')],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=900,
+    )
     text = done.stdout.decode(errors='replace')
     check(done.returncode == 0, text[-6000:])
     with open(os.path.join(harness.BUILD, 'chaos.json')) as f:

@@ -23,8 +23,18 @@ def test_daemon_away_is_status_3(t):
 
 def test_usage_is_status_2(t):
     daemon = t.listener(None)
-    for words in ((), ('dance',), ('show',), ('show', 'x'), ('show', '1', '2'), ('jobs', '--limit', 'many'), ('status', '--limit', '3'), ('replay',),
-                  ('jobs', '--since', 'yesterday-ish'), ('--nonsense',)):
+    for words in (
+        (),
+        ('dance',),
+        ('show',),
+        ('show', 'x'),
+        ('show', '1', '2'),
+        ('jobs', '--limit', 'many'),
+        ('status', '--limit', '3'),
+        ('replay',),
+        ('jobs', '--since', 'yesterday-ish'),
+        ('--nonsense',),
+    ):
         done = daemon.ctl_run(*words)
         equal((words, done.returncode), (words, 2))
         check(done.stderr, 'no message for %r' % (words,))
@@ -38,15 +48,32 @@ def test_every_reading_command(t):
     daemon.script('no-topic.py', 'pass\n', ready=False)
     broker.publish('create/resource/a', b'{"a": 1}')
     job = daemon.wait_jobs(1)[0]
-    for words in (('status',), ('scripts',), ('scripts', 'a.py'), ('executors',), ('jobs',), ('jobs', '--script', 'a.py', '--since', '1h'),
-                  ('show', job['id']), ('show', job['id'], '--payload'), ('rejected',), ('why', 'a.py', 'create/x'), ('rescan',)):
+    for words in (
+        ('status',),
+        ('scripts',),
+        ('scripts', 'a.py'),
+        ('executors',),
+        ('jobs',),
+        ('jobs', '--script', 'a.py', '--since', '1h'),
+        ('show', job['id']),
+        ('show', job['id'], '--payload'),
+        ('rejected',),
+        ('why', 'a.py', 'create/x'),
+        ('rescan',),
+    ):
         human, rows = daemon.ctl_run(*words), daemon.ctl(*words)
         equal((words, human.returncode, human.stderr), (words, 0, b''))
         check(not rows or all('end' not in row for row in rows), rows)
     status = daemon.status()
-    equal((status['state'], status['identity'], status['broker']['state'], status['scripts']['active']), ('running', daemon.identity, 'connected', 1))
+    equal(
+        (status['state'], status['identity'], status['broker']['state'], status['scripts']['active']),
+        ('running', daemon.identity, 'connected', 1),
+    )
     shown = daemon.ctl('show', job['id'], '--payload')[0]
-    equal((shown['topic'], shown['payload'], shown['payload_bytes'], len(shown['runs'])), ('create/resource/a', '{"a": 1}', 8, 1))
+    equal(
+        (shown['topic'], shown['payload'], shown['payload_bytes'], len(shown['runs'])),
+        ('create/resource/a', '{"a": 1}', 8, 1),
+    )
     states = {row['name']: row['state'] for row in daemon.ctl('scripts')}
     equal(states, {'a.py': 'active', 'no-topic.py': 'no-topic'})
     equal([row['name'] for row in daemon.ctl('scripts', '--state', 'no-topic')], ['no-topic.py'])
@@ -80,8 +107,12 @@ def test_why(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     daemon.script('a.py', 'pass\n', topic='create/+/a/#')
-    for script, topic, runs, word in (('a.py', 'create/resource/a/b', True, ''), ('a.py', 'create/resource/b', False, 'match'),
-                                      ('a.py', 'create/resource/scripts/a', False, ''), ('none.py', 'create/a', False, '')):
+    for script, topic, runs, word in (
+        ('a.py', 'create/resource/a/b', True, ''),
+        ('a.py', 'create/resource/b', False, 'match'),
+        ('a.py', 'create/resource/scripts/a', False, ''),
+        ('none.py', 'create/a', False, ''),
+    ):
         answer = daemon.ctl('why', script, topic)[0]
         equal((script, topic, answer['runs']), (script, topic, runs))
         check(word in answer['why'], answer['why'])
@@ -115,18 +146,26 @@ def test_retry_and_cancel(t):
     job = daemon.wait_jobs(1)[0]
     equal(job['outcome'], 'failure')
     daemon.ctl('retry', job['id'])
-    harness.wait(lambda: [run['exit_status'] for run in daemon.show(job['id'])['runs'] if run['outcome']] == [3, 3], 'the second attempt')
+    harness.wait(
+        lambda: [run['exit_status'] for run in daemon.show(job['id'])['runs'] if run['outcome']] == [3, 3],
+        'the second attempt',
+    )
     broker.publish('create/slow', b'')
-    harness.wait(lambda: [row['state'] for row in daemon.jobs('--script', 'slow.py')] == ['running'], 'the slow job to run', 30)
+    harness.wait(
+        lambda: [row['state'] for row in daemon.jobs('--script', 'slow.py')] == ['running'], 'the slow job to run', 30
+    )
     daemon.ctl('cancel', daemon.jobs('--script', 'slow.py')[0]['id'])
-    harness.wait(lambda: [row['outcome'] for row in daemon.jobs('--script', 'slow.py')] == ['cancelled'], 'it to be cancelled', 8)
+    harness.wait(
+        lambda: [row['outcome'] for row in daemon.jobs('--script', 'slow.py')] == ['cancelled'], 'it to be cancelled', 8
+    )
 
 
 def test_hostile_text_does_not_reach_the_terminal(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     daemon.script('\u202ea\u009b31m.py', 'pass\n', topic='create/#')
-    broker.publish('create/resource/\u202e2Jx', b'{}')  # the broker itself refuses control characters
+    # the broker itself refuses control characters
+    broker.publish('create/resource/\u202e2Jx', b'{}')
     daemon.wait_jobs(1)
     for words in (('jobs',), ('scripts',), ('show', daemon.jobs()[0]['id'])):
         text = daemon.ctl_run(*words).stdout.decode()
@@ -158,8 +197,15 @@ def daemon_as_nobody(daemon, *words):
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-    return subprocess.run([program, '-s', daemon.socket] + list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          preexec_fn=become, env={'ASAN_OPTIONS': 'detect_leaks=0'})
+
+    return subprocess.run(
+        [program, '-s', daemon.socket] + list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=become,
+        env={'ASAN_OPTIONS': 'detect_leaks=0'},
+    )
 
 
 def test_status_is_one_line_of_json(t):

@@ -12,19 +12,25 @@ UID, GID, ENGINE_GID = 61230, 61231, 61232  # nobody has them
 
 
 def wrapper(uid=UID, gid=GID, more='--inh-caps=-all'):
-    return ('setpriv --reuid=%d --regid=%d --groups=%d --bounding-set=-all,+net_admin %s' % (uid, gid, ENGINE_GID, more)).split()
+    return (
+        'setpriv --reuid=%d --regid=%d --groups=%d --bounding-set=-all,+net_admin %s' % (uid, gid, ENGINE_GID, more)
+    ).split()
 
 
 def set_up(t, with_capability=True, **ini):
     if not shutil.which('setpriv') or not (shutil.which('setcap') or os.path.exists('/usr/sbin/setcap')):
         raise Skip('setpriv or setcap is missing')
     world = worlds.World(t, '--group=%d' % ENGINE_GID)
-    os.chmod(os.path.dirname(world.socket), 0o755)  # a private engine's folder; the socket itself is for root and the group
+    # a private engine's folder; the socket itself is for root and the group
+    os.chmod(os.path.dirname(world.socket), 0o755)
     libexec = os.path.join(t.folder, 'libexec')
     shutil.copytree(harness.BUILD + '/libexec', libexec)
     os.chmod(libexec, 0o755)
     if with_capability:
-        done = subprocess.run([shutil.which('setcap') or '/usr/sbin/setcap', 'cap_net_admin+ep', libexec + '/portwall'], stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [shutil.which('setcap') or '/usr/sbin/setcap', 'cap_net_admin+ep', libexec + '/portwall'],
+            stderr=subprocess.PIPE,
+        )
         if done.returncode != 0:
             raise Skip('this file system knows no capabilities: ' + done.stderr.decode())
     broker = t.broker()
@@ -44,13 +50,22 @@ def set_up(t, with_capability=True, **ini):
 
 def capabilities(pid):
     with open('/proc/%s/status' % pid) as f:
-        return {line.split(':')[0]: int(line.split()[1], 16) for line in f if line.startswith(('CapEff', 'CapPrm', 'CapAmb'))}
+        return {
+            line.split(':')[0]: int(line.split()[1], 16)
+            for line in f
+            if line.startswith(('CapEff', 'CapPrm', 'CapAmb'))
+        }
 
 
 def test_serves_without_root(t):
     world, broker, daemon = set_up(t)
     daemon.start()
-    daemon.script('who.py', 'import os\nprint(os.getresuid(), os.getresgid(), os.getgroups())\n', topic='create/#', output='capture')
+    daemon.script(
+        'who.py',
+        'import os\nprint(os.getresuid(), os.getresgid(), os.getgroups())\n',
+        topic='create/#',
+        output='capture',
+    )
     for number in range(3):
         broker.publish('create/resource/%d' % number, b'{}')
     for job in daemon.wait_jobs(3, 60):
@@ -90,7 +105,10 @@ def test_without_the_capability_nothing_runs(t):
     daemon.script('a.py', 'pass\n', topic='create/#')
     broker.publish('create/resource/1', b'{}')
     daemon.wait_counter('jobs', 1)
-    check(not harness.docker('ps', '-aq', '--filter', 'label=org.indigo.listener=' + daemon.identity).split(), 'a sandbox was made without a wall')
+    check(
+        not harness.docker('ps', '-aq', '--filter', 'label=org.indigo.listener=' + daemon.identity).split(),
+        'a sandbox was made without a wall',
+    )
     equal(daemon.jobs()[0]['state'], 'queued')
 
 

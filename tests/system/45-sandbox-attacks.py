@@ -60,7 +60,9 @@ class Echoes:
 
 
 def payload(echoes, more=None):
-    return json.dumps(dict({'hosts': [], 'tcp': echoes.tcp, 'udp': echoes.udp, 'listen': True}, **(more or {}))).encode()
+    return json.dumps(
+        dict({'hosts': [], 'tcp': echoes.tcp, 'udp': echoes.udp, 'listen': True}, **(more or {}))
+    ).encode()
 
 
 def neighbour(t, network):
@@ -76,10 +78,18 @@ def run_all(t, reuse):
     broker = t.broker()
     daemon = t.listener(broker, docker={'reuse': reuse, 'pool_max': 4}, ini={'limits': LIMITS}).start()
     echoes = Echoes(t)
-    network = t.wait(lambda: docker('network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}').strip(),
-                     'the network of the sandboxes')
+    network = t.wait(
+        lambda: docker(
+            'network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}'
+        ).strip(),
+        'the network of the sandboxes',
+    )
     host = neighbour(t, network)
-    names = sorted(os.path.basename(p)[:-3] for p in glob.glob(ATTACKS + '/*.py') if os.path.basename(p) not in ('attack.py', 'hostile_init.py'))
+    names = sorted(
+        os.path.basename(p)[:-3]
+        for p in glob.glob(ATTACKS + '/*.py')
+        if os.path.basename(p) not in ('attack.py', 'hostile_init.py')
+    )
     for name in names:
         daemon.script(name + '.py', attack(name), topic='create/resource/%s/#' % name, output='capture', timeout='4min')
         message = payload(echoes, {'neighbours': [host], 'neighbour_tcp': [9999]} if name == 'network' else None)
@@ -95,7 +105,10 @@ def run_all(t, reuse):
         print('     %s: %d attempts, %d through' % (job['script'], attempts, count), flush=True)
         tried += attempts
         through += ['%s: %s' % (job['script'], line) for line in what]
-    check(not through, '%d of %d attempts got through:\n%s' % (len(through), tried, '\n'.join(through[:60] + through[-20:])))
+    check(
+        not through,
+        '%d of %d attempts got through:\n%s' % (len(through), tried, '\n'.join(through[:60] + through[-20:])),
+    )
 
 
 def test_nothing_gets_through_with_reuse(t):
@@ -112,7 +125,21 @@ def test_attacks_are_real(t):
     docker('network', 'create', network)
     t.stack.callback(lambda: docker('network', 'rm', network, check_status=False))
     name = network + '-c'
-    docker('run', '-d', '--rm', '--name', name, '--network', network, '--user', '65534:65534', '--entrypoint', 'sleep', IMAGE, '3600')
+    docker(
+        'run',
+        '-d',
+        '--rm',
+        '--name',
+        name,
+        '--network',
+        network,
+        '--user',
+        '65534:65534',
+        '--entrypoint',
+        'sleep',
+        IMAGE,
+        '3600',
+    )
     t.stack.callback(lambda: docker('rm', '-f', name, check_status=False))
     echoes = Echoes(t)
     host = neighbour(t, network)
@@ -121,16 +148,36 @@ def test_attacks_are_real(t):
         for _ in range(2 if attack_name == 'leftovers' else 1):
             text = plain(name, attack(attack_name), message)
         attempts, count, what = result_of(text)
-        print('     %s: %d attempts, %d through, such as %s' % (attack_name, attempts, count, '; '.join(w[9:] for w in what[:3])), flush=True)
+        print(
+            '     %s: %d attempts, %d through, such as %s'
+            % (attack_name, attempts, count, '; '.join(w[9:] for w in what[:3])),
+            flush=True,
+        )
         check(count > 0, '%s gets nowhere in an ordinary container: it shows nothing' % attack_name)
 
 
 def plain(container, text, stdin):
     """The attack in CONTAINER, by the docker command: what it printed."""
-    command = ['docker', 'exec', '-i', '-w', '/', container, 'python3', '-c',
-               'import os,sys;f=os.memfd_create("attack");os.write(f,%r);exec(compile(os.pread(f,1<<20,0),"attack","exec"))' % text.encode()]
-    done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=400,
-                          env=dict(os.environ, DOCKER_HOST='unix://' + harness.DOCKER_SOCKET))
+    command = [
+        'docker',
+        'exec',
+        '-i',
+        '-w',
+        '/',
+        container,
+        'python3',
+        '-c',
+        'import os,sys;f=os.memfd_create("attack");os.write(f,%r);exec(compile(os.pread(f,1<<20,0),"attack","exec"))'
+        % text.encode(),
+    ]
+    done = subprocess.run(
+        command,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=400,
+        env=dict(os.environ, DOCKER_HOST='unix://' + harness.DOCKER_SOCKET),
+    )
     return done.stdout.decode(errors='replace') + done.stderr.decode(errors='replace')[-1000:]
 
 

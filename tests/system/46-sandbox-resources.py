@@ -8,10 +8,15 @@ from harness import check, equal
 
 HOGS = os.path.join(harness.ROOT, 'tests/attacks/hogs')
 ENDS = {  # what each may end with
-    'processes': {'timeout', 'processes', 'memory'}, 'memory': {'memory'}, 'output': {'output'}, 'threads': {'timeout', 'processes', 'memory'},
-    'descriptors': {'timeout', 'processes', 'memory'}, 'cpu': {'timeout'},
+    'processes': {'timeout', 'processes', 'memory'},
+    'memory': {'memory'},
+    'output': {'output'},
+    'threads': {'timeout', 'processes', 'memory'},
+    'descriptors': {'timeout', 'processes', 'memory'},
+    'cpu': {'timeout'},
 }
-# About a fifth of a second of computing: long enough to be slowed down, short enough to be asked often.
+# About a fifth of a second of computing: long enough to be slowed down, short enough to be asked
+# often.
 NEIGHBOUR = '''import time
 end = time.process_time() + 0.2
 while time.process_time() < end:
@@ -38,6 +43,7 @@ class Neighbour:
         def ended():
             rows = [job for job in self.daemon.jobs('--script', 'neighbour.py') if job['topic'] == topic]
             return rows[0] if rows and rows[0]['state'] in ('finished', 'lost') else None
+
         job = harness.wait(ended, 'the neighbour', 60)
         equal(job['outcome'], 'success', job['message'])
         return time.monotonic() - began
@@ -49,7 +55,9 @@ class Neighbour:
 
 def start(t):
     broker = t.broker()
-    daemon = t.listener(broker, docker={'pool_min': 2, 'pool_max': 6}, ini={'limits': {'timeout_max': '12s', 'memory_max': '256M'}}).start()
+    daemon = t.listener(
+        broker, docker={'pool_min': 2, 'pool_max': 6}, ini={'limits': {'timeout_max': '12s', 'memory_max': '256M'}}
+    ).start()
     return broker, daemon
 
 
@@ -65,15 +73,29 @@ def test_hogs_end_and_neighbours_do_not_notice(t):
     bound = max(2 * usual, usual + 1) * harness.SLOW
     before = rss_kilobytes(daemon)
     for name, ends in ENDS.items():
-        daemon.script(name + '.py', open('%s/%s.py' % (HOGS, name)).read(), topic='create/resource/hog/%s/#' % name, timeout='4s', output='capture')
+        daemon.script(
+            name + '.py',
+            open('%s/%s.py' % (HOGS, name)).read(),
+            topic='create/resource/hog/%s/#' % name,
+            timeout='4s',
+            output='capture',
+        )
         topic = 'create/resource/hog/%s/1' % name
         broker.publish(topic, b'{}')
         t.wait(lambda: (hog_job(daemon, topic) or {}).get('state') in ('running', 'finished'), 'the hog to run')
-        # of what it takes meanwhile the middle counts: one hiccup of the machine is not the hog's doing
+        # of what it takes meanwhile the middle counts: one hiccup of the machine is not the hog's
+        # doing
         took = [neighbour.run() for _ in range(5)]
-        job = t.wait(lambda: (lambda j: j if j['state'] in ('finished', 'lost') else None)(hog_job(daemon, topic)), 'the hog to end', 30)
-        print('     %-11s %-9s after %.1f s; its neighbour %.2f s beside %.2f s usually' % (name, job['outcome'], job['duration_usec'] / 1e6,
-                                                                                      statistics.median(took), usual), flush=True)
+        job = t.wait(
+            lambda: (lambda j: j if j['state'] in ('finished', 'lost') else None)(hog_job(daemon, topic)),
+            'the hog to end',
+            30,
+        )
+        print(
+            '     %-11s %-9s after %.1f s; its neighbour %.2f s beside %.2f s usually'
+            % (name, job['outcome'], job['duration_usec'] / 1e6, statistics.median(took), usual),
+            flush=True,
+        )
         check(job['outcome'] in ends, '%s ended with %s: %s' % (name, job['outcome'], job['message']))
         check(statistics.median(took) <= bound, 'beside %s the neighbour took %s, usually %.2f s' % (name, took, usual))
     grown = rss_kilobytes(daemon) - before
@@ -100,7 +122,9 @@ def test_output_flood_is_bounded(t):
 def test_nothing_outlives_a_run(t):
     """Daemons, stopped ones, ones that ignore everything, ones that fork on: after the run the sandbox holds none of them, and serves again."""
     broker, daemon = start(t)
-    daemon.script('stay.py', '''
+    daemon.script(
+        'stay.py',
+        '''
 import os, signal, time
 for how in range(4):
     if os.fork() == 0:
@@ -113,7 +137,10 @@ for how in range(4):
             if os.fork(): os._exit(0)
         time.sleep(600)
 print('left')
-''', topic='create/#', output='capture')
+''',
+        topic='create/#',
+        output='capture',
+    )
     for number in range(3):
         broker.publish('create/resource/%d' % number, b'{}')
         for job in daemon.wait_jobs(number + 1):

@@ -113,23 +113,33 @@ class Servers:
 
     def make_certificate(self):
         self.key, self.certificate = (os.path.join(self.folder, n) for n in ('key.pem', 'certificate.pem'))
-        self.world.run('openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=server.test -addext subjectAltName=DNS:server.test,IP:%s '
-                       '-keyout %s -out %s' % (worlds.OUTSIDE, self.key, self.certificate))
+        self.world.run(
+            'openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=server.test -addext subjectAltName=DNS:server.test,IP:%s '
+            '-keyout %s -out %s' % (worlds.OUTSIDE, self.key, self.certificate)
+        )
         os.chmod(self.key, 0o644)  # a key of a test's, for servers of several users
 
     def nginx(self):
-        conf = put(self.folder, 'nginx.conf', '''daemon off; worker_processes 1; pid %(f)s/nginx.pid; error_log stderr; user www-data;
+        conf = put(
+            self.folder,
+            'nginx.conf',
+            '''daemon off; worker_processes 1; pid %(f)s/nginx.pid; error_log stderr; user www-data;
 events { worker_connections 64; }
 http { access_log off; root %(f)s/files;
   client_body_temp_path %(f)s/b; proxy_temp_path %(f)s/p; fastcgi_temp_path %(f)s/c; uwsgi_temp_path %(f)s/u; scgi_temp_path %(f)s/s;
   server { listen 80; listen 443 ssl; ssl_certificate %(c)s; ssl_certificate_key %(k)s; } }
-''' % {'f': self.folder, 'c': self.certificate, 'k': self.key})
+'''
+            % {'f': self.folder, 'c': self.certificate, 'k': self.key},
+        )
         self.world.server(shutil.which('nginx'), '-c', conf, '-p', self.folder)
 
     def vsftpd(self):
         empty = os.path.join(self.folder, 'empty')
         os.mkdir(empty, 0o755)
-        conf = put(self.folder, 'vsftpd.conf', '''listen=YES
+        conf = put(
+            self.folder,
+            'vsftpd.conf',
+            '''listen=YES
 background=NO
 anonymous_enable=YES
 local_enable=NO
@@ -142,21 +152,31 @@ pasv_min_port=40000
 pasv_max_port=40100
 seccomp_sandbox=NO
 xferlog_enable=NO
-''' % (self.files, empty), 0o600)
+'''
+            % (self.files, empty),
+            0o600,
+        )
         self.world.server(shutil.which('vsftpd'), conf)
 
     def sshd(self):
         key = os.path.join(self.folder, 'host_key')
         self.world.run('ssh-keygen -q -t ed25519 -N "" -f ' + key)
         os.makedirs('/run/sshd', exist_ok=True)
-        conf = put(self.folder, 'sshd_config', 'Port 22\nHostKey %s\nPidFile none\nUsePAM no\nPasswordAuthentication no\n' % key)
+        conf = put(
+            self.folder,
+            'sshd_config',
+            'Port 22\nHostKey %s\nPidFile none\nUsePAM no\nPasswordAuthentication no\n' % key,
+        )
         self.world.server(shutil.which('sshd'), '-D', '-e', '-f', conf)
 
     def exim(self):
         spool = os.path.join(self.folder, 'spool')
         os.mkdir(spool)
         shutil.chown(spool, 'Debian-exim', 'Debian-exim')
-        conf = put(self.folder, 'exim.conf', '''spool_directory = %(s)s
+        conf = put(
+            self.folder,
+            'exim.conf',
+            '''spool_directory = %(s)s
 log_file_path = %(s)s/%%slog
 pid_file_path = %(s)s/pid
 primary_hostname = server.test
@@ -180,7 +200,9 @@ all:
   data = :blackhole:
 begin transports
 begin retry
-''' % {'s': spool, 'c': self.certificate, 'k': self.key})
+'''
+            % {'s': spool, 'c': self.certificate, 'k': self.key},
+        )
         shutil.chown(conf, 'root', 'root')
         self.world.server(shutil.which('exim4'), '-C', conf, '-bdf')
 
@@ -194,7 +216,11 @@ def set_up(t, **docker):
     worlds.Resolver(world)
     servers = Servers(world)
     broker = t.broker()
-    daemon = t.listener(broker, docker=dict({'socket': world.socket, 'dns': worlds.OUTSIDE}, **docker), ini={'limits': {'timeout_max': '4min'}}).start()
+    daemon = t.listener(
+        broker,
+        docker=dict({'socket': world.socket, 'dns': worlds.OUTSIDE}, **docker),
+        ini={'limits': {'timeout_max': '4min'}},
+    ).start()
     return world, servers, broker, daemon
 
 
@@ -202,15 +228,25 @@ def ask(servers, broker, daemon, number=0):
     if number == 0:
         daemon.script('client.py', CLIENT, topic='create/resource/client/#', output='capture', timeout='60s')
     with open(servers.certificate) as f:
-        broker.publish('create/resource/client/%d' % number, json.dumps({'host': worlds.OUTSIDE, 'certificate': f.read()}).encode())
+        broker.publish(
+            'create/resource/client/%d' % number, json.dumps({'host': worlds.OUTSIDE, 'certificate': f.read()}).encode()
+        )
     daemon.wait_jobs(number + 1, 120)
     job = daemon.all_jobs()[-1]
     equal(job['outcome'], 'success', job['message'])
     return json.loads(daemon.output(job['id']).decode())
 
 
-REACHED = {'dns': worlds.OUTSIDE, '80': 'hello from outside', '443': 'hello from outside', '21': '/', '22': 'SSH-2.0 True', '25': 'plain {}',
-           '587': 'TLS {}', '465': 'TLS {}'}
+REACHED = {
+    'dns': worlds.OUTSIDE,
+    '80': 'hello from outside',
+    '443': 'hello from outside',
+    '21': '/',
+    '22': 'SSH-2.0 True',
+    '25': 'plain {}',
+    '587': 'TLS {}',
+    '465': 'TLS {}',
+}
 
 
 def test_seven_ports_and_nothing_else(t):
@@ -235,8 +271,18 @@ def everything_else_is_closed(t, world, broker, daemon):
     closed = worlds.Outside(world)
     text = ''.join(open('%s/%s.py' % (ATTACKS, part)).read() for part in ('attack', 'network'))
     daemon.script('network.py', text, topic='create/resource/attack', output='capture', timeout='4min')
-    broker.publish('create/resource/attack', json.dumps({'hosts': [worlds.OUTSIDE, worlds.INSIDE], 'tcp': closed.tcp, 'udp': closed.udp, 'listen': True,
-                                                         'skip_udp': [53]}).encode())
+    broker.publish(
+        'create/resource/attack',
+        json.dumps(
+            {
+                'hosts': [worlds.OUTSIDE, worlds.INSIDE],
+                'tcp': closed.tcp,
+                'udp': closed.udp,
+                'listen': True,
+                'skip_udp': [53],
+            }
+        ).encode(),
+    )
     job = daemon.wait_jobs(2, 300)[-1]
     equal(job['outcome'], 'success', job['message'])
     output = daemon.output(job['id']).decode()

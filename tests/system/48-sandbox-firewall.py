@@ -10,7 +10,8 @@ import world as worlds
 from harness import check, equal
 
 OPEN = {80, 443, 21, 22, 25, 587, 465}
-# Tries without pause, TCP and UDP, closed ports and one that is open, until its time is up; prints what got an answer.
+# Tries without pause, TCP and UDP, closed ports and one that is open, until its time is up; prints
+# what got an answer.
 KNOCK = r'''
 import json, socket, sys, time
 want = json.load(sys.stdin)
@@ -45,14 +46,18 @@ def set_up(t, engine_args='', **docker):
     web = world.in_outside(lambda: listen(80))
     t.stack.callback(web.close)
     broker = t.broker()
-    daemon = t.listener(broker, docker=dict({'socket': world.socket, 'dns': worlds.OUTSIDE, 'pool_min': 2, 'start_timeout': '60s'}, **docker),
-                        ini={'limits': {'timeout': '1min', 'timeout_max': '1min'}}).start()
+    daemon = t.listener(
+        broker,
+        docker=dict({'socket': world.socket, 'dns': worlds.OUTSIDE, 'pool_min': 2, 'start_timeout': '60s'}, **docker),
+        ini={'limits': {'timeout': '1min', 'timeout_max': '1min'}},
+    ).start()
     daemon.script('knock.py', KNOCK, topic='create/#', output='capture', timeout='1min')
     return world, outside, broker, daemon
 
 
 def listen(port):
     import socket
+
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind((worlds.OUTSIDE, port))
@@ -61,24 +66,55 @@ def listen(port):
 
 
 def knock(broker, outside, number, seconds):
-    broker.publish('create/resource/%d' % number, json.dumps({'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123],
-                                                             'seconds': seconds}).encode())
+    broker.publish(
+        'create/resource/%d' % number,
+        json.dumps(
+            {'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123], 'seconds': seconds}
+        ).encode(),
+    )
 
 
 def knock_without_landlock(t, daemon, outside, seconds):
     """The same from an ordinary container in the sandboxes' network: there the wall stands alone. Its process."""
-    network = t.wait(lambda: harness.docker('network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}').strip(),
-                     'the network of the sandboxes')
-    process = t.process('docker', '-H', 'unix://' + harness.DOCKER_SOCKET, 'run', '--rm', '-i', '--network', network, '--entrypoint', 'python3',
-                        'listener-sandbox:latest', '-c', KNOCK, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    process.stdin.write(json.dumps({'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123], 'seconds': seconds}).encode())
+    network = t.wait(
+        lambda: harness.docker(
+            'network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}'
+        ).strip(),
+        'the network of the sandboxes',
+    )
+    process = t.process(
+        'docker',
+        '-H',
+        'unix://' + harness.DOCKER_SOCKET,
+        'run',
+        '--rm',
+        '-i',
+        '--network',
+        network,
+        '--entrypoint',
+        'python3',
+        'listener-sandbox:latest',
+        '-c',
+        KNOCK,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    process.stdin.write(
+        json.dumps(
+            {'host': worlds.OUTSIDE, 'tcp': outside.tcp[:10], 'udp': outside.udp + [53, 123], 'seconds': seconds}
+        ).encode()
+    )
     process.stdin.close()
     return process
 
 
 def leaks(capture):
     """What arrived that should not have: not ICMP and the like of the host itself, which the kernel sends by its own will (protocol 58: neighbours)."""
-    return {key: n for key, n in capture.seen.items() if not (key[0] == 6 and key[1] in OPEN) and key != (17, 53) and key[0] not in (0, 2, 58)}
+    return {
+        key: n
+        for key, n in capture.seen.items()
+        if not (key[0] == 6 and key[1] in OPEN) and key != (17, 53) and key[0] not in (0, 2, 58)
+    }
 
 
 def rules():
@@ -126,7 +162,9 @@ def test_nothing_leaves_while_the_engine_restarts(t):
     t.wait(lambda: capture.seen.get((6, 80)), 'the first packet to port 80', 60)
     world.restart_engine(lambda: subprocess.run(['nft', 'flush', 'ruleset'], check=True))
     t.wait(lambda: daemon.jobs()[-1]['state'] in ('finished', 'lost'), 'the first job to end', 90)
-    print('     the job under the restart: %s' % (daemon.jobs()[-1]['outcome'] or daemon.jobs()[-1]['state']), flush=True)
+    print(
+        '     the job under the restart: %s' % (daemon.jobs()[-1]['outcome'] or daemon.jobs()[-1]['state']), flush=True
+    )
     knock(broker, outside, 1, 3)
     check_knocks(daemon, [job for job in daemon.wait_jobs(2, 120) if job['topic'] == 'create/resource/1'])
     capture.stop()
@@ -160,14 +198,23 @@ def test_sandboxes_that_could_meet_are_not_made(t):
     found = daemon.wait_log('sandboxes could reach each other|port wall up .*bridge-table=yes', 30)
     if 'bridge-table=yes' in found.group(0):
         raise harness.Skip('this kernel has tables for bridges: they keep neighbours apart by themselves')
-    check(not harness.docker('ps', '-aq', '--filter', 'label=org.indigo.listener=' + daemon.identity).split(), 'a sandbox was made')
+    check(
+        not harness.docker('ps', '-aq', '--filter', 'label=org.indigo.listener=' + daemon.identity).split(),
+        'a sandbox was made',
+    )
     equal(before, ['1', '1'])
 
 
 def test_leaves_the_hosts_rules_alone(t):
     world, outside, broker, daemon = set_up(t)
-    subprocess.run(['nft', 'add table inet mine; add chain inet mine c { type filter hook forward priority 0 ; policy accept ; }; '
-                    'add rule inet mine c tcp dport 8080 counter accept'], check=True)
+    subprocess.run(
+        [
+            'nft',
+            'add table inet mine; add chain inet mine c { type filter hook forward priority 0 ; policy accept ; }; '
+            'add rule inet mine c tcp dport 8080 counter accept',
+        ],
+        check=True,
+    )
     knock(broker, outside, 0, 1)
     check_knocks(daemon, daemon.wait_jobs(1, 60))
     daemon.stop()

@@ -9,12 +9,45 @@ import harness
 from harness import check, equal
 
 HOSTILE = os.path.join(harness.ROOT, 'tests/attacks/hostile_init.py')
-AT_ONCE = ['short', 'empty', 'long', 'magic', 'size', 'version', 'type', 'result first', 'running', 'finished', 'no state', 'no walls', 'descriptors', 'many',
-           'hello flood', 'silent', 'connections', 'crowd', 'ready flood']
+AT_ONCE = [
+    'short',
+    'empty',
+    'long',
+    'magic',
+    'size',
+    'version',
+    'type',
+    'result first',
+    'running',
+    'finished',
+    'no state',
+    'no walls',
+    'descriptors',
+    'many',
+    'hello flood',
+    'silent',
+    'connections',
+    'crowd',
+    'ready flood',
+]
 WITH_JOB = {  # mode: outcomes the job may have
-    'another job': {'lost'}, 'no job': {'lost'}, 'outcome': {'lost'}, 'lost': {'lost'}, 'contradiction': {'lost'}, 'no output': {'lost'},
-    'one descriptor': {'lost'}, 'promise': {'lost'}, 'unsealed': {'lost'}, 'pipe': {'lost'}, 'device': {'lost'}, 'message': {'lost'},
-    'figures': {'success'}, 'twice': {'success'}, 'result flood': {'success'}, 'hello in between': {'error', 'lost'}, 'vanish': {'lost'},
+    'another job': {'lost'},
+    'no job': {'lost'},
+    'outcome': {'lost'},
+    'lost': {'lost'},
+    'contradiction': {'lost'},
+    'no output': {'lost'},
+    'one descriptor': {'lost'},
+    'promise': {'lost'},
+    'unsealed': {'lost'},
+    'pipe': {'lost'},
+    'device': {'lost'},
+    'message': {'lost'},
+    'figures': {'success'},
+    'twice': {'success'},
+    'result flood': {'success'},
+    'hello in between': {'error', 'lost'},
+    'vanish': {'lost'},
     'never': {'timeout'},
 }
 
@@ -28,8 +61,18 @@ def set_up(t):
     os.chmod(libexec, 0o755)
     set_mode(libexec, 'silent')
     broker = t.broker()
-    daemon = t.listener(broker, docker={'network': 'none', 'pool_min': 0, 'pool_max': 1, 'start_timeout': '3s', 'grace': '100ms', 'landlock': 'use'},
-                        ini={'listener': {'libexec_dir': libexec}, 'limits': {'timeout': '1s'}}).start()
+    daemon = t.listener(
+        broker,
+        docker={
+            'network': 'none',
+            'pool_min': 0,
+            'pool_max': 1,
+            'start_timeout': '3s',
+            'grace': '100ms',
+            'landlock': 'use',
+        },
+        ini={'listener': {'libexec_dir': libexec}, 'limits': {'timeout': '1s'}},
+    ).start()
     daemon.script('a.py', 'pass\n', topic='create/#', output='capture')
     return libexec, broker, daemon
 
@@ -56,10 +99,17 @@ class Standing:
 
     def check(self):
         kilobytes, descriptors, seconds, now = self.now()
-        check(kilobytes - self.kilobytes < 8192 * harness.SLOW, 'the daemon has grown by %d kB' % (kilobytes - self.kilobytes))
-        check(descriptors - self.descriptors < 12, 'the daemon has %d descriptors more' % (descriptors - self.descriptors))
-        check(harness.SLOW > 1 or seconds - self.seconds < 0.5 * (now - self.began), 'the daemon has used %.1f s of CPU in %.1f s' % (seconds - self.seconds,
-                                                                                                           now - self.began))
+        check(
+            kilobytes - self.kilobytes < 8192 * harness.SLOW,
+            'the daemon has grown by %d kB' % (kilobytes - self.kilobytes),
+        )
+        check(
+            descriptors - self.descriptors < 12, 'the daemon has %d descriptors more' % (descriptors - self.descriptors)
+        )
+        check(
+            harness.SLOW > 1 or seconds - self.seconds < 0.5 * (now - self.began),
+            'the daemon has used %.1f s of CPU in %.1f s' % (seconds - self.seconds, now - self.began),
+        )
 
 
 def test_while_starting(t):
@@ -97,7 +147,9 @@ def test_with_a_job(t):
         outcome = job['outcome'] or job['state']
         print('     %-18s %-8s %s' % (mode, outcome, job['message']), flush=True)
         check(outcome in outcomes, 'mode "%s" gave %s: %s' % (mode, outcome, job['message']))
-        check(not re.search(r'[\x00-\x1f\x7f]', job['message']), 'control characters in the message %r' % job['message'])
+        check(
+            not re.search(r'[\x00-\x1f\x7f]', job['message']), 'control characters in the message %r' % job['message']
+        )
         check(0 <= job['duration_usec'] < 1 << 63, 'duration %d' % job['duration_usec'])
         equal(daemon.status()['state'], 'running')
     standing.check()
@@ -108,7 +160,6 @@ def end_sandboxes(daemon):
     ids = harness.docker('ps', '-q', '--filter', 'label=org.indigo.listener=' + daemon.identity).split()
     if ids:
         harness.docker('rm', '-f', *ids, check_status=False)
-
 
 
 if __name__ == '__main__':

@@ -50,8 +50,18 @@ def test_http_put(t):
 
 def test_cdmi_put(t):
     w = cdmi.World(t).start()
-    equal(w.archive.cdmi_put('/scripts/a.py', {'mimetype': 'text/x-python', 'valuetransferencoding': 'base64', 'value': 'cHJpbnQoMSkK',
-                                               'metadata': {'topic': 'create/#', 'title': 'x'}}), 201)
+    equal(
+        w.archive.cdmi_put(
+            '/scripts/a.py',
+            {
+                'mimetype': 'text/x-python',
+                'valuetransferencoding': 'base64',
+                'value': 'cHJpbnQoMSkK',
+                'metadata': {'topic': 'create/#', 'title': 'x'},
+            },
+        ),
+        201,
+    )
     w.becomes({'a.py': 'create/#'})
     equal(since(w), ['create resource', 'update resource'])
     version_is(w, 'a.py', b'print(1)\n')
@@ -64,7 +74,8 @@ def test_cdmi_put(t):
     w.archive.cdmi_put('/scripts/a.py', {'metadata': {'topic': 'update/#'}})
     w.becomes({'a.py': 'update/#'})
     version_is(w, 'a.py', b'print(2)\n')
-    equal(w.archive.cdmi_put('/scripts/a.py', {'metadata': {'topic': 'update/+', 'size': {'a': 1}}}), 500)  # stored and published all the same
+    # stored and published all the same
+    equal(w.archive.cdmi_put('/scripts/a.py', {'metadata': {'topic': 'update/+', 'size': {'a': 1}}}), 500)
     w.becomes({'a.py': 'update/+'})
 
 
@@ -130,8 +141,21 @@ def test_users_and_groups_are_not_the_collections_affair(t):
     a.delete_group('curators')
     a.delete_user('scripts')
     events = since(w)
-    equal(events, ['create user', 'create group', 'update user', 'update group', 'update user', 'update user', 'update user', 'update user',
-                   'delete group', 'delete user'])
+    equal(
+        events,
+        [
+            'create user',
+            'create group',
+            'update user',
+            'update group',
+            'update user',
+            'update user',
+            'update user',
+            'update user',
+            'delete group',
+            'delete user',
+        ],
+    )
     jobs = w.daemon.wait_jobs(len(events))
     equal(sum(job['script'] == 'group.py' for job in jobs), 3)
     equal(sum(job['script'] == 'user.py' for job in jobs), 7)
@@ -144,13 +168,26 @@ def test_old_operations(t):
     w.start()
     w.archive.web_edit('/scripts/a.py', {'topic': 'update/#'}, 'update_metadata')
     w.becomes({'a.py': 'update/#'})
-    w.archive.update('/scripts/a.py', 'update_object', content=b'print(2)\n', url='cassandra://' + cdmi.cdmi_server.cdmi_id())
+    w.archive.update(
+        '/scripts/a.py', 'update_object', content=b'print(2)\n', url='cassandra://' + cdmi.cdmi_server.cdmi_id()
+    )
     version_is(w, 'a.py', b'print(2)\n')
 
 
 def test_names_come_from_the_payload(t):
     w = cdmi.World(t).start()
-    names = ['c++.py', '#1.py', '+', 'a b.py', 'ä?.py', 'per%20cent.py', 'semi;colon&.py', '%2e%2e', "quote'.py", '😀.py']
+    names = [
+        'c++.py',
+        '#1.py',
+        '+',
+        'a b.py',
+        'ä?.py',
+        'per%20cent.py',
+        'semi;colon&.py',
+        '%2e%2e',
+        "quote'.py",
+        '😀.py',
+    ]
     for number, name in enumerate(names):
         w.archive.web_create('/scripts//' + name, b'print(%d)\n' % number, {'topic': 'create/#'})
     w.becomes(dict.fromkeys(names, 'create/#'))
@@ -205,11 +242,21 @@ def test_odd_payloads_do_no_harm(t):
     w = cdmi.World(t)
     w.archive.make('/scripts/a.py', cdmi.TEXT, {'topic': 'create/#'})
     w.start()
-    for payload in (b'', b'{', b'[]', b'null', b'{"pre": 1, "post": []}', b'{"pre": {}, "post": {"container": 3, "name": null}}',
-                    b'{"pre": {}, "post": {"container": "/scripts", "name": "../x"}}', b'{"pre": {}, "post": {"container": "/scripts", "name": ".."}}',
-                    b'{"pre": {}, "post": {"container": "/scripts", "name": "a\\u0000b"}}',
-                    b'{"pre": {}, "post": {"container": "/scripts", "name": "' + b'x' * 5000 + b'"}}',
-                    b'{"pre": {}, "post": {"container": "/scripts", "name": "none.py", "metadata": {"topic": {"a": 1}}}}', b'\xff\xfe', b'[' * 3000):
+    for payload in (
+        b'',
+        b'{',
+        b'[]',
+        b'null',
+        b'{"pre": 1, "post": []}',
+        b'{"pre": {}, "post": {"container": 3, "name": null}}',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": "../x"}}',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": ".."}}',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": "a\\u0000b"}}',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": "' + b'x' * 5000 + b'"}}',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": "none.py", "metadata": {"topic": {"a": 1}}}}',
+        b'\xff\xfe',
+        b'[' * 3000,
+    ):
         for topic in ('create/resource/scripts/x', 'update/collection/scripts', 'delete/resource/scripts/x'):
             w.broker.publish(topic, payload)
     w.archive.web_create('/scripts/b.py', cdmi.TEXT, {'topic': 'create/#'})
@@ -273,10 +320,16 @@ def test_references_by_event(t):
     w.rescan()
     w.becomes({'ref.py': ('refused', None)})
     check('reference' in w.reason('ref.py'), w.reason('ref.py'))
-    w.broker.publish('update/resource/scripts/ref.py', b'{"pre": {}, "post": {"container": "/scripts", "name": "ref.py?", "url": "http://x/"}}')
+    w.broker.publish(
+        'update/resource/scripts/ref.py',
+        b'{"pre": {}, "post": {"container": "/scripts", "name": "ref.py?", "url": "http://x/"}}',
+    )
     w.archive.web_create('/scripts/b.py', cdmi.TEXT, {'topic': 'delete/#'})
     w.becomes({'ref.py': ('refused', None), 'b.py': 'delete/#'})
-    w.broker.publish('delete/resource/scripts/ref.py', b'{"post": {}, "pre": {"container": "/scripts", "name": "ref.py?", "url": "http://x/"}}')
+    w.broker.publish(
+        'delete/resource/scripts/ref.py',
+        b'{"post": {}, "pre": {"container": "/scripts", "name": "ref.py?", "url": "http://x/"}}',
+    )
     w.becomes({'b.py': 'delete/#'})
 
 

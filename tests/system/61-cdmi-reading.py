@@ -19,7 +19,8 @@ def simple(t, names=('a.py',), **options):
     return w
 
 
-# ---------------------------------------------------------------------------------------------------------- Indigo
+# ------------------------------------------------------------------------------------------- Indigo
+
 
 def test_requests_are_what_indigo_wants(t):
     """Version header and an explicit Accept for the description; neither for the content; slash after containers; credentials at once; no Range, no query."""
@@ -29,7 +30,11 @@ def test_requests_are_what_indigo_wants(t):
         check(request.authorization, 'the credentials come with every request')
         check(not request.query and 'range' not in request.headers, request.target)
         header, accept = request.headers.get('x-cdmi-specification-version'), request.headers.get('accept')
-        should = {'list': ('1.1', 'application/cdmi-container'), 'metadata': ('1.1', 'application/cdmi-object'), 'content': (None, '*/*')}
+        should = {
+            'list': ('1.1', 'application/cdmi-container'),
+            'metadata': ('1.1', 'application/cdmi-object'),
+            'content': (None, '*/*'),
+        }
         equal((header, accept), should[request.mode], request.target)
         equal(request.raw_path.endswith('/'), request.mode == 'list', 'the slash of ' + request.target)
 
@@ -38,8 +43,15 @@ def test_contents(t):
     """As it stands, whatever its size; what is no script is refused with a reason."""
     w = cdmi.World(t, scripts={'size_max': '3M'})
     large = b'#' * (2 << 20) + b'\n'
-    contents = {'large.py': large, 'utf8.py': 'print("é😀")\r\n'.encode(), 'mime.txt': b'pass\n', 'over.py': b'#' * (3 << 20) + b'\n\n',
-                'binary.py': b'\x7fELF\x00\x01', 'latin1.py': b'print("\xe9")\n', 'empty.py': b''}
+    contents = {
+        'large.py': large,
+        'utf8.py': 'print("é😀")\r\n'.encode(),
+        'mime.txt': b'pass\n',
+        'over.py': b'#' * (3 << 20) + b'\n\n',
+        'binary.py': b'\x7fELF\x00\x01',
+        'latin1.py': b'print("\xe9")\n',
+        'empty.py': b'',
+    }
     for name, content in contents.items():
         w.archive.make('/scripts/' + name, content, dict(TOPIC), mimetype='text/plain' if name == 'mime.txt' else None)
     w.start()
@@ -59,8 +71,16 @@ def test_contents(t):
 
 def test_topics_of_any_type(t):
     w = cdmi.World(t)
-    topics = {'string.py': 'create/#', 'array1.py': ['update/#'], 'array2.py': ['create/#', 'update/#'], 'number.py': 5, 'object.py': {'a': 'b'},
-              'true.py': True, 'bad.py': 'create/#/x', 'nul.py': 'create/\0'}
+    topics = {
+        'string.py': 'create/#',
+        'array1.py': ['update/#'],
+        'array2.py': ['create/#', 'update/#'],
+        'number.py': 5,
+        'object.py': {'a': 'b'},
+        'true.py': True,
+        'bad.py': 'create/#/x',
+        'nul.py': 'create/\0',
+    }
     for name, topic in topics.items():
         w.archive.make('/scripts/' + name, cdmi.TEXT, {'topic': topic})
     w.archive.make('/scripts/none.py', cdmi.TEXT, {'title': 'x'})
@@ -70,12 +90,20 @@ def test_topics_of_any_type(t):
         equal(w.registry()[name][0], 'refused', name)
         check('topic' in w.reason(name), w.reason(name))
     equal(w.registry()['none.py'][0], 'no-topic')
-    equal({r.raw_path.split('/')[-1] for r in w.server.requests if r.mode == 'content'}, {'string.py', 'array1.py', 'bad.py'}, 'what content was read of')
+    equal(
+        {r.raw_path.split('/')[-1] for r in w.server.requests if r.mode == 'content'},
+        {'string.py', 'array1.py', 'bad.py'},
+        'what content was read of',
+    )
 
 
 def test_settings_from_metadata(t):
     w = cdmi.World(t, ini={'limits': {'timeout_max': '60s', 'memory_max': '1G'}})
-    w.archive.make('/scripts/a.py', cdmi.TEXT, {'topic': 'create/#', 'timeout': '5s', 'memory': ['64M'], 'title': 'mine', 'dc_creator': ['A', 'B']})
+    w.archive.make(
+        '/scripts/a.py',
+        cdmi.TEXT,
+        {'topic': 'create/#', 'timeout': '5s', 'memory': ['64M'], 'title': 'mine', 'dc_creator': ['A', 'B']},
+    )
     w.archive.make('/scripts/n.py', cdmi.TEXT, {'topic': 'create/#', 'timeout': 7})
     w.archive.make('/scripts/bad.py', cdmi.TEXT, {'topic': 'create/#', 'timeout': ['5s', '6s']})
     w.archive.make('/scripts/over.py', cdmi.TEXT, {'topic': 'create/#', 'timeout': '1h'})
@@ -97,7 +125,11 @@ def test_children_that_are_no_scripts(t):
     w.archive.make('/scripts/closed', None).denied = True
     w.archive.make('/scripts/closed/x.py', cdmi.TEXT, dict(TOPIC))
     real = w.archive.children
-    w.archive.children = lambda path: ['../', '//', *real(path), '..', '.', '', 'a/b', 'nul\0x', 'ctl\n', 7, None, {'a': 1}] if path == '/scripts' else real(path)
+    w.archive.children = (
+        lambda path: ['../', '//', *real(path), '..', '.', '', 'a/b', 'nul\0x', 'ctl\n', 7, None, {'a': 1}]
+        if path == '/scripts'
+        else real(path)
+    )
     w.start()
     registry = w.registry()
     equal({name for name, (state, _) in registry.items() if state == 'active'}, {'a.py'})
@@ -107,7 +139,10 @@ def test_children_that_are_no_scripts(t):
     check(len(registry) >= 9, 'the unusable names are shown: %s' % registry)
     check('closed' in w.source()['error'], 'the unreadable sub-collection is told: %s' % w.source())
     equal(w.source()['state'], 'current')
-    check(not any('192.0.2.1' in r.target or r.raw_path.endswith('/..') for r in w.server.requests), 'nothing of that was followed')
+    check(
+        not any('192.0.2.1' in r.target or r.raw_path.endswith('/..') for r in w.server.requests),
+        'nothing of that was followed',
+    )
 
 
 def test_sub_collections_by_choice(t):
@@ -129,7 +164,8 @@ def test_another_collection(t):
     equal({job['topic'] for job in w.daemon.wait_jobs(2)}, {'create/resource/scripts/c.py'})
 
 
-# -------------------------------------------------------------------------------------------------- status by status
+# --------------------------------------------------------------------------------- status by status
+
 
 def status_of(t, mode, status, state, words, error=None, **options):
     """A script that gets STATUS in MODE ends in STATE with WORDS as reason; its neighbour is active in any case."""
@@ -143,7 +179,15 @@ def status_of(t, mode, status, state, words, error=None, **options):
 
 
 def test_status_302_403_404_400_405_406(t):
-    for status, words in ((302, 'reference'), (403, 'right'), (404, 'broken'), (410, 'broken'), (400, 'url'), (405, 'url'), (406, 'url')):
+    for status, words in (
+        (302, 'reference'),
+        (403, 'right'),
+        (404, 'broken'),
+        (410, 'broken'),
+        (400, 'url'),
+        (405, 'url'),
+        (406, 'url'),
+    ):
         w = status_of(t, 'metadata', status, 'refused', words)
         equal(w.source()['state'], 'current')
         w.server.heal()
@@ -171,7 +215,10 @@ def test_status_5xx(t):
         w.server.fault(name, fault, mode='content')
         w.archive.replace('/scripts/' + name, b'print("%s")\n' % name.encode())
     failed = dict.fromkeys(names, 'fetch-failed')
-    t.wait(lambda: failed == {name: state for name, (state, _) in w.registry().items() if name in failed}, lambda: 'all to fail: %s' % w.registry())
+    t.wait(
+        lambda: failed == {name: state for name, (state, _) in w.registry().items() if name in failed},
+        lambda: 'all to fail: %s' % w.registry(),
+    )
     equal(w.source()['state'], 'incomplete')
     check(w.source()['error'], 'the error is shown')
     equal({w.version(name) for name in names}, {sha(cdmi.TEXT)}, 'the older versions serve')
@@ -242,7 +289,10 @@ def test_401(t):
     check('password' in w.source()['error'], w.source()['error'])
     w.server.accounts['listener'] = 's3cret'
     w.rescan()  # somebody has put it right
-    t.wait(lambda: w.version('s1.py') == sha(b'print(3)\n') and w.version('s0.py') == sha(b'print(3)\n'), 'all to be current')
+    t.wait(
+        lambda: w.version('s1.py') == sha(b'print(3)\n') and w.version('s0.py') == sha(b'print(3)\n'),
+        'all to be current',
+    )
     equal((w.source()['state'], w.source()['error']), ('current', ''))
 
 
@@ -276,7 +326,12 @@ def test_301(t):
         def action(request, count=count, counts=counts):
             key = request.mode
             counts[key] = counts.get(key, 0) + 1
-            return cdmi.cdmi_server.Reply(301, b'', 'text/html', [('Location', request.raw_path)]) if counts[key] % (count + 1) else None
+            return (
+                cdmi.cdmi_server.Reply(301, b'', 'text/html', [('Location', request.raw_path)])
+                if counts[key] % (count + 1)
+                else None
+            )
+
         w.server.fault(name, action)
     w.server.fault('loop.py', 'redirect:%')
     w.server.fault('other.py', 'redirect:http://127.0.0.1:%d%%' % elsewhere.port)
@@ -304,8 +359,20 @@ def test_a_listing_that_is_redirected_elsewhere(t):
 def test_listings_that_are_none(t):
     """Nothing is withdrawn on the word of a confused server."""
     w = simple(t).start()
-    for action in ('garbage', 'cut', 'short', 'drop', 500, 503, 403, 404, 406, lambda r: cdmi.cdmi_server.Reply(200, b'[]'),
-                   lambda r: cdmi.cdmi_server.Reply(200, b'{"children": {"a.py": 1}}'), lambda r: cdmi.cdmi_server.Reply(200, b'{"objectName": "scripts"}')):
+    for action in (
+        'garbage',
+        'cut',
+        'short',
+        'drop',
+        500,
+        503,
+        403,
+        404,
+        406,
+        lambda r: cdmi.cdmi_server.Reply(200, b'[]'),
+        lambda r: cdmi.cdmi_server.Reply(200, b'{"children": {"a.py": 1}}'),
+        lambda r: cdmi.cdmi_server.Reply(200, b'{"objectName": "scripts"}'),
+    ):
         w.server.fault('/scripts/$', action)
         w.daemon.ctl('rescan')
         t.wait(lambda: w.source()['state'] == 'away', lambda: 'away after %s: %s' % (action, w.source()))
@@ -315,7 +382,8 @@ def test_listings_that_are_none(t):
         equal((w.source()['state'], w.source()['error']), ('current', ''))
 
 
-# --------------------------------------------------------------------------------------- relatives and standards
+# -------------------------------------------------------------------------- relatives and standards
+
 
 def relative(t, flavour):
     w = simple(t, ('a.py', 'sub/b.py'), flavour=flavour)

@@ -23,16 +23,22 @@ def make(w, names, content=cdmi.TEXT):
 
 def is_archive(w):
     """The registry equals the archive."""
-    should = {path[len('/scripts/'):]: sha(node.content) for path, node in w.archive.nodes.items() if path.startswith('/scripts/') and node.kind == 'object'}
-    return {row['name']: row['version'] for row in w.daemon.ctl('scripts') if row['state'] == 'active'} == should and \
-        len(w.registry()) == len(should)
+    should = {
+        path[len('/scripts/') :]: sha(node.content)
+        for path, node in w.archive.nodes.items()
+        if path.startswith('/scripts/') and node.kind == 'object'
+    }
+    return {
+        row['name']: row['version'] for row in w.daemon.ctl('scripts') if row['state'] == 'active'
+    } == should and len(w.registry()) == len(should)
 
 
 def running(w):
     w.t.wait(lambda: w.daemon.status()['broker']['state'] == 'connected', 'the broker to be connected', 30)
 
 
-# ------------------------------------------------------------------------------------------------------------ away
+# --------------------------------------------------------------------------------------------- away
+
 
 def test_archive_away_for_the_whole_start(t):
     w = cdmi.World(t)
@@ -89,7 +95,9 @@ def test_back_off(t):
                 knocks += 1
             except BlockingIOError:
                 time.sleep(0.01)
-    check(2 <= knocks <= 8, '%d attempts in 8 s, should be some 4: now, after 1, 2, 4 s (libcurl may repeat one)' % knocks)
+    check(
+        2 <= knocks <= 8, '%d attempts in 8 s, should be some 4: now, after 1, 2, 4 s (libcurl may repeat one)' % knocks
+    )
 
 
 def test_an_event_hastens_the_return(t):
@@ -189,7 +197,8 @@ def test_more_scripts_than_allowed(t):
     w.becomes({'aa.py': 'create/#', 'b.py': 'create/#', 'c.py': 'create/#'})
 
 
-# ------------------------------------------------------------------------------------------------------------- TLS
+# ---------------------------------------------------------------------------------------------- TLS
+
 
 def test_tls(t):
     certificate = cdmi.cdmi_server.self_signed(t.folder)
@@ -224,7 +233,8 @@ def test_plain_port_redirects_to_tls(t):
     equal(plain.count(pattern='b.py'), 1)
 
 
-# ------------------------------------------------------------------------------------------------------------ kill
+# --------------------------------------------------------------------------------------------- kill
+
 
 def test_killed_at_every_step_of_a_refresh(t):
     """SIGKILL before and after each commit, of scans and of events: the next start makes the registry equal the archive."""
@@ -238,7 +248,9 @@ def test_killed_at_every_step_of_a_refresh(t):
             w.archive.replace('/scripts/s001.py', b'print(2)\n')
             w.archive.delete('/scripts/s002.py')
             w.start()
-            check(is_archive(w), 'after a scan, %s %d: the registry is not the archive: %s' % (step, number, w.registry()))
+            check(
+                is_archive(w), 'after a scan, %s %d: the registry is not the archive: %s' % (step, number, w.registry())
+            )
             w.daemon.kill()
             killed_in_event(w, step)
             w.daemon.stop()
@@ -249,7 +261,11 @@ def test_killed_at_every_step_of_a_refresh(t):
 def killed_in_event(w, step):
     """A resumed session: one scan at the start with two commits at most when nothing changed, then the event's."""
     w.daemon.start(ready=False, env={'LISTENER_FAILPOINT': '%s:2' % step})
-    w.t.wait(lambda: dead(w) or ((status_or_none(w) or {}).get('scripts') or {'source': {}})['source'].get('state') == 'current', 'the daemon to be up or dead')
+    w.t.wait(
+        lambda: dead(w)
+        or ((status_or_none(w) or {}).get('scripts') or {'source': {}})['source'].get('state') == 'current',
+        'the daemon to be up or dead',
+    )
     if not dead(w):
         w.archive.replace('/scripts/s003.py', b'print(3)\n')
         w.archive.delete('/scripts/s004.py')
@@ -279,7 +295,8 @@ def test_killed_with_an_event_announced_but_not_read(t):
     equal(w.version('a.py'), sha(b'print(2)\n'))
 
 
-# ----------------------------------------------------------------------------------------------------------- volume
+# ------------------------------------------------------------------------------------------- volume
+
 
 def resident(pid):
     return int(re.search(r'VmRSS:\s+(\d+)', open('/proc/%d/status' % pid).read()).group(1)) * 1024
@@ -295,7 +312,11 @@ def test_ten_thousand_scripts(t):
     w.server.reset()
     began = time.monotonic()
     w.daemon.start(ready=False)
-    t.wait(lambda: status_or_none(w) and w.daemon.status()['scripts']['active'] == 10000, lambda: 'all scripts: %s' % w.source(), 120)
+    t.wait(
+        lambda: status_or_none(w) and w.daemon.status()['scripts']['active'] == 10000,
+        lambda: 'all scripts: %s' % w.source(),
+        120,
+    )
     seconds = time.monotonic() - began
     running(w)
     w.idle(120)
@@ -306,7 +327,11 @@ def test_ten_thousand_scripts(t):
     check(harness.SLOW > 1 or grown < 30e6, 'grown by %d bytes' % grown)
     w.server.reset()
     w.rescan()
-    equal((w.server.count('list'), w.server.count('metadata'), w.server.count('content')), (1, 10000, 0), 'requests of a rescan that finds nothing new')
+    equal(
+        (w.server.count('list'), w.server.count('metadata'), w.server.count('content')),
+        (1, 10000, 0),
+        'requests of a rescan that finds nothing new',
+    )
     w.archive.delete('/scripts')
     t.wait(lambda: w.registry() == {}, lambda: '%d scripts to go' % len(w.registry()), 60)
 

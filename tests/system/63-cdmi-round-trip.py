@@ -11,10 +11,19 @@ EXAMPLE = open(os.path.join(harness.ROOT, 'examples/round_trip.py')).read()
 
 def gateway(t, daemon):
     """The address of this machine that the sandboxes see; no other machine reaches it."""
+
     def found():
-        ids = harness.docker('network', 'ls', '-q', '--filter', 'label=%s=%s' % (harness.LABEL, daemon.identity)).split()
+        ids = harness.docker(
+            'network', 'ls', '-q', '--filter', 'label=%s=%s' % (harness.LABEL, daemon.identity)
+        ).split()
         networks = json.loads(harness.docker('network', 'inspect', *ids)) if ids else []
-        return [config['Gateway'] for network in networks for config in network['IPAM']['Config'] if ':' not in config.get('Gateway', ':')]
+        return [
+            config['Gateway']
+            for network in networks
+            for config in network['IPAM']['Config']
+            if ':' not in config.get('Gateway', ':')
+        ]
+
     return t.wait(found, 'the network of the sandboxes')[0]
 
 
@@ -48,8 +57,11 @@ def test_metadata_written_back(t):
     jobs = w.daemon.wait_jobs(3, 60)
     equal({job['outcome'] for job in jobs}, {'success'})
     equal(w.archive.nodes['/test/b.csv'].metadata['title'], 'kept')
-    equal(w.archive.nodes['/test/sub'].metadata, {'title': 'kept too', 'seen_by_listener': 'create/collection/test/sub'})
-    w.daemon.wait_counter('unmatched', 5)  # the updates: two of the archive's own, three of the script's
+    equal(
+        w.archive.nodes['/test/sub'].metadata, {'title': 'kept too', 'seen_by_listener': 'create/collection/test/sub'}
+    )
+    # the updates: two of the archive's own, three of the script's
+    w.daemon.wait_counter('unmatched', 5)
     equal(len(w.daemon.all_jobs()), 3, 'jobs')
 
 

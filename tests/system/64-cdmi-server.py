@@ -47,59 +47,111 @@ def test_reading(t):
     equal(c('GET', '/scripts/a.py', OBJECT), 200)
     shown = json.loads(c.body.decode())
     check('value' not in shown and 'cdmi_size' not in shown['metadata'], 'never the value')
-    equal((shown['valuetransferencoding'], shown['metadata']['topic'], len(shown['objectID'])), ('utf-8', 'create/#', 48))
+    equal(
+        (shown['valuetransferencoding'], shown['metadata']['topic'], len(shown['objectID'])), ('utf-8', 'create/#', 48)
+    )
     equal(c('GET', '/scripts/a.py?value', OBJECT), 406)
     equal(c('GET', '/scripts/a.py?metadata', OBJECT), 200)
     equal(list(json.loads(c.body.decode())), ['metadata'])
-    equal((c('GET', '/scripts/a.py?metadata=topic', OBJECT), c('GET', '/scripts/?metadata=topic', CONTAINER)), (500, 406))
-    equal((c('GET', '/scripts/a.py', VERSION), c('GET', '/scripts/', VERSION)), (406, 406))  # Accept is missing
+    equal(
+        (c('GET', '/scripts/a.py?metadata=topic', OBJECT), c('GET', '/scripts/?metadata=topic', CONTAINER)), (500, 406)
+    )
+    # Accept is missing
+    equal((c('GET', '/scripts/a.py', VERSION), c('GET', '/scripts/', VERSION)), (406, 406))
     equal(c('GET', '/scripts/a.py', dict(OBJECT, **{'X-CDMI-Specification-Version': '2.0.0'})), 400)
     equal(c('GET', '/scripts/a.py', PLAIN), 200)
-    equal((c.body, c.reply.getheader('Content-Length'), c.reply.getheader('Transfer-Encoding')), (b'pass\n', None, 'chunked'))
-    equal((c('GET', '/scripts/a.py', {'Accept': 'text/plain'}), c('GET', '/scripts/a.py', dict(PLAIN, Range='bytes=0-1'))), (406, 500))
+    equal(
+        (c.body, c.reply.getheader('Content-Length'), c.reply.getheader('Transfer-Encoding')),
+        (b'pass\n', None, 'chunked'),
+    )
+    equal(
+        (
+            c('GET', '/scripts/a.py', {'Accept': 'text/plain'}),
+            c('GET', '/scripts/a.py', dict(PLAIN, Range='bytes=0-1')),
+        ),
+        (406, 500),
+    )
     equal((c('GET', '/scripts/empty', PLAIN), c.body), (200, b'None'))
     equal((c('GET', '/scripts/a.py/', OBJECT), c('GET', '/scripts/none', OBJECT), c.body), (404, 404, b''))
     equal((c('GET', '/scripts/ref', OBJECT), c.reply.getheader('Location')), (302, None))
     equal(json.loads(c.body.decode())['reference'], 'http://x.example.org/')
     equal((c('GET', '/scripts/ref', PLAIN), c.reply.getheader('Location'), c.body), (302, 'http://x.example.org/', b''))
-    equal((c('GET', '/scripts', CONTAINER), c('GET', '/scripts/', OBJECT), c('GET', '/scripts/', PLAIN)), (200, 406, 406))
+    equal(
+        (c('GET', '/scripts', CONTAINER), c('GET', '/scripts/', OBJECT), c('GET', '/scripts/', PLAIN)), (200, 406, 406)
+    )
     equal(c('GET', '/scripts/', CONTAINER), 200)
     shown = json.loads(c.body.decode())
-    equal((shown['children'], shown['childrenrange'], shown['objectName']), (['sub/', 'a.py', 'empty', 'ref'], '0-3', 'scripts'))
-    equal((c('GET', '/scripts/?children=1-99', CONTAINER), json.loads(c.body.decode())), (200, {'children': ['a.py', 'empty', 'ref']}))
+    equal(
+        (shown['children'], shown['childrenrange'], shown['objectName']),
+        (['sub/', 'a.py', 'empty', 'ref'], '0-3', 'scripts'),
+    )
+    equal(
+        (c('GET', '/scripts/?children=1-99', CONTAINER), json.loads(c.body.decode())),
+        (200, {'children': ['a.py', 'empty', 'ref']}),
+    )
     equal((c('GET', '/scripts/?children=x', CONTAINER), c('GET', '/scripts/?children:0-9', CONTAINER)), (406, 406))
     equal((c('GET', '', CONTAINER), c.reply.getheader('Location')), (301, '/api/cdmi/'))
-    equal((c('GET', '/scripts/', CONTAINER, login=None), c.reply.getheader('WWW-Authenticate')), (401, 'Basic realm="Indigo"'))
+    equal(
+        (c('GET', '/scripts/', CONTAINER, login=None), c.reply.getheader('WWW-Authenticate')),
+        (401, 'Basic realm="Indigo"'),
+    )
     check(b'not provided' in c.body, c.body)
-    equal((c('GET', '/scripts/', CONTAINER, login=b'listener:x'), json.loads(c.body.decode())['detail']), (401, 'Invalid username/password.'))
+    equal(
+        (c('GET', '/scripts/', CONTAINER, login=b'listener:x'), json.loads(c.body.decode())['detail']),
+        (401, 'Invalid username/password.'),
+    )
 
 
 def test_writing(t):
     c = Client(t)
     equal(c('PUT', '/scripts/c++.py', PLAIN, b'pass\n'), 201)
-    (topic, event), = c.events()
-    equal((topic, event['pre'], event['post']['name'], event['post']['metadata']), ('create/resource/scripts/c.py', {}, 'c++.py', {}))
+    ((topic, event),) = c.events()
+    equal(
+        (topic, event['pre'], event['post']['name'], event['post']['metadata']),
+        ('create/resource/scripts/c.py', {}, 'c++.py', {}),
+    )
     url = event['post']['url']
     equal(c('PUT', '/scripts/c++.py', OBJECT, {'metadata': {'topic': 'create/#', 'empty': ''}}), 201)
-    (topic, event), = c.events()
-    equal((topic, event['post']['metadata'], event['post']['url']), ('update/resource/scripts/c.py', {'topic': 'create/#'}, url))
+    ((topic, event),) = c.events()
+    equal(
+        (topic, event['post']['metadata'], event['post']['url']),
+        ('update/resource/scripts/c.py', {'topic': 'create/#'}, url),
+    )
     equal(c('PUT', '/scripts/c++.py', PLAIN, b'pass # 2\n'), 204)
-    (topic, event), = c.events()
+    ((topic, event),) = c.events()
     equal((event['post']['metadata'], event['post']['url'] != event['pre']['url']), ({'topic': 'create/#'}, True))
     equal(c('PUT', '/scripts/c++.py', OBJECT, {'value': 'pass # 3\n'}), 201)
     equal([event['post']['metadata'] for _, event in c.events()], [{}, {}])
-    equal(c('PUT', '/scripts/new.py', OBJECT, {'value': 'cGFzcw==', 'valuetransferencoding': 'base64', 'metadata': {'topic': 'a'}}), 201)
+    equal(
+        c(
+            'PUT',
+            '/scripts/new.py',
+            OBJECT,
+            {'value': 'cGFzcw==', 'valuetransferencoding': 'base64', 'metadata': {'topic': 'a'}},
+        ),
+        201,
+    )
     created, updated = c.events()
-    equal((created[0].split('/')[0], created[1]['post']['metadata'], updated[1]['post']['metadata']['topic']), ('create', {}, 'a'))
+    equal(
+        (created[0].split('/')[0], created[1]['post']['metadata'], updated[1]['post']['metadata']['topic']),
+        ('create', {}, 'a'),
+    )
     equal(c('PUT', '/scripts/x.py', OBJECT, {'value': 'é'}), 500)
     equal(c('PUT', '/scripts/new.py', OBJECT, {'metadata': {'topic': {'a': 1}}}), 500)
     equal(len(c.events()), 1, 'published all the same')
     equal(c('PUT', '/scripts/y.py', {'Content-Type': 'application/cdmi-object'}, b'{}'), 400)
     equal(c('PUT', '/none/y.py', OBJECT, {}), 404)
-    equal((c('PUT', '/scripts/sub/', CONTAINER, {}), c('PUT', '/scripts/sub/', CONTAINER, {}), c('PUT', '/scripts/sub/', PLAIN, b'')), (201, 204, 406))
+    equal(
+        (
+            c('PUT', '/scripts/sub/', CONTAINER, {}),
+            c('PUT', '/scripts/sub/', CONTAINER, {}),
+            c('PUT', '/scripts/sub/', PLAIN, b''),
+        ),
+        (201, 204, 406),
+    )
     c.events()
     equal((c('DELETE', '/scripts/new.py', OBJECT), c('DELETE', '/scripts/new.py', OBJECT)), (204, 404))
-    (topic, event), = c.events()
+    ((topic, event),) = c.events()
     equal((topic, event['post'], event['pre']['name']), ('delete/resource/scripts/new.py', {}, 'new.py'))
     c.archive.create_user('u')
     c.archive.modify_user('u', email='x')

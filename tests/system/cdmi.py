@@ -22,11 +22,20 @@ class World:
         self.server = cdmi_server.Server(self.archive, **server)
         self.server.start()
         t.stack.callback(self.server.stop)
-        self.daemon = t.listener(self.broker, docker=docker, ini=dict({'scripts': self.settings(scripts)}, **(ini or {})))
+        self.daemon = t.listener(
+            self.broker, docker=docker, ini=dict({'scripts': self.settings(scripts)}, **(ini or {}))
+        )
 
     def settings(self, scripts=None):
-        settings = {'source': 'cdmi', 'directory': None, 'url': self.server.url, 'user': 'listener', 'password': 's3cret', 'rescan': '1h',
-                    'timeout': '5s'}
+        settings = {
+            'source': 'cdmi',
+            'directory': None,
+            'url': self.server.url,
+            'user': 'listener',
+            'password': 's3cret',
+            'rescan': '1h',
+            'timeout': '5s',
+        }
         settings.update(scripts or {})
         return {key: value for key, value in settings.items() if value is not None}
 
@@ -40,7 +49,11 @@ class World:
 
     def idle(self, seconds=30):
         """The scan that a new session with the broker causes is over too."""
-        return self.t.wait(lambda: self.source()['state'] in ('current', 'incomplete'), lambda: 'the source to be current: %s' % self.source(), seconds)
+        return self.t.wait(
+            lambda: self.source()['state'] in ('current', 'incomplete'),
+            lambda: 'the source to be current: %s' % self.source(),
+            seconds,
+        )
 
     def registry(self):
         return {row['name']: (row['state'], row.get('topic')) for row in self.daemon.ctl('scripts')}
@@ -51,7 +64,11 @@ class World:
     def becomes(self, registry, seconds=15):
         """Until the registry is REGISTRY: name -> topic of an active script, or (state, topic)."""
         should = {name: ('active', value) if isinstance(value, str) else value for name, value in registry.items()}
-        self.t.wait(lambda: self.registry() == should, lambda: 'the registry to be %s; it is %s' % (should, self.registry()), seconds)
+        self.t.wait(
+            lambda: self.registry() == should,
+            lambda: 'the registry to be %s; it is %s' % (should, self.registry()),
+            seconds,
+        )
 
     def reason(self, name):
         return self.daemon.script_row(name)['reason']

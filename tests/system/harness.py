@@ -4,9 +4,11 @@ A test is a function test_NAME(t) in a file NN-area-behaviour.py that ends with 
 
     def test_something(t):
         broker = t.broker()
-        daemon = t.listener(broker).start()             # json-lines as executor; t.listener(broker, docker={}) for docker-sandbox
+        # json-lines as executor; t.listener(broker, docker={}) for docker-sandbox
+        daemon = t.listener(broker).start()
         daemon.script('a.py', 'print(1)', topic='create/#', output='capture')
-        broker.publish('create/resource/a', b'{}')      # as Indigo does: QoS 0, one connection per message
+        # as Indigo does: QoS 0, one connection per message
+        broker.publish('create/resource/a', b'{}')
         job = daemon.wait_jobs(1)[0]
 
 Wait for a condition with a deadline (t.wait), never sleep and hope. A daemon that ends badly, or says something a sanitizer would say, fails the test
@@ -99,16 +101,22 @@ class Broker:
         os.makedirs(folder, exist_ok=True)
         self.file = os.path.join(folder, 'mosquitto.conf')
         with open(self.file, 'w') as f:
-            f.write('user root\nlistener %d 127.0.0.1\nallow_anonymous true\npersistence_location %s/\nlog_dest file %s\n%s'
-                    % (self.port, folder, self.log, extra))
+            f.write(
+                'user root\nlistener %d 127.0.0.1\nallow_anonymous true\npersistence_location %s/\nlog_dest file %s\n%s'
+                % (self.port, folder, self.log, extra)
+            )
             for name in sorted(glob.glob(DROP_IN + '/*.conf')) if drop_in else []:
                 f.write('\n' + open(name).read())
 
     def start(self):
         # Debian's mosquitto lives in /usr/sbin, which is not in everybody's PATH.
         program = shutil.which('mosquitto') or '/usr/sbin/mosquitto'
-        self.process = subprocess.Popen([program, '-c', self.file], stdin=subprocess.DEVNULL, stdout=open(self.log + '.out', 'ab'),
-                                        stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            [program, '-c', self.file],
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.log + '.out', 'ab'),
+            stderr=subprocess.STDOUT,
+        )
         wait(self.answers, lambda: 'mosquitto; it says: ' + open(self.log + '.out').read()[-500:])
         return self
 
@@ -158,7 +166,7 @@ class Publisher:
     def send(self, first, body):
         size, length = len(body), b''
         while True:
-            size, low = size >> 7, size & 0x7f
+            size, low = size >> 7, size & 0x7F
             length += bytes([low | (0x80 if size else 0)])
             if not size:
                 break
@@ -186,7 +194,7 @@ class Publisher:
 
     def __exit__(self, kind, value, trace):
         with contextlib.suppress(OSError):
-            self.send(0xe0, b'')
+            self.send(0xE0, b'')
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(4096):  # until the broker has read it all and closed
                 pass
@@ -201,7 +209,8 @@ class Listener:
         self.t, self.folder, self.process, self.docker = t, folder, None, docker is not None
         self.env, self.starts = dict(env or {}), 0
         self.identity = 'test-%d-%d' % (os.getpid(), t.count())
-        # Sockets have short names only, and containers reach theirs through a bind mount: /run, not wherever the tests are.
+        # Sockets have short names only, and containers reach theirs through a bind mount: /run, not
+        # wherever the tests are.
         self.run_dir = tempfile.mkdtemp(prefix='lsn-test.', dir='/run' if os.access('/run', os.W_OK) else None)
         os.chmod(self.run_dir, 0o755)
         self.scripts, self.state = os.path.join(folder, 'scripts'), os.path.join(folder, 'state')
@@ -219,9 +228,20 @@ class Listener:
 
     def defaults(self, broker, docker):
         ini = {
-            'listener': {'identity': self.identity, 'state_dir': self.state, 'run_dir': self.run_dir, 'libexec_dir': BUILD + '/libexec',
-                         'log_level': 'debug', 'drain': '5s'},
-            'broker': {'host': '127.0.0.1', 'port': broker.port if broker else 1, 'reconnect_min': '20ms', 'reconnect_max': '200ms'},
+            'listener': {
+                'identity': self.identity,
+                'state_dir': self.state,
+                'run_dir': self.run_dir,
+                'libexec_dir': BUILD + '/libexec',
+                'log_level': 'debug',
+                'drain': '5s',
+            },
+            'broker': {
+                'host': '127.0.0.1',
+                'port': broker.port if broker else 1,
+                'reconnect_min': '20ms',
+                'reconnect_max': '200ms',
+            },
             'journal': {'disk_free_min': '0'},
             'scripts': {'source': 'directory', 'directory': self.scripts},
             'executors': {'folder': self.modules},
@@ -250,7 +270,7 @@ class Listener:
         os.rename(self.file + '.new', self.file)
         return self
 
-    # ------------------------------------------------------------------------------------------------- its life
+    # ------------------------------------------------------------------------------------- its life
     def start(self, ready=True, env=None):
         environment = dict(os.environ, **self.env)
         environment.update(env or {})
@@ -258,7 +278,9 @@ class Listener:
         environment.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1:halt_on_error=1:exitcode=99')
         self.starts += 1
         command = self.wrapper + [BUILD + '/listenerd', '-c', self.file] + self.arguments
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, env=environment
+        )
         if ready:
             self.wait_ready()
         return self
@@ -270,13 +292,20 @@ class Listener:
                 status = self.status()
             except Failed:
                 return None
-            ready = status['state'] == 'running' and status['broker']['state'] == 'connected' and \
-                status['scripts']['source']['scanned_realtime_usec'] > 0
+            ready = (
+                status['state'] == 'running'
+                and status['broker']['state'] == 'connected'
+                and status['scripts']['source']['scanned_realtime_usec'] > 0
+            )
             return status if ready else None
+
         try:
             return wait(ready, 'the daemon to be ready', 30)
         except Failed:
-            raise Failed('the daemon is not ready (exit status %s); its log ends:\n%s' % (self.process.poll(), self.log_text()[-2500:]))
+            raise Failed(
+                'the daemon is not ready (exit status %s); its log ends:\n%s'
+                % (self.process.poll(), self.log_text()[-2500:])
+            )
 
     def stop(self, signal_number=signal.SIGTERM, seconds=20):
         process, self.process = self.process, None
@@ -296,10 +325,19 @@ class Listener:
         """After a test: end it, take away what it left outside, complain about what it should not have done."""
         try:
             if self.process and self.process.poll() is not None:
-                raise Failed('listenerd ended by itself with status %s; its log ends:\n%s' % (self.process.returncode, self.log_text()[-2500:]))
+                raise Failed(
+                    'listenerd ended by itself with status %s; its log ends:\n%s'
+                    % (self.process.returncode, self.log_text()[-2500:])
+                )
             self.stop()
-            found = re.search(r'(ERROR: (Address|Leak)Sanitizer|runtime error:|==\d+== (Invalid|Conditional)).*', self.log_text())
-            check(not found, lambda: 'a sanitizer found something:\n' + self.log_text()[max(0, found.start() - 200):found.start() + 4000])
+            found = re.search(
+                r'(ERROR: (Address|Leak)Sanitizer|runtime error:|==\d+== (Invalid|Conditional)).*', self.log_text()
+            )
+            check(
+                not found,
+                lambda: 'a sanitizer found something:\n'
+                + self.log_text()[max(0, found.start() - 200) : found.start() + 4000],
+            )
         finally:
             if self.process:
                 end_process(self.process, signal.SIGKILL)
@@ -321,18 +359,31 @@ class Listener:
             return f.read()
 
     def wait_log(self, pattern, seconds=15):
-        return wait(lambda: re.search(pattern, self.log_text()), lambda: '%r in the log, which ends:\n%s' % (pattern, self.log_text()[-1500:]), seconds)
+        return wait(
+            lambda: re.search(pattern, self.log_text()),
+            lambda: '%r in the log, which ends:\n%s' % (pattern, self.log_text()[-1500:]),
+            seconds,
+        )
 
-    # ---------------------------------------------------------------------------------------------- listenerctl
+    # ---------------------------------------------------------------------------------- listenerctl
     def ctl_run(self, *words, env=None):
-        return subprocess.run([BUILD + '/listenerctl', '-s', self.socket] + [str(w) for w in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, env=dict(os.environ, ASAN_OPTIONS='detect_leaks=0', **(env or {})), timeout=200)
+        return subprocess.run(
+            [BUILD + '/listenerctl', '-s', self.socket] + [str(w) for w in words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, ASAN_OPTIONS='detect_leaks=0', **(env or {})),
+            timeout=200,
+        )
 
     def ctl(self, *words):
         """Rows of listenerctl --json; Failed with its message if it fails."""
         done = self.ctl_run('--json', *words)
         if done.returncode != 0:
-            raise Failed('listenerctl %s: status %d: %s' % (' '.join(map(str, words)), done.returncode, done.stderr.decode(errors='replace').strip()))
+            raise Failed(
+                'listenerctl %s: status %d: %s'
+                % (' '.join(map(str, words)), done.returncode, done.stderr.decode(errors='replace').strip())
+            )
         return [json.loads(line) for line in done.stdout.decode().splitlines()]
 
     def ask(self, request):
@@ -379,24 +430,32 @@ class Listener:
         return self.ctl('reload')
 
     def wait_counter(self, name, number, seconds=15):
-        return wait(lambda: self.counters()[name] >= number, lambda: '%d %s; counters: %s' % (number, name, self.counters()), seconds)
+        return wait(
+            lambda: self.counters()[name] >= number,
+            lambda: '%d %s; counters: %s' % (number, name, self.counters()),
+            seconds,
+        )
 
     def wait_jobs(self, number, seconds=30, state=('finished', 'lost')):
         """Until there are NUMBER jobs and all of them ended; returns them, oldest first. More than that many fail the test."""
+
         def ended():
             jobs = self.all_jobs()
             check(len(jobs) <= number, '%d jobs, should be %d: %s' % (len(jobs), number, shorten(jobs)))
             return jobs if len(jobs) == number and all(job['state'] in state for job in jobs) else None
+
         return wait(ended, lambda: '%d jobs to end; there are: %s' % (number, shorten(self.all_jobs())), seconds, 0.1)
 
     def settle(self):
         """Nothing under way: what the broker was sent has been taken, and all jobs have ended."""
+
         def idle():
             status = self.status()
             return all(status['jobs'][name] == 0 for name in ('queued', 'running'))
+
         wait(idle, 'the jobs to end', 60)
 
-    # -------------------------------------------------------------------------------------------------- scripts
+    # -------------------------------------------------------------------------------------- scripts
     def script(self, name, text, topic=None, ready=True, **settings):
         """Put a script into the folder as a careful user does (metadata first, renamed into place) and wait until the daemon knows it."""
         text = text.encode() if isinstance(text, str) else text
@@ -409,8 +468,16 @@ class Listener:
             began = time.time() * 1e6
 
             def registered(row):
-                check(row['state'] != 'refused' or row['updated_realtime_usec'] < began, 'script %s was refused: %s' % (name, row['reason']))
-                return row['state'] == 'active' and row.get('version') == version and row.get('topic') == settings.get('topic')
+                check(
+                    row['state'] != 'refused' or row['updated_realtime_usec'] < began,
+                    'script %s was refused: %s' % (name, row['reason']),
+                )
+                return (
+                    row['state'] == 'active'
+                    and row.get('version') == version
+                    and row.get('topic') == settings.get('topic')
+                )
+
             self.wait_script(name, registered)
         return self
 
@@ -430,6 +497,7 @@ class Listener:
         def known():
             row = self.script_row(name)
             return row if row and condition(row) else None
+
         return wait(known, lambda: 'script %s to be as it should; it is %s' % (name, self.script_row(name)), seconds)
 
     def json_lines(self):
@@ -453,8 +521,13 @@ def witnessed(daemon, job):
 
 
 def docker(*words, check_status=True):
-    done = subprocess.run(['docker'] + list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=dict(os.environ, DOCKER_HOST='unix://' + DOCKER_SOCKET))
+    done = subprocess.run(
+        ['docker'] + list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, DOCKER_HOST='unix://' + DOCKER_SOCKET),
+    )
     if check_status and done.returncode != 0:
         raise Failed('docker %s: %s' % (' '.join(words), done.stderr.decode().strip()))
     return done.stdout.decode()
@@ -462,6 +535,7 @@ def docker(*words, check_status=True):
 
 class Test:
     """What one test makes, and its end."""
+
     number = 0
 
     def __init__(self, name):
@@ -481,7 +555,9 @@ class Test:
     def listener(self, broker, docker=None, ini=None, env=None, arguments=()):
         if docker is not None and not os.path.exists(DOCKER_SOCKET):
             raise Skip('no Docker Engine at %s' % DOCKER_SOCKET)
-        listener = Listener(self, os.path.join(self.folder, 'listener%d' % self.count()), broker, docker, ini, env, arguments)
+        listener = Listener(
+            self, os.path.join(self.folder, 'listener%d' % self.count()), broker, docker, ini, env, arguments
+        )
         self.listeners.append(listener)
         self.stack.callback(listener.clean)
         return listener
@@ -514,7 +590,9 @@ def run(name, function):
         failure = str(failed) + '\n' + ''.join(traceback.format_tb(failed.__traceback__)[1:2])
     except Exception:
         failure = traceback.format_exc()
-    logs = ''.join('\n--- %s ends:\n%s' % (l.log, l.log_text()[-3000:]) for l in t.listeners if failure and os.path.exists(l.log))
+    logs = ''.join(
+        '\n--- %s ends:\n%s' % (l.log, l.log_text()[-3000:]) for l in t.listeners if failure and os.path.exists(l.log)
+    )
     try:
         t.close(failure)
     except Exception as problem:

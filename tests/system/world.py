@@ -34,8 +34,11 @@ class World:
         if libc.unshare(CLONE_NEWNET) != 0:
             raise Skip('no network namespaces here: ' + os.strerror(ctypes.get_errno()))
         self.holder = t.process('unshare', '-n', 'sleep', '3600', stdin=subprocess.DEVNULL)
-        t.wait(lambda: os.readlink('/proc/%d/ns/net' % self.holder.pid) != os.readlink('/proc/self/ns/net') and
-               open('/proc/%d/comm' % self.holder.pid).read() == 'sleep\n', 'the outside')
+        t.wait(
+            lambda: os.readlink('/proc/%d/ns/net' % self.holder.pid) != os.readlink('/proc/self/ns/net')
+            and open('/proc/%d/comm' % self.holder.pid).read() == 'sleep\n',
+            'the outside',
+        )
         self.connect()
         self.start_engine(engine_args)
 
@@ -53,7 +56,9 @@ class World:
 
     @staticmethod
     def run(command, **options):
-        done = subprocess.run(shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        done = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+        )
         check(done.returncode == 0, '%s: %s' % (command, done.stdout.decode(errors='replace')[-1000:]))
         return done.stdout.decode(errors='replace')
 
@@ -63,7 +68,16 @@ class World:
     def server(self, *command):
         """A server in the outside world, ended with the test."""
         log = open(os.path.join(self.folder, os.path.basename(command[0]) + '.log'), 'ab')
-        return self.t.process('nsenter', '-t', str(self.holder.pid), '-n', *command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        return self.t.process(
+            'nsenter',
+            '-t',
+            str(self.holder.pid),
+            '-n',
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT
+        )
 
     def in_outside(self, function):
         """Run FUNCTION in a thread that lives in the outside world; what it returns. Sockets it makes stay there."""
@@ -73,26 +87,38 @@ class World:
             with contextlib.closing(os.fdopen(os.open('/proc/%d/ns/net' % self.holder.pid, os.O_RDONLY))) as f:
                 enter(f.fileno())
             result.append(function())
+
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         check(result, 'nothing came back from outside')
         return result[0]
 
-    # ------------------------------------------------------------------------------------------------------ engine
+    # --------------------------------------------------------------------------------------- engine
     def start_engine(self, args):
         self.engine = os.path.join(self.folder, 'engine')
         self.t.stack.callback(lambda: subprocess.run(['tools/private-engine', 'stop', self.engine], cwd=harness.ROOT))
-        done = subprocess.run(['tools/private-engine', 'start', self.engine], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              cwd=harness.ROOT, env=dict(os.environ, LISTENER_ENGINE_ARGS=args))
+        done = subprocess.run(
+            ['tools/private-engine', 'start', self.engine],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=harness.ROOT,
+            env=dict(os.environ, LISTENER_ENGINE_ARGS=args),
+        )
         check(done.returncode == 0, 'no engine of our own: ' + done.stderr.decode()[-500:])
         self.socket = done.stdout.decode().strip()
         old = harness.DOCKER_SOCKET
         harness.DOCKER_SOCKET = self.socket
         self.t.stack.callback(lambda: setattr(harness, 'DOCKER_SOCKET', old))
-        image = subprocess.run(['tools/build-image', '--if-missing', '--keep', 'build/image.tar'], cwd=harness.ROOT, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=dict(os.environ, DOCKER_HOST='unix://' + self.socket, LISTENER_DOCKER_SOCKET=self.socket))
+        image = subprocess.run(
+            ['tools/build-image', '--if-missing', '--keep', 'build/image.tar'],
+            cwd=harness.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, DOCKER_HOST='unix://' + self.socket, LISTENER_DOCKER_SOCKET=self.socket),
+        )
         check(image.returncode == 0, 'no image: ' + image.stdout.decode()[-500:])
 
     def engine_pid(self):
@@ -105,16 +131,34 @@ class World:
         with open('/proc/%d/cmdline' % pid, 'rb') as f:
             command = f.read().rstrip(b'\0').split(b'\0')
         os.kill(pid, 15)
-        self.t.wait(lambda: not os.path.exists('/proc/%d' % pid) or open('/proc/%d/stat' % pid).read().split()[2] == 'Z', 'the engine to end', 40)
+        self.t.wait(
+            lambda: not os.path.exists('/proc/%d' % pid) or open('/proc/%d/stat' % pid).read().split()[2] == 'Z',
+            'the engine to end',
+            40,
+        )
         meanwhile()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(self.engine + '/dockerd.log', 'ab'), stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.engine + '/dockerd.log', 'ab'),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         with open(self.engine + '/engine') as f:
             text = f.read()
         with open(self.engine + '/engine', 'w') as f:
             f.write(re.sub(r'^dockerd=\d+', 'dockerd=%d' % process.pid, text, flags=re.MULTILINE))
-        self.t.wait(lambda: subprocess.run(['docker', 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                           env=dict(os.environ, DOCKER_HOST='unix://' + self.socket)).returncode == 0, 'the engine to be back', 60)
+        self.t.wait(
+            lambda: subprocess.run(
+                ['docker', 'version'],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=dict(os.environ, DOCKER_HOST='unix://' + self.socket),
+            ).returncode
+            == 0,
+            'the engine to be back',
+            60,
+        )
 
 
 class Outside:
@@ -184,7 +228,7 @@ class Capture:
             if protocol == 0x0800 and len(packet) >= 24:
                 header = (packet[0] & 15) * 4
                 self.note(packet[9], packet[header:])
-            elif protocol == 0x86dd and len(packet) >= 44:
+            elif protocol == 0x86DD and len(packet) >= 44:
                 self.note(packet[6], packet[40:])
 
     def note(self, protocol, rest):
@@ -222,10 +266,12 @@ class Resolver:
             except OSError:
                 return
             end = query.find(b'\0', 12) + 5
-            a = query[end - 4:end - 2] == b'\0\1' and query[12:end - 4] == b'\6server\4test\0'
+            a = query[end - 4 : end - 2] == b'\0\1' and query[12 : end - 4] == b'\6server\4test\0'
             answer = b'\xc0\x0c\0\1\0\1\0\0\0\1\0\4' + socket.inet_aton(OUTSIDE) if a else b''
             with contextlib.suppress(OSError):
-                self.socket.sendto(query[:2] + b'\x81\x80\0\1\0' + (b'\1' if a else b'\0') + b'\0\0\0\0' + query[12:end] + answer, peer)
+                self.socket.sendto(
+                    query[:2] + b'\x81\x80\0\1\0' + (b'\1' if a else b'\0') + b'\0\0\0\0' + query[12:end] + answer, peer
+                )
 
 
 def wait_port(world, port, seconds=15):
@@ -234,7 +280,7 @@ def wait_port(world, port, seconds=15):
             with contextlib.closing(socket.socket()) as s:
                 s.settimeout(1)
                 return [s.connect_ex((OUTSIDE, port))]
+
         return world.in_outside(connect) == [0]
+
     harness.wait(there, 'port %d of the outside' % port, seconds)
-
-

@@ -1,5 +1,7 @@
-/* serving.h - the middle of the daemon on real parts, for the tests of those parts: journal, registry, executors (tests/plugins' good.so and others), dispatcher,
- * intake and turn in a real loop. No broker: publications are given to intake_message(). Everything stands in a `struct daemon` as in daemon.c. */
+/* serving.h - the middle of the daemon on real parts, for the tests of those parts: journal,
+ * registry, executors (tests/plugins' good.so and others), dispatcher, intake and turn in a real
+ * loop. No broker: publications are given to intake_message(). Everything stands in a `struct
+ * daemon` as in daemon.c. */
 #ifndef TESTS_SERVING_H
 #define TESTS_SERVING_H
 
@@ -44,15 +46,17 @@ static void serving_write(const char *name, const char *text)
 	ck_assert_int_eq(fclose(file), 0);
 }
 
-/* serving_configure - what every test needs, and EXTRA (INI) as a drop-in, which may say otherwise. */
+/* serving_configure - what every test needs, and EXTRA (INI) as a drop-in, which may say
+ * otherwise. */
 static void serving_configure(const char *extra)
 {
 	char text[1000];
 
-	(void)snprintf(text, sizeof text,
-		       "[listener]\nidentity = unit\nlog_level = error\nstate_dir = %1$s\nrun_dir = %1$s\nlibexec_dir = %1$s\n[journal]\ndisk_free_min = 0\n"
-		       "[executors]\nfolder = %1$s/executors\n[dispatcher]\ndefault_executor = good\n",
-		       serving_folder);
+	(void)snprintf(
+		text, sizeof text,
+		"[listener]\nidentity = unit\nlog_level = error\nstate_dir = %1$s\nrun_dir = %1$s\nlibexec_dir = %1$s\n[journal]\ndisk_free_min = 0\n"
+		"[executors]\nfolder = %1$s/executors\n[dispatcher]\ndefault_executor = good\n",
+		serving_folder);
 	serving_write("listenerd.ini", text);
 	serving_write("conf.d/extra.ini", extra);
 }
@@ -75,9 +79,9 @@ static void serving_ok(int r) { ck_assert_msg(r >= 0, "%s", serving_err.message)
 /* serving_open - as daemon.c does it, without broker, source and control socket. */
 static void serving_open(void)
 {
-	static const struct dispatcher_hooks hooks = {.turn = serving_turn};
+	static const struct dispatcher_hooks hooks = { .turn = serving_turn };
 
-	serving = (struct daemon){.state = DAEMON_RUNNING};
+	serving = (struct daemon){ .state = DAEMON_RUNNING };
 	ck_assert_int_ge(sd_event_new(&serving.loop), 0);
 	ck_assert_int_gt(asprintf(&serving.config_file, "%s/listenerd.ini", serving_folder), 0);
 	serving_ok(config_load(serving.config_file, &serving.config, &serving_err));
@@ -86,16 +90,23 @@ static void serving_open(void)
 	serving_ok(journal_open(&serving.config->journal, &serving.journal, &serving_err));
 	serving_ok(registry_new(serving.journal, &serving.config->policy, &serving.registry));
 	serving_ok(registry_load(serving.registry, &serving_err));
-	serving_ok(dispatcher_new(serving.loop, serving.journal, &serving.config->dispatch, &hooks, &serving.dispatcher, &serving_err));
-	const struct executors_hooks executor_hooks = {.ready = dispatcher_ready, .done = dispatcher_done, .data = serving.dispatcher};
+	serving_ok(dispatcher_new(serving.loop, serving.journal, &serving.config->dispatch, &hooks, &serving.dispatcher,
+				  &serving_err));
+	const struct executors_hooks executor_hooks = { .ready = dispatcher_ready,
+							.done = dispatcher_done,
+							.data = serving.dispatcher };
 	serving_ok(executors_new(serving.loop, &executor_hooks, &serving.executors));
 	serving_ok(executors_prepare(serving.executors, &serving.config->executors, &serving_err));
 	executors_swap(serving.executors);
 	dispatcher_set_executors(serving.dispatcher, serving.executors);
-	const struct intake_parts intake = {
-		.journal = serving.journal, .registry = serving.registry, .dispatcher = serving.dispatcher, .config = serving.config};
+	const struct intake_parts intake = { .journal = serving.journal,
+					     .registry = serving.registry,
+					     .dispatcher = serving.dispatcher,
+					     .config = serving.config };
 	serving_ok(intake_new(&intake, &serving.intake, &serving_err));
-	const struct turn_parts turn = {.journal = serving.journal, .intake = serving.intake, .dispatcher = serving.dispatcher};
+	const struct turn_parts turn = { .journal = serving.journal,
+					 .intake = serving.intake,
+					 .dispatcher = serving.dispatcher };
 	serving_ok(turn_new(serving.loop, &turn, &serving.turn, &serving_err));
 	serving_ok(dispatcher_recover(serving.dispatcher, &serving_err));
 	turn_request(serving.turn);
@@ -112,16 +123,19 @@ static void serving_close(void)
 	sd_event_unref(serving.loop);
 	config_free(serving.config);
 	free(serving.config_file);
-	serving = (struct daemon){0};
+	serving = (struct daemon){ 0 };
 }
 
-/* serving_start - a folder with the modules and EXTRA in its configuration, all open. serving_stop - all gone. */
+/* serving_start - a folder with the modules and EXTRA in its configuration, all open.
+ * serving_stop - all gone. */
 static void serving_start(const char *extra)
 {
 	log_init(LSN_LOG_ERROR);
 	(void)strcpy(serving_folder, "/tmp/test-serving.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(serving_folder));
-	serving_shell("umask 022; mkdir %1$s/executors %1$s/conf.d && cp " TEST_BUILD "/tests/plugins/*.so %1$s/executors && chmod 755 %1$s/executors/*.so", serving_folder);
+	serving_shell("umask 022; mkdir %1$s/executors %1$s/conf.d && cp " TEST_BUILD
+		      "/tests/plugins/*.so %1$s/executors && chmod 755 %1$s/executors/*.so",
+		      serving_folder);
 	serving_configure(extra);
 	serving_open();
 }
@@ -135,21 +149,27 @@ static void serving_stop(void)
 /* serving_step - one round of the loop. */
 static void serving_step(void) { ck_assert_int_ge(sd_event_run(serving.loop, 10 * USEC_PER_MSEC), 0); }
 
-#define serving_until(condition)                                                                                                   \
-	do {                                                                                                                       \
-		uint64_t until_ = now_monotonic_usec() + SERVING_WAIT_USEC;                                                        \
-		while (!(condition)) {                                                                                             \
-			ck_assert_msg(now_monotonic_usec() < until_, "in vain: %s", #condition);                                   \
-			serving_step();                                                                                            \
-		}                                                                                                                  \
+#define serving_until(condition)                                                                                       \
+	do {                                                                                                           \
+		uint64_t until_ = now_monotonic_usec() + SERVING_WAIT_USEC;                                            \
+		while (!(condition)) {                                                                                 \
+			ck_assert_msg(now_monotonic_usec() < until_, "in vain: %s", #condition);                       \
+			serving_step();                                                                                \
+		}                                                                                                      \
 	} while (0)
 
 /* serving_script - register NAME for TOPIC, with up to one more metadata key. */
-__attribute__((unused)) static struct script *serving_script(const char *name, const char *topic, const char *key, const char *value)
+__attribute__((unused)) static struct script *serving_script(const char *name, const char *topic, const char *key,
+							     const char *value)
 {
-	const struct registry_meta meta = {key, value};
-	const struct registry_offer offer = {
-		.name = name, .topic = topic, .content = "pass\n", .size = 5, .source_key = "", .meta = &meta, .meta_count = key != NULL};
+	const struct registry_meta meta = { key, value };
+	const struct registry_offer offer = { .name = name,
+					      .topic = topic,
+					      .content = "pass\n",
+					      .size = 5,
+					      .source_key = "",
+					      .meta = &meta,
+					      .meta_count = key != NULL };
 
 	registry_begin(serving.registry);
 	serving_ok(registry_offer(serving.registry, &offer, &serving_err));
@@ -160,10 +180,13 @@ __attribute__((unused)) static struct script *serving_script(const char *name, c
 	return (struct script *)(uintptr_t)entry->script;
 }
 
-/* serving_publish - TOPIC arrives. PACKET 0: at QoS 0. */
+/* serving_publish - TOPIC arrives.
+ * PACKET 0: at QoS 0. */
 __attribute__((unused)) static void serving_publish(const char *topic, uint16_t packet)
 {
-	const struct broker_message message = {.topic = topic, .payload = "{}", .payload_size = 2, .packet_id = packet, .qos = packet != 0};
+	const struct broker_message message = {
+		.topic = topic, .payload = "{}", .payload_size = 2, .packet_id = packet, .qos = packet != 0
+	};
 
 	intake_message(serving.intake, &message);
 	turn_request(serving.turn);
@@ -190,7 +213,8 @@ static bool serving_look(void *data, const struct journal_job_row *row)
 	search->count++;
 	search->ended += row->state >= JOB_FINISHED;
 	if (row->id == search->id) {
-		search->job = (struct serving_job){row->id, row->state, row->outcome, row->attempt, row->replay_of, "", ""};
+		search->job =
+			(struct serving_job){ row->id, row->state, row->outcome, row->attempt, row->replay_of, "", "" };
 		(void)snprintf(search->job.executor, sizeof search->job.executor, "%s", row->executor);
 		(void)snprintf(search->job.message, sizeof search->job.message, "%s", row->message);
 	}
@@ -199,8 +223,8 @@ static bool serving_look(void *data, const struct journal_job_row *row)
 
 static struct serving_search serving_find(uint64_t id)
 {
-	struct serving_search search = {.id = id};
-	const struct journal_query query = {.state = -1, .outcome = -1, .limit = 1000};
+	struct serving_search search = { .id = id };
+	const struct journal_query query = { .state = -1, .outcome = -1, .limit = 1000 };
 
 	serving_ok(journal_each_job(serving.journal, &query, serving_look, &search, &serving_err));
 	return search;
@@ -229,7 +253,7 @@ static void serving_take_figure(void *data, const char *key, const char *value)
 }
 __attribute__((unused)) static unsigned long serving_figure(const char *executor, const char *key)
 {
-	struct serving_figure figure = {.key = key};
+	struct serving_figure figure = { .key = key };
 	executor_describe(executors_find(serving.executors, executor), serving_take_figure, &figure);
 	return figure.value;
 }

@@ -5,7 +5,8 @@
 #include <check.h>
 #include <stdlib.h>
 
-/* suite_run - run SUITE and free it. Returns what main() returns. */
+/* suite_run - run SUITE and free it.
+ * Returns what main() returns. */
 static inline int suite_run(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);

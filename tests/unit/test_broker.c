@@ -1,5 +1,7 @@
-/* test_broker.c - the connection against a real mosquitto of our own: acknowledgements held back and released, sessions, reconnects, TLS, refusals, and
- * the drop-in that is shipped for mosquitto. Each test has its broker, on a free port of the loopback interface and on a unix socket. */
+/* test_broker.c - the connection against a real mosquitto of our own: acknowledgements held back
+ * and released, sessions, reconnects, TLS, refusals, and the drop-in that is shipped for
+ * mosquitto. Each test has its broker, on a free port of the loopback interface and on a unix
+ * socket. */
 #include "broker.h"
 #include "broker_private.h"
 #include "suite.h"
@@ -24,7 +26,7 @@
 #define SOURCE_DIR "."
 #endif
 
-/* ------------------------------------------------------------------------------------------------- a mosquitto of our own */
+/* ----------------------------------------------------------------------- a mosquitto of our own */
 
 static char dir[64];
 static unsigned port;
@@ -57,7 +59,8 @@ static pid_t spawn(const char *const argv[], const char *input)
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(126);
-		int in = open(input ? input : "/dev/null", O_RDONLY), out = open(path_of("output"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+		int in = open(input ? input : "/dev/null", O_RDONLY),
+		    out = open(path_of("output"), O_WRONLY | O_CREAT | O_APPEND, 0600);
 		(void)dup2(in, 0);
 		(void)dup2(out, 1);
 		(void)dup2(out, 2);
@@ -75,11 +78,11 @@ static int finish(pid_t pid)
 }
 
 static int run(const char *const argv[]) { return finish(spawn(argv, NULL)); }
-#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
 
 static unsigned free_port(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof address;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -91,7 +94,9 @@ static unsigned free_port(void)
 
 static bool listening(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				       .sin_port = htons((uint16_t)port) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool yes = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
 
@@ -108,7 +113,8 @@ static void server_config(void)
 		       "listener %u 127.0.0.1\n%s\n"
 		       "listener 0 %s/socket\n"
 		       "persistence_location %s/\nlog_dest file %s/log\nlog_type all\n%sinclude_dir %s/conf.d\n",
-		       port, extra[0] ? extra : "allow_anonymous true", dir, dir, dir, geteuid() == 0 ? "user root\n" : "", dir);
+		       port, extra[0] ? extra : "allow_anonymous true", dir, dir, dir,
+		       geteuid() == 0 ? "user root\n" : "", dir);
 	write_file("mosquitto.conf", text);
 	if (mkdir(path_of("conf.d"), 0700) == 0)
 		ck_assert_int_eq(RUN("cp", SOURCE_DIR "/conf.d/mosquitto/listenerd.conf", path_of("conf.d")), 0);
@@ -119,7 +125,7 @@ static void server_start(void)
 	uint64_t end = now_monotonic_usec() + DEADLINE_USEC;
 
 	server_config();
-	server = spawn((const char *const[]){"mosquitto", "-c", path_of("mosquitto.conf"), NULL}, NULL);
+	server = spawn((const char *const[]){ "mosquitto", "-c", path_of("mosquitto.conf"), NULL }, NULL);
 	while (!listening()) {
 		ck_assert_msg(waitpid(server, NULL, WNOHANG) == 0, "mosquitto does not start, see %s/log", dir);
 		ck_assert_uint_lt(now_monotonic_usec(), end);
@@ -142,10 +148,13 @@ static void publish(const char *topic, const char *payload, int qos)
 
 	(void)snprintf(port_text, sizeof port_text, "%u", port);
 	(void)snprintf(qos_text, sizeof qos_text, "%d", qos);
-	ck_assert_int_eq(RUN("mosquitto_pub", "-h", "127.0.0.1", "-p", port_text, "-t", topic, "-m", payload, "-q", qos_text), 0);
+	ck_assert_int_eq(
+		RUN("mosquitto_pub", "-h", "127.0.0.1", "-p", port_text, "-t", topic, "-m", payload, "-q", qos_text),
+		0);
 }
 
-/* publish_many - the numbers from FIRST, COUNT of them, each filled up to SIZE bytes, in the background. */
+/* publish_many - the numbers from FIRST, COUNT of them, each filled up to SIZE bytes, in the
+ * background. */
 static pid_t publish_many(unsigned first, unsigned count, int size)
 {
 	static char port_text[16];
@@ -156,10 +165,12 @@ static pid_t publish_many(unsigned first, unsigned count, int size)
 		(void)fprintf(f, "%-*u\n", size, first + i);
 	ck_assert_int_eq(fclose(f), 0);
 	(void)snprintf(port_text, sizeof port_text, "%u", port);
-	return spawn((const char *const[]){"mosquitto_pub", "-h", "127.0.0.1", "-p", port_text, "-t", "many", "-l", "-q", "1", NULL}, path_of("many"));
+	return spawn((const char *const[]){ "mosquitto_pub", "-h", "127.0.0.1", "-p", port_text, "-t", "many", "-l",
+					    "-q", "1", NULL },
+		     path_of("many"));
 }
 
-/* ------------------------------------------------------------------------------------------------- what the broker's user sees */
+/* ------------------------------------------------------------------ what the broker's user sees */
 
 static sd_event *loop;
 static struct broker *broker;
@@ -210,7 +221,8 @@ static void on_message(void *data, const struct broker_message *message)
 		memcpy(number, message->payload, message->payload_size < 20 ? message->payload_size : 20);
 		seen.out_of_order += strtoul(number, NULL, 10) != seen.next++;
 	} else if (used + message->payload_size + 2 < sizeof seen.text) {
-		(void)snprintf(seen.text + used, sizeof seen.text - used, "%.*s ", (int)message->payload_size, (const char *)message->payload);
+		(void)snprintf(seen.text + used, sizeof seen.text - used, "%.*s ", (int)message->payload_size,
+			       (const char *)message->payload);
 	}
 	if (seen.pause_at_message)
 		broker_pause(broker, "enough");
@@ -243,11 +255,13 @@ static void on_disconnected(void *data, const char *reason)
 	(void)snprintf(seen.reason, sizeof seen.reason, "%s", reason);
 }
 
-static const struct broker_hooks hooks = {.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected};
+static const struct broker_hooks hooks = {
+	.message = on_message, .batch = on_batch, .connected = on_connected, .disconnected = on_disconnected
+};
 
 static void start(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	memset(&seen, 0, sizeof seen);
 	seen.auto_ack = true;
@@ -261,13 +275,14 @@ static void stop(void)
 }
 
 /* WAIT_FOR - run the loop until CONDITION holds. */
-#define WAIT_FOR(condition)                                                                                                        \
-	do {                                                                                                                       \
-		uint64_t end_ = now_monotonic_usec() + DEADLINE_USEC;                                                              \
-		while (!(condition)) {                                                                                             \
-			ck_assert_msg(now_monotonic_usec() < end_, "never: %s (reason '%s')", #condition, seen.reason);            \
-			ck_assert_int_ge(sd_event_run(loop, 50 * USEC_PER_MSEC), 0);                                               \
-		}                                                                                                                  \
+#define WAIT_FOR(condition)                                                                                            \
+	do {                                                                                                           \
+		uint64_t end_ = now_monotonic_usec() + DEADLINE_USEC;                                                  \
+		while (!(condition)) {                                                                                 \
+			ck_assert_msg(now_monotonic_usec() < end_, "never: %s (reason '%s')", #condition,              \
+				      seen.reason);                                                                    \
+			ck_assert_int_ge(sd_event_run(loop, 50 * USEC_PER_MSEC), 0);                                   \
+		}                                                                                                      \
 	} while (0)
 
 static unsigned run_for(uint64_t usec)
@@ -334,9 +349,9 @@ static void teardown(void)
 	(void)RUN("rm", "-rf", dir);
 }
 
-static const enum mqtt_version versions[] = {MQTT_V311, MQTT_V5};
+static const enum mqtt_version versions[] = { MQTT_V311, MQTT_V5 };
 
-/* ------------------------------------------------------------------------------------------------- acknowledgements */
+/* ----------------------------------------------------------------------------- acknowledgements */
 
 START_TEST(test_broker__unacknowledged_comes_again_acknowledged_does_not)
 {
@@ -434,7 +449,8 @@ START_TEST(test_broker__ping_is_not_sent_while_held)
 }
 END_TEST
 
-/* The broker gives us up while a batch is out. The acknowledgement comes too late, and must not go out on the next connection. */
+/* The broker gives us up while a batch is out. The acknowledgement comes too late, and must not
+ * go out on the next connection. */
 START_TEST(test_broker__late_acknowledgement_is_lost)
 {
 	config.keepalive_sec = 5;
@@ -506,7 +522,7 @@ START_TEST(test_broker__libmosquitto_forgets_acks_on_reconnect)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- batches */
+/* -------------------------------------------------------------------------------------- batches */
 
 static void check_flood(unsigned count)
 {
@@ -517,7 +533,8 @@ static void check_flood(unsigned count)
 	ck_assert_int_eq(finish(publisher), 0);
 	ck_assert_uint_eq(seen.out_of_order, 0);
 	ck_assert_uint_eq(seen.disconnected, 0);
-	/* The orderly end: it writes out what the socket could not take yet. (broker_free() alone breaks off, as a death would.) */
+	/* The orderly end: it writes out what the socket could not take yet. (broker_free()
+	 * alone breaks off, as a death would.) */
 	broker_quiesce(broker);
 	WAIT_FOR(seen.disconnected == 1);
 	stop();
@@ -538,7 +555,8 @@ START_TEST(test_broker__batches_keep_order_and_size)
 }
 END_TEST
 
-/* All of a backlog: what came while we were away, more than the broker may send without acknowledgement. */
+/* All of a backlog: what came while we were away, more than the broker may send without
+ * acknowledgement. */
 START_TEST(test_broker__backlog_is_read_in_full_batches)
 {
 	config.version = versions[_i];
@@ -551,7 +569,8 @@ START_TEST(test_broker__backlog_is_read_in_full_batches)
 	seen.next = 1;
 	uint64_t before = now_monotonic_usec();
 	WAIT_FOR(seen.messages == 5000);
-	(void)printf("backlog: %.0f publications/s in %u batches\n", 5000e6 / (double)(now_monotonic_usec() - before), seen.batches);
+	(void)printf("backlog: %.0f publications/s in %u batches\n", 5000e6 / (double)(now_monotonic_usec() - before),
+		     seen.batches);
 	ck_assert_uint_eq(seen.out_of_order, 0);
 }
 END_TEST
@@ -593,7 +612,8 @@ START_TEST(test_broker__empty_and_large_payloads)
 	ck_assert_int_eq(RUN("mosquitto_pub", "-p", port_text, "-t", "events/empty", "-n", "-q", "1"), 0);
 	memset(large, 'x', sizeof large - 1);
 	write_file("large", large);
-	ck_assert_int_eq(RUN("mosquitto_pub", "-p", port_text, "-t", "events/large", "-f", path_of("large"), "-q", "1"), 0);
+	ck_assert_int_eq(RUN("mosquitto_pub", "-p", port_text, "-t", "events/large", "-f", path_of("large"), "-q", "1"),
+			 0);
 	WAIT_FOR(seen.messages == 2);
 	broker_get_figures(broker, &figures);
 	ck_assert_uint_eq(figures.bytes, sizeof large - 1);
@@ -601,7 +621,7 @@ START_TEST(test_broker__empty_and_large_payloads)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- the broker comes and goes */
+/* -------------------------------------------------------------------- the broker comes and goes */
 
 START_TEST(test_broker__starts_without_a_broker)
 {
@@ -643,7 +663,8 @@ START_TEST(test_broker__broker_restart_resumes_the_session)
 }
 END_TEST
 
-/* With the window: a broker that dies between our acknowledgement and its next save repeats what we have run, and then uses packet ids again. */
+/* With the window: a broker that dies between our acknowledgement and its next save repeats what
+ * we have run, and then uses packet ids again. */
 START_TEST(test_broker__broker_restored_from_older_state)
 {
 	config.version = versions[_i];
@@ -678,7 +699,8 @@ START_TEST(test_broker__broker_restored_from_older_state)
 }
 END_TEST
 
-/* The daemon dies after it has stored a batch, before it is acknowledged; equal events before and after. */
+/* The daemon dies after it has stored a batch, before it is acknowledged; equal events before
+ * and after. */
 START_TEST(test_broker__stored_and_not_acknowledged_is_a_repeat)
 {
 	struct window *window;
@@ -734,7 +756,9 @@ END_TEST
 /* Connects, and then silence: neither blocks the loop nor spins. */
 START_TEST(test_broker__silent_broker_costs_nothing)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				       .sin_port = htons((uint16_t)port) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -796,7 +820,7 @@ START_TEST(test_broker__frozen_broker_is_noticed)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- pausing, leaving */
+/* ----------------------------------------------------------------------------- pausing, leaving */
 
 START_TEST(test_broker__paused_broker_holds_the_events)
 {
@@ -861,7 +885,7 @@ END_TEST
 
 START_TEST(test_broker__old_subscriptions_are_dropped)
 {
-	char *old[] = {(char *)"many", NULL};
+	char *old[] = { (char *)"many", NULL };
 
 	server_start();
 	start();
@@ -880,7 +904,7 @@ START_TEST(test_broker__old_subscriptions_are_dropped)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- refusals */
+/* ------------------------------------------------------------------------------------- refusals */
 
 START_TEST(test_broker__wrong_password_is_told)
 {
@@ -907,11 +931,14 @@ END_TEST
 START_TEST(test_broker__refused_subscription_is_told)
 {
 	config.version = versions[_i];
-	write_file("dynsec.json", "{\"defaultACLAccess\":{\"publishClientSend\":true,\"publishClientReceive\":true,\"subscribe\":false,"
-				  "\"unsubscribe\":true},\"anonymousGroup\":\"all\",\"groups\":[{\"groupname\":\"all\",\"roles\":[{\"rolename\":\"r\"}]}],"
-				  "\"roles\":[{\"rolename\":\"r\",\"acls\":[{\"acltype\":\"subscribePattern\",\"topic\":\"many\",\"allow\":true}]}]}");
+	write_file(
+		"dynsec.json",
+		"{\"defaultACLAccess\":{\"publishClientSend\":true,\"publishClientReceive\":true,\"subscribe\":false,"
+		"\"unsubscribe\":true},\"anonymousGroup\":\"all\",\"groups\":[{\"groupname\":\"all\",\"roles\":[{\"rolename\":\"r\"}]}],"
+		"\"roles\":[{\"rolename\":\"r\",\"acls\":[{\"acltype\":\"subscribePattern\",\"topic\":\"many\",\"allow\":true}]}]}");
 	(void)snprintf(extra, sizeof extra,
-		       "allow_anonymous true\nplugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\nplugin_opt_config_file %s\n",
+		       "allow_anonymous true\nplugin "
+		       "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\nplugin_opt_config_file %s\n",
 		       path_of("dynsec.json"));
 	server_start();
 	start();
@@ -925,7 +952,7 @@ END_TEST
 
 START_TEST(test_broker__settings_that_cannot_work_are_refused)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	config.tls = true;
 	config.tls_ca_file = (char *)"/nonexistent/ca.pem";
@@ -944,7 +971,7 @@ START_TEST(test_broker__settings_that_cannot_work_are_refused)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- unix socket, TLS */
+/* ----------------------------------------------------------------------------- unix socket, TLS */
 
 START_TEST(test_broker__unix_socket)
 {
@@ -967,13 +994,21 @@ static void make_certificates(const char *name)
 
 	(void)snprintf(subject, sizeof subject, "/CN=%s", name);
 	(void)snprintf(san, sizeof san, "subjectAltName=%s:%s", name[0] >= '0' && name[0] <= '9' ? "IP" : "DNS", name);
-	ck_assert_int_eq(RUN("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-			     "/CN=test CA", "-keyout", path_of("ca.key"), "-out", path_of("ca.pem")), 0);
-	ck_assert_int_eq(RUN("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject, "-keyout",
-			     path_of("server.key"), "-out", path_of("server.csr")), 0);
+	ck_assert_int_eq(RUN("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+			     "-nodes", "-days", "2", "-subj", "/CN=test CA", "-keyout", path_of("ca.key"), "-out",
+			     path_of("ca.pem")),
+			 0);
+	ck_assert_int_eq(RUN("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+			     "-subj", subject, "-keyout", path_of("server.key"), "-out", path_of("server.csr")),
+			 0);
 	write_file("san", san);
-	ck_assert_int_eq(RUN("sh", "-c", "cd \"$0\" && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san "
-					 "-out server.pem", dir), 0);
+	ck_assert_int_eq(
+		RUN("sh", "-c",
+		    "cd \"$0\" && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+		    "-extfile san "
+		    "-out server.pem",
+		    dir),
+		0);
 }
 
 static unsigned tls_port;
@@ -981,8 +1016,9 @@ static void tls_server(const char *name)
 {
 	make_certificates(name);
 	tls_port = free_port();
-	(void)snprintf(extra, sizeof extra, "allow_anonymous true\nlistener %u 127.0.0.1\ncertfile %s/server.pem\nkeyfile %s/server.key\n", tls_port, dir,
-		       dir);
+	(void)snprintf(extra, sizeof extra,
+		       "allow_anonymous true\nlistener %u 127.0.0.1\ncertfile %s/server.pem\nkeyfile %s/server.key\n",
+		       tls_port, dir, dir);
 	server_start();
 	static char ca[128];
 	(void)snprintf(ca, sizeof ca, "%s/ca.pem", dir);
@@ -1058,7 +1094,7 @@ START_TEST(test_broker__tls_to_a_plain_port_is_told)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- the drop-in */
+/* ---------------------------------------------------------------------------------- the drop-in */
 
 START_TEST(test_broker__drop_in_makes_qos0_safe)
 {
@@ -1080,7 +1116,8 @@ START_TEST(test_broker__drop_in_makes_qos0_safe)
 }
 END_TEST
 
-/* As installed: the distribution's mosquitto.conf sets persistence, too, and then includes the drop-in. */
+/* As installed: the distribution's mosquitto.conf sets persistence, too, and then includes the
+ * drop-in. */
 START_TEST(test_broker__drop_in_fits_the_distributions_file)
 {
 	(void)snprintf(extra, sizeof extra, "allow_anonymous true\npersistence true\npid_file %s/pid", dir);
@@ -1088,7 +1125,7 @@ START_TEST(test_broker__drop_in_fits_the_distributions_file)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- configuration, descriptors */
+/* ------------------------------------------------------------------- configuration, descriptors */
 
 START_TEST(test_broker__config_copy_and_compare)
 {
@@ -1108,7 +1145,7 @@ START_TEST(test_broker__config_copy_and_compare)
 	broker_config_clear(&copy);
 	ck_assert_ptr_null(copy.host);
 	broker_config_clear(&copy);
-	ck_assert(broker_config_equal(&copy, &(struct broker_config){0}));
+	ck_assert(broker_config_equal(&copy, &(struct broker_config){ 0 }));
 }
 END_TEST
 

@@ -1,4 +1,4 @@
-/* test_cdmi.c - URLs, headers, verdicts and parsers of core/cdmi.c. */
+/* test_cdmi.c - URLs, headers, verdicts and parsers of core/source/cdmi/cdmi.c. */
 #include "cdmi.h"
 #include "suite.h"
 
@@ -27,7 +27,8 @@ END_TEST
 START_TEST(test_cdmi__url_encodes_all_but_unreserved)
 {
 	is_url("http://h/cdmi", "/scripts/a.py", CDMI_OBJECT, "http://h/cdmi/scripts/a.py");
-	is_url("http://h/cdmi", "/s/?#% +;&=:@!$'()*,[]\"", CDMI_CONTENT, "http://h/cdmi/s/%3F%23%25%20%2B%3B%26%3D%3A%40%21%24%27%28%29%2A%2C%5B%5D%22");
+	is_url("http://h/cdmi", "/s/?#% +;&=:@!$'()*,[]\"", CDMI_CONTENT,
+	       "http://h/cdmi/s/%3F%23%25%20%2B%3B%26%3D%3A%40%21%24%27%28%29%2A%2C%5B%5D%22");
 	is_url("http://h/cdmi", "/s/AZaz09-._~", CDMI_OBJECT, "http://h/cdmi/s/AZaz09-._~");
 	is_url("http://h/cdmi", "/s/\xc3\xa9\xf0\x9f\x98\x80", CDMI_OBJECT, "http://h/cdmi/s/%C3%A9%F0%9F%98%80");
 }
@@ -39,9 +40,11 @@ START_TEST(test_cdmi__names)
 		const char *name;
 		size_t size;
 		bool ok;
-	} rows[] = {{"a.py", 4, true},	  {"", 0, false},      {".", 1, false},	     {"..", 2, false},	{"...", 3, true},	  {".a", 2, true},
-		    {"a/b", 3, false},	  {"/", 1, false},     {"a\0b", 3, false},    {"a\nb", 3, false}, {"a\x7f", 2, false},	  {"\xff", 1, false},
-		    {"\xc3\xa9", 2, true}, {"a?", 2, true},    {"#", 1, true},	     {" ", 1, true},	{"%2e%2e", 6, true}};
+	} rows[] = { { "a.py", 4, true },     { "", 0, false },     { ".", 1, false },     { "..", 2, false },
+		     { "...", 3, true },      { ".a", 2, true },    { "a/b", 3, false },   { "/", 1, false },
+		     { "a\0b", 3, false },    { "a\nb", 3, false }, { "a\x7f", 2, false }, { "\xff", 1, false },
+		     { "\xc3\xa9", 2, true }, { "a?", 2, true },    { "#", 1, true },      { " ", 1, true },
+		     { "%2e%2e", 6, true } };
 
 	for (size_t i = 0; i < ELEMENTSOF(rows); i++)
 		ck_assert_msg(cdmi_name_ok(rows[i].name, rows[i].size) == rows[i].ok, "row %zu", i);
@@ -83,11 +86,13 @@ START_TEST(test_cdmi__version_2_is_seen_in_the_path)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- verdicts */
+/* ------------------------------------------------------------------------------------- verdicts */
 
 static enum cdmi_verdict judge(long status, const char *body, enum cdmi_mode mode, struct lsn_error *err)
 {
-	const struct http_reply reply = {.status = status, .body = body, .body_size = strlen(body), .content_type = "", .location = ""};
+	const struct http_reply reply = {
+		.status = status, .body = body, .body_size = strlen(body), .content_type = "", .location = ""
+	};
 	json_t *object = NULL;
 	enum cdmi_verdict verdict = cdmi_judge(&reply, mode, &object, err);
 
@@ -101,15 +106,18 @@ START_TEST(test_cdmi__every_status)
 	static const struct {
 		long status;
 		enum cdmi_verdict verdict;
-	} rows[] = {{200, CDMI_OK},    {301, CDMI_MOVED}, {307, CDMI_MOVED}, {308, CDMI_MOVED}, {302, CDMI_REFERENCE}, {303, CDMI_REFERENCE},
-		    {401, CDMI_LOGIN}, {403, CDMI_DENIED}, {404, CDMI_GONE}, {410, CDMI_GONE},	{400, CDMI_FAULT},     {405, CDMI_FAULT},
-		    {406, CDMI_FAULT}, {408, CDMI_RETRY}, {429, CDMI_RETRY}, {500, CDMI_RETRY}, {502, CDMI_RETRY},     {503, CDMI_RETRY},
-		    {504, CDMI_RETRY}, {599, CDMI_RETRY}, {204, CDMI_FAULT}, {418, CDMI_FAULT}};
+	} rows[] = { { 200, CDMI_OK },        { 301, CDMI_MOVED },     { 307, CDMI_MOVED }, { 308, CDMI_MOVED },
+		     { 302, CDMI_REFERENCE }, { 303, CDMI_REFERENCE }, { 401, CDMI_LOGIN }, { 403, CDMI_DENIED },
+		     { 404, CDMI_GONE },      { 410, CDMI_GONE },      { 400, CDMI_FAULT }, { 405, CDMI_FAULT },
+		     { 406, CDMI_FAULT },     { 408, CDMI_RETRY },     { 429, CDMI_RETRY }, { 500, CDMI_RETRY },
+		     { 502, CDMI_RETRY },     { 503, CDMI_RETRY },     { 504, CDMI_RETRY }, { 599, CDMI_RETRY },
+		     { 204, CDMI_FAULT },     { 418, CDMI_FAULT } };
 
 	for (size_t i = 0; i < ELEMENTSOF(rows); i++)
 		for (int mode = CDMI_CONTAINER; mode <= CDMI_CONTENT; mode++) {
-			struct lsn_error err = {0};
-			ck_assert_msg(judge(rows[i].status, "{}", (enum cdmi_mode)mode, &err) == rows[i].verdict, "status %ld", rows[i].status);
+			struct lsn_error err = { 0 };
+			ck_assert_msg(judge(rows[i].status, "{}", (enum cdmi_mode)mode, &err) == rows[i].verdict,
+				      "status %ld", rows[i].status);
 			ck_assert((err.code == 0) == (rows[i].verdict == CDMI_OK));
 			if (err.code)
 				ck_assert_ptr_nonnull(strstr(err.message, "status"));
@@ -119,7 +127,7 @@ END_TEST
 
 START_TEST(test_cdmi__error_bodies_are_not_read)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	ck_assert_int_eq(judge(404, "{\"detail\": \"x\"}", CDMI_OBJECT, &err), CDMI_GONE);
 	ck_assert_int_eq(judge(500, "<h1>Server Error (500)</h1>", CDMI_OBJECT, &err), CDMI_RETRY);
@@ -129,10 +137,10 @@ END_TEST
 
 START_TEST(test_cdmi__a_200_that_is_not_cdmi)
 {
-	static const char *const bodies[] = {"", "<html>", "[]", "\"x\"", "null", "{", "{}x", "{\"a\":\xff}", "nan"};
+	static const char *const bodies[] = { "", "<html>", "[]", "\"x\"", "null", "{", "{}x", "{\"a\":\xff}", "nan" };
 
 	for (size_t i = 0; i < ELEMENTSOF(bodies); i++) {
-		struct lsn_error err = {0};
+		struct lsn_error err = { 0 };
 		ck_assert_msg(judge(200, bodies[i], CDMI_OBJECT, &err) == CDMI_BAD, "%s", bodies[i]);
 		ck_assert_int_ne(err.code, 0);
 		ck_assert_int_eq(judge(200, bodies[i], CDMI_CONTENT, &err), CDMI_OK);
@@ -142,8 +150,12 @@ END_TEST
 
 START_TEST(test_cdmi__a_description_is_no_content)
 {
-	struct http_reply reply = {.status = 200, .body = "{}", .body_size = 2, .content_type = "Application/CDMI-object; charset=utf-8", .location = ""};
-	struct lsn_error err = {0};
+	struct http_reply reply = { .status = 200,
+				    .body = "{}",
+				    .body_size = 2,
+				    .content_type = "Application/CDMI-object; charset=utf-8",
+				    .location = "" };
+	struct lsn_error err = { 0 };
 
 	ck_assert_int_eq(cdmi_judge(&reply, CDMI_CONTENT, NULL, &err), CDMI_BAD);
 	reply.content_type = "text/x-python";
@@ -153,8 +165,10 @@ END_TEST
 
 START_TEST(test_cdmi__no_reply)
 {
-	struct http_reply reply = {.body = "", .content_type = "", .location = "", .error = {-ECONNREFUSED, "GET x: refused"}};
-	struct lsn_error err = {0};
+	struct http_reply reply = {
+		.body = "", .content_type = "", .location = "", .error = { -ECONNREFUSED, "GET x: refused" }
+	};
+	struct lsn_error err = { 0 };
 
 	ck_assert_int_eq(cdmi_judge(&reply, CDMI_CONTENT, NULL, &err), CDMI_RETRY);
 	ck_assert_int_eq(err.code, -ECONNREFUSED);
@@ -166,15 +180,17 @@ END_TEST
 
 START_TEST(test_cdmi__moved_says_where)
 {
-	struct http_reply reply = {.status = 301, .body = "", .content_type = "", .location = "http://evil\n.example.org/"};
-	struct lsn_error err = {0};
+	struct http_reply reply = {
+		.status = 301, .body = "", .content_type = "", .location = "http://evil\n.example.org/"
+	};
+	struct lsn_error err = { 0 };
 
 	ck_assert_int_eq(cdmi_judge(&reply, CDMI_CONTENT, NULL, &err), CDMI_MOVED);
 	ck_assert_ptr_nonnull(strstr(err.message, "evil\\x0a.example"));
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- members */
+/* -------------------------------------------------------------------------------------- members */
 
 static json_t *object;
 
@@ -204,7 +220,7 @@ END_TEST
 
 START_TEST(test_cdmi__children)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	ck_assert_uint_eq(json_array_size(cdmi_children(load("{\"children\": [\"sub/\", \"a.py\"]}"), &err)), 2);
 	ck_assert_ptr_nonnull(cdmi_children(load("{\"children\": []}"), &err));
@@ -221,22 +237,22 @@ START_TEST(test_cdmi__topic)
 		const char *json, *topic;
 		bool problem;
 	} rows[] = {
-		{"{\"metadata\": {\"topic\": \"create/#\"}}", "create/#", false},
-		{"{\"metadata\": {\"topic\": [\"create/#\"]}}", "create/#", false},
-		{"{\"Metadata\": {\"topic\": \"create/#\"}}", "create/#", false},
-		{"{\"metadata\": {\"Topic\": \"create/#\"}}", NULL, false},
-		{"{\"metadata\": {}}", NULL, false},
-		{"{\"metadata\": []}", NULL, false},
-		{"{}", NULL, false},
-		{"{\"metadata\": {\"topic\": \"\"}}", NULL, false},
-		{"{\"metadata\": {\"topic\": []}}", NULL, false},
-		{"{\"metadata\": {\"topic\": null}}", NULL, false},
-		{"{\"metadata\": {\"topic\": [\"a\", \"b\"]}}", NULL, true},
-		{"{\"metadata\": {\"topic\": [[\"a\"]]}}", NULL, true},
-		{"{\"metadata\": {\"topic\": 5}}", NULL, true},
-		{"{\"metadata\": {\"topic\": true}}", NULL, true},
-		{"{\"metadata\": {\"topic\": {\"a\": 1}}}", NULL, true},
-		{"{\"metadata\": {\"topic\": \"a\\u0000b\"}}", NULL, true},
+		{ "{\"metadata\": {\"topic\": \"create/#\"}}", "create/#", false },
+		{ "{\"metadata\": {\"topic\": [\"create/#\"]}}", "create/#", false },
+		{ "{\"Metadata\": {\"topic\": \"create/#\"}}", "create/#", false },
+		{ "{\"metadata\": {\"Topic\": \"create/#\"}}", NULL, false },
+		{ "{\"metadata\": {}}", NULL, false },
+		{ "{\"metadata\": []}", NULL, false },
+		{ "{}", NULL, false },
+		{ "{\"metadata\": {\"topic\": \"\"}}", NULL, false },
+		{ "{\"metadata\": {\"topic\": []}}", NULL, false },
+		{ "{\"metadata\": {\"topic\": null}}", NULL, false },
+		{ "{\"metadata\": {\"topic\": [\"a\", \"b\"]}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": [[\"a\"]]}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": 5}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": true}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": {\"a\": 1}}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": \"a\\u0000b\"}}", NULL, true },
 	};
 	const char *problem;
 
@@ -251,7 +267,7 @@ END_TEST
 static void is_value(const char *json, const char *should, size_t size)
 {
 	_cleanup_free_ void *value = NULL;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	size_t value_size;
 
 	ck_assert_msg(cdmi_value(load(json), &value, &value_size, &err) == 0, "%s: %s", json, err.message);
@@ -287,7 +303,8 @@ END_TEST
 
 START_TEST(test_cdmi__base64_is_exact)
 {
-	static const char *const bad[] = {"a", "ab", "abc", "a===", "====", "ab=c", "=abc", "ab==cdef", "abc-", "ab\\u0000c", "cGFz*wo="};
+	static const char *const bad[] = { "a",    "ab",       "abc",  "a===",       "====",    "ab=c",
+					   "=abc", "ab==cdef", "abc-", "ab\\u0000c", "cGFz*wo=" };
 	char json[128];
 
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -301,7 +318,8 @@ START_TEST(test_cdmi__hashes)
 {
 	uint64_t hash = cdmi_metadata_hash(load("{\"metadata\": {\"topic\": \"a\", \"x\": [1, 2], \"cdmi_acl\": []}}"));
 
-	ck_assert_uint_eq(hash, cdmi_metadata_hash(load("{\"metadata\": {\"cdmi_atime\": \"now\", \"x\": [1, 2], \"topic\": \"a\"}}")));
+	ck_assert_uint_eq(hash, cdmi_metadata_hash(load(
+					"{\"metadata\": {\"cdmi_atime\": \"now\", \"x\": [1, 2], \"topic\": \"a\"}}")));
 	ck_assert_uint_ne(hash, cdmi_metadata_hash(load("{\"metadata\": {\"topic\": \"b\", \"x\": [1, 2]}}")));
 	ck_assert_uint_ne(hash, cdmi_metadata_hash(load("{\"metadata\": {\"topic\": \"a\", \"x\": [2, 1]}}")));
 	ck_assert_uint_eq(0, cdmi_content_hash(load("{\"metadata\": {\"topic\": \"a\"}}")));

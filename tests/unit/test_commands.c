@@ -14,11 +14,12 @@ static char answer[1 << 16];
 
 static void open_control(void)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	serving_ok(daemon_make_source(&serving, &serving.config->source, &serving.source, &serving_err));
 	daemon_set_parts(&serving);
-	serving_ok(control_new(serving.loop, &serving.config->control, daemon_commands, &serving, &serving.control, &serving_err));
+	serving_ok(control_new(serving.loop, &serving.config->control, daemon_commands, &serving, &serving.control,
+			       &serving_err));
 	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", serving.config->control.socket);
 	peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	ck_assert_int_eq(connect(peer, (struct sockaddr *)&address, sizeof address), 0);
@@ -35,7 +36,9 @@ static void close_control(void)
 
 static void setup(void)
 {
-	serving_start(GOOD "[executor gone]\nmodule = good\ndelay_ms = 600000\n[route gone]\nscript = b.py\nexecutor = gone\n");
+	serving_start(
+		GOOD
+		"[executor gone]\nmodule = good\ndelay_ms = 600000\n[route gone]\nscript = b.py\nexecutor = gone\n");
 	serving_shell("mkdir %s/scripts", serving_folder);
 	serving_write("scripts/a.py", "pass\n");
 	serving_write("scripts/a.py.meta", "topic = create/#\n");
@@ -181,7 +184,8 @@ START_TEST(test_commands__why_a_script_does_not_run)
 	three();
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/x\"}", "\"runs\":true");
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"update/resource/x\"}", "does not match");
-	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/scripts/x\"}", "scripts collection");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/scripts/x\"}",
+	     "scripts collection");
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"other/x\"}", "does not subscribe");
 	says("{\"command\":\"explain\",\"script\":\"c.py\",\"topic\":\"create/x\"}", "no script of that name");
 	says("{\"command\":\"explain\",\"script\":\"b.py\"}", "needs a script and a topic");

@@ -61,10 +61,7 @@ static void put_bytes(const char *name, const char *text, size_t size)
 	ck_assert_uint_eq(fwrite(text, 1, size, f), size);
 }
 
-static void put(const char *name, const char *text)
-{
-	put_bytes(name, text, strlen(text));
-}
+static void put(const char *name, const char *text) { put_bytes(name, text, strlen(text)); }
 
 static int load(void)
 {
@@ -123,7 +120,8 @@ END_TEST
 
 START_TEST(test_config__every_kind_of_value)
 {
-	load_text("# comment\n; comment\n[listener]\nidentity = node-7\nlog_level=debug\nrecord_unmatched = yes\npayload_max = 1M\n"
+	load_text("# comment\n; comment\n[listener]\nidentity = node-7\nlog_level=debug\nrecord_unmatched = "
+		  "yes\npayload_max = 1M\n"
 		  "state_dir = /srv/l\n[broker]\nhost: /run/mosquitto.sock\nversion = 5\nkeepalive = 2min\ntls = yes\n"
 		  "[limits]\ntimeout_max = 1h\nretry_on = failure timeout lost\noutput = capture\non_lost = rerun\n"
 		  "[dispatcher]\nreplay_rate = 0.5\nmax_running = 7\ndefault_executor = gpu\n"
@@ -139,7 +137,8 @@ START_TEST(test_config__every_kind_of_value)
 	ck_assert_int_eq(config->broker.version, MQTT_V5);
 	ck_assert_uint_eq(config->broker.keepalive_sec, 120);
 	ck_assert_uint_eq(config->broker.port, 8883);
-	ck_assert_uint_eq(config->policy.defaults.retry_on, 1U << LSN_OUTCOME_FAILURE | 1U << LSN_OUTCOME_TIMEOUT | 1U << LSN_OUTCOME_LOST);
+	ck_assert_uint_eq(config->policy.defaults.retry_on,
+			  1U << LSN_OUTCOME_FAILURE | 1U << LSN_OUTCOME_TIMEOUT | 1U << LSN_OUTCOME_LOST);
 	ck_assert_int_eq(config->policy.defaults.output, LSN_OUTPUT_CAPTURE);
 	ck_assert_int_eq(config->policy.defaults.on_lost, ON_LOST_RERUN);
 	ck_assert(config->dispatch.replay_rate_max == 0.5);
@@ -162,8 +161,23 @@ END_TEST
 
 START_TEST(test_config__values_survive_byte_for_byte)
 {
-	static const char *const values[] = { "create/+/a#b", "a ; b", "a;b", "a # b", "#", ";", ";x # y ; z", "x = y = z", "a:b=c", "=", "\"quoted\"", "'q'",
-					      "back\\slash", "caf\xc3\xa9", "100% ${nothing} $HOME", "tab\there", "[x]" };
+	static const char *const values[] = { "create/+/a#b",
+					      "a ; b",
+					      "a;b",
+					      "a # b",
+					      "#",
+					      ";",
+					      ";x # y ; z",
+					      "x = y = z",
+					      "a:b=c",
+					      "=",
+					      "\"quoted\"",
+					      "'q'",
+					      "back\\slash",
+					      "caf\xc3\xa9",
+					      "100% ${nothing} $HOME",
+					      "tab\there",
+					      "[x]" };
 	char text[512];
 
 	for (size_t i = 0; i < ELEMENTSOF(values); i++) {
@@ -228,7 +242,8 @@ END_TEST
 
 START_TEST(test_config__drop_ins)
 {
-	put("listenerd.ini", "[broker]\nhost = main\nuser = main\n[executor e]\nmodule = json-lines\npath = /a\n[dispatcher]\ndefault_executor = e\n");
+	put("listenerd.ini", "[broker]\nhost = main\nuser = main\n[executor e]\nmodule = json-lines\npath = "
+			     "/a\n[dispatcher]\ndefault_executor = e\n");
 	put("conf.d/20-b.ini", "[broker]\nhost = twenty\n[executor e]\npath = /b\n");
 	put("conf.d/10-a.ini", "[broker]\nhost = ten\nport = 99\n[executor e]\nopen = yes\n[executor f]\n");
 	put("conf.d/ignored.conf", "nonsense\n");
@@ -248,7 +263,8 @@ START_TEST(test_config__drop_ins)
 	ck_assert_str_eq(e->module, "json-lines");
 	put("conf.d/20-b.ini", "[broker]\nhost = twenty\n\nhots = x\n");
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(err.message, "/conf.d/20-b.ini:4: unknown key \"hots\" in [broker]; did you mean \"host\"?"));
+	ck_assert_ptr_nonnull(
+		strstr(err.message, "/conf.d/20-b.ini:4: unknown key \"hots\" in [broker]; did you mean \"host\"?"));
 }
 END_TEST
 
@@ -274,12 +290,14 @@ START_TEST(test_config__mistakes_in_the_text)
 	refuse("[broker]\n= x\n", ".ini:2: the key is missing before '='");
 	refuse("[broker]\nhost = a\nport = 1\nhost = b\n", ".ini:4: host stands in this section already, at line 2");
 	refuse("[broker]\nhost = a\n  port = 1\n", ".ini:3: the line is indented, so it continues \"host\"");
-	refuse("[broker]\nhost = a\n[limits]\n[broker]\nport = 1\n", ".ini:4: section [broker] stands in this file already, at line 1");
+	refuse("[broker]\nhost = a\n[limits]\n[broker]\nport = 1\n",
+	       ".ini:4: section [broker] stands in this file already, at line 1");
 	refuse("[executor a]\n[executor  a]\n", ".ini:2: section [executor a] stands in this file already, at line 1");
 	refuse("[executor a]\nx = 1\nx = 2\n", ".ini:3: x stands in this section already, at line 2");
 	refuse("\xef\xbb\xbf[broker]\n", ".ini:1: the file begins with a byte order mark");
 	refuse("[broker]\nhost = \xff\n", ".ini:2: the line is not UTF-8 text");
-	refuse("[an unbelievably long heading that inih would cut somewhere in the middle]\n", ".ini:1: the heading is too long");
+	refuse("[an unbelievably long heading that inih would cut somewhere in the middle]\n",
+	       ".ini:1: the heading is too long");
 	put_bytes("listenerd.ini", "[broker]\nhost = a\0b\n", 20);
 	ck_assert_int_eq(load(), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.message, ".ini:2: the line is not UTF-8 text"));
@@ -288,11 +306,13 @@ END_TEST
 
 START_TEST(test_config__mistakes_in_values)
 {
-	refuse("[limits]\ntimeout = 12 parsecs\n", ".ini:2: timeout: \"12 parsecs\" is not a duration; write 12s, 500ms");
+	refuse("[limits]\ntimeout = 12 parsecs\n",
+	       ".ini:2: timeout: \"12 parsecs\" is not a duration; write 12s, 500ms");
 	refuse("[limits]\ntimeout = 0\n", ".ini:2: timeout: the value must be between 10ms and 7d");
 	refuse("[limits]\nmemory = 12X\n", ".ini:2: memory: \"12X\" is not a size");
 	refuse("[limits]\nmemory = 1M\n", ".ini:2: memory: the smallest value is 8M");
-	refuse("[limits]\noutput = captrue\n", ".ini:2: output: \"captrue\" is not one of discard, capture; did you mean capture?");
+	refuse("[limits]\noutput = captrue\n",
+	       ".ini:2: output: \"captrue\" is not one of discard, capture; did you mean capture?");
 	refuse("[limits]\nretry_on = failure sometimes\n", ".ini:2: retry_on: ");
 	refuse("[broker]\nport = 0\n", ".ini:2: port: the value must be between 1 and 65535");
 	refuse("[broker]\nport = 65536\n", ".ini:2: port: the value must be between 1 and 65535");
@@ -314,28 +334,34 @@ START_TEST(test_config__mistakes_between_keys)
 	refuse("[broker]\nsubscriptions =\n", ".ini:2: subscriptions: none is left");
 	refuse("[broker]\nsubscriptions = a/# b/#/c\n", ".ini:2: subscriptions: \"b/#/c\":");
 	refuse("[broker]\nsubscriptions = a/# +/b\n", ".ini:2: subscriptions: \"a/#\" and \"+/b\" overlap");
-	refuse("[broker]\nsubscriptions = a/#\nsubscriptions = $share/g/a/b\n", ".ini:3: subscriptions: \"a/#\" and \"$share/g/a/b\" overlap");
+	refuse("[broker]\nsubscriptions = a/#\nsubscriptions = $share/g/a/b\n",
+	       ".ini:3: subscriptions: \"a/#\" and \"$share/g/a/b\" overlap");
 	refuse("[broker]\npassword = x\n", ".ini:2: password: a password needs a user");
 	refuse("[broker]\ntls = yes\ntls_cert_file = /a\n", ".ini:3: tls_cert_file: certificate and key go together");
 	refuse("[broker]\ntls_ca_file = /a\n", ".ini:2: tls_ca_file: has no effect without tls");
-	refuse("[broker]\nreconnect_max = 100ms\n", ".ini:2: reconnect_max: reconnect_min is longer than reconnect_max");
+	refuse("[broker]\nreconnect_max = 100ms\n",
+	       ".ini:2: reconnect_max: reconnect_min is longer than reconnect_max");
 	refuse("[scripts]\nsource = cdmi\n", ".ini:2: source: cdmi needs the archive's address");
 	refuse("[scripts]\nsource = cdmi\nurl = archive/api\n", ".ini:3: url: \"archive/api\" is not an address");
-	refuse("[scripts]\nsource = cdmi\nurl = https://me:pw@archive/api\n", ".ini:3: url: leave user and password out");
+	refuse("[scripts]\nsource = cdmi\nurl = https://me:pw@archive/api\n",
+	       ".ini:3: url: leave user and password out");
 	refuse("[scripts]\ncollection = /\n", ".ini:2: collection: cannot be the whole archive");
 	refuse("[limits]\ntimeout = 30s\n", ".ini:2: timeout: timeout is longer than timeout_max");
 	refuse("[limits]\ntimeout_max = 3s\n", ".ini:2: timeout_max: timeout is longer than timeout_max");
 	refuse("[limits]\nmemory_max = 64M\n", ".ini:2: memory_max: memory is more than memory_max");
-	refuse("[dispatcher]\ndefault_executor = gpu\n", ".ini:2: default_executor: there is no [executor gpu]; there is: docker-sandbox");
+	refuse("[dispatcher]\ndefault_executor = gpu\n",
+	       ".ini:2: default_executor: there is no [executor gpu]; there is: docker-sandbox");
 	refuse("[route r]\nscript = *\nexecutor = gpu\n", ".ini:3: executor: there is no [executor gpu]");
 	refuse("[route r]\nscript = *\n", ".ini:1: route r has no executor");
 	refuse("[route r]\nfilter = a#\nexecutor = docker-sandbox\n", ".ini:2: filter: ");
-	refuse("[executor under_score]\n[dispatcher]\ndefault_executor = under_score\n", ".ini:1: \"under_score\" cannot be the name of a module");
+	refuse("[executor under_score]\n[dispatcher]\ndefault_executor = under_score\n",
+	       ".ini:1: \"under_score\" cannot be the name of a module");
 	refuse("[control]\noperators = a,b\n", ".ini:2: operators: \"a,b\" is neither a user nor a @group");
 	/* A default that does not fit names its section, for there is no line. */
 	put("listenerd.ini", "[executor e]\n");
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.message, "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e; "
+	ck_assert_str_eq(err.message,
+			 "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e; "
 			 "it needs a section, too, once another executor has one");
 }
 END_TEST
@@ -348,19 +374,23 @@ static void note_finding(void *data, bool fatal, const char *text)
 
 START_TEST(test_config__what_it_names_is_looked_for)
 {
-	static const char *const told[] = { "fatal %1$s/listenerd.ini:2: state_dir: %1$s/file is no folder",
-					    "%1$s/listenerd.ini:4: libexec_dir: there is no folder %1$s/no-libexec",
-					    "fatal %1$s/listenerd.ini:7: tls_ca_file: %1$s/no-ca cannot be read: No such file",
-					    "fatal %1$s/listenerd.ini:9: path: there is no folder %1$s/nowhere",
-					    "%1$s/listenerd.ini:11: directory: there is no folder %1$s/no-scripts",
-					    "fatal %1$s/listenerd.ini:13: readers: there is no user 'no-such-user'",
-					    "fatal %1$s/listenerd.ini:16: there is no %1$s/no-such.so" };
+	static const char *const told[] = {
+		"fatal %1$s/listenerd.ini:2: state_dir: %1$s/file is no folder",
+		"%1$s/listenerd.ini:4: libexec_dir: there is no folder %1$s/no-libexec",
+		"fatal %1$s/listenerd.ini:7: tls_ca_file: %1$s/no-ca cannot be read: No such file",
+		"fatal %1$s/listenerd.ini:9: path: there is no folder %1$s/nowhere",
+		"%1$s/listenerd.ini:11: directory: there is no folder %1$s/no-scripts",
+		"fatal %1$s/listenerd.ini:13: readers: there is no user 'no-such-user'",
+		"fatal %1$s/listenerd.ini:16: there is no %1$s/no-such.so"
+	};
 	char text[2000], all[4000] = "", line[300];
 
 	put("file", "");
 	(void)snprintf(text, sizeof text,
-		       "[listener]\nstate_dir = %1$s/file\nrun_dir = %1$s/new/run\nlibexec_dir = %1$s/no-libexec\n[broker]\ntls = yes\ntls_ca_file = %1$s/no-ca\n"
-		       "[journal]\npath = %1$s/nowhere/journal.db\n[scripts]\ndirectory = %1$s/no-scripts\n[control]\nreaders = root no-such-user\n"
+		       "[listener]\nstate_dir = %1$s/file\nrun_dir = %1$s/new/run\nlibexec_dir = "
+		       "%1$s/no-libexec\n[broker]\ntls = yes\ntls_ca_file = %1$s/no-ca\n"
+		       "[journal]\npath = %1$s/nowhere/journal.db\n[scripts]\ndirectory = "
+		       "%1$s/no-scripts\n[control]\nreaders = root no-such-user\n"
 		       "[executors]\nfolder = %1$s\n[executor no-such]\n[dispatcher]\ndefault_executor = no-such\n",
 		       folder);
 	put("listenerd.ini", text);
@@ -385,8 +415,10 @@ START_TEST(test_config__secrets)
 	put("secret", "s3cret # = ;\nsecond line\n");
 	ck_assert_int_eq(chmod(path_of("secret"), 0600), 0);
 	ck_assert_int_eq(setenv("TEST_CONFIG_USER", "me", 1), 0);
-	(void)snprintf(text, sizeof text, "[broker]\nuser = ${ENV:TEST_CONFIG_USER}-x\npassword = ${FILE:%s/secret}\n"
-		       "[executor docker-sandbox]\ntoken = ${FILE:%s/secret}\nplain = p\n", folder, folder);
+	(void)snprintf(text, sizeof text,
+		       "[broker]\nuser = ${ENV:TEST_CONFIG_USER}-x\npassword = ${FILE:%s/secret}\n"
+		       "[executor docker-sandbox]\ntoken = ${FILE:%s/secret}\nplain = p\n",
+		       folder, folder);
 	load_text(text);
 	ck_assert_str_eq(config->broker.user, "me-x");
 	ck_assert_str_eq(config->broker.password, "s3cret # = ;");
@@ -407,7 +439,8 @@ START_TEST(test_config__secrets)
 		ck_assert_int_eq(chown(path_of("secret"), 1234, 0), 0);
 		refuse(text, "secret belongs to user 1234");
 	}
-	refuse("[broker]\nuser = ${ENV:TEST_CONFIG_NONE}\n", ".ini:2: user: the environment has no variable TEST_CONFIG_NONE");
+	refuse("[broker]\nuser = ${ENV:TEST_CONFIG_NONE}\n",
+	       ".ini:2: user: the environment has no variable TEST_CONFIG_NONE");
 	refuse("[broker]\nuser = ${FILE:/nonexistent}\n", ".ini:2: user: /nonexistent: No such file");
 	refuse("[broker]\nuser = ${FILE:relative}\n", ".ini:2: user: \"relative\" is not an absolute path");
 	refuse("[broker]\nuser = ${FILE:/dev/null}\n", ".ini:2: user: /dev/null is not a regular file");
@@ -482,9 +515,12 @@ static char *print_config(void)
 /* What config_print() writes loads to the same again. */
 START_TEST(test_config__printed_and_loaded_again)
 {
-	load_text("[listener]\nidentity = x\n[broker]\nsubscriptions = a/# b/+/c\ntls = yes\nkeepalive = 90s\n[limits]\ntimeout_max = 90s\ntimeout = 1500ms\n"
-		  "retry_on = lost timeout\n[dispatcher]\nreplay_rate = 0.25\n[executor docker-sandbox]\nk = v ; w # =\n[executor two]\n"
-		  "[route r]\nscript = x*\nexecutor = two\n[control]\nreaders = @a b\n[journal]\nkeep = 36h\nsize_max = 1500M\n");
+	load_text("[listener]\nidentity = x\n[broker]\nsubscriptions = a/# b/+/c\ntls = yes\nkeepalive = "
+		  "90s\n[limits]\ntimeout_max = 90s\ntimeout = 1500ms\n"
+		  "retry_on = lost timeout\n[dispatcher]\nreplay_rate = 0.25\n[executor docker-sandbox]\nk = v ; w # "
+		  "=\n[executor two]\n"
+		  "[route r]\nscript = x*\nexecutor = two\n[control]\nreaders = @a b\n[journal]\nkeep = 36h\nsize_max "
+		  "= 1500M\n");
 	_cleanup_free_ char *first = print_config();
 	load_text(first);
 	_cleanup_free_ char *second = print_config();
@@ -513,7 +549,8 @@ START_TEST(test_config__the_shipped_file_is_complete)
 		char *equals = strchr(line, '=');
 		if (line[0] == '[' && !strchr(line, ' '))
 			ck_assert_msg(strstr(shipped, line) != NULL, "%s is missing in %s", line, name);
-		if (strncmp(line, "  ", 2) != 0 || line[2] == ' ' || !equals || memchr(line + 2, ' ', (size_t)(equals - line - 3)))
+		if (strncmp(line, "  ", 2) != 0 || line[2] == ' ' || !equals ||
+		    memchr(line + 2, ' ', (size_t)(equals - line - 3)))
 			continue;
 		char key[64];
 		(void)snprintf(key, sizeof key, "\n#%.*s=", (int)(equals - line - 2), line + 2);

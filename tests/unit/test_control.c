@@ -1,4 +1,5 @@
-/* test_control.c - the control socket with real sockets and real peers, some of them other processes with other credentials. */
+/* test_control.c - the control socket with real sockets and real peers, some of them other
+ * processes with other credentials. */
 #include "control.h"
 #include "log.h"
 #include "suite.h"
@@ -26,7 +27,7 @@ static struct control_config config;
 static struct control_reply *held; /* a reply that "hold" left open */
 static unsigned acted;
 
-/* ------------------------------------------------------------------------------------------------------------- commands */
+/* ------------------------------------------------------------------------------------- commands */
 
 static void run_echo(void *data, const json_t *request, struct control_reply *reply)
 {
@@ -66,11 +67,11 @@ static void run_flood(void *data, const json_t *request, struct control_reply *r
 }
 
 static const struct control_command commands[] = {
-	{ "echo", CONTROL_READ, run_echo },   { "act", CONTROL_OPERATE, run_act }, { "fail", CONTROL_READ, run_fail },
-	{ "hold", CONTROL_READ, run_hold },   { "flood", CONTROL_READ, run_flood }, { NULL, CONTROL_READ, NULL },
+	{ "echo", CONTROL_READ, run_echo }, { "act", CONTROL_OPERATE, run_act },  { "fail", CONTROL_READ, run_fail },
+	{ "hold", CONTROL_READ, run_hold }, { "flood", CONTROL_READ, run_flood }, { NULL, CONTROL_READ, NULL },
 };
 
-/* -------------------------------------------------------------------------------------------------------------- fixture */
+/* -------------------------------------------------------------------------------------- fixture */
 
 static void start(void)
 {
@@ -101,10 +102,7 @@ static void teardown(void)
 	(void)rmdir(folder);
 }
 
-static void turn(unsigned msec)
-{
-	ck_assert_int_ge(sd_event_run(loop, msec * USEC_PER_MSEC), 0);
-}
+static void turn(unsigned msec) { ck_assert_int_ge(sd_event_run(loop, msec * USEC_PER_MSEC), 0); }
 
 static int peer_connect(const char *to)
 {
@@ -175,7 +173,7 @@ static void expect_error(int fd, int code)
 	json_decref(object);
 }
 
-/* ---------------------------------------------------------------------------------------------------------------- tests */
+/* ---------------------------------------------------------------------------------------- tests */
 
 START_TEST(test_control__answers_in_order)
 {
@@ -311,7 +309,8 @@ START_TEST(test_control__peer_that_closed_its_half_is_answered)
 {
 	start();
 	_cleanup_close_ int fd = peer_new();
-	peer_say(fd, "{\"command\":\"act\"}"); /* without a newline: the end of the stream ends it */
+	/* without a newline: the end of the stream ends it */
+	peer_say(fd, "{\"command\":\"act\"}");
 	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
 	expect(fd, "{\"acted\":1,\"end\":true}");
 	expect(fd, "");
@@ -392,7 +391,8 @@ START_TEST(test_control__stale_file_is_replaced)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0); /* nobody listens */
+	/* nobody listens */
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
 	start();
 	_cleanup_close_ int peer = peer_new();
 	peer_say(peer, "{\"command\":\"act\"}\n");
@@ -469,7 +469,8 @@ START_TEST(test_control__unknown_names_are_refused)
 }
 END_TEST
 
-/* as_user - what a process with these ids hears when it sends two requests: answers are exit codes, 0 for success, else the errno. */
+/* as_user - what a process with these ids hears when it sends two requests: answers are exit
+ * codes, 0 for success, else the errno. */
 static int as_user(uid_t user, gid_t group, gid_t supplementary, const char *command)
 {
 	pid_t child = fork();
@@ -477,8 +478,10 @@ static int as_user(uid_t user, gid_t group, gid_t supplementary, const char *com
 	if (child == 0) {
 		char line[4096] = "";
 		(void)alarm(10);
-		(void)signal(SIGPIPE, SIG_IGN); /* the answer may come, and the end, before we ask */
-		if (setgroups(1, &supplementary) < 0 || setresgid(group, group, group) < 0 || setresuid(user, user, user) < 0)
+		/* the answer may come, and the end, before we ask */
+		(void)signal(SIGPIPE, SIG_IGN);
+		if (setgroups(1, &supplementary) < 0 || setresgid(group, group, group) < 0 ||
+		    setresuid(user, user, user) < 0)
 			_exit(200);
 		int fd = peer_connect(path);
 		if (fd < 0)
@@ -487,7 +490,8 @@ static int as_user(uid_t user, gid_t group, gid_t supplementary, const char *com
 		(void)dprintf(fd, "{\"command\":\"%s\"}\n", command);
 		ssize_t n = recv(fd, line, sizeof line - 1, 0);
 		json_t *object = n > 0 ? json_loads(line, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
-		_exit(object ? (int)json_integer_value(json_object_get(json_object_get(object, "error"), "code")) : 201);
+		_exit(object ? (int)json_integer_value(json_object_get(json_object_get(object, "error"), "code"))
+			     : 201);
 	}
 	int status;
 	while (waitpid(child, &status, WNOHANG) == 0)
@@ -502,10 +506,12 @@ START_TEST(test_control__rights_follow_credentials)
 		(void)fprintf(stderr, "skipped: rights_follow_credentials needs root to become somebody else\n");
 		return;
 	}
-	char *readers[] = { (char *)"nobody", (char *)"@4321", NULL }, *operators[] = { (char *)"@games", (char *)"1234", NULL };
+	char *readers[] = { (char *)"nobody", (char *)"@4321", NULL },
+	     *operators[] = { (char *)"@games", (char *)"1234", NULL };
 	const gid_t games = getgrnam("games")->gr_gid;
 	start();
-	ck_assert_int_eq(as_user(65534, 65534, 65534, "echo"), EACCES); /* connect() itself: mode 0660 */
+	/* connect() itself: mode 0660 */
+	ck_assert_int_eq(as_user(65534, 65534, 65534, "echo"), EACCES);
 	config.readers = readers;
 	config.operators = operators;
 	ck_assert_int_eq(control_set_config(control, &config, NULL), 0);

@@ -5,7 +5,11 @@
 
 #define GOOD "[executor good]\nopen = yes\n"
 
-static void setup(void) { serving_start(GOOD "places = 2\n[executor other]\nmodule = good\n[route r]\nscript = other-*\nexecutor = other\n"); }
+static void setup(void)
+{
+	serving_start(GOOD
+		      "places = 2\n[executor other]\nmodule = good\n[route r]\nscript = other-*\nexecutor = other\n");
+}
 
 static uint64_t add(struct script *script, const char *topic)
 {
@@ -55,7 +59,8 @@ END_TEST
 START_TEST(test_dispatcher__one_object_at_a_time)
 {
 	struct script *script = serving_script("a.py", "#", NULL, NULL);
-	uint64_t first = add(script, "create/resource/x"), second = add(script, "update/resource/x"), other = add(script, "create/resource/y");
+	uint64_t first = add(script, "create/resource/x"), second = add(script, "update/resource/x"),
+		 other = add(script, "create/resource/y");
 
 	serving_until(dispatcher_running(serving.dispatcher) == 2);
 	ck_assert_int_eq(serving_job(second).state, JOB_QUEUED);
@@ -83,14 +88,17 @@ START_TEST(test_dispatcher__more_than_fits_waits_in_the_journal)
 		serving_step();
 	}
 	ck_assert_uint_eq(serving_figure("good", "submits"), 50);
-	ck_assert_uint_eq(serving_figure("good", "waiting"), 50); /* the executor was told how many stand behind the first */
+	/* the executor was told how many stand behind the first */
+	ck_assert_uint_eq(serving_figure("good", "waiting"), 50);
 }
 END_TEST
 
 START_TEST(test_dispatcher__what_can_never_run_ends_with_the_reason)
 {
 	char content[4800];
-	struct registry_offer offer = {.name = "a.py", .topic = "#", .content = content, .size = 4711, .source_key = ""};
+	struct registry_offer offer = {
+		.name = "a.py", .topic = "#", .content = content, .size = 4711, .source_key = ""
+	};
 
 	/* good.so: 4711 bytes are refused by reserve(), 4712 by submit(). */
 	memset(content, '\n', sizeof content);
@@ -98,7 +106,8 @@ START_TEST(test_dispatcher__what_can_never_run_ends_with_the_reason)
 		registry_begin(serving.registry);
 		serving_ok(registry_offer(serving.registry, &offer, &serving_err));
 		serving_ok(registry_end(serving.registry, false, &serving_err));
-		uint64_t id = add((struct script *)(uintptr_t)registry_find(serving.registry, "a.py")->script, "create/x");
+		uint64_t id =
+			add((struct script *)(uintptr_t)registry_find(serving.registry, "a.py")->script, "create/x");
 		serving_until(serving_ended() == offer.size - 4710);
 		ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_ERROR);
 		ck_assert_str_ne(serving_job(id).message, "");
@@ -148,7 +157,7 @@ START_TEST(test_dispatcher__jobs_outlive_a_restart)
 	serving_configure(GOOD "places = 2\ndelay_ms = 600000\n");
 	serving_open();
 	struct script *script = serving_script("a.py", "#", NULL, NULL);
-	uint64_t running[] = {add(script, "create/a"), add(script, "create/b")}, waiting = add(script, "create/c");
+	uint64_t running[] = { add(script, "create/a"), add(script, "create/b") }, waiting = add(script, "create/c");
 	serving_until(serving_figure("good", "submits") == 2);
 	ck_assert(executor_detach(executors_find(serving.executors, "good")));
 	serving_close();
@@ -191,7 +200,9 @@ START_TEST(test_dispatcher__retries_count_and_end)
 	serving_open();
 	char content[4712];
 	memset(content, '\n', sizeof content);
-	const struct registry_offer offer = {.name = "a.py", .topic = "#", .content = content, .size = 4712, .source_key = ""};
+	const struct registry_offer offer = {
+		.name = "a.py", .topic = "#", .content = content, .size = 4712, .source_key = ""
+	};
 	registry_begin(serving.registry);
 	serving_ok(registry_offer(serving.registry, &offer, &serving_err));
 	serving_ok(registry_end(serving.registry, false, &serving_err));
@@ -208,24 +219,25 @@ static void age_running(uint64_t usec)
 	struct lane *lane;
 	struct job *job;
 
-	TAILQ_FOREACH(lane, &serving.dispatcher->lanes, all)
-		TAILQ_FOREACH(job, &lane->active, active)
+	TAILQ_FOREACH (lane, &serving.dispatcher->lanes, all)
+		TAILQ_FOREACH (job, &lane->active, active)
 			job->abi.started_realtime_usec -= usec;
 }
 
-/* An executor that does not report: half a minute after their time limit all such jobs are cancelled, after a minute given up, in one go. */
+/* An executor that does not report: half a minute after their time limit all such jobs are
+ * cancelled, after a minute given up, in one go. */
 START_TEST(test_dispatcher__overdue_jobs_do_not_wait_for_one_another)
 {
 	static const struct {
 		unsigned seconds;
 		enum lsn_outcome outcome;
-	} cases[] = {{12 + 40, LSN_OUTCOME_CANCELLED}, {12 + 70, LSN_OUTCOME_LOST}};
+	} cases[] = { { 12 + 40, LSN_OUTCOME_CANCELLED }, { 12 + 70, LSN_OUTCOME_LOST } };
 
 	serving_close();
 	serving_configure(GOOD "places = 4\ndelay_ms = 7000\n");
 	serving_open();
 	struct script *a = serving_script("a.py", "#", NULL, NULL), *b = serving_script("b.py", "#", NULL, NULL);
-	uint64_t ids[] = {add(a, "create/x"), add(a, "create/y"), add(b, "create/x")};
+	uint64_t ids[] = { add(a, "create/x"), add(a, "create/y"), add(b, "create/x") };
 	serving_until(serving_figure("good", "submits") == 3);
 	age_running(cases[_i].seconds * USEC_PER_SEC);
 	serving_until(serving_ended() > 0);

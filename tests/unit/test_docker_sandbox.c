@@ -1,4 +1,5 @@
-/* test_docker_sandbox.c - the parts of docker-sandbox that read what others wrote: settings, requests to the port wall, results, replies. */
+/* test_docker_sandbox.c - the parts of docker-sandbox that read what others wrote: settings,
+ * requests to the port wall, results, replies. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -31,13 +32,16 @@ START_TEST(test_docker_sandbox__options_defaults)
 }
 END_TEST
 
-/* What Docker 20.10 tells of a host without a controller; one that does not tell at all is not believed either. */
+/* What Docker 20.10 tells of a host without a controller; one that does not tell at all is not
+ * believed either. */
 START_TEST(test_docker_sandbox__limits_an_engine_lacks)
 {
 	static const struct {
 		const char *info, *lacks;
 	} cases[] = {
-		{ "{\"MemoryLimit\": true, \"SwapLimit\": false, \"CpuCfsPeriod\": true, \"CpuCfsQuota\": true, \"PidsLimit\": true}", NULL },
+		{ "{\"MemoryLimit\": true, \"SwapLimit\": false, \"CpuCfsPeriod\": true, \"CpuCfsQuota\": true, "
+		  "\"PidsLimit\": true}",
+		  NULL },
 		{ "{\"MemoryLimit\": false, \"CpuCfsQuota\": true, \"PidsLimit\": true}", "memory" },
 		{ "{\"MemoryLimit\": true, \"CpuCfsQuota\": true, \"PidsLimit\": false}", "processes (pids)" },
 		{ "{\"MemoryLimit\": true, \"CpuCfsQuota\": null, \"PidsLimit\": true}", "CPU time (cpu)" },
@@ -84,12 +88,32 @@ END_TEST
 START_TEST(test_docker_sandbox__options_refusals)
 {
 	static const char *const bad[][2] = {
-		{ "port", "80" }, { "ports", "80,81" }, { "network", "host" }, { "network", "Bridge" }, { "socket", "tcp://x" },
-		{ "socket", "docker.sock" }, { "image", "" }, { "image", "a b" }, { "image", "../x" }, { "dns", "resolver" },
-		{ "allow_networks", "10.0.0.0/33" }, { "deny_networks", "::/129" }, { "pool_max", "0" }, { "pool_min", "9" },
-		{ "pids", "-1" }, { "cpus", "1s" }, { "cpus", "0" }, { "cpus", "." }, { "landlock", "yes" }, { "ftp_data", "on" },
-		{ "preload", "os,os.path;x" }, { "dns", "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9" },
-		{ "subnet", "fd00::/64" }, { "memory", "lots" }, { "grace", "" }, { "nofile", "3" },
+		{ "port", "80" },
+		{ "ports", "80,81" },
+		{ "network", "host" },
+		{ "network", "Bridge" },
+		{ "socket", "tcp://x" },
+		{ "socket", "docker.sock" },
+		{ "image", "" },
+		{ "image", "a b" },
+		{ "image", "../x" },
+		{ "dns", "resolver" },
+		{ "allow_networks", "10.0.0.0/33" },
+		{ "deny_networks", "::/129" },
+		{ "pool_max", "0" },
+		{ "pool_min", "9" },
+		{ "pids", "-1" },
+		{ "cpus", "1s" },
+		{ "cpus", "0" },
+		{ "cpus", "." },
+		{ "landlock", "yes" },
+		{ "ftp_data", "on" },
+		{ "preload", "os,os.path;x" },
+		{ "dns", "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9" },
+		{ "subnet", "fd00::/64" },
+		{ "memory", "lots" },
+		{ "grace", "" },
+		{ "nofile", "3" },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		struct options o;
@@ -104,8 +128,13 @@ END_TEST
 START_TEST(test_docker_sandbox__options_resolvers)
 {
 	struct str_list list = { 0 };
-	ck_assert_int_eq(options_resolvers("# x\nnameserver 127.0.0.53\nnameserver ::1\n nameserver\t10.0.0.1 \nsearch a\nnameserver fe80::1%eth0\n"
-					   "nameserver 2001:db8::1", &list), 0);
+	ck_assert_int_eq(
+		options_resolvers(
+			"# x\nnameserver 127.0.0.53\nnameserver ::1\n nameserver\t10.0.0.1 \nsearch a\nnameserver "
+			"fe80::1%eth0\n"
+			"nameserver 2001:db8::1",
+			&list),
+		0);
 	ck_assert_uint_eq(list.count, 2);
 	ck_assert_str_eq(list.items[0], "10.0.0.1");
 	ck_assert_str_eq(list.items[1], "2001:db8::1");
@@ -119,7 +148,8 @@ START_TEST(test_docker_sandbox__wall_request)
 {
 	static struct wall_request r;
 	ck_assert_int_eq(wall_request_parse(UP, &r, NULL), 0);
-	ck_assert(r.up && r.port_count == 2 && r.dns_count == 1 && r.allow_count == 0 && r.deny_count == 1 && !r.ftp_related);
+	ck_assert(r.up && r.port_count == 2 && r.dns_count == 1 && r.allow_count == 0 && r.deny_count == 1 &&
+		  !r.ftp_related);
 	ck_assert_uint_eq(r.deny[0].bits, 8);
 	char *text = wall_rules(&r, "listenerd_a_b_1", 0);
 	ck_assert_ptr_nonnull(strstr(text, "elements = { 80, 22 }"));
@@ -134,11 +164,33 @@ END_TEST
 START_TEST(test_docker_sandbox__wall_request_refusals)
 {
 	static const char *const bad[] = {
-		"", " ", "down ", "up", "up ", "up table=listenerd_a bridge=", "up table=listenerd_A bridge=lsn01234567",
-		"up table=filter bridge=lsn01234567", "up table=listenerd_a;x bridge=lsn01234567", "up table=listenerd_a bridge=lsn0123456",
-		"up table=listenerd_a bridge=lsn0123456g", "up table=listenerd_a bridge=docker0", UP " more", UP " ports=81", UP " ports=80,80",
-		UP " ports=80,", UP " ports=,80", UP " ports=080000", UP " dns=10.0.0.1/8", UP " dns=10.0.0.1,,10.0.0.2", UP " allow=10.0.0.0/33",
-		UP " allow=x", UP " ftp=yes", UP "  ftp=off", UP " deny=10.0.0.0/-1", UP " deny=10.0.0.0/", UP "\n",
+		"",
+		" ",
+		"down ",
+		"up",
+		"up ",
+		"up table=listenerd_a bridge=",
+		"up table=listenerd_A bridge=lsn01234567",
+		"up table=filter bridge=lsn01234567",
+		"up table=listenerd_a;x bridge=lsn01234567",
+		"up table=listenerd_a bridge=lsn0123456",
+		"up table=listenerd_a bridge=lsn0123456g",
+		"up table=listenerd_a bridge=docker0",
+		UP " more",
+		UP " ports=81",
+		UP " ports=80,80",
+		UP " ports=80,",
+		UP " ports=,80",
+		UP " ports=080000",
+		UP " dns=10.0.0.1/8",
+		UP " dns=10.0.0.1,,10.0.0.2",
+		UP " allow=10.0.0.0/33",
+		UP " allow=x",
+		UP " ftp=yes",
+		UP "  ftp=off",
+		UP " deny=10.0.0.0/-1",
+		UP " deny=10.0.0.0/",
+		UP "\n",
 	};
 	static struct wall_request r;
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
@@ -148,7 +200,9 @@ END_TEST
 
 static struct sb_result good_result(void)
 {
-	return (struct sb_result){ .head = { SB_MAGIC, SB_RESULT, SB_PROTOCOL_VERSION, sizeof(struct sb_result), 0 }, .job = 1, .clean = 1 };
+	return (struct sb_result){ .head = { SB_MAGIC, SB_RESULT, SB_PROTOCOL_VERSION, sizeof(struct sb_result), 0 },
+				   .job = 1,
+				   .clean = 1 };
 }
 
 START_TEST(test_docker_sandbox__results)

@@ -98,21 +98,33 @@ END_TEST
 
 START_TEST(test_event__user_is_known_by_uuid)
 {
-	uint64_t object = object_of("create/user/2f9b", "{\"pre\": {}, \"post\": {\"uuid\": \"2f9b\", \"name\": \"user1\"}}");
+	uint64_t object =
+		object_of("create/user/2f9b", "{\"pre\": {}, \"post\": {\"uuid\": \"2f9b\", \"name\": \"user1\"}}");
 
-	ck_assert_uint_eq(object, object_of("update/user/user1", "{\"pre\": {\"uuid\": \"2f9b\"}, \"post\": {\"uuid\": \"2f9b\"}}"));
+	ck_assert_uint_eq(object, object_of("update/user/user1",
+					    "{\"pre\": {\"uuid\": \"2f9b\"}, \"post\": {\"uuid\": \"2f9b\"}}"));
 	ck_assert_uint_eq(object, object_of("delete/user/2f9b", "{\"pre\": {\"uuid\": \"2f9b\"}, \"post\": {}}"));
 	ck_assert_uint_eq(object, object_of("delete/user/2f9b", "cut {"));
-	ck_assert_uint_ne(object, object_of("update/user/user2", "{\"pre\": {\"uuid\": \"77\"}, \"post\": {\"uuid\": \"77\"}}"));
+	ck_assert_uint_ne(
+		object, object_of("update/user/user2", "{\"pre\": {\"uuid\": \"77\"}, \"post\": {\"uuid\": \"77\"}}"));
 	/* Only users: other topics carry the same name always. */
-	ck_assert_uint_eq(object_of("update/group/g", "{\"post\": {\"uuid\": \"1\"}}"), object_of("update/group/g", "{\"post\": {\"uuid\": \"2\"}}"));
+	ck_assert_uint_eq(object_of("update/group/g", "{\"post\": {\"uuid\": \"1\"}}"),
+			  object_of("update/group/g", "{\"post\": {\"uuid\": \"2\"}}"));
 }
 END_TEST
 
 START_TEST(test_event__user_with_odd_payload_is_known_by_topic)
 {
-	static const char *const payloads[] = {"",	      "[]",		     "{\"post\": 1}",	      "{\"post\": {\"uuid\": 7}}", "{\"post\": {\"uuid\": \"\"}}",
-					       "\xff\xfe", "{\"post\": {\"uuid\"", "{\"pre\": [\"uuid\"]}", "null",			"{\"post\": {}} trailing"};
+	static const char *const payloads[] = { "",
+						"[]",
+						"{\"post\": 1}",
+						"{\"post\": {\"uuid\": 7}}",
+						"{\"post\": {\"uuid\": \"\"}}",
+						"\xff\xfe",
+						"{\"post\": {\"uuid\"",
+						"{\"pre\": [\"uuid\"]}",
+						"null",
+						"{\"post\": {}} trailing" };
 	uint64_t object = object_of("update/user/user1", "{}");
 
 	for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++)
@@ -138,7 +150,9 @@ END_TEST
 
 START_TEST(test_event__topics_of_any_shape_have_an_object)
 {
-	static const char *const topics[] = {"", "/", "a", "a/", "//", "create/user", "create/user/", "create/collection", "\xff/\xfe"};
+	static const char *const topics[] = {
+		"", "/", "a", "a/", "//", "create/user", "create/user/", "create/collection", "\xff/\xfe"
+	};
 
 	for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++)
 		ck_assert_uint_ne(object_of(topics[i], "{}"), 0);

@@ -1,5 +1,6 @@
-/* Loading, swapping and guarding executors: real modules, good and bad, from ../plugins and ../../executors beside this program. Each test has a folder of
- * modules and a run folder of its own. */
+/* Loading, swapping and guarding executors: real modules, good and bad, from ../plugins and
+ * ../../executors beside this program. Each test has a folder of modules and a run folder of its
+ * own. */
 #include "executors.h"
 
 #include "log.h"
@@ -44,7 +45,7 @@ static void on_ready(void *data, struct executor *executor)
 	seen.ready++;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- tools */
+/* ---------------------------------------------------------------------------------------- tools */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -56,7 +57,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void setup(void)
 {
-	struct executors_hooks hooks = {.ready = on_ready, .done = on_done};
+	struct executors_hooks hooks = { .ready = on_ready, .done = on_done };
 
 	log_init(LSN_LOG_ERROR);
 	memset(&seen, 0, sizeof seen);
@@ -86,8 +87,10 @@ static void install(const char *name, char revision)
 	char path[PATH_MAX + 64], *data, *at;
 	size_t size;
 
-	(void)snprintf(path, sizeof path, "%s/%s%s.so", plugins, streq(name, "json-lines") ? "../../executors/" : "", name);
-	ck_assert_msg(read_file_limited(AT_FDCWD, path, 64 << 20, &data, &size) == 0, "%s is missing: build it first", path);
+	(void)snprintf(path, sizeof path, "%s/%s%s.so", plugins, streq(name, "json-lines") ? "../../executors/" : "",
+		       name);
+	ck_assert_msg(read_file_limited(AT_FDCWD, path, 64 << 20, &data, &size) == 0, "%s is missing: build it first",
+		      path);
 	at = memmem(data, size, "revision-1", 10);
 	if (at && revision)
 		at[9] = revision;
@@ -101,7 +104,8 @@ static void install(const char *name, char revision)
 	free(data);
 }
 
-/* A configuration of sections "NAME" or "NAME=MODULE", each with the same OPTIONS ("key=value", NULL-terminated list or NULL). */
+/* A configuration of sections "NAME" or "NAME=MODULE", each with the same OPTIONS ("key=value",
+ * NULL-terminated list or NULL). */
 struct setting {
 	struct executors_config config;
 	struct executor_config sections[4];
@@ -117,7 +121,9 @@ static void set_options(struct setting *s, const char *const *options)
 		(void)snprintf(s->text[count], sizeof s->text[count], "%s", options[count]);
 		char *value = strchr(s->text[count], '=');
 		*value = 0;
-		s->options[count] = (struct lsn_option){.key = s->text[count], .value = value + 1, .file = "test.ini", .line = (unsigned)count + 1};
+		s->options[count] = (struct lsn_option){
+			.key = s->text[count], .value = value + 1, .file = "test.ini", .line = (unsigned)count + 1
+		};
 	}
 	for (size_t i = 0; i < s->config.executor_count; i++) {
 		s->sections[i].options = count ? s->options : NULL;
@@ -130,8 +136,11 @@ static void make_setting(struct setting *s, const char *sections, const char *co
 	char text[128], *rest = text, *one;
 
 	memset(s, 0, sizeof *s);
-	s->config = (struct executors_config){.folder = folder, .run_dir = run_dir, .libexec_dir = (char *)"/usr/libexec", .listener = (char *)"test",
-					      .executors = s->sections};
+	s->config = (struct executors_config){ .folder = folder,
+					       .run_dir = run_dir,
+					       .libexec_dir = (char *)"/usr/libexec",
+					       .listener = (char *)"test",
+					       .executors = s->sections };
 	(void)snprintf(text, sizeof text, "%s", sections);
 	while ((one = strsep(&rest, " "))) {
 		struct executor_config *section = &s->sections[s->config.executor_count++];
@@ -198,9 +207,19 @@ static void wait_done(unsigned count)
 static void make_job(struct job *job, uint64_t id, const char *topic)
 {
 	memset(job, 0, sizeof *job);
-	job->abi = (struct lsn_job){.version = LSN_ABI_VERSION, .size = sizeof job->abi, .id = id, .event = 7, .attempt = 1, .script = "a.py",
-				    .script_version = "abc", .topic = topic, .topic_size = strlen(topic), .payload_fd = -1, .script_fd = -1,
-				    .timeout_usec = 1000000, .memory_bytes = 1 << 20};
+	job->abi = (struct lsn_job){ .version = LSN_ABI_VERSION,
+				     .size = sizeof job->abi,
+				     .id = id,
+				     .event = 7,
+				     .attempt = 1,
+				     .script = "a.py",
+				     .script_version = "abc",
+				     .topic = topic,
+				     .topic_size = strlen(topic),
+				     .payload_fd = -1,
+				     .script_fd = -1,
+				     .timeout_usec = 1000000,
+				     .memory_bytes = 1 << 20 };
 	job->state = JOB_STARTING;
 }
 
@@ -225,7 +244,7 @@ static void find_fact(void *data, const char *key, const char *value)
 
 static const char *fact(struct executor *executor, const char *key)
 {
-	const char *facts[2] = {key, ""};
+	const char *facts[2] = { key, "" };
 
 	executor_describe(executor, find_fact, (void *)facts);
 	return facts[1];
@@ -259,7 +278,7 @@ static int in_child(void (*work)(void))
 	return status;
 }
 
-/* ------------------------------------------------------------------------------------------------------- bad modules */
+/* ---------------------------------------------------------------------------------- bad modules */
 
 START_TEST(test_executors__bad_modules_are_refused_with_a_reason)
 {
@@ -268,16 +287,16 @@ START_TEST(test_executors__bad_modules_are_refused_with_a_reason)
 		int code;
 		const char *says;
 	} bad[] = {
-		{"bad-no-symbol", -ELIBBAD, "exports no symbol lsn_executor"},
-		{"bad-major", -ELIBBAD, "built for executor ABI 2.0, this daemon speaks 1."},
-		{"bad-short-struct", -ELIBBAD, "says size ="},
-		{"bad-size-lies", -ELIBBAD, "bytes but says size"},
-		{"bad-name", -ELIBBAD, "calls itself 'somebody-else'"},
-		{"bad-no-submit", -ELIBBAD, "no submit()"},
-		{"bad-load-crashes", -ENOEXEC, "crashed while being loaded (signal 11"},
-		{"bad-load-exits", -ENOEXEC, "ended the process while being loaded (exit status 0)"},
-		{"bad-load-hangs", -ETIMEDOUT, "not loaded after 5 s"},
-		{"bad-init-fails", -EINVAL, "is not to my taste"},
+		{ "bad-no-symbol", -ELIBBAD, "exports no symbol lsn_executor" },
+		{ "bad-major", -ELIBBAD, "built for executor ABI 2.0, this daemon speaks 1." },
+		{ "bad-short-struct", -ELIBBAD, "says size =" },
+		{ "bad-size-lies", -ELIBBAD, "bytes but says size" },
+		{ "bad-name", -ELIBBAD, "calls itself 'somebody-else'" },
+		{ "bad-no-submit", -ELIBBAD, "no submit()" },
+		{ "bad-load-crashes", -ENOEXEC, "crashed while being loaded (signal 11" },
+		{ "bad-load-exits", -ENOEXEC, "ended the process while being loaded (exit status 0)" },
+		{ "bad-load-hangs", -ETIMEDOUT, "not loaded after 5 s" },
+		{ "bad-init-fails", -EINVAL, "is not to my taste" },
 	};
 	struct job job;
 
@@ -357,7 +376,8 @@ START_TEST(test_executors__crash_in_init_is_told_by_the_next_daemon)
 	status = in_child(prepare_crasher);
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
-	refused("bad-init-crashes", -ENOEXEC, "crashed the daemon inside init() and is not tried again: replace the module, or delete");
+	refused("bad-init-crashes", -ENOEXEC,
+		"crashed the daemon inside init() and is not tried again: replace the module, or delete");
 	refused("bad-init-crashes", -ENOEXEC, run_dir); /* still */
 	(void)snprintf(marker, sizeof marker, "%s/bad-init-crashes.crashed", run_dir);
 	ck_assert_int_eq(access(marker, F_OK), 0);
@@ -374,7 +394,7 @@ START_TEST(test_executors__crash_in_init_is_told_by_the_next_daemon)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------------------- the guards */
+/* ----------------------------------------------------------------------------------- the guards */
 
 START_TEST(test_executors__second_done_is_ignored)
 {
@@ -448,7 +468,7 @@ static const struct lsn_result *result_for(struct executor *executor, const char
 START_TEST(test_executors__results_that_are_none)
 {
 	struct executor *executor = load("bad-result", NULL);
-	static const char *const lost[] = {"null", "major", "size", "outcome", "not-started"};
+	static const char *const lost[] = { "null", "major", "size", "outcome", "not-started" };
 	const struct lsn_result *result;
 
 	for (size_t i = 0; i < ELEMENTSOF(lost); i++) {
@@ -468,11 +488,11 @@ START_TEST(test_executors__results_that_are_none)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------ life of a job */
+/* -------------------------------------------------------------------------------- life of a job */
 
 START_TEST(test_executors__reserve_submit_done_forget)
 {
-	static const char *const options[] = {"delay_ms=1", NULL};
+	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
 	struct job job;
 
@@ -495,7 +515,7 @@ END_TEST
 
 START_TEST(test_executors__reserve_refuses_and_release_gives_back)
 {
-	static const char *const options[] = {"places=1", NULL};
+	static const char *const options[] = { "places=1", NULL };
 	struct executor *executor = load("good", options);
 	struct job a, b;
 
@@ -550,7 +570,7 @@ END_TEST
 
 START_TEST(test_executors__cancel)
 {
-	static const char *const options[] = {"delay_ms=60000", NULL};
+	static const char *const options[] = { "delay_ms=60000", NULL };
 	struct executor *executor = load("good", options);
 	struct job job;
 
@@ -586,7 +606,7 @@ END_TEST
 
 START_TEST(test_executors__detach_leaves_jobs_behind)
 {
-	static const char *const options[] = {"delay_ms=1", NULL};
+	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
 	struct job job;
 
@@ -621,11 +641,11 @@ START_TEST(test_executors__probe_ends_once)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------------- reload */
+/* --------------------------------------------------------------------------------------- reload */
 
 START_TEST(test_executors__unchanged_sections_keep_their_instance)
 {
-	static const char *const options[] = {"delay_ms=1", NULL}, *const others[] = {"delay_ms=2", NULL};
+	static const char *const options[] = { "delay_ms=1", NULL }, *const others[] = { "delay_ms=2", NULL };
 	struct executor *executor = load("good", options);
 
 	apply("good", options);
@@ -637,14 +657,15 @@ START_TEST(test_executors__unchanged_sections_keep_their_instance)
 	ck_assert_uint_eq(instances(), 1);
 	apply("good second=good", others); /* two instances of one module */
 	ck_assert_uint_eq(instances(), 2);
-	ck_assert_str_eq(executor_version(executors_find(set, "good")), executor_version(executors_find(set, "second")));
+	ck_assert_str_eq(executor_version(executors_find(set, "good")),
+			 executor_version(executors_find(set, "second")));
 	ck_assert_ptr_ne(executors_find(set, "good"), executors_find(set, "second"));
 }
 END_TEST
 
 START_TEST(test_executors__new_version_beside_the_old)
 {
-	static const char *const options[] = {"delay_ms=60000", NULL};
+	static const char *const options[] = { "delay_ms=60000", NULL };
 	struct executor *old = load("good", options), *new;
 	char version[13];
 	struct job job, later;
@@ -658,7 +679,8 @@ START_TEST(test_executors__new_version_beside_the_old)
 	ck_assert_ptr_ne(new, old);
 	ck_assert_str_ne(executor_version(new), version);
 	ck_assert_str_eq(fact(new, "revision"), "revision-2");
-	ck_assert_str_eq(fact(old, "revision"), "revision-1"); /* both are in memory, each with its own code and data */
+	/* both are in memory, each with its own code and data */
+	ck_assert_str_eq(fact(old, "revision"), "revision-1");
 	ck_assert(executor_draining(old));
 	make_job(&later, 2, "t");
 	ck_assert_int_eq(executor_reserve(old, &later, &err), -EAGAIN);
@@ -666,7 +688,8 @@ START_TEST(test_executors__new_version_beside_the_old)
 	turn(0);
 	ck_assert_uint_eq(instances(), 2);
 
-	/* It ends with its last job, once the result is forgotten; and the dispatcher asks for the name. */
+	/* It ends with its last job, once the result is forgotten; and the dispatcher asks for
+	 * the name. */
 	executor_cancel(old, &job);
 	turn(0);
 	ck_assert_uint_eq(instances(), 2);
@@ -686,7 +709,7 @@ END_TEST
 
 START_TEST(test_executors__removed_section_drains)
 {
-	static const char *const options[] = {"delay_ms=1", NULL};
+	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
 	struct job job;
 
@@ -735,9 +758,9 @@ END_TEST
 
 START_TEST(test_executors__overwritten_file_does_not_hurt)
 {
-	static const char *const options[] = {"delay_ms=1", NULL};
+	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
-	char path[PATH_MAX], zeros[4096] = {0};
+	char path[PATH_MAX], zeros[4096] = { 0 };
 	struct job job;
 	int fd;
 
@@ -779,7 +802,7 @@ START_TEST(test_executors__reloads_leak_nothing)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------------------------- json-lines */
+/* ----------------------------------------------------------------------------------- json-lines */
 
 static char lines_path[128], *lines_text;
 static bool on_small_disk;
@@ -787,7 +810,7 @@ static bool on_small_disk;
 static struct executor *load_lines(void)
 {
 	static char option[160];
-	static const char *const options[] = {option, "sync=yes", NULL};
+	static const char *const options[] = { option, "sync=yes", NULL };
 
 	(void)snprintf(lines_path, sizeof lines_path, "%s%s/jobs.jsonl", base, on_small_disk ? "/small" : "");
 	(void)snprintf(option, sizeof option, "path=%s", lines_path);
@@ -822,8 +845,10 @@ START_TEST(test_executors__json_lines_writes_jobs)
 	wait_done(1);
 	(void)close(job.abi.payload_fd);
 	ck_assert_uint_eq(seen.result.outcome, LSN_OUTCOME_SUCCESS);
-	ck_assert_str_eq(lines(), "{\"job\":42,\"attempt\":1,\"event\":7,\"script\":\"a.py\",\"version\":\"abc\",\"topic\":\"create/resource/\xc3\xa4\\\"b\","
-				  "\"received_usec\":0,\"payload\":\"{\\\"a\\\": 1}\"}\n");
+	ck_assert_str_eq(
+		lines(),
+		"{\"job\":42,\"attempt\":1,\"event\":7,\"script\":\"a.py\",\"version\":\"abc\",\"topic\":\"create/resource/\xc3\xa4\\\"b\","
+		"\"received_usec\":0,\"payload\":\"{\\\"a\\\": 1}\"}\n");
 	make_job(&job, 43, "t");
 	give_payload(&job, "\xff\x00z", 3);
 	start(executor, &job);
@@ -869,7 +894,8 @@ START_TEST(test_executors__json_lines_recovers)
 	written.abi.attempt = 2; /* a later attempt is another line */
 	ck_assert_uint_eq(recovered(executor, &written), LSN_OUTCOME_NOT_STARTED);
 	written.abi.attempt = 1;
-	/* Killed in the middle of a line: it was not written, and the next one does not stand behind half of it. */
+	/* Killed in the middle of a line: it was not written, and the next one does not stand
+	 * behind half of it. */
 	struct stat before, after;
 	ck_assert_int_eq(stat(lines_path, &before), 0);
 	FILE *file = fopen(lines_path, "ae");
@@ -900,7 +926,7 @@ static void fill_up(void)
 	executors_free(set); /* a loop does not work across fork() */
 	sd_event_unref(loop);
 	ck_assert_int_ge(sd_event_new(&loop), 0);
-	ck_assert_int_eq(executors_new(loop, &(struct executors_hooks){.done = on_done}, &set), 0);
+	ck_assert_int_eq(executors_new(loop, &(struct executors_hooks){ .done = on_done }, &set), 0);
 	on_small_disk = true;
 	executor = load_lines();
 	for (uint64_t id = 1; id <= 2; id++) {
@@ -943,27 +969,29 @@ END_TEST
 
 START_TEST(test_executors__json_lines_refuses_bad_options)
 {
-	static const char *const none[] = {NULL}, *const unknown[] = {"path=/tmp/x", "colour=red", NULL}, *const relative[] = {"path=x", NULL},
-				 *const maybe[] = {"sync=maybe", NULL}, *const device[] = {"path=/dev/null", NULL};
+	static const char *const none[] = { NULL }, *const unknown[] = { "path=/tmp/x", "colour=red", NULL },
+				 *const relative[] = { "path=x", NULL }, *const maybe[] = { "sync=maybe", NULL },
+				 *const device[] = { "path=/dev/null", NULL };
 	const struct {
 		const char *const *options;
 		const char *says;
-	} bad[] = {{none, "path is missing"},
-		   {unknown, "test.ini:2: unknown key 'colour'"},
-		   {relative, "test.ini:1: path: 'x' is not an absolute path"},
-		   {maybe, "test.ini:1: sync: 'maybe' is neither yes nor no"},
-		   {device, "cannot append to /dev/null: not a regular file"}};
+	} bad[] = { { none, "path is missing" },
+		    { unknown, "test.ini:2: unknown key 'colour'" },
+		    { relative, "test.ini:1: path: 'x' is not an absolute path" },
+		    { maybe, "test.ini:1: sync: 'maybe' is neither yes nor no" },
+		    { device, "cannot append to /dev/null: not a regular file" } };
 
 	install("json-lines", 0);
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		ck_assert_int_eq(prepare("audit=json-lines", bad[i].options), -EINVAL);
-		ck_assert_msg(strstr(err.message, bad[i].says) != NULL, "'%s' does not say '%s'", err.message, bad[i].says);
+		ck_assert_msg(strstr(err.message, bad[i].says) != NULL, "'%s' does not say '%s'", err.message,
+			      bad[i].says);
 		ck_assert_ptr_nonnull(strstr(err.message, "[executor audit]"));
 	}
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------------------------------- main */
+/* ----------------------------------------------------------------------------------------- main */
 
 /* This program is BUILD/tests/unit/test_executors; LISTENER_TEST_PLUGINS names another folder. */
 static void find_plugins(void)

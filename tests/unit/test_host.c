@@ -19,7 +19,7 @@ static int ends[2];
 
 static void setup(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	log_init(LSN_LOG_ERROR);
 	(void)snprintf(base, sizeof base, "/tmp/test_host.XXXXXX");
@@ -90,7 +90,7 @@ END_TEST
 
 START_TEST(test_host__run_dir_that_cannot_be_made)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct host *other = NULL;
 
 	ck_assert_int_lt(host_new(loop, "l", "i", "/proc/nowhere/x", "", NULL, &other, &err), 0);
@@ -101,7 +101,7 @@ END_TEST
 
 START_TEST(test_host__watch_is_level_triggered)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 
 	ck_assert_int_eq(h->watch(h->handle, ends[0], LSN_WATCH_READ, on_fd, &seen, &seen.watch), 0);
 	ck_assert_int_eq(sd_event_run(loop, 0), 0);
@@ -119,7 +119,7 @@ END_TEST
 
 START_TEST(test_host__watch_set_pauses_and_changes)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 
 	ck_assert_int_eq(h->watch(h->handle, ends[0], 0, on_fd, &seen, &seen.watch), 0);
 	(void)close(ends[1]); /* epoll reports hang-ups unasked: a paused watch must not */
@@ -140,7 +140,7 @@ END_TEST
 
 START_TEST(test_host__watch_refuses_what_it_cannot_watch)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 	int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_eq(h->watch(h->handle, file, LSN_WATCH_READ, on_fd, &seen, &seen.watch), -EPERM);
@@ -170,7 +170,7 @@ static void drop_both(void *data, int fd, uint32_t events)
 /* Both are ready in the same turn: the second, already pending, must not be called. */
 START_TEST(test_host__watch_may_drop_itself_and_others)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 
 	ck_assert_int_eq(write(ends[0], "x", 1), 1);
 	ck_assert_int_eq(write(ends[1], "x", 1), 1);
@@ -199,7 +199,7 @@ static void again(void *data)
 
 START_TEST(test_host__timers_fire_once_and_in_time)
 {
-	struct seen seen = {0}, never = {0};
+	struct seen seen = { 0 }, never = { 0 };
 	uint64_t start = now_monotonic_usec();
 
 	ck_assert_int_eq(h->timer(h->handle, 30 * USEC_PER_MSEC, on_time, &seen, &seen.timer), 0);
@@ -230,7 +230,7 @@ static void cancel_other(void *data)
 
 START_TEST(test_host__timer_may_cancel_another_that_is_due)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 	struct lsn_timer *first;
 
 	ck_assert_int_eq(h->timer(h->handle, 0, cancel_other, &seen, &first), 0);
@@ -259,7 +259,7 @@ static void free_host_fd(void *data, int fd, uint32_t events)
 
 START_TEST(test_host__free_inside_a_timer)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 	struct lsn_timer *timer;
 
 	ck_assert_int_eq(h->timer(h->handle, 0, free_host, &seen, &timer), 0);
@@ -272,7 +272,7 @@ END_TEST
 
 START_TEST(test_host__free_inside_a_watch)
 {
-	struct seen seen = {0};
+	struct seen seen = { 0 };
 
 	ck_assert_int_eq(h->timer(h->handle, USEC_PER_SEC, on_time, &seen, &seen.timer), 0);
 	ck_assert_int_eq(h->watch(h->handle, ends[0], LSN_WATCH_WRITE, free_host_fd, &seen, &seen.watch), 0);

@@ -1,4 +1,5 @@
-/* test_http.c - lib/http.c against a real server (http_server.py) over TCP, TLS and a unix socket, on a small epoll host. */
+/* test_http.c - lib/http.c against a real server (http_server.py) over TCP, TLS and a unix
+ * socket, on a small epoll host. */
 #include "suite.h"
 #include <cleanup.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/wait.h>
 #include <util.h>
 
-/* ------------------------------------------------------------------------------------------------ a host over epoll */
+/* ---------------------------------------------------------------------------- a host over epoll */
 
 struct lsn_watch {
 	int fd;
@@ -114,7 +115,7 @@ static bool run_due_timer(void)
 {
 	struct lsn_timer *t;
 
-	TAILQ_FOREACH(t, &timers, link) {
+	TAILQ_FOREACH (t, &timers, link) {
 		if (t->due_usec > now_monotonic_usec())
 			continue;
 		lsn_timer_fn fn = t->fn;
@@ -149,7 +150,7 @@ static void run_turn(void)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------ server and client */
+/* ---------------------------------------------------------------------------- server and client */
 
 static char folder[] = "/tmp/test_http.XXXXXX";
 static char socket_path[64], cert_path[64];
@@ -165,7 +166,8 @@ static int start_server(const char *self)
 	if (!mkdtemp(folder) || pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
 		return -1;
 	(void)self;
-	(void)snprintf(script, sizeof script, "%s", getenv("HTTP_SERVER") ? getenv("HTTP_SERVER") : "tests/unit/http_server.py");
+	(void)snprintf(script, sizeof script, "%s",
+		       getenv("HTTP_SERVER") ? getenv("HTTP_SERVER") : "tests/unit/http_server.py");
 	(void)snprintf(socket_path, sizeof socket_path, "%s/socket", folder);
 	(void)snprintf(cert_path, sizeof cert_path, "%s/cert.pem", folder);
 	server_pid = fork();
@@ -293,12 +295,13 @@ static void expect_error(const char *path, int code)
 {
 	struct answer a = ask(path);
 
-	ck_assert_msg(a.status == 0 && a.error.code == code, "%s: status %ld, code %d, %s", path, a.status, a.error.code, a.error.message);
+	ck_assert_msg(a.status == 0 && a.error.code == code, "%s: status %ld, code %d, %s", path, a.status,
+		      a.error.code, a.error.message);
 	ck_assert_msg(strncmp(a.error.message, "GET http", 8) == 0, "%s", a.error.message);
 	answer_done(&a);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ cases */
+/* ---------------------------------------------------------------------------------------- cases */
 
 START_TEST(test_http__methods_bodies_and_headers)
 {
@@ -309,7 +312,9 @@ START_TEST(test_http__methods_bodies_and_headers)
 
 	for (size_t i = 0; i < ELEMENTSOF(methods); i++) {
 		struct answer a = ask_request(
-			(struct http_request){ .method = methods[i], .headers = headers, .body = body, .body_size = sizeof body - 1 }, "/echo?a=b");
+			(struct http_request){
+				.method = methods[i], .headers = headers, .body = body, .body_size = sizeof body - 1 },
+			"/echo?a=b");
 		ck_assert_int_eq(a.status, 200);
 		ck_assert_str_eq(a.content_type, "application/json");
 		(void)snprintf(expected, sizeof expected, "\"method\": \"%s\"", methods[i]);
@@ -349,7 +354,9 @@ START_TEST(test_http__large_upload)
 
 	ck_assert_ptr_nonnull(body);
 	memset(body, 'u', size);
-	struct answer a = ask_request((struct http_request){ .method = "PUT", .body = body, .body_size = size, .max_body = 8 << 20 }, "/echo");
+	struct answer a = ask_request(
+		(struct http_request){ .method = "PUT", .body = body, .body_size = size, .max_body = 8 << 20 },
+		"/echo");
 	ck_assert_int_eq(a.status, 200);
 	ck_assert_uint_gt(a.body_size, size);
 	answer_done(&a);
@@ -388,7 +395,8 @@ START_TEST(test_http__body_limit)
 	a = ask_request((struct http_request){ .max_body = 100000 }, "/big?size=100000&unsized=1");
 	ck_assert(a.status == 200 && a.body_size == 100000);
 	answer_done(&a);
-	static const char *const too_large[] = { "/big?size=100001", "/big?size=100001&unsized=1", "/big?size=50000000&unsized=1" };
+	static const char *const too_large[] = { "/big?size=100001", "/big?size=100001&unsized=1",
+						 "/big?size=50000000&unsized=1" };
 	for (size_t i = 0; i < ELEMENTSOF(too_large); i++) {
 		a = ask_request((struct http_request){ .max_body = 100000 }, too_large[i]);
 		ck_assert_int_eq(a.status, 0);
@@ -453,7 +461,8 @@ START_TEST(test_http__redirects_that_are_followed)
 
 	for (size_t i = 0; i < ELEMENTSOF(codes); i++) {
 		(void)snprintf(path, sizeof path, "/redirect?code=%d&to=/echo", codes[i]);
-		struct answer a = ask_request((struct http_request){ .method = "PUT", .body = "keep", .body_size = 4 }, path);
+		struct answer a =
+			ask_request((struct http_request){ .method = "PUT", .body = "keep", .body_size = 4 }, path);
 		ck_assert_int_eq(a.status, 200);
 		ck_assert_ptr_nonnull(strstr(a.body, "\"method\": \"PUT\""));
 		ck_assert_ptr_nonnull(strstr(a.body, "\"body\": \"keep\""));
@@ -472,15 +481,18 @@ START_TEST(test_http__redirects_that_are_not)
 	char foreign[6][128];
 	struct answer a;
 
-	(void)snprintf(foreign[0], sizeof foreign[0], "/redirect?to=http://localhost:%u/echo", port); /* another name is another host */
+	/* another name is another host */
+	(void)snprintf(foreign[0], sizeof foreign[0], "/redirect?to=http://localhost:%u/echo", port);
 	(void)snprintf(foreign[1], sizeof foreign[1], "/redirect?to=http://127.0.0.1:%u/echo", tls_port);
 	(void)snprintf(foreign[2], sizeof foreign[2], "/redirect?to=file:///etc/passwd");
 	(void)snprintf(foreign[3], sizeof foreign[3], "/redirect?to=http://me:secret@127.0.0.1:%u/echo", port);
-	(void)snprintf(foreign[4], sizeof foreign[4], "/redirect?code=302&to=/echo"); /* would have to become GET */
+	/* would have to become GET */
+	(void)snprintf(foreign[4], sizeof foreign[4], "/redirect?code=302&to=/echo");
 	(void)snprintf(foreign[5], sizeof foreign[5], "/redirect?code=303&to=/echo");
 	for (size_t i = 0; i < ELEMENTSOF(foreign); i++) {
 		a = ask(foreign[i]);
-		ck_assert_msg(a.status / 100 == 3 && streq(a.body, "moved"), "%s: %ld %s", foreign[i], a.status, a.error.message);
+		ck_assert_msg(a.status / 100 == 3 && streq(a.body, "moved"), "%s: %ld %s", foreign[i], a.status,
+			      a.error.message);
 		ck_assert_uint_gt(strlen(a.location), 0);
 		answer_done(&a);
 	}
@@ -501,7 +513,8 @@ START_TEST(test_http__tls)
 	struct answer a = ask(url);
 	ck_assert_msg(a.status == 200, "%s", a.error.message);
 	answer_done(&a);
-	(void)snprintf(path, sizeof path, "https://127.0.0.1:%u/echo", tls_port); /* not the certificate's name */
+	/* not the certificate's name */
+	(void)snprintf(path, sizeof path, "https://127.0.0.1:%u/echo", tls_port);
 	expect_error(path, -EACCES);
 	/* Down is refused, up is followed. */
 	(void)snprintf(path, sizeof path, "https://localhost:%u/redirect?to=http://localhost:%u/echo", tls_port, port);
@@ -546,7 +559,8 @@ START_TEST(test_http__unix_socket)
 {
 	http_free(client);
 	client_new(&(struct http_options){ .unix_socket = socket_path });
-	struct answer a = ask_request((struct http_request){ .method = "POST", .body = "x", .body_size = 1 }, "http://docker/echo");
+	struct answer a = ask_request((struct http_request){ .method = "POST", .body = "x", .body_size = 1 },
+				      "http://docker/echo");
 	ck_assert_msg(a.status == 200, "%s", a.error.message);
 	ck_assert_ptr_nonnull(strstr(a.body, "\"host\": \"docker\""));
 	answer_done(&a);
@@ -647,7 +661,9 @@ static char again_url[128];
 static void on_first(void *data, const struct http_reply *reply)
 {
 	struct http_exchange **own = data;
-	struct http_request request = { .method = "GET", .url = again_url, .max_body = 4096, .timeout_usec = USEC_PER_SEC };
+	struct http_request request = {
+		.method = "GET", .url = again_url, .max_body = 4096, .timeout_usec = USEC_PER_SEC
+	};
 
 	ck_assert_int_eq(reply->status, 200);
 	*own = NULL;
@@ -673,7 +689,8 @@ START_TEST(test_http__callbacks_start_and_cancel)
 }
 END_TEST
 
-/* Descriptors that an exec() would hand on; those that check or the caller left open are not ours. */
+/* Descriptors that an exec() would hand on; those that check or the caller left open are not
+ * ours. */
 static unsigned count_inherited(void)
 {
 	unsigned n = 0;

@@ -6,7 +6,9 @@
 
 static void setup(void)
 {
-	serving_start("[executor good]\nplaces = 4\ndelay_ms = 1\n[listener]\npayload_max = 1K\n[scripts]\ncollection = /system/scripts\n");
+	serving_start(
+		"[executor good]\nplaces = 4\ndelay_ms = 1\n[listener]\npayload_max = 1K\n[scripts]\ncollection = "
+		"/system/scripts\n");
 	(void)serving_script("a.py", "create/#", NULL, NULL);
 	(void)serving_script("b.py", "+/resource/p/#", NULL, NULL);
 }
@@ -19,7 +21,8 @@ static void settle(void)
 	serving_until(turn_idle(serving.turn) && serving_ended() == serving_jobs());
 }
 
-static void reason_of(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size, const char *reason)
+static void reason_of(void *data, uint64_t id, uint64_t received_realtime_usec, const void *topic, size_t topic_size,
+		      const char *reason)
 {
 	(void)id, (void)received_realtime_usec, (void)topic, (void)topic_size;
 	(void)strncat(strcat(data, reason), "\n", 2);
@@ -83,7 +86,9 @@ END_TEST
 
 START_TEST(test_intake__retained_is_state)
 {
-	const struct broker_message message = {.topic = "create/x", .payload = "{}", .payload_size = 2, .retain = true};
+	const struct broker_message message = {
+		.topic = "create/x", .payload = "{}", .payload_size = 2, .retain = true
+	};
 
 	intake_message(serving.intake, &message);
 	settle();
@@ -96,7 +101,9 @@ END_TEST
 START_TEST(test_intake__what_cannot_be_an_event_is_recorded)
 {
 	static char payload[1025];
-	const struct broker_message large = {.topic = "create/x", .payload = payload, .payload_size = sizeof payload, .packet_id = 7, .qos = 1};
+	const struct broker_message large = {
+		.topic = "create/x", .payload = payload, .payload_size = sizeof payload, .packet_id = 7, .qos = 1
+	};
 	char reasons[2000] = "";
 
 	serving_publish("create/\xff", 0);
@@ -112,8 +119,9 @@ END_TEST
 
 START_TEST(test_intake__the_scripts_collection_fires_nothing)
 {
-	static const char *const topics[] = {"create/resource/system/scripts/x.py", "create/collection/system/scripts", "create/collection/system/scripts/sub",
-					     "create/resource//system/scripts/x.py"};
+	static const char *const topics[] = { "create/resource/system/scripts/x.py", "create/collection/system/scripts",
+					      "create/collection/system/scripts/sub",
+					      "create/resource//system/scripts/x.py" };
 	for (size_t i = 0; i < ELEMENTSOF(topics); i++)
 		serving_publish(topics[i], 0);
 	serving_publish("create/resource/system/scriptsx/x.py", 0);
@@ -140,13 +148,13 @@ static bool is_busy_for(struct source *source, const char *topic, size_t size)
 
 static void give_source(void)
 {
-	static const struct source_ops ops = {.event = take_event, .busy_for = is_busy_for};
-	static struct source source = {.ops = &ops};
-	const struct intake_parts parts = {.journal = serving.journal,
-					   .registry = serving.registry,
-					   .dispatcher = serving.dispatcher,
-					   .source = &source,
-					   .config = serving.config};
+	static const struct source_ops ops = { .event = take_event, .busy_for = is_busy_for };
+	static struct source source = { .ops = &ops };
+	const struct intake_parts parts = { .journal = serving.journal,
+					    .registry = serving.registry,
+					    .dispatcher = serving.dispatcher,
+					    .source = &source,
+					    .config = serving.config };
 
 	fetching = NULL;
 	intake_set_parts(serving.intake, &parts);

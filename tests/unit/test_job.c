@@ -21,7 +21,9 @@ static void setup(void)
 	script->filter = strdup("create/#");
 	(void)snprintf(script->version, sizeof script->version, "%064d", 1);
 	script->size = 100;
-	script->settings = (struct script_settings){.timeout_usec = 12000000, .memory_bytes = 1 << 26, .output = LSN_OUTPUT_CAPTURE};
+	script->settings = (struct script_settings){ .timeout_usec = 12000000,
+						     .memory_bytes = 1 << 26,
+						     .output = LSN_OUTPUT_CAPTURE };
 	ck_assert_int_eq(job_new(9, event, script, &job), 0);
 }
 
@@ -75,12 +77,13 @@ END_TEST
 static const struct {
 	enum job_state from, to;
 } allowed[] = {
-	{JOB_QUEUED, JOB_STARTING},	{JOB_QUEUED, JOB_BACKOFF},	{JOB_QUEUED, JOB_FINISHED},	{JOB_STARTING, JOB_RUNNING},
-	{JOB_STARTING, JOB_QUEUED},	{JOB_STARTING, JOB_BACKOFF},	{JOB_STARTING, JOB_FINISHED},	{JOB_STARTING, JOB_LOST},
-	{JOB_RUNNING, JOB_QUEUED},	{JOB_RUNNING, JOB_BACKOFF},	{JOB_RUNNING, JOB_FINISHED},	{JOB_RUNNING, JOB_LOST},
-	{JOB_RECOVERING, JOB_RUNNING},	{JOB_RECOVERING, JOB_QUEUED},	{JOB_RECOVERING, JOB_BACKOFF},	{JOB_RECOVERING, JOB_FINISHED},
-	{JOB_RECOVERING, JOB_LOST},	{JOB_BACKOFF, JOB_QUEUED},	{JOB_BACKOFF, JOB_FINISHED},	{JOB_FINISHED, JOB_QUEUED},
-	{JOB_LOST, JOB_QUEUED},
+	{ JOB_QUEUED, JOB_STARTING },     { JOB_QUEUED, JOB_BACKOFF },    { JOB_QUEUED, JOB_FINISHED },
+	{ JOB_STARTING, JOB_RUNNING },    { JOB_STARTING, JOB_QUEUED },   { JOB_STARTING, JOB_BACKOFF },
+	{ JOB_STARTING, JOB_FINISHED },   { JOB_STARTING, JOB_LOST },     { JOB_RUNNING, JOB_QUEUED },
+	{ JOB_RUNNING, JOB_BACKOFF },     { JOB_RUNNING, JOB_FINISHED },  { JOB_RUNNING, JOB_LOST },
+	{ JOB_RECOVERING, JOB_RUNNING },  { JOB_RECOVERING, JOB_QUEUED }, { JOB_RECOVERING, JOB_BACKOFF },
+	{ JOB_RECOVERING, JOB_FINISHED }, { JOB_RECOVERING, JOB_LOST },   { JOB_BACKOFF, JOB_QUEUED },
+	{ JOB_BACKOFF, JOB_FINISHED },    { JOB_FINISHED, JOB_QUEUED },   { JOB_LOST, JOB_QUEUED },
 };
 #define ALLOWED (sizeof allowed / sizeof allowed[0])
 
@@ -110,8 +113,14 @@ END_TEST
 START_TEST(test_job__result_is_a_copy)
 {
 	char out[] = "out", err[] = "error";
-	struct lsn_result result = {
-		.version = 1 << 16, .size = sizeof result, .outcome = LSN_OUTCOME_FAILURE, .exit_status = 3, .out = out, .out_size = 3, .err = err, .err_size = 5};
+	struct lsn_result result = { .version = 1 << 16,
+				     .size = sizeof result,
+				     .outcome = LSN_OUTCOME_FAILURE,
+				     .exit_status = 3,
+				     .out = out,
+				     .out_size = 3,
+				     .err = err,
+				     .err_size = 5 };
 
 	memset(result.message, 'm', sizeof result.message);
 	ck_assert_int_eq(job_set_result(job, &result), 0);
@@ -124,7 +133,7 @@ START_TEST(test_job__result_is_a_copy)
 	/* Also of itself. */
 	ck_assert_int_eq(job_set_result(job, &job->result->r), 0);
 	ck_assert_mem_eq(job->result->r.err, "error", 5);
-	result = (struct lsn_result){.size = sizeof result, .outcome = 4711};
+	result = (struct lsn_result){ .size = sizeof result, .outcome = 4711 };
 	ck_assert_int_eq(job_set_result(job, &result), 0);
 	ck_assert_uint_eq(job->result->r.outcome, LSN_OUTCOME_ERROR);
 	ck_assert_ptr_null(job->result->r.out);
@@ -133,7 +142,7 @@ END_TEST
 
 START_TEST(test_job__new_attempt_has_no_result)
 {
-	struct lsn_result result = {.size = sizeof result, .outcome = LSN_OUTCOME_LOST};
+	struct lsn_result result = { .size = sizeof result, .outcome = LSN_OUTCOME_LOST };
 
 	job_set_state(job, JOB_STARTING);
 	job_set_state(job, JOB_RUNNING);
@@ -166,7 +175,8 @@ int main(void)
 	tcase_add_test(tc, test_job__new_is_queued_and_filled);
 	tcase_add_test(tc, test_job__holds_event_and_script);
 	tcase_add_test(tc, test_job__allowed_moves);
-	tcase_add_loop_test_raise_signal(tc, test_job__forbidden_moves_abort, SIGABRT, 0, JOB_STATE_MAX * JOB_STATE_MAX);
+	tcase_add_loop_test_raise_signal(tc, test_job__forbidden_moves_abort, SIGABRT, 0,
+					 JOB_STATE_MAX * JOB_STATE_MAX);
 	tcase_add_test(tc, test_job__result_is_a_copy);
 	tcase_add_test(tc, test_job__new_attempt_has_no_result);
 	tcase_add_test(tc, test_job__everything_has_a_name);

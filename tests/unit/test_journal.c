@@ -1,5 +1,5 @@
-/* test_journal.c - the journal: what is committed is there, what is not is not, whatever happens in between. Files are real, full disks are real (a small
- * tmpfs), deaths are real (SIGKILL). */
+/* test_journal.c - the journal: what is committed is there, what is not is not, whatever happens
+ * in between. Files are real, full disks are real (a small tmpfs), deaths are real (SIGKILL). */
 #include "journal.h"
 #include "log.h"
 #include "suite.h"
@@ -23,7 +23,7 @@ static struct journal_config config;
 static struct journal *journal;
 static struct script *script_a, *script_b;
 
-/* ------------------------------------------------------------------------------------------------- helpers */
+/* -------------------------------------------------------------------------------------- helpers */
 
 /* An observer of what SQLite does: which file is synced. */
 static unsigned wal_syncs;
@@ -51,20 +51,20 @@ static struct script *make_script(const char *name, const char *filter, const ch
 	script->name = strdup(name);
 	script->filter = strdup(filter);
 	(void)snprintf(script->version, sizeof script->version, "%064x", sum);
-	script->settings = (struct script_settings){.timeout_usec = 12 * USEC_PER_SEC,
-						    .memory_bytes = 1 << 26,
-						    .output = LSN_OUTPUT_CAPTURE,
-						    .executor = "docker",
-						    .on_lost = ON_LOST_RERUN,
-						    .retries = 3,
-						    .retry_delay_usec = 5,
-						    .retry_on = 1U << LSN_OUTCOME_TIMEOUT};
+	script->settings = (struct script_settings){ .timeout_usec = 12 * USEC_PER_SEC,
+						     .memory_bytes = 1 << 26,
+						     .output = LSN_OUTPUT_CAPTURE,
+						     .executor = "docker",
+						     .on_lost = ON_LOST_RERUN,
+						     .retries = 3,
+						     .retry_delay_usec = 5,
+						     .retry_on = 1U << LSN_OUTCOME_TIMEOUT };
 	return script;
 }
 
 static void open_journal(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int r = journal_open(&config, &journal, &err);
 	ck_assert_msg(r == 0, "%s", err.message);
 }
@@ -83,7 +83,7 @@ static void reopen(void)
 
 static void commit(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int r = journal_commit(journal, &err);
 	ck_assert_msg(r == 0, "%s", err.message);
 	ck_assert(!journal_has_pending(journal));
@@ -91,7 +91,7 @@ static void commit(void)
 
 static void add_scripts(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	script_a = make_script("a.py", "create/#", "print('a')");
 	script_b = make_script("sub/b.py", "+/+/b", "print('b')");
@@ -104,14 +104,18 @@ static void setup(void)
 	strcpy(folder + strlen(folder) - 6, "XXXXXX"); /* NOLINT: it fits */
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	(void)snprintf(path, sizeof path, "%s/journal.db", folder);
-	config = (struct journal_config){.path = path, .size_max_bytes = 1 << 30, .jobs_max = 1000000, .keep_usec = 24 * HOUR, .keep_jobs = 1000000};
+	config = (struct journal_config){ .path = path,
+					  .size_max_bytes = 1 << 30,
+					  .jobs_max = 1000000,
+					  .keep_usec = 24 * HOUR,
+					  .keep_jobs = 1000000 };
 	open_journal();
 	add_scripts();
 }
 
 static void teardown(void)
 {
-	static const char *const ends[] = {"", "-wal", "-shm", ".lock"};
+	static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
 	char name[160];
 
 	close_journal();
@@ -179,18 +183,18 @@ static void start(struct job *job, const char *place)
 
 static void end(struct job *job, enum job_state state, enum lsn_outcome outcome, const char *message)
 {
-	struct lsn_result result = {.size = sizeof result,
-				    .outcome = outcome,
-				    .exit_status = outcome == LSN_OUTCOME_FAILURE,
-				    .duration_usec = 2300,
-				    .user_usec = 11,
-				    .system_usec = 12,
-				    .max_rss_bytes = 13,
-				    .out = "out",
-				    .out_size = 3,
-				    .err = "err\0r",
-				    .err_size = 5,
-				    .err_truncated = 1};
+	struct lsn_result result = { .size = sizeof result,
+				     .outcome = outcome,
+				     .exit_status = outcome == LSN_OUTCOME_FAILURE,
+				     .duration_usec = 2300,
+				     .user_usec = 11,
+				     .system_usec = 12,
+				     .max_rss_bytes = 13,
+				     .out = "out",
+				     .out_size = 3,
+				     .err = "err\0r",
+				     .err_size = 5,
+				     .err_truncated = 1 };
 
 	(void)snprintf(result.message, sizeof result.message, "%s", message);
 	ck_assert_int_eq(job_set_result(job, &result), 0);
@@ -231,7 +235,7 @@ static void jobs_clear(struct jobs *jobs)
 
 static struct job *load(uint64_t id)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct job *job = NULL;
 
 	ck_assert_msg(journal_load_job(journal, id, &job, &err) == 0, "%s", err.message);
@@ -257,7 +261,7 @@ static void collect_run(void *data, const struct journal_run_row *row)
 
 static struct runs runs_of(uint64_t id)
 {
-	struct runs runs = {0};
+	struct runs runs = { 0 };
 	ck_assert_int_eq(journal_each_run(journal, id, collect_run, &runs, NULL), 0);
 	return runs;
 }
@@ -283,7 +287,7 @@ static void same_figures_after_reopen(void)
 	ck_assert_uint_eq(before.lost, after.lost);
 }
 
-/* ------------------------------------------------------------------------------------------------- open */
+/* ----------------------------------------------------------------------------------------- open */
 
 START_TEST(test_journal__file_is_private_and_as_wanted)
 {
@@ -300,7 +304,7 @@ END_TEST
 
 START_TEST(test_journal__second_daemon_is_refused)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct journal *second = NULL;
 	char pid[32];
 
@@ -314,7 +318,7 @@ END_TEST
 
 START_TEST(test_journal__newer_schema_is_refused_untouched)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	close_journal();
 	(void)sql("PRAGMA user_version = 999");
@@ -327,7 +331,7 @@ END_TEST
 
 START_TEST(test_journal__other_files_are_refused_untouched)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	close_journal();
 	ck_assert_int_eq(unlink(path), 0);
@@ -347,22 +351,22 @@ END_TEST
 START_TEST(test_journal__folder_must_exist)
 {
 	struct journal_config wrong = config;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct journal *other;
 
-	wrong.path = (char *)(uintptr_t)"/nonexistent/journal.db";
+	wrong.path = (char *)(uintptr_t) "/nonexistent/journal.db";
 	ck_assert_int_eq(journal_open(&wrong, &other, &err), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(err.message, "/nonexistent"));
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- jobs */
+/* ----------------------------------------------------------------------------------------- jobs */
 
 START_TEST(test_journal__queued_jobs_come_back_whole)
 {
 	struct event *event = put_event("create/resource/caf\xc3\xa9", "{\"a\": 1}");
 	struct job *a = put_job(event, script_a), *b = put_job(event, script_b), *a2 = put_job(event, script_a);
-	struct jobs jobs = {0};
+	struct jobs jobs = { 0 };
 
 	event->qos = 2;
 	a->abi.replay_of = 77;
@@ -418,12 +422,15 @@ START_TEST(test_journal__queued_jobs_come_back_whole)
 }
 END_TEST
 
-static void count_waiting(void *data, const char *name, uint64_t jobs) { ((uint64_t *)data)[name[0] == 'a' ? 0 : 1] += jobs; }
+static void count_waiting(void *data, const char *name, uint64_t jobs)
+{
+	((uint64_t *)data)[name[0] == 'a' ? 0 : 1] += jobs;
+}
 
 START_TEST(test_journal__waiting_scripts_are_listed)
 {
 	struct job *a = queue_one(script_a), *a2 = queue_one(script_a), *b = queue_one(script_b);
-	uint64_t waiting[2] = {0};
+	uint64_t waiting[2] = { 0 };
 
 	commit();
 	ck_assert_int_eq(journal_list_waiting(journal, count_waiting, waiting, NULL), 0);
@@ -444,7 +451,7 @@ END_TEST
 START_TEST(test_journal__handed_over_jobs_are_recovered)
 {
 	struct job *starting = queue_one(script_a), *running = queue_one(script_b), *queued = queue_one(script_a);
-	struct jobs jobs = {0};
+	struct jobs jobs = { 0 };
 	uint64_t before = now_realtime_usec();
 
 	start(starting, "sandbox-1");
@@ -511,7 +518,7 @@ START_TEST(test_journal__ended_job_is_retried_with_its_history)
 	ck_assert_str_eq(runs.place[1], "again");
 	job_unref(job);
 	same_figures_after_reopen();
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	ck_assert_int_eq(journal_load_job(journal, id + 1, &job, &err), -ENOENT);
 }
 END_TEST
@@ -542,7 +549,7 @@ END_TEST
 START_TEST(test_journal__attempt_number_given_again_is_a_new_run)
 {
 	struct job *job = queue_one(script_a);
-	struct jobs jobs = {0};
+	struct jobs jobs = { 0 };
 
 	start(job, "first");
 	commit();
@@ -590,7 +597,7 @@ static bool keep_message(void *data, const struct journal_job_row *row)
 START_TEST(test_journal__cancel_in_backoff_keeps_the_failure)
 {
 	struct job *job = queue_one(script_a);
-	struct journal_query query = {.state = -1, .outcome = -1, .limit = 10};
+	struct journal_query query = { .state = -1, .outcome = -1, .limit = 10 };
 	char text[64] = "";
 
 	start(job, "first");
@@ -638,7 +645,7 @@ START_TEST(test_journal__marking_twice_or_again_changes_nothing)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- commit */
+/* --------------------------------------------------------------------------------------- commit */
 
 START_TEST(test_journal__each_commit_is_synced)
 {
@@ -673,7 +680,7 @@ END_TEST
 START_TEST(test_journal__busy_file_delays_the_commit)
 {
 	struct job *job = queue_one(script_a);
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	sqlite3 *db;
 
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
@@ -694,7 +701,7 @@ END_TEST
 static void fill_disk(const char *name)
 {
 	int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	char block[4096] = {0};
+	char block[4096] = { 0 };
 
 	ck_assert_int_ge(fd, 0);
 	while (write(fd, block, sizeof block) > 0)
@@ -706,7 +713,7 @@ static void fill_disk(const char *name)
 /* commit_until_full - returns how many jobs were committed; the last, marked one is *RET. */
 static unsigned commit_until_full(struct event *big, struct job **ret)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	unsigned count = 0;
 
 	for (;; count++) {
@@ -731,7 +738,7 @@ START_TEST(test_journal__full_disk_delays_the_commit)
 	char mountpoint[80], filler[96], payload[20000];
 	struct event *big;
 	struct job *job;
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0) {
 		(void)fprintf(stderr, "test_journal: full disk: skipped, no right to mount: %s\n", strerror(errno));
@@ -766,7 +773,10 @@ START_TEST(test_journal__full_disk_delays_the_commit)
 		commit();
 		ck_assert(job->stored && !job->dirty);
 		ck_assert_uint_eq(figures().jobs, count + 1);
-		ck_assert_int_eq(sql("SELECT count(*) FROM jobs j JOIN events e ON e.id = j.event WHERE length(e.payload) = 20000"), (int64_t)count + 1);
+		ck_assert_int_eq(
+			sql("SELECT count(*) FROM jobs j JOIN events e ON e.id = j.event WHERE length(e.payload) = "
+			    "20000"),
+			(int64_t)count + 1);
 		ck_assert_int_eq(sql("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
 		job_unref(job);
 	}
@@ -789,10 +799,11 @@ struct progress {
 	_Atomic uint64_t commits, event_id, job_id;
 };
 
-/* write_for_ever - batch N: three events with N as payload, two jobs each, the first one started, and the window saying N. */
+/* write_for_ever - batch N: three events with N as payload, two jobs each, the first one
+ * started, and the window saying N. */
 static _Noreturn void write_for_ever(struct progress *progress)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	char text[32];
 
 	if (journal_open(&config, &journal, &err) < 0)
@@ -817,7 +828,7 @@ static _Noreturn void write_for_ever(struct progress *progress)
 
 static uint64_t check_after_kill(const struct progress *progress)
 {
-	struct jobs jobs = {0};
+	struct jobs jobs = { 0 };
 	void *window;
 	size_t size;
 	char text[32] = "";
@@ -832,11 +843,15 @@ static uint64_t check_after_kill(const struct progress *progress)
 	ck_assert_uint_eq(figures().events, 3 * n); /* and nothing is half there */
 	ck_assert_uint_eq(figures().jobs, 6 * n);
 	ck_assert_uint_eq(figures().running, 3 * n);
-	ck_assert_int_eq(sql("SELECT count(*) FROM (SELECT 1 FROM events GROUP BY payload HAVING count(*) = 3)"), (int64_t)n);
-	ck_assert_int_eq(sql("SELECT count(*) FROM runs u JOIN jobs j ON j.id = u.job JOIN events e ON e.id = j.event WHERE place = CAST(payload AS TEXT)"),
-			 (int64_t)(3 * n));
+	ck_assert_int_eq(sql("SELECT count(*) FROM (SELECT 1 FROM events GROUP BY payload HAVING count(*) = 3)"),
+			 (int64_t)n);
+	ck_assert_int_eq(
+		sql("SELECT count(*) FROM runs u JOIN jobs j ON j.id = u.job JOIN events e ON e.id = j.event WHERE "
+		    "place = CAST(payload AS TEXT)"),
+		(int64_t)(3 * n));
 	ck_assert_int_eq(sql("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
-	ck_assert_uint_gt(journal_next_event_id(journal), progress->event_id); /* committed or not */
+	/* committed or not */
+	ck_assert_uint_gt(journal_next_event_id(journal), progress->event_id);
 	ck_assert_uint_gt(journal_next_job_id(journal), progress->job_id);
 	ck_assert_int_eq(journal_load_queued(journal, "sub/b.py", 0, 5, collect, &jobs, NULL), 0);
 	ck_assert_uint_eq(jobs.count, n < 2 ? 3 * n : 5);
@@ -847,7 +862,8 @@ static uint64_t check_after_kill(const struct progress *progress)
 
 START_TEST(test_journal__killed_at_any_instant_nothing_is_half_there)
 {
-	struct progress *progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *progress =
+		mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned seed = (unsigned)now_realtime_usec();
 	int status;
 
@@ -858,7 +874,8 @@ START_TEST(test_journal__killed_at_any_instant_nothing_is_half_there)
 		if (child == 0)
 			write_for_ever(progress);
 		ck_assert_int_gt(child, 0);
-		for (uint64_t old = progress->commits, begun = now_monotonic_usec(); progress->commits == old; (void)usleep(1000))
+		for (uint64_t old = progress->commits, begun = now_monotonic_usec(); progress->commits == old;
+		     (void)usleep(1000))
 			ck_assert_uint_lt(now_monotonic_usec() - begun, 20 * USEC_PER_SEC);
 		(void)usleep((unsigned)rand_r(&seed) % 40000);
 		(void)kill(child, SIGKILL);
@@ -871,11 +888,12 @@ START_TEST(test_journal__killed_at_any_instant_nothing_is_half_there)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- ids */
+/* ------------------------------------------------------------------------------------------ ids */
 
 START_TEST(test_journal__ids_of_a_dead_daemon_are_not_used_again)
 {
-	struct progress *progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *progress =
+		mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status;
 
 	close_journal();
@@ -907,7 +925,7 @@ START_TEST(test_journal__ids_go_on_without_gaps_after_an_orderly_stop)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- window */
+/* --------------------------------------------------------------------------------------- window */
 
 START_TEST(test_journal__window_is_written_with_the_next_commit)
 {
@@ -945,7 +963,7 @@ START_TEST(test_journal__window_is_written_with_the_next_commit)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- figures, room */
+/* -------------------------------------------------------------------------------- figures, room */
 
 START_TEST(test_journal__figures_follow_the_jobs)
 {
@@ -976,7 +994,7 @@ END_TEST
 
 START_TEST(test_journal__room_names_the_limit)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct job *job = queue_one(script_a);
 
 	commit();
@@ -999,11 +1017,11 @@ START_TEST(test_journal__room_names_the_limit)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- prune */
+/* ---------------------------------------------------------------------------------------- prune */
 
 static void prune_all(void)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int r;
 
 	for (int i = 0; i < 10000; i++) {
@@ -1126,7 +1144,7 @@ END_TEST
 START_TEST(test_journal__prune_drops_revisions_nobody_needs)
 {
 	struct script *newer = make_script("a.py", "create/#", "print('newer')");
-	struct journal_script row = {.name = "a.py", .state = SCRIPT_ACTIVE, .script = newer};
+	struct journal_script row = { .name = "a.py", .state = SCRIPT_ACTIVE, .script = newer };
 	struct job *job = queue_one(script_a);
 
 	commit();
@@ -1154,7 +1172,7 @@ END_TEST
 
 START_TEST(test_journal__prune_gives_room_back)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	char *payload = malloc(100001);
 
 	memset(payload, 'x', 100000);
@@ -1187,19 +1205,21 @@ START_TEST(test_journal__prune_gives_room_back)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- scripts */
+/* -------------------------------------------------------------------------------------- scripts */
 
 START_TEST(test_journal__equal_revision_is_found_again)
 {
-	struct script *same = make_script("a.py", "create/#", "print('a')"), *other = make_script("a.py", "update/#", "print('a')");
+	struct script *same = make_script("a.py", "create/#", "print('a')"),
+		      *other = make_script("a.py", "update/#", "print('a')");
 
 	ck_assert_int_eq(journal_add_revision(journal, same, "print('a')", 10, NULL), 0);
 	ck_assert_uint_eq(same->revision, script_a->revision);
-	ck_assert_int_eq(journal_add_revision(journal, other, NULL, 0, NULL), 0); /* the content is there */
+	/* the content is there */
+	ck_assert_int_eq(journal_add_revision(journal, other, NULL, 0, NULL), 0);
 	ck_assert_uint_ne(other->revision, script_a->revision);
 	ck_assert_uint_eq(other->size, 10);
 	struct script *fresh = make_script("a.py", "update/#", "something else");
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	ck_assert_int_eq(journal_add_revision(journal, fresh, NULL, 0, &err), -ENOENT);
 	ck_assert_uint_eq(fresh->revision, 0);
 	ck_assert_int_eq(sql("SELECT count(*) FROM versions"), 2);
@@ -1237,17 +1257,27 @@ static void list_script(void *data, const struct journal_script *row)
 	struct listed *listed = data;
 	size_t used = strlen(listed->text);
 
-	(void)snprintf(listed->text + used, sizeof listed->text - used, "%s:%d:%s:%s:%llu:%s;", row->name, (int)row->state, row->reason, row->source_key,
-		       (unsigned long long)row->updated_realtime_usec, row->script ? row->script->filter : "-");
+	(void)snprintf(listed->text + used, sizeof listed->text - used, "%s:%d:%s:%s:%llu:%s;", row->name,
+		       (int)row->state, row->reason, row->source_key, (unsigned long long)row->updated_realtime_usec,
+		       row->script ? row->script->filter : "-");
 	if (row->script && !listed->script)
 		listed->script = script_ref(row->script);
 }
 
 START_TEST(test_journal__registry_rows)
 {
-	struct journal_script a = {.name = "a.py", .state = SCRIPT_ACTIVE, .reason = "", .source_key = "7:1", .script = script_a, .updated_realtime_usec = 5};
-	struct journal_script c = {.name = "c.py", .state = SCRIPT_REFUSED, .reason = "not UTF-8", .source_key = "", .updated_realtime_usec = 6};
-	struct listed listed = {0};
+	struct journal_script a = { .name = "a.py",
+				    .state = SCRIPT_ACTIVE,
+				    .reason = "",
+				    .source_key = "7:1",
+				    .script = script_a,
+				    .updated_realtime_usec = 5 };
+	struct journal_script c = { .name = "c.py",
+				    .state = SCRIPT_REFUSED,
+				    .reason = "not UTF-8",
+				    .source_key = "",
+				    .updated_realtime_usec = 6 };
+	struct listed listed = { 0 };
 
 	ck_assert_int_eq(journal_put_script(journal, &c, NULL), 0);
 	ck_assert_int_eq(journal_put_script(journal, &a, NULL), 0);
@@ -1262,7 +1292,7 @@ START_TEST(test_journal__registry_rows)
 	ck_assert_int_eq(journal_put_script(journal, &a, NULL), 0);
 	ck_assert_int_eq(journal_drop_script(journal, "c.py", NULL), 0);
 	ck_assert_int_eq(journal_drop_script(journal, "never there", NULL), 0);
-	listed = (struct listed){0};
+	listed = (struct listed){ 0 };
 	ck_assert_int_eq(journal_each_script(journal, list_script, &listed, NULL), 0);
 	ck_assert_str_eq(listed.text, "a.py:3::7:1:5:create/#;");
 	script_unref(listed.script);
@@ -1271,10 +1301,10 @@ END_TEST
 
 START_TEST(test_journal__changes_of_scripts_are_one)
 {
-	struct journal_script a = {.name = "a.py", .script = script_a}, b = {.name = "b.py", .script = script_b};
+	struct journal_script a = { .name = "a.py", .script = script_a }, b = { .name = "b.py", .script = script_b };
 	struct script *c = make_script("c.py", "#", "print('c')");
 	struct job *job = queue_one(script_a);
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	ck_assert_int_eq(journal_scripts_begin(journal, NULL), 0);
 	ck_assert_int_eq(journal_scripts_begin(journal, &err), -EBUSY);
@@ -1297,7 +1327,7 @@ START_TEST(test_journal__changes_of_scripts_are_one)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- history */
+/* -------------------------------------------------------------------------------------- history */
 
 struct answer {
 	uint64_t ids[32];
@@ -1314,8 +1344,8 @@ static bool answer_row(void *data, const struct journal_job_row *row)
 
 static struct answer ask(struct journal_query query)
 {
-	struct answer answer = {0};
-	struct lsn_error err = {0};
+	struct answer answer = { 0 };
+	struct lsn_error err = { 0 };
 	int r = journal_each_job(journal, &query, answer_row, &answer, &err);
 	ck_assert_msg(r == 0, "%s", err.message);
 	for (unsigned i = 1; i < answer.count; i++)
@@ -1325,9 +1355,9 @@ static struct answer ask(struct journal_query query)
 
 START_TEST(test_journal__history_answers_questions)
 {
-	const struct journal_query all = {.state = -1, .outcome = -1, .limit = 100};
-	uint64_t success = finish_one(script_a, LSN_OUTCOME_SUCCESS), failure = finish_one(script_b, LSN_OUTCOME_FAILURE),
-		 lost = finish_one(script_a, LSN_OUTCOME_LOST);
+	const struct journal_query all = { .state = -1, .outcome = -1, .limit = 100 };
+	uint64_t success = finish_one(script_a, LSN_OUTCOME_SUCCESS),
+		 failure = finish_one(script_b, LSN_OUTCOME_FAILURE), lost = finish_one(script_a, LSN_OUTCOME_LOST);
 	struct job *queued = queue_one(script_b), *started = queue_one(script_a);
 	struct event *event = put_event("delete/user/u", "");
 	struct job *user = put_job(event, script_a);
@@ -1374,7 +1404,7 @@ START_TEST(test_journal__history_answers_questions)
 	ck_assert_uint_eq(ask(query).count, 6);
 	query.since_realtime_usec = now_realtime_usec() + HOUR;
 	ck_assert_uint_eq(ask(query).count, 0);
-	struct answer answer = {.stop_at = 3};
+	struct answer answer = { .stop_at = 3 };
 	ck_assert_int_eq(journal_each_job(journal, &all, answer_row, &answer, NULL), 0);
 	ck_assert_uint_eq(answer.count, 3);
 	event_unref(event);
@@ -1387,7 +1417,7 @@ END_TEST
 START_TEST(test_journal__history_finds_times_among_many)
 {
 	struct event *event = put_event("create/resource/x", "");
-	struct journal_query query = {.state = -1, .outcome = -1, .limit = 10};
+	struct journal_query query = { .state = -1, .outcome = -1, .limit = 10 };
 	uint64_t now = now_realtime_usec();
 
 	for (uint64_t i = 0; i < 500; i++) { /* one each hour */
@@ -1453,7 +1483,7 @@ static void check_run(void *data, const struct journal_run_row *row)
 
 START_TEST(test_journal__history_tells_everything)
 {
-	struct journal_query query = {.state = -1, .outcome = -1, .limit = 1};
+	struct journal_query query = { .state = -1, .outcome = -1, .limit = 1 };
 	struct job *job = queue_one(script_a);
 	int runs = 0;
 
@@ -1469,7 +1499,8 @@ START_TEST(test_journal__history_tells_everything)
 }
 END_TEST
 
-static void check_rejected(void *data, uint64_t id, uint64_t received, const void *topic, size_t topic_size, const char *reason)
+static void check_rejected(void *data, uint64_t id, uint64_t received, const void *topic, size_t topic_size,
+			   const char *reason)
 {
 	++*(int *)data;
 	ck_assert_uint_gt(id, 0);

@@ -50,10 +50,7 @@ static void teardown(void)
 	script_unref(script);
 }
 
-START_TEST(test_lane__empty)
-{
-	ck_assert_ptr_null(lane_candidate(lane));
-}
+START_TEST(test_lane__empty) { ck_assert_ptr_null(lane_candidate(lane)); }
 END_TEST
 
 START_TEST(test_lane__order_by_id_whatever_the_order_of_insertion)
@@ -88,7 +85,9 @@ END_TEST
 START_TEST(test_lane__result_that_is_not_committed_keeps_the_object)
 {
 	struct job *job = put(lane, script, 1, 10);
-	const struct lsn_result result = {.version = LSN_ABI_VERSION, .size = sizeof result, .outcome = LSN_OUTCOME_FAILURE};
+	const struct lsn_result result = { .version = LSN_ABI_VERSION,
+					   .size = sizeof result,
+					   .outcome = LSN_OUTCOME_FAILURE };
 
 	put(lane, script, 2, 10);
 	ck_assert_int_eq(job_set_result(job, &result), 0);

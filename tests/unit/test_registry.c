@@ -23,9 +23,13 @@ static struct script_policy policy;
 static void open_all(void)
 {
 	const struct journal_config config = {
-		.path = database, .size_max_bytes = UINT64_C(1) << 30, .jobs_max = 1000, .keep_usec = USEC_PER_SEC, .keep_jobs = 10,
+		.path = database,
+		.size_max_bytes = UINT64_C(1) << 30,
+		.jobs_max = 1000,
+		.keep_usec = USEC_PER_SEC,
+		.keep_jobs = 10,
 	};
-	err = (struct lsn_error) { 0 };
+	err = (struct lsn_error){ 0 };
 	ck_assert_msg(journal_open(&config, &journal, &err) == 0, "%s", err.message);
 	ck_assert_int_eq(registry_new(journal, &policy, &registry), 0);
 	ck_assert_msg(registry_load(registry, &err) == 0, "%s", err.message);
@@ -45,7 +49,7 @@ static void reopen(void)
 
 static void setup(void)
 {
-	policy = (struct script_policy) {
+	policy = (struct script_policy){
 		.defaults = { .timeout_usec = 12 * USEC_PER_SEC, .memory_bytes = 128 << 20 },
 		.timeout_max_usec = 60 * USEC_PER_SEC,
 		.memory_max_bytes = 256 << 20,
@@ -70,7 +74,11 @@ static void teardown(void)
 
 static struct registry_offer offer_of(const char *name, const char *topic, const char *content)
 {
-	return (struct registry_offer) { .name = name, .topic = topic, .content = content, .size = content ? strlen(content) : 0, .source_key = "k1" };
+	return (struct registry_offer){ .name = name,
+					.topic = topic,
+					.content = content,
+					.size = content ? strlen(content) : 0,
+					.source_key = "k1" };
 }
 
 static void give(const struct registry_offer *offer)
@@ -93,10 +101,7 @@ static const struct registry_entry *find(const char *name)
 	return entry;
 }
 
-static void collect(void *data, struct script *script)
-{
-	strcat(strcat(data, script->name), " ");
-}
+static void collect(void *data, struct script *script) { strcat(strcat(data, script->name), " "); }
 
 static const char *match(const char *topic)
 {
@@ -179,7 +184,8 @@ END_TEST
 
 START_TEST(test_registry__reasons)
 {
-	static const struct registry_meta long_timeout = { "timeout", "10min" }, unknown = { "colour", "red" }, closed = { "executor", "root" };
+	static const struct registry_meta long_timeout = { "timeout", "10min" }, unknown = { "colour", "red" },
+					  closed = { "executor", "root" };
 	struct registry_offer offer = offer_of("a.py", NULL, "1");
 	give(&offer);
 	ck_assert_int_eq(find("a.py")->state, SCRIPT_NO_TOPIC);
@@ -222,7 +228,9 @@ END_TEST
 START_TEST(test_registry__a_refused_change_stops_the_old_revision_and_a_failed_fetch_does_not)
 {
 	give_simple("a.py", "#", "1");
-	struct registry_offer offer = { .name = "a.py", .source_key = "k2", .problem = "the server said 500", .problem_is_fetch = true };
+	struct registry_offer offer = {
+		.name = "a.py", .source_key = "k2", .problem = "the server said 500", .problem_is_fetch = true
+	};
 	give(&offer);
 	ck_assert_int_eq(find("a.py")->state, SCRIPT_FETCH_FAILED);
 	ck_assert_str_eq(find("a.py")->source_key, "");
@@ -255,7 +263,8 @@ START_TEST(test_registry__metadata_alone)
 	ck_assert_uint_eq(script->size, 1);
 	ck_assert_uint_eq(script->settings.timeout_usec, 3 * USEC_PER_SEC);
 	ck_assert_str_eq(match("update/x"), "a.py ");
-	/* Without its topic it is forgotten, so later metadata cannot revive it without its content. */
+	/* Without its topic it is forgotten, so later metadata cannot revive it without its
+	 * content. */
 	offer.topic = NULL;
 	give(&offer);
 	ck_assert_int_eq(find("a.py")->state, SCRIPT_NO_TOPIC);
@@ -270,7 +279,8 @@ END_TEST
 
 START_TEST(test_registry__names)
 {
-	static const char *const bad[] = { "", "../a.py", "a/../b", "a//b", "/a", "a/", ".", "a/.", "a\nb", "caf\xe9", "a\x7f" };
+	static const char *const bad[] = { "",  "../a.py", "a/../b", "a//b",    "/a",   "a/",
+					   ".", "a/.",     "a\nb",   "caf\xe9", "a\x7f" };
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
 		give_simple(bad[i], "#", "1");
 	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), 0);
@@ -288,10 +298,7 @@ START_TEST(test_registry__names)
 }
 END_TEST
 
-static void join(void *data, const struct registry_entry *entry)
-{
-	strcat(strcat(data, entry->name), " ");
-}
+static void join(void *data, const struct registry_entry *entry) { strcat(strcat(data, entry->name), " "); }
 
 START_TEST(test_registry__full_scans_and_folders)
 {

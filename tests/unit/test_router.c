@@ -14,15 +14,9 @@
 
 static struct router *router;
 
-static void setup(void)
-{
-	ck_assert_int_eq(router_new(&router), 0);
-}
+static void setup(void) { ck_assert_int_eq(router_new(&router), 0); }
 
-static void teardown(void)
-{
-	router_free(router);
-}
+static void teardown(void) { router_free(router); }
 
 static int add(const char *filter, uintptr_t value)
 {
@@ -34,10 +28,7 @@ static int removed(const char *filter, uintptr_t value)
 	return router_remove(router, filter, strlen(filter), (void *)value);
 }
 
-static void sum_up(void *data, void *value)
-{
-	*(uintptr_t *)data += (uintptr_t)value;
-}
+static void sum_up(void *data, void *value) { *(uintptr_t *)data += (uintptr_t)value; }
 
 /* The sum of the values that match; values in these tests are powers of two. */
 static uintptr_t match(const char *topic)
@@ -89,7 +80,7 @@ START_TEST(test_router__many_values_of_one_filter)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------- random filters, additions, removals */
+/* ---------------------------------------------------------- random filters, additions, removals */
 
 #define WORLD 1200
 
@@ -158,7 +149,8 @@ START_TEST(test_router__equals_the_plain_rule_over_random_changes)
 		in[i] = false;
 	}
 	for (unsigned round = 0; round < 12; round++) {
-		/* Tides: now most of them in, now most of them out, so that the table grows and shrinks. */
+		/* Tides: now most of them in, now most of them out, so that the table grows and
+		 * shrinks. */
 		unsigned share = round % 6 < 3 ? 80 : 5;
 		for (unsigned n = 0; n < WORLD; n++) {
 			unsigned i = random_below(WORLD);
@@ -184,7 +176,7 @@ START_TEST(test_router__equals_the_plain_rule_over_random_changes)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------- size and malice */
+/* ------------------------------------------------------------------------------ size and malice */
 
 static uint64_t now_usec(void)
 {
@@ -204,7 +196,8 @@ START_TEST(test_router__longest_topics_and_filters)
 	ck_assert_uint_eq(match(slashes), 0);
 	ck_assert_int_eq(add(slashes, 1), 0);
 	ck_assert_int_eq(add(pluses, 2), 0);
-	/* 32 filters that share all but their last level with the long ones, and 32 that branch on the way. */
+	/* 32 filters that share all but their last level with the long ones, and 32 that branch
+	 * on the way. */
 	for (unsigned i = 0; i < 32; i++) {
 		memcpy(mixed, pluses, TOPIC_MAX + 1);
 		mixed[TOPIC_MAX - 1] = (char)('A' + i);
@@ -221,7 +214,8 @@ START_TEST(test_router__longest_topics_and_filters)
 	ck_assert_uint_eq(match(mixed), 2 + 32 * 8);
 	mixed[TOPIC_MAX - 1] = 'B';
 	ck_assert_uint_eq(match(mixed), 2 + 4 + 32 * 8);
-	ck_assert_msg(now_usec() - start < 500000, "three matches took %llu us", (unsigned long long)(now_usec() - start));
+	ck_assert_msg(now_usec() - start < 500000, "three matches took %llu us",
+		      (unsigned long long)(now_usec() - start));
 	free(slashes);
 	free(pluses);
 	free(mixed);
@@ -230,7 +224,8 @@ END_TEST
 
 START_TEST(test_router__wildcards_do_not_multiply)
 {
-	/* All 2^12 filters of twelve levels, each "a" or "+": a topic matches all of them, and the walk sees each prefix once. */
+	/* All 2^12 filters of twelve levels, each "a" or "+": a topic matches all of them, and
+	 * the walk sees each prefix once. */
 	char filter[64], topic[] = "a/a/a/a/a/a/a/a/a/a/a/a";
 	for (unsigned n = 0; n < 4096; n++) {
 		for (unsigned i = 0; i < 12; i++) {
@@ -241,7 +236,8 @@ START_TEST(test_router__wildcards_do_not_multiply)
 	}
 	uint64_t start = now_usec();
 	ck_assert_uint_eq(match(topic), 4096);
-	/* Few filters over many levels: 2^30 branches would be possible, 31 prefixes per filter exist. */
+	/* Few filters over many levels: 2^30 branches would be possible, 31 prefixes per filter
+	 * exist. */
 	char deep[64], deep_topic[64];
 	for (unsigned k = 0; k < 30; k++) {
 		for (unsigned i = 0; i < 30; i++) {
@@ -261,7 +257,8 @@ START_TEST(test_router__memory_stays_small)
 	char filter[100];
 	size_t text = 0;
 	for (unsigned i = 0; i < 100000; i++) {
-		(void)snprintf(filter, sizeof filter, "%s/resource/projects/p%u/raw/file%u.csv", i % 3 ? "create" : "+", i / 10, i);
+		(void)snprintf(filter, sizeof filter, "%s/resource/projects/p%u/raw/file%u.csv", i % 3 ? "create" : "+",
+			       i / 10, i);
 		text += strlen(filter);
 		ck_assert_int_eq(add(filter, i + 1), 0);
 	}

@@ -1,4 +1,5 @@
-/* test_sandbox_cgroup.c - the counters of both versions of control groups, from files as the kernel writes them: a machine has one version at a time. */
+/* test_sandbox_cgroup.c - the counters of both versions of control groups, from files as the
+ * kernel writes them: a machine has one version at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

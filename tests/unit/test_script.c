@@ -13,7 +13,9 @@ static bool open_gpu(void *data, const char *name)
 }
 
 static const struct script_policy policy = {
-	.defaults = { .timeout_usec = 12 * USEC_PER_SEC, .memory_bytes = 128 << 20, .retry_on = 1 << LSN_OUTCOME_FAILURE },
+	.defaults = { .timeout_usec = 12 * USEC_PER_SEC,
+		      .memory_bytes = 128 << 20,
+		      .retry_on = 1 << LSN_OUTCOME_FAILURE },
 	.timeout_max_usec = 60 * USEC_PER_SEC,
 	.memory_max_bytes = 256 << 20,
 	.retry_delay_max_usec = 3600 * USEC_PER_SEC,
@@ -27,7 +29,7 @@ static struct lsn_error err;
 
 static int set(const char *key, const char *value)
 {
-	err = (struct lsn_error) { 0 };
+	err = (struct lsn_error){ 0 };
 	return script_settings_set(&settings, &policy, key, value, &err);
 }
 
@@ -46,7 +48,8 @@ START_TEST(test_script__settings_that_are_allowed)
 	ck_assert_int_eq(set("retries", "5"), 0);
 	ck_assert_int_eq(set("retry_delay", "1h"), 0);
 	ck_assert_int_eq(set("retry_on", "failure, timeout memory"), 0);
-	ck_assert_uint_eq(settings.retry_on, 1 << LSN_OUTCOME_FAILURE | 1 << LSN_OUTCOME_TIMEOUT | 1 << LSN_OUTCOME_MEMORY);
+	ck_assert_uint_eq(settings.retry_on,
+			  1 << LSN_OUTCOME_FAILURE | 1 << LSN_OUTCOME_TIMEOUT | 1 << LSN_OUTCOME_MEMORY);
 	ck_assert_int_eq(set("colour", "red"), 1);
 	ck_assert_int_eq(script_settings_check(&settings, &policy, NULL), 0);
 }
@@ -87,7 +90,8 @@ START_TEST(test_script__settings_that_are_refused_and_why)
 	settings = policy.defaults;
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		int r = set(cases[i].key, cases[i].value);
-		ck_assert_msg(r == cases[i].code || (cases[i].code == -EINVAL && r == -ERANGE), "%s = %s: %d", cases[i].key, cases[i].value, r);
+		ck_assert_msg(r == cases[i].code || (cases[i].code == -EINVAL && r == -ERANGE), "%s = %s: %d",
+			      cases[i].key, cases[i].value, r);
 		ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s", err.message);
 	}
 	ck_assert_int_eq(memcmp(&settings, &policy.defaults, sizeof settings), 0);
@@ -137,13 +141,16 @@ static struct meta meta;
 
 static int parse(const char *text)
 {
-	err = (struct lsn_error) { 0 };
+	err = (struct lsn_error){ 0 };
 	return meta_parse("a.py.meta", text, strlen(text), &meta, &err);
 }
 
 START_TEST(test_script__meta_values_survive)
 {
-	ck_assert_int_eq(parse("# a comment\r\n; another\n\n topic = create/+/a;b ;c/x=y: z/# \ntimeout=5s\n[script]\nmemory =  64M\n"), 0);
+	ck_assert_int_eq(
+		parse("# a comment\r\n; another\n\n topic = create/+/a;b ;c/x=y: z/# \ntimeout=5s\n[script]\nmemory "
+		      "=  64M\n"),
+		0);
 	ck_assert_str_eq(meta_get(&meta, "topic"), "create/+/a;b ;c/x=y: z/#");
 	ck_assert_str_eq(meta_get(&meta, "timeout"), "5s");
 	ck_assert_str_eq(meta_get(&meta, "memory"), "64M");
@@ -181,9 +188,14 @@ START_TEST(test_script__meta_errors_name_the_line)
 	static const struct {
 		const char *text, *message;
 	} cases[] = {
-		{ "topic = a\ntopic = b\n", "a.py.meta:2" }, { "topic\n", "a.py.meta:1" },	    { "\n\n= x\n", "a.py.meta:3" },
-		{ "[other]\ntopic = a\n", "a.py.meta:2" },   { "[script\ntopic = a", "a.py.meta:" }, { "a:b = c\n", "a.py.meta:1" },
-		{ "topic = \xff\n", "UTF-8" },		     { "a ;b = c\n", "a.py.meta:1" },
+		{ "topic = a\ntopic = b\n", "a.py.meta:2" },
+		{ "topic\n", "a.py.meta:1" },
+		{ "\n\n= x\n", "a.py.meta:3" },
+		{ "[other]\ntopic = a\n", "a.py.meta:2" },
+		{ "[script\ntopic = a", "a.py.meta:" },
+		{ "a:b = c\n", "a.py.meta:1" },
+		{ "topic = \xff\n", "UTF-8" },
+		{ "a ;b = c\n", "a.py.meta:1" },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		ck_assert_msg(parse(cases[i].text) == -EINVAL, "%s", cases[i].text);

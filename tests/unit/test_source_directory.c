@@ -39,7 +39,8 @@ static void run(const char *format, ...)
 static void start(void)
 {
 	struct lsn_error err = { 0 };
-	ck_assert_msg(source_directory_new(loop, &config, registry, on_changed, NULL, &source, &err) == 0, "%s", err.message);
+	ck_assert_msg(source_directory_new(loop, &config, registry, on_changed, NULL, &source, &err) == 0, "%s",
+		      err.message);
 }
 
 static void setup(void)
@@ -52,15 +53,21 @@ static void setup(void)
 	(void)snprintf(database, sizeof database, "%s/journal.db", base);
 	ck_assert_int_eq(mkdir(scripts, 0755), 0);
 	const struct journal_config journal_config = {
-		.path = database, .size_max_bytes = UINT64_C(1) << 30, .jobs_max = 1000, .keep_usec = USEC_PER_SEC, .keep_jobs = 10,
+		.path = database,
+		.size_max_bytes = UINT64_C(1) << 30,
+		.jobs_max = 1000,
+		.keep_usec = USEC_PER_SEC,
+		.keep_jobs = 10,
 	};
-	policy = (struct script_policy) {
+	policy = (struct script_policy){
 		.defaults = { .timeout_usec = 12 * USEC_PER_SEC, .memory_bytes = 128 << 20 },
 		.timeout_max_usec = 60 * USEC_PER_SEC,
 		.memory_max_bytes = 256 << 20,
 		.size_max = 1 << 20,
 	};
-	config = (struct source_config) { .kind = SOURCE_DIRECTORY, .directory = scripts, .scripts_max = 1000, .size_max = 1 << 20 };
+	config = (struct source_config){
+		.kind = SOURCE_DIRECTORY, .directory = scripts, .scripts_max = 1000, .size_max = 1 << 20
+	};
 	ck_assert_msg(journal_open(&journal_config, &journal, &err) == 0, "%s", err.message);
 	ck_assert_int_eq(registry_new(journal, &policy, &registry), 0);
 	ck_assert_int_eq(sd_event_new(&loop), 0);
@@ -95,13 +102,15 @@ static const char *reason_of(const char *name)
 	return entry ? entry->reason : "";
 }
 
-/* Runs the loop until NAME is in STATE; more than a second is too long. Returns how long it took. */
+/* Runs the loop until NAME is in STATE; more than a second is too long. Returns how long it
+ * took. */
 static uint64_t await(const char *name, enum script_state state)
 {
 	uint64_t begin = now_monotonic_usec();
 	while (state_of(name) != state && now_monotonic_usec() < begin + 5 * USEC_PER_SEC)
 		ck_assert_int_ge(sd_event_run(loop, 50000), 0);
-	ck_assert_msg(state_of(name) == state, "%s is %d, not %d: %s", name, (int)state_of(name), (int)state, reason_of(name));
+	ck_assert_msg(state_of(name) == state, "%s is %d, not %d: %s", name, (int)state_of(name), (int)state,
+		      reason_of(name));
 	return now_monotonic_usec() - begin;
 }
 
@@ -143,10 +152,14 @@ static void quiet_start(void)
 
 START_TEST(test_source_directory__what_is_there_at_the_start)
 {
-	run("printf 'print(1)' > s/a.py; echo 'topic = create/+/p/#' > s/a.py.meta; echo x > s/no.py; echo x > s/x~; echo x > s/.hid; echo x > s/#y#; "
-	    "echo x > s/b.swp; mkdir s/sub; echo x > s/sub/c.py; echo 'topic = a/#/b' > s/bad.py.meta; echo x > s/bad.py; ln -s a.py s/link.py; "
-	    "mkfifo s/fifo; printf 'a\\0b' > s/nul.py; echo 'topic = #' > s/nul.py.meta; echo 'colour = red' > s/key.py.meta; echo x > s/key.py; "
-	    "echo x > s/ml.py; ln -s a.py.meta s/ml.py.meta; head -c 1048577 /dev/zero | tr '\\0' x > s/big.py; echo 'topic = #' > s/big.py.meta");
+	run("printf 'print(1)' > s/a.py; echo 'topic = create/+/p/#' > s/a.py.meta; echo x > s/no.py; echo x > "
+	    "s/x~; echo x > s/.hid; echo x > s/#y#; "
+	    "echo x > s/b.swp; mkdir s/sub; echo x > s/sub/c.py; echo 'topic = a/#/b' > s/bad.py.meta; echo x > "
+	    "s/bad.py; ln -s a.py s/link.py; "
+	    "mkfifo s/fifo; printf 'a\\0b' > s/nul.py; echo 'topic = #' > s/nul.py.meta; echo 'colour = red' > "
+	    "s/key.py.meta; echo x > s/key.py; "
+	    "echo x > s/ml.py; ln -s a.py.meta s/ml.py.meta; head -c 1048577 /dev/zero | tr '\\0' x > s/big.py; "
+	    "echo 'topic = #' > s/big.py.meta");
 	quiet_start();
 	ck_assert_int_eq(state_of("a.py"), SCRIPT_ACTIVE);
 	ck_assert_str_eq(registry_find(registry, "a.py")->script->filter, "create/+/p/#");
@@ -163,7 +176,9 @@ START_TEST(test_source_directory__what_is_there_at_the_start)
 	ck_assert_int_eq(state_of("big.py"), SCRIPT_REFUSED);
 	ck_assert_ptr_nonnull(strstr(reason_of("big.py"), "1048576"));
 	ck_assert_int_eq(state_of("sub/c.py"), SCRIPT_STATE_MAX);
-	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE) + registry_count(registry, SCRIPT_NO_TOPIC) + registry_count(registry, SCRIPT_REFUSED), 9);
+	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE) + registry_count(registry, SCRIPT_NO_TOPIC) +
+				  registry_count(registry, SCRIPT_REFUSED),
+			  9);
 	ck_assert_str_eq(figures().error, "");
 	ck_assert_uint_gt(changes, 0);
 }
@@ -181,7 +196,8 @@ START_TEST(test_source_directory__changes_take_effect_within_a_second)
 	/* An editor's way: a new file renamed over the old one. */
 	run("printf 'print(2)' > s/.a.py.swp; mv s/.a.py.swp s/a.py");
 	uint64_t begin = now_monotonic_usec();
-	while (streq(registry_find(registry, "a.py")->script->version, old) && now_monotonic_usec() < begin + USEC_PER_SEC)
+	while (streq(registry_find(registry, "a.py")->script->version, old) &&
+	       now_monotonic_usec() < begin + USEC_PER_SEC)
 		ck_assert_int_ge(sd_event_run(loop, 50000), 0);
 	ck_assert_str_ne(registry_find(registry, "a.py")->script->version, old);
 	run("ln s/a.py s/hard.py; echo 'topic = +' > s/hard.py.meta");
@@ -277,7 +293,8 @@ END_TEST
 START_TEST(test_source_directory__subfolders)
 {
 	config.recursive = true;
-	run("mkdir -p s/sub/deep s/.git; echo 1 > s/sub/deep/a.py; echo 'topic = #' > s/sub/deep/a.py.meta; echo 1 > s/.git/x.py; mkdir out; echo 1 > out/o.py; "
+	run("mkdir -p s/sub/deep s/.git; echo 1 > s/sub/deep/a.py; echo 'topic = #' > s/sub/deep/a.py.meta; echo 1 "
+	    "> s/.git/x.py; mkdir out; echo 1 > out/o.py; "
 	    "ln -s ../out s/outside");
 	quiet_start();
 	ck_assert_int_eq(state_of("sub/deep/a.py"), SCRIPT_ACTIVE);
@@ -359,7 +376,8 @@ END_TEST
 
 START_TEST(test_source_directory__names_of_files)
 {
-	static const char *const ignored[] = { ".x", "x~", "x.swp", "x.tmp", "x.meta", "#x#", "x.pyc", ".", "..", "__pycache__" };
+	static const char *const ignored[] = { ".x",  "x~",    "x.swp", "x.tmp", "x.meta",
+					       "#x#", "x.pyc", ".",     "..",    "__pycache__" };
 	static const char *const taken[] = { "x", "x.py", "x.sh", "swp", "x y", "tmp", "x#" };
 	for (size_t i = 0; i < ELEMENTSOF(ignored); i++)
 		ck_assert_msg(script_file_ignored(ignored[i]), "%s", ignored[i]);
@@ -374,7 +392,8 @@ END_TEST
 
 START_TEST(test_source_directory__configurations)
 {
-	struct source_config a = { .kind = SOURCE_CDMI, .url = strdup("u"), .password = strdup("p") }, b = { .kind = SOURCE_CDMI, .url = strdup("u") };
+	struct source_config a = { .kind = SOURCE_CDMI, .url = strdup("u"), .password = strdup("p") },
+			     b = { .kind = SOURCE_CDMI, .url = strdup("u") };
 	ck_assert(!source_config_equal(&a, &b));
 	b.password = strdup("p");
 	ck_assert(source_config_equal(&a, &b));

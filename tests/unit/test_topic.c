@@ -7,24 +7,18 @@
 #include "suite.h"
 #include "topic.h"
 
-static int filter(const char *s)
-{
-	return topic_check_filter(s, strlen(s), NULL);
-}
+static int filter(const char *s) { return topic_check_filter(s, strlen(s), NULL); }
 
-static int name(const char *s)
-{
-	return topic_check_name(s, strlen(s), NULL);
-}
+static int name(const char *s) { return topic_check_name(s, strlen(s), NULL); }
 
-static int subscription(const char *s)
-{
-	return topic_check_subscription(s, strlen(s), NULL);
-}
+static int subscription(const char *s) { return topic_check_subscription(s, strlen(s), NULL); }
 
 START_TEST(test_topic__filters_that_are_valid)
 {
-	static const char *const valid[] = { "create/+/test/#", "#", "+", "+/+", "/", "a//b", "/#", "+/", "$SYS/#", "caf\xc3\xa9/+", "$share", "$sharer/x" };
+	static const char *const valid[] = {
+		"create/+/test/#", "#",      "+",        "+/+", "/", "a//b", "/#", "+/", "$SYS/#",
+		"caf\xc3\xa9/+",   "$share", "$sharer/x"
+	};
 	for (size_t i = 0; i < sizeof valid / sizeof *valid; i++)
 		ck_assert_msg(filter(valid[i]) == 0, "%s", valid[i]);
 }
@@ -32,7 +26,8 @@ END_TEST
 
 START_TEST(test_topic__filters_that_are_not)
 {
-	static const char *const bad[] = { "", "a#", "a/#/b", "a+/b", "+a", "##", "#/", "++", "a/+b/c", "\xff", "\xc0\xaf", "\xed\xa0\x80", "$share/g/a" };
+	static const char *const bad[] = { "",   "a#",     "a/#/b", "a+/b",     "+a",           "##",        "#/",
+					   "++", "a/+b/c", "\xff",  "\xc0\xaf", "\xed\xa0\x80", "$share/g/a" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		ck_assert_msg(filter(bad[i]) == -EINVAL, "%s", bad[i]);
 	ck_assert_int_eq(topic_check_filter("a\0b", 3, NULL), -EINVAL);
@@ -74,7 +69,13 @@ END_TEST
 START_TEST(test_topic__normalise)
 {
 	static const char *const cases[][2] = {
-		{ "/create//a/", "create/a" }, { "create/a", "create/a" }, { "///", "" }, { "", "" }, { "+//#", "+/#" }, { "a", "a" }, { "a/", "a" },
+		{ "/create//a/", "create/a" },
+		{ "create/a", "create/a" },
+		{ "///", "" },
+		{ "", "" },
+		{ "+//#", "+/#" },
+		{ "a", "a" },
+		{ "a/", "a" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char text[32];
@@ -91,16 +92,25 @@ START_TEST(test_topic__matches)
 		const char *filter, *name;
 		bool matches;
 	} cases[] = {
-		{ "a/b", "a/b", true }, { "a/b", "a/c", false }, { "a", "a/b", false }, { "a/b", "a", false },
-		{ "#", "a/b/c", true }, { "#", "/", true }, { "a/#", "a", true }, { "a/#", "a/", true }, { "a/#", "ab", false },
-		{ "+/#", "a", true }, { "+", "a", true }, { "+", "a/b", false }, { "+/+", "/", true }, { "/+", "/a", true },
-		{ "+", "/a", false }, { "a/+", "a", false }, { "a/+", "a/", true }, { "a/+/c", "a//c", true }, { "A", "a", false },
-		{ "#", "$SYS/x", false }, { "+/x", "$SYS/x", false }, { "$SYS/#", "$SYS/x", true }, { "a/+", "a/$x", true },
-		{ "a/+/#", "a", false }, { "a/+/#", "a/b", true }, { "abcdefghij/+/k", "abcdefghij/xyz/k", true }, { "/#", "/", true },
-		{ "+/a/+", "x/a/", true }, { "a/b/#", "a/bc", false }, { "+/+/+", "a/b", false },
+		{ "a/b", "a/b", true },     { "a/b", "a/c", false },
+		{ "a", "a/b", false },      { "a/b", "a", false },
+		{ "#", "a/b/c", true },     { "#", "/", true },
+		{ "a/#", "a", true },       { "a/#", "a/", true },
+		{ "a/#", "ab", false },     { "+/#", "a", true },
+		{ "+", "a", true },         { "+", "a/b", false },
+		{ "+/+", "/", true },       { "/+", "/a", true },
+		{ "+", "/a", false },       { "a/+", "a", false },
+		{ "a/+", "a/", true },      { "a/+/c", "a//c", true },
+		{ "A", "a", false },        { "#", "$SYS/x", false },
+		{ "+/x", "$SYS/x", false }, { "$SYS/#", "$SYS/x", true },
+		{ "a/+", "a/$x", true },    { "a/+/#", "a", false },
+		{ "a/+/#", "a/b", true },   { "abcdefghij/+/k", "abcdefghij/xyz/k", true },
+		{ "/#", "/", true },        { "+/a/+", "x/a/", true },
+		{ "a/b/#", "a/bc", false }, { "+/+/+", "a/b", false },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		ck_assert_msg(topic_matches(cases[i].filter, cases[i].name) == cases[i].matches, "%s %s", cases[i].filter, cases[i].name);
+		ck_assert_msg(topic_matches(cases[i].filter, cases[i].name) == cases[i].matches, "%s %s",
+			      cases[i].filter, cases[i].name);
 		bool theirs = false;
 		ck_assert_int_eq(mosquitto_topic_matches_sub(cases[i].filter, cases[i].name, &theirs), 0);
 		ck_assert_msg(theirs == cases[i].matches, "libmosquitto: %s %s", cases[i].filter, cases[i].name);

@@ -1,4 +1,5 @@
-/* test_turn.c - record, acknowledge, start: in this order, or not at all. The journal's failures are real ones: a file that may not grow. */
+/* test_turn.c - record, acknowledge, start: in this order, or not at all. The journal's failures
+ * are real ones: a file that may not grow. */
 #include "serving.h"
 #include "suite.h"
 #include "turn_stubs.h"
@@ -11,11 +12,12 @@ static void setup(void)
 	serving_start("[executor good]\nplaces = 4\ndelay_ms = 1\n");
 	(void)serving_script("a.py", "#", NULL, NULL);
 	serving_until(turn_idle(serving.turn));
-	turn_stub_calls = (struct turn_stub_calls){0};
+	turn_stub_calls = (struct turn_stub_calls){ 0 };
 	turn_set_broker(serving.turn, (struct broker *)&turn_stub_calls);
 }
 
-/* let_grow - or not: the WAL cannot become larger than it is. (All other files of ours are smaller.) */
+/* let_grow - or not: the WAL cannot become larger than it is. (All other files of ours are
+ * smaller.) */
 static void let_grow(bool may)
 {
 	struct rlimit limit;

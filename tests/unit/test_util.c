@@ -17,10 +17,11 @@ START_TEST(test_util__durations_that_are_accepted)
 		const char *text;
 		uint64_t usec;
 	} cases[] = {
-		{ "12", 12000000 },   { "12s", 12000000 },    { "500ms", 500000 },	   { "0.5s", 500000 },
-		{ "2min", 120000000 }, { "1h", 3600000000 },   { "7d", 604800000000 },	   { "1.5", 1500000 },
-		{ "0", 0 },	       { "250us", 250 },       { "3 min", 180000000 },	   { "0.000001", 1 },
-		{ "1.5h", 5400000000 }, { "0.1ms", 100 },      { "0.33333333333333333333", 333333 },
+		{ "12", 12000000 },     { "12s", 12000000 },    { "500ms", 500000 },
+		{ "0.5s", 500000 },     { "2min", 120000000 },  { "1h", 3600000000 },
+		{ "7d", 604800000000 }, { "1.5", 1500000 },     { "0", 0 },
+		{ "250us", 250 },       { "3 min", 180000000 }, { "0.000001", 1 },
+		{ "1.5h", 5400000000 }, { "0.1ms", 100 },       { "0.33333333333333333333", 333333 },
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -34,8 +35,8 @@ END_TEST
 
 START_TEST(test_util__durations_that_are_refused)
 {
-	static const char *const cases[] = { "",    "s",   "-1",  "+1",	  " 1",	   "1 ",	 "12 parsecs", "1.", ".5",
-					     "1e3", "1m",  "1S",  "0x10", "1.5.5", "1s2",	 "12s ",       "inf" };
+	static const char *const cases[] = { "",    "s",  "-1", "+1",   " 1",    "1 ",  "12 parsecs", "1.", ".5",
+					     "1e3", "1m", "1S", "0x10", "1.5.5", "1s2", "12s ",       "inf" };
 	struct lsn_error err;
 	uint64_t usec = 7;
 
@@ -56,11 +57,21 @@ START_TEST(test_util__sizes)
 		const char *text;
 		uint64_t bytes;
 	} good[] = {
-		{ "0", 0 },	       { "65536", 65536 },   { "64K", 65536 },	   { "64k", 65536 },	       { "64KB", 65536 },
-		{ "64KiB", 65536 },    { "128M", 134217728 }, { "2G", 2147483648 }, { "1T", UINT64_C(1) << 40 }, { "5B", 5 },
+		{ "0", 0 },
+		{ "65536", 65536 },
+		{ "64K", 65536 },
+		{ "64k", 65536 },
+		{ "64KB", 65536 },
+		{ "64KiB", 65536 },
+		{ "128M", 134217728 },
+		{ "2G", 2147483648 },
+		{ "1T", UINT64_C(1) << 40 },
+		{ "5B", 5 },
 		{ "8 MiB", 8388608 },
 	};
-	static const char *const bad[] = { "", "K", "-1", "1.5G", "64KK", "1iB", "1BB", "64 Kilo", "0x10", "64K ", "1Bi" };
+	static const char *const bad[] = {
+		"", "K", "-1", "1.5G", "64KK", "1iB", "1BB", "64 Kilo", "0x10", "64K ", "1Bi"
+	};
 	uint64_t bytes;
 	struct lsn_error err;
 
@@ -101,11 +112,22 @@ END_TEST
 
 START_TEST(test_util__utf8)
 {
-	static const char *const good[] = { "", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
-					    "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "caf\xc3\xa9/\xe2\x82\xac" };
-	static const char *const bad[] = { "\x80",	    "\xc0\x80",	    "\xc1\xbf",	       "\xe0\x9f\xbf",	   "\xed\xa0\x80", "\xed\xbf\xbf",
-					   "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",	   "\xc3",	   "\xe2\x82",
-					   "\xf0\x90\x80",  "a\xc3z",	    "\xe2\x82z" };
+	static const char *const good[] = { "",
+					    "a",
+					    "\xc2\x80",
+					    "\xdf\xbf",
+					    "\xe0\xa0\x80",
+					    "\xed\x9f\xbf",
+					    "\xee\x80\x80",
+					    "\xef\xbf\xbf",
+					    "\xf0\x90\x80\x80",
+					    "\xf4\x8f\xbf\xbf",
+					    "caf\xc3\xa9/\xe2\x82\xac" };
+	static const char *const bad[] = {
+		"\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf",     "\xed\xa0\x80",
+		"\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+		"\xc3",         "\xe2\x82",         "\xf0\x90\x80",     "a\xc3z",           "\xe2\x82z"
+	};
 
 	for (size_t i = 0; i < ELEMENTSOF(good); i++)
 		ck_assert_msg(utf8_valid(good[i], strlen(good[i])), "good %zu", i);
@@ -124,7 +146,11 @@ START_TEST(test_util__quote)
 	ck_assert_str_eq(str_quote(buf, sizeof buf, NULL, 0), "\"\"");
 	ck_assert_str_eq(str_quote(buf, sizeof buf, "a\"\\\n\0z", 6), "\"a\\\"\\\\\\x0a\\x00z\"");
 	ck_assert_str_eq(str_quote(buf, sizeof buf, "\xc3\xa9\xff", 3), "\"\xc3\xa9\\xff\"");
-	ck_assert_str_eq(str_quote(buf, sizeof buf, "\xc2\x9b" "1m", 4), "\"\\xc2\\x9b1m\"");
+	ck_assert_str_eq(str_quote(buf, sizeof buf,
+				   "\xc2\x9b"
+				   "1m",
+				   4),
+			 "\"\\xc2\\x9b1m\"");
 	ck_assert_str_eq(str_quote(buf, sizeof buf, "\xe2\x80\xae", 3), "\"\\xe2\\x80\\xae\"");
 	ck_assert_str_eq(str_quote(small, sizeof small, "123456789", 9), "\"123456789\"");
 	ck_assert_str_eq(str_quote(small, sizeof small, "1234567890", 10), "\"123456\"...");
@@ -132,7 +158,10 @@ START_TEST(test_util__quote)
 	for (size_t size = 0; size <= 40; size++) {
 		_cleanup_free_ char *exact = malloc(size ? size : 1);
 		ck_assert_ptr_nonnull(exact);
-		(void)str_quote(exact, size, "\xff\xff" "abc\xc3\xa9\xe2\x80\xae\"\\ and so on and on", 30);
+		(void)str_quote(exact, size,
+				"\xff\xff"
+				"abc\xc3\xa9\xe2\x80\xae\"\\ and so on and on",
+				30);
 		if (size > 0)
 			ck_assert_uint_lt(strlen(exact), size);
 	}
@@ -210,7 +239,8 @@ START_TEST(test_util__read_file)
 	ck_assert_int_eq(symlinkat("a", dir, "link"), 0);
 	ck_assert_int_eq(read_file_limited(dir, "link", 100, &none, &size), -ELOOP);
 	ck_assert_int_eq(mkfifoat(dir, "fifo", 0600), 0);
-	ck_assert_int_eq(read_file_limited(dir, "fifo", 100, &none, &size), -EINVAL); /* and does not hang */
+	/* and does not hang */
+	ck_assert_int_eq(read_file_limited(dir, "fifo", 100, &none, &size), -EINVAL);
 	ck_assert_ptr_null(none);
 	/* A file whose size stat() does not know. */
 	ck_assert_int_eq(read_file_limited(AT_FDCWD, "/proc/self/status", 65536, &proc, &size), 0);
@@ -248,7 +278,8 @@ static void capture_log(bool journal, void (*fn)(void), char *ret, size_t size)
 
 	ck_assert_int_eq(pipe2(pipe_fds, O_CLOEXEC), 0);
 	ck_assert_int_eq(fstat(pipe_fds[1], &st), 0);
-	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + !journal);
+	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+		       (unsigned long long)st.st_ino + !journal);
 	ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
 	ck_assert_int_ge(dup2(pipe_fds[1], STDERR_FILENO), 0);
 	log_init(LSN_LOG_INFO);

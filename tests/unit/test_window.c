@@ -1,4 +1,5 @@
-/* test_window.c - the redelivery window: scenarios of real brokers, and random histories against a plain model. */
+/* test_window.c - the redelivery window: scenarios of real brokers, and random histories against
+ * a plain model. */
 #include "suite.h"
 #include "window.h"
 #include <errno.h>
@@ -10,7 +11,10 @@ static struct window *window;
 static void setup(void) { ck_assert_int_eq(window_new(100, &window), 0); }
 static void teardown(void) { window_free(window); }
 
-static void digest_of(const char *text, uint8_t ret[EVENT_DIGEST_SIZE]) { window_digest("t", 1, text, strlen(text), ret); }
+static void digest_of(const char *text, uint8_t ret[EVENT_DIGEST_SIZE])
+{
+	window_digest("t", 1, text, strlen(text), ret);
+}
 
 /* take - what the intake does with a publication. True: it was run. */
 static bool take(uint16_t id, const char *text)
@@ -105,7 +109,8 @@ START_TEST(test_window__connection_lost_amid_repeats)
 	window_connected(window, false);
 	for (uint16_t id = 1; id <= 9; id++)
 		ck_assert(take(id, "x"));
-	for (int i = 0; i < 3; i++) { /* lost again and again before the acknowledgements got through */
+	/* lost again and again before the acknowledgements got through */
+	for (int i = 0; i < 3; i++) {
 		window_connected(window, true);
 		for (uint16_t id = 6; id <= 8; id++)
 			ck_assert(!take(id, "x"));
@@ -117,7 +122,8 @@ START_TEST(test_window__connection_lost_amid_repeats)
 }
 END_TEST
 
-/* A broker that was killed and restored its state as of publication 11: it sends 10 and 11 again, forgets 12 to 14 and uses their ids for others. */
+/* A broker that was killed and restored its state as of publication 11: it sends 10 and 11
+ * again, forgets 12 to 14 and uses their ids for others. */
 START_TEST(test_window__broker_restored_from_older_state)
 {
 	char text[16];
@@ -176,7 +182,8 @@ START_TEST(test_window__packet_ids_wrap_around)
 }
 END_TEST
 
-/* The list as long as there are ids: the next id in turn must not be taken for a repeat of its last use. */
+/* The list as long as there are ids: the next id in turn must not be taken for a repeat of its
+ * last use. */
 START_TEST(test_window__full_id_space_next_id_is_new)
 {
 	window_free(window);
@@ -348,7 +355,8 @@ START_TEST(test_window__load_refuses_what_is_no_list)
 	ck_assert_int_eq(window_load(window, bytes, 0), -EINVAL);
 	for (size_t cut = 1; cut < size; cut++)
 		ck_assert_int_eq(window_load(window, bytes, cut), -EINVAL);
-	for (size_t i = 0; i < 18; i++) { /* each byte of the header counts; a smaller count means that entries were added later */
+	/* each byte of the header counts; a smaller count means that entries were added later */
+	for (size_t i = 0; i < 18; i++) {
 		if (i == 6)
 			continue;
 		bytes[i] ^= 1;
@@ -378,10 +386,13 @@ START_TEST(test_window__digest_knows_the_border)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------- against a model */
+/* ------------------------------------------------------------------------------ against a model */
 
 #define MODEL_MAX 12
-static struct { uint16_t id; int content; } model[64];
+static struct {
+	uint16_t id;
+	int content;
+} model[64];
 static size_t model_count;
 static bool model_open;
 static int model_run, model_cursor; /* -1: none yet */
@@ -456,7 +467,8 @@ START_TEST(test_window__random_histories_follow_the_model)
 	window_connected(window, false);
 	model_connected(false);
 	for (unsigned step = 0; step < 50000; step++) {
-		uint16_t id = (uint16_t)(1 + random() % 20 * (random() % 4 == 0 ? 64 : 1)); /* collide in the index */
+		/* collide in the index */
+		uint16_t id = (uint16_t)(1 + random() % 20 * (random() % 4 == 0 ? 64 : 1));
 		int content = (int)(random() % 2);
 		uint8_t digest[EVENT_DIGEST_SIZE];
 		if (random() % 16 == 0) {
@@ -465,8 +477,9 @@ START_TEST(test_window__random_histories_follow_the_model)
 			model_connected(session_present);
 		}
 		if (model_open && model_count && random() % 2) { /* likely the next of the list */
-			size_t i = model_cursor >= 0 && (size_t)model_cursor < model_count ? (size_t)model_cursor
-											  : (size_t)random() % model_count;
+			size_t i = model_cursor >= 0 && (size_t)model_cursor < model_count
+					   ? (size_t)model_cursor
+					   : (size_t)random() % model_count;
 			id = model[i].id;
 			content = model[i].content;
 		}
@@ -474,7 +487,8 @@ START_TEST(test_window__random_histories_follow_the_model)
 		digest_of(text, digest);
 		bool repeat = window_is_repeat(window, id, digest);
 		if (repeat != model_is_repeat(id, content))
-			ck_abort_msg("step %u: packet id %u is %s repeat", step, id, repeat ? "taken for a" : "not taken for a");
+			ck_abort_msg("step %u: packet id %u is %s repeat", step, id,
+				     repeat ? "taken for a" : "not taken for a");
 		if (!repeat) {
 			(void)window_add(window, id, digest);
 			model_add(id, content);
@@ -514,10 +528,11 @@ static double cost_ns(size_t entries_max, uint32_t *n)
 	return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / 150000;
 }
 
-/* Ten times and more of what it takes: this is to catch a list that is walked for each publication, not to measure. */
+/* Ten times and more of what it takes: this is to catch a list that is walked for each
+ * publication, not to measure. */
 START_TEST(test_window__cost_does_not_grow_with_the_list)
 {
-	static const size_t sizes[] = {10, 1000, 16000, 65535};
+	static const size_t sizes[] = { 10, 1000, 16000, 65535 };
 	uint32_t n = 0;
 
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {

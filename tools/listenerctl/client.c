@@ -26,11 +26,12 @@ static enum exit_code explain_denied(const char *path)
 	struct stat st;
 	const struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
 	(void)fprintf(stderr, "listenerctl: you may not use %s", path);
-	if (group && group->gr_gid == 0) /* the daemon runs as root: nobody should join that group for this */
+	/* the daemon runs as root: nobody should join that group for this */
+	if (group && group->gr_gid == 0)
 		(void)fprintf(stderr, ": it is root's; set [control] group or operators");
 	else if (group)
-		(void)fprintf(stderr, ": it is for members of group '%s' (sudo usermod -aG %s YOU, then log in again)", group->gr_name,
-			      group->gr_name);
+		(void)fprintf(stderr, ": it is for members of group '%s' (sudo usermod -aG %s YOU, then log in again)",
+			      group->gr_name, group->gr_name);
 	(void)fprintf(stderr, "; to let others look, set [control] readers\n");
 	return EXIT_FAILED;
 }
@@ -40,13 +41,14 @@ static enum exit_code explain_connect(const char *path, int error)
 	switch (error) {
 	case ENOENT:
 	case ECONNREFUSED:
-		(void)fprintf(stderr,
-			      "listenerctl: listenerd is not running: nobody listens on %s (systemctl status listenerd; another path: -s SOCKET)\n",
-			      path);
+		(void)fprintf(
+			stderr,
+			"listenerctl: listenerd is not running: nobody listens on %s (systemctl status listenerd; "
+			"another path: -s SOCKET)\n",
+			path);
 		return EXIT_AWAY;
 	case EACCES:
-	case EPERM:
-		return explain_denied(path);
+	case EPERM: return explain_denied(path);
 	default:
 		(void)fprintf(stderr, "listenerctl: cannot connect to %s: %s\n", path, strerror(error));
 		return EXIT_FAILED;
@@ -65,7 +67,8 @@ struct client *client_connect(const char *path, enum exit_code *ret_code)
 		return NULL;
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	(void)signal(SIGPIPE, SIG_IGN); /* a daemon that refuses us may close before we have asked */
+	/* a daemon that refuses us may close before we have asked */
+	(void)signal(SIGPIPE, SIG_IGN);
 	if (fd < 0 || !client || connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
 		*ret_code = explain_connect(path, errno);
 		return NULL;
@@ -120,7 +123,8 @@ static json_t *next_object(struct client *client)
 	if (n < 0) {
 		(void)fflush(stdout);
 		(void)fprintf(stderr, "listenerctl: %s\n",
-			      errno == EAGAIN ? "listenerd does not answer" : "listenerd closed the connection before its answer was complete");
+			      errno == EAGAIN ? "listenerd does not answer"
+					      : "listenerd closed the connection before its answer was complete");
 		return NULL;
 	}
 	json_t *object = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);

@@ -1,5 +1,5 @@
-/* ctl.h - listenerctl in four parts: the connection (client.c), what the words of the command line ask for (main.c), rows as tables (table.c), objects as
- * texts (text.c). */
+/* ctl.h - listenerctl in four parts: the connection (client.c), what the words of the command
+ * line ask for (main.c), rows as tables (table.c), objects as texts (text.c). */
 #ifndef LISTENERCTL_CTL_H
 #define LISTENERCTL_CTL_H
 
@@ -10,17 +10,22 @@
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AWAY = 3 };
 
-/* ------------------------------------------------------------------------------------------------------------- client.c */
+/* ------------------------------------------------------------------------------------- client.c */
 struct client;
-/* client_connect - or print why not, with the remedy, and return NULL and *RET_CODE: EXIT_AWAY if nobody serves there, else EXIT_FAILED. */
+
+/* client_connect - or print why not, with the remedy, and return NULL and *RET_CODE: EXIT_AWAY
+ * if nobody serves there, else EXIT_FAILED. */
 struct client *client_connect(const char *path, enum exit_code *ret_code);
 void client_free(struct client *client);
-/* client_ask - send REQUEST (taken over), call ROW with each object (borrowed) but the last, then LAST with the last (unless it is an error: that
- * is printed). ROW and LAST may be NULL. Returns the exit code. */
+
+/* client_ask - send REQUEST (taken over), call ROW with each object (borrowed) but the last,
+ * then LAST with the last (unless it is an error: that is printed).
+ * ROW and LAST may be NULL.
+ * Returns the exit code. */
 typedef void (*object_fn)(void *data, const json_t *object);
 enum exit_code client_ask(struct client *client, json_t *request, object_fn row, object_fn last, void *data);
 
-/* -------------------------------------------------------------------------------------------------------------- table.c */
+/* -------------------------------------------------------------------------------------- table.c */
 enum cell_kind {
 	CELL_TEXT,
 	CELL_NUMBER,
@@ -40,13 +45,16 @@ void table_add(void *table, const json_t *row); /* an object_fn */
 void table_print(struct table *table, FILE *out, const char *if_empty);
 void table_free(struct table *table);
 
-/* ROW[KEY] for people, malloc()ed: "-" if it is not there. Whatever comes from outside goes through text_escape(). */
+/* ROW[KEY] for people, malloc()ed: "-" if it is not there.
+ * Whatever comes from outside goes through text_escape(). */
 char *cell_text(const json_t *row, const char *key, enum cell_kind kind);
-/* text_escape - a copy of TEXT whose control, direction and line characters are written as \xNN or \u{N}: a terminal obeys no script's name or topic.
+
+/* text_escape - a copy of TEXT whose control, direction and line characters are written as \xNN
+ * or \u{N}: a terminal obeys no script's name or topic.
  * KEEP_LINES: newlines and tabs stay. */
 char *text_escape(const char *text, size_t size, bool keep_lines);
 
-/* --------------------------------------------------------------------------------------------------------------- text.c */
+/* --------------------------------------------------------------------------------------- text.c */
 void print_status(void *data, const json_t *object);
 void print_job(void *data, const json_t *object);
 void print_explain(void *data, const json_t *object);

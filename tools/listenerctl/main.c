@@ -1,4 +1,5 @@
-/* main.c - listenerctl: ask a running listenerd, or tell it. One table of commands, one of options; docs/man/listenerctl.1 is the manual. */
+/* main.c - listenerctl: ask a running listenerd, or tell it. One table of commands, one of
+ * options; docs/man/listenerctl.1 is the manual. */
 #include "ctl.h"
 
 #include <getopt.h>
@@ -28,7 +29,8 @@ enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_FLAG };
 static const struct option_spec {
 	const char *name, *key; /* on the command line, in the request */
 	enum option_kind kind;
-} option_specs[] = { /* in the order of the bits */
+} option_specs[] = {
+	/* in the order of the bits */
 	{ "script", "script", KIND_TEXT },
 	{ "topic", "topic", KIND_TEXT },
 	{ "state", "state", KIND_TEXT },
@@ -54,7 +56,8 @@ struct command {
 	const char *name, *words, *help;
 	int words_min, words_max; /* -1: any number */
 	uint32_t options; /* enum option_bit allowed */
-	/* fill - the words into the request; 0 or -1 after printing what is wrong. NULL: takes none. */
+	/* fill - the words into the request; 0 or -1 after printing what is wrong. NULL: takes
+	 * none. */
 	int (*fill)(struct invocation *invocation);
 	enum exit_code (*run)(struct client *client, struct invocation *invocation);
 };
@@ -67,9 +70,10 @@ static int complain(const char *format, const char *word)
 	return -1;
 }
 
-/* -------------------------------------------------------------------------------------------------------- running commands */
+/* ----------------------------------------------------------------------------- running commands */
 
-static enum exit_code run_table(struct client *client, struct invocation *invocation, const struct column *columns, const char *if_empty)
+static enum exit_code run_table(struct client *client, struct invocation *invocation, const struct column *columns,
+				const char *if_empty)
 {
 	struct table *table = table_new(columns);
 	enum exit_code code = client_ask(client, json_incref(invocation->request), table_add, NULL, table);
@@ -87,12 +91,14 @@ static enum exit_code run_status(struct client *client, struct invocation *invoc
 static enum exit_code run_scripts(struct client *client, struct invocation *invocation)
 {
 	static const struct column columns[] = {
-		{ "SCRIPT", "name", CELL_TEXT },	 { "STATE", "state", CELL_TEXT },	{ "TOPIC", "topic", CELL_TEXT },
-		{ "VERSION", "version", CELL_HASH },	 { "EXECUTOR", "executor", CELL_TEXT }, { "TIMEOUT", "timeout_usec", CELL_DURATION },
-		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },	{ "REASON", "reason", CELL_TEXT },
-		{ NULL, NULL, CELL_TEXT },
+		{ "SCRIPT", "name", CELL_TEXT },          { "STATE", "state", CELL_TEXT },
+		{ "TOPIC", "topic", CELL_TEXT },          { "VERSION", "version", CELL_HASH },
+		{ "EXECUTOR", "executor", CELL_TEXT },    { "TIMEOUT", "timeout_usec", CELL_DURATION },
+		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },
+		{ "REASON", "reason", CELL_TEXT },        { NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns, invocation->word_count || invocation->options ? "No such script." : "No scripts.");
+	return run_table(client, invocation, columns,
+			 invocation->word_count || invocation->options ? "No such script." : "No scripts.");
 }
 
 static enum exit_code run_executors(struct client *client, struct invocation *invocation)
@@ -103,9 +109,15 @@ static enum exit_code run_executors(struct client *client, struct invocation *in
 static enum exit_code run_jobs(struct client *client, struct invocation *invocation)
 {
 	static const struct column columns[] = {
-		{ "JOB", "id", CELL_NUMBER },	    { "RECEIVED", "received_realtime_usec", CELL_TIME }, { "STATE", "state", CELL_TEXT },
-		{ "OUTCOME", "outcome", CELL_TEXT }, { "TOOK", "duration_usec", CELL_DURATION },	  { "SCRIPT", "script", CELL_TEXT },
-		{ "TOPIC", "topic", CELL_TEXT },     { "MESSAGE", "message", CELL_TEXT },		  { NULL, NULL, CELL_TEXT },
+		{ "JOB", "id", CELL_NUMBER },
+		{ "RECEIVED", "received_realtime_usec", CELL_TIME },
+		{ "STATE", "state", CELL_TEXT },
+		{ "OUTCOME", "outcome", CELL_TEXT },
+		{ "TOOK", "duration_usec", CELL_DURATION },
+		{ "SCRIPT", "script", CELL_TEXT },
+		{ "TOPIC", "topic", CELL_TEXT },
+		{ "MESSAGE", "message", CELL_TEXT },
+		{ NULL, NULL, CELL_TEXT },
 	};
 	return run_table(client, invocation, columns, invocation->options ? "No such jobs." : "No jobs.");
 }
@@ -118,8 +130,9 @@ static enum exit_code run_show(struct client *client, struct invocation *invocat
 static enum exit_code run_rejected(struct client *client, struct invocation *invocation)
 {
 	static const struct column columns[] = {
-		{ "EVENT", "event", CELL_NUMBER }, { "RECEIVED", "received_realtime_usec", CELL_TIME }, { "REASON", "reason", CELL_TEXT },
-		{ "TOPIC", "topic", CELL_TEXT },   { NULL, NULL, CELL_TEXT },
+		{ "EVENT", "event", CELL_NUMBER }, { "RECEIVED", "received_realtime_usec", CELL_TIME },
+		{ "REASON", "reason", CELL_TEXT }, { "TOPIC", "topic", CELL_TEXT },
+		{ NULL, NULL, CELL_TEXT },
 	};
 	return run_table(client, invocation, columns, "Nothing was rejected.");
 }
@@ -142,7 +155,8 @@ static enum exit_code run_doctor(struct client *client, struct invocation *invoc
 {
 	int worst = 0;
 	enum exit_code code = client_ask(client, json_incref(invocation->request), print_doctor, NULL, &worst);
-	return code == EXIT_OK ? (enum exit_code)worst : code; /* 0 all well, 1 warnings, 2 failures */
+	/* 0 all well, 1 warnings, 2 failures */
+	return code == EXIT_OK ? (enum exit_code)worst : code;
 }
 
 static enum exit_code run_reload(struct client *client, struct invocation *invocation)
@@ -155,7 +169,7 @@ static enum exit_code run_rescan(struct client *client, struct invocation *invoc
 	return client_ask(client, json_incref(invocation->request), NULL, NULL, NULL);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- as JSON */
+/* -------------------------------------------------------------------------------------- as JSON */
 
 struct json_run {
 	unsigned failed;
@@ -195,7 +209,7 @@ static enum exit_code run_json(struct client *client, const struct command *comm
 	return command->run == run_done && run.failed ? EXIT_FAILED : EXIT_OK;
 }
 
-/* --------------------------------------------------------------------------------------------------- words and options */
+/* ---------------------------------------------------------------------------- words and options */
 
 static int parse_job(const char *word, json_int_t *ret)
 {
@@ -251,13 +265,16 @@ static int fill_name(struct invocation *invocation)
 
 static int fill_why(struct invocation *invocation)
 {
-	return fill_text(invocation, "script", invocation->words[0]) < 0 ? -1 : fill_text(invocation, "topic", invocation->words[1]);
+	return fill_text(invocation, "script", invocation->words[0]) < 0
+		       ? -1
+		       : fill_text(invocation, "topic", invocation->words[1]);
 }
 
 /* parse_when - "2h" ago, or a local date and time. */
 static int parse_when(const char *word, uint64_t *ret)
 {
-	static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+	static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M",
+					       "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
 	uint64_t ago, now = now_realtime_usec();
 	for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
 		struct tm tm = { .tm_isdst = -1 };
@@ -277,10 +294,8 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 {
 	uint64_t number = 0;
 	switch (spec->kind) {
-	case KIND_FLAG:
-		return json_object_set_new(invocation->request, spec->key, json_true());
-	case KIND_TEXT:
-		return fill_text(invocation, spec->key, word);
+	case KIND_FLAG: return json_object_set_new(invocation->request, spec->key, json_true());
+	case KIND_TEXT: return fill_text(invocation, spec->key, word);
 	case KIND_TIME:
 		if (parse_when(word, &number) < 0)
 			return -1;
@@ -305,7 +320,8 @@ static const struct command command_table[] = {
 	{ "reload", "", "read the configuration and the modules again", 0, 0, 0, NULL, run_reload },
 	{ "rescan", "", "look at all scripts again", 0, 0, 0, NULL, run_rescan },
 	{ "retry", "JOB...", "another attempt at lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
-	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay, run_done },
+	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay,
+	  run_done },
 	{ "cancel", "JOB...", "end jobs that wait or run", 1, -1, 0, fill_jobs, run_done },
 };
 
@@ -321,13 +337,18 @@ static void usage(FILE *out)
 {
 	(void)fprintf(out, "usage: listenerctl [-s SOCKET] [--json] COMMAND ...\n\n");
 	for (size_t i = 0; i < ELEMENTSOF(command_table); i++)
-		(void)fprintf(out, "  %-10s%-28s %s\n", command_table[i].name, command_table[i].words, command_table[i].help);
-	(void)fprintf(out, "\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
-			   "         --outcome success|failure|signal|timeout|memory|...  --since 2h|DATE  --until ...  --limit N\n"
-			   "options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
-			   "         --json  answers as JSON, one object a line     --version  --help\n"
-			   "exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 failures\n",
-		      LISTENER_RUNDIR "/control");
+		(void)fprintf(out, "  %-10s%-28s %s\n", command_table[i].name, command_table[i].words,
+			      command_table[i].help);
+	(void)fprintf(
+		out,
+		"\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
+		"         --outcome success|failure|signal|timeout|memory|...  --since 2h|DATE  --until ...  "
+		"--limit N\n"
+		"options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
+		"         --json  answers as JSON, one object a line     --version  --help\n"
+		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 "
+		"failures\n",
+		LISTENER_RUNDIR "/control");
 }
 
 enum { OPT_JSON = 1000, OPT_HELP, OPT_VERSION, OPT_FIRST };
@@ -341,8 +362,9 @@ static const struct option *long_options(void)
 		{ "version", no_argument, NULL, OPT_VERSION },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(option_specs); i++)
-		list[4 + i] = (struct option){ option_specs[i].name, option_specs[i].kind == KIND_FLAG ? no_argument : required_argument, NULL,
-					       OPT_FIRST + (int)i };
+		list[4 + i] = (struct option){ option_specs[i].name,
+					       option_specs[i].kind == KIND_FLAG ? no_argument : required_argument,
+					       NULL, OPT_FIRST + (int)i };
 	return list;
 }
 
@@ -371,7 +393,8 @@ static int parse_options(int argc, char **argv, struct invocation *invocation)
 
 static int complain_usage(const struct command *command)
 {
-	(void)fprintf(stderr, "listenerctl: it is written: listenerctl %s %s; see listenerctl --help\n", command->name, command->words);
+	(void)fprintf(stderr, "listenerctl: it is written: listenerctl %s %s; see listenerctl --help\n", command->name,
+		      command->words);
 	return -1;
 }
 
@@ -390,7 +413,8 @@ static int check_command(const struct command *command, struct invocation *invoc
 static enum exit_code execute(const struct command *command, struct invocation *invocation)
 {
 	enum exit_code code;
-	(void)json_object_set_new(invocation->request, "command", json_string(command->run == run_why ? "explain" : command->name));
+	(void)json_object_set_new(invocation->request, "command",
+				  json_string(command->run == run_why ? "explain" : command->name));
 	struct client *client = client_connect(invocation->socket, &code);
 	if (client)
 		code = invocation->json ? run_json(client, command, invocation) : command->run(client, invocation);
@@ -403,7 +427,8 @@ static enum exit_code execute(const struct command *command, struct invocation *
 int main(int argc, char **argv)
 {
 	const char *socket = getenv("LISTENER_SOCKET");
-	struct invocation invocation = { .socket = socket && *socket ? socket : LISTENER_RUNDIR "/control", .request = json_object() };
+	struct invocation invocation = { .socket = socket && *socket ? socket : LISTENER_RUNDIR "/control",
+					 .request = json_object() };
 	int stop = parse_options(argc, argv, &invocation);
 	enum exit_code code = EXIT_USAGE;
 	if (stop) {

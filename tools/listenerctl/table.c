@@ -1,4 +1,5 @@
-/* table.c - rows as a table; one cell as text. What comes from scripts, publishers and servers is escaped here, in one place. */
+/* table.c - rows as a table; one cell as text. What comes from scripts, publishers and servers
+ * is escaped here, in one place. */
 #include "ctl.h"
 
 #include <inttypes.h>
@@ -32,11 +33,12 @@ static uint32_t decode(const char *s, size_t left, size_t *ret_size)
 	return c;
 }
 
-/* obeyed - would a terminal do something else than show it? C0, DEL, C1, line separators, marks and overrides of direction. */
+/* obeyed - would a terminal do something else than show it? C0, DEL, C1, line separators, marks
+ * and overrides of direction. */
 static bool obeyed(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-	       (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
 char *text_escape(const char *text, size_t size, bool keep_lines)
@@ -128,16 +130,11 @@ char *cell_text(const json_t *row, const char *key, enum cell_kind kind)
 	if (!value || json_is_null(value))
 		return strdup("-");
 	switch (kind) {
-	case CELL_BYTES:
-		return bytes_text(json_number_value(value));
-	case CELL_TIME:
-		return time_text(number);
-	case CELL_DURATION:
-		return duration_text(number);
-	case CELL_BOOL:
-		return strdup(json_is_true(value) ? "yes" : "no");
-	default:
-		return text_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	case CELL_BYTES: return bytes_text(json_number_value(value));
+	case CELL_TIME: return time_text(number);
+	case CELL_DURATION: return duration_text(number);
+	case CELL_BOOL: return strdup(json_is_true(value) ? "yes" : "no");
+	default: return text_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	}
 }
 
@@ -184,7 +181,8 @@ static void print_cell(FILE *out, const struct column *column, const char *text,
 {
 	size_t own = width(text), pad = wide > own ? wide - own : 0;
 	bool right = right_aligned(column->kind);
-	(void)fprintf(out, "%*s%s%*s%s", right ? (int)pad : 0, "", text ? text : "", right || last ? 0 : (int)pad, "", last ? "\n" : "  ");
+	(void)fprintf(out, "%*s%s%*s%s", right ? (int)pad : 0, "", text ? text : "", right || last ? 0 : (int)pad, "",
+		      last ? "\n" : "  ");
 }
 
 void table_print(struct table *table, FILE *out, const char *if_empty)

@@ -66,8 +66,7 @@ static void print_numbers(const char *title, const json_t *object)
 	json_t *value;
 	(void)printf("%-14s ", title);
 	/* json_object_foreach wants no const. */
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		_cleanup_free_ char *name = text_escape(key, strlen(key), false);
 		(void)printf("%s%" JSON_INTEGER_FORMAT " %s", comma, json_integer_value(value), name ? name : "?");
 		comma = ", ";
@@ -90,7 +89,7 @@ void print_status(void *data, const json_t *object)
 	print_broker(json_object_get(object, "broker"));
 	print_journal(json_object_get(object, "journal"));
 	print_scripts(json_object_get(object, "scripts"));
-	json_array_foreach(json_object_get(object, "executors"), i, executor)
+	json_array_foreach (json_object_get(object, "executors"), i, executor)
 		print_executor(NULL, executor);
 	print_numbers("jobs", json_object_get(object, "jobs"));
 	print_numbers("since start", json_object_get(object, "counters"));
@@ -111,11 +110,11 @@ void print_executor(void *data, const json_t *row)
 	phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
 	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open to scripts' choice" : "",
 		     json_is_true(json_object_get(row, "draining")) ? ", draining" : "");
-	json_object_foreach(json_object_get(row, "details"), key, value)
-	{
+	json_object_foreach (json_object_get(row, "details"), key, value) {
 		_cleanup_free_ char *name = text_escape(key, strlen(key), false);
 		const char *string = json_string_value(value);
-		_cleanup_free_ char *text = text_escape(string ? string : "?", string ? json_string_length(value) : 1, false);
+		_cleanup_free_ char *text =
+			text_escape(string ? string : "?", string ? json_string_length(value) : 1, false);
 		(void)printf("%-14s   %-22s %s\n", "", name ? name : "?", text ? text : "?");
 	}
 }
@@ -180,7 +179,7 @@ void print_job(void *data, const json_t *object)
 	if (json_integer_value(json_object_get(object, "replay_of")))
 		line(object, "replay of job", "replay_of", CELL_NUMBER);
 	phrase(object, "message        ", "message", CELL_TEXT, "\n");
-	json_array_foreach(json_object_get(object, "runs"), i, run)
+	json_array_foreach (json_object_get(object, "runs"), i, run)
 		print_run(run);
 	print_bytes(object, "payload", "payload");
 }
@@ -188,8 +187,9 @@ void print_job(void *data, const json_t *object)
 void print_explain(void *data, const json_t *object)
 {
 	static const struct column columns[] = {
-		{ "JOB", "id", CELL_NUMBER },		{ "STATE", "state", CELL_TEXT },     { "OUTCOME", "outcome", CELL_TEXT },
-		{ "RECEIVED", "received_realtime_usec", CELL_TIME }, { "TOPIC", "topic", CELL_TEXT }, { NULL, NULL, CELL_TEXT },
+		{ "JOB", "id", CELL_NUMBER },        { "STATE", "state", CELL_TEXT },
+		{ "OUTCOME", "outcome", CELL_TEXT }, { "RECEIVED", "received_realtime_usec", CELL_TIME },
+		{ "TOPIC", "topic", CELL_TEXT },     { NULL, NULL, CELL_TEXT },
 	};
 	size_t i;
 	json_t *job;
@@ -207,7 +207,7 @@ void print_explain(void *data, const json_t *object)
 	line(object, "executor", "executor", CELL_TEXT);
 	phrase(object, "               ", "executor_problem", CELL_TEXT, "\n");
 	struct table *table = table_new(columns);
-	json_array_foreach(json_object_get(object, "jobs"), i, job)
+	json_array_foreach (json_object_get(object, "jobs"), i, job)
 		table_add(table, job);
 	(void)printf("\n");
 	table_print(table, stdout, "It has no jobs yet.");
@@ -221,7 +221,11 @@ void print_doctor(void *worst, const json_t *row)
 	int *known = worst;
 	*known = rank > *known ? rank : *known;
 	_cleanup_free_ char *area = cell_text(row, "area", CELL_TEXT), *what = cell_text(row, "what", CELL_TEXT);
-	(void)printf("%-8s %-10s %s\n", rank == 0 ? "ok" : rank == 1 ? "warning" : "FAILURE", area ? area : "", what ? what : "");
+	(void)printf("%-8s %-10s %s\n",
+		     rank == 0   ? "ok"
+		     : rank == 1 ? "warning"
+				 : "FAILURE",
+		     area ? area : "", what ? what : "");
 	phrase(row, "                    -> ", "remedy", CELL_TEXT, "\n");
 	(void)fflush(stdout);
 }

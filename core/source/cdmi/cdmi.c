@@ -19,10 +19,12 @@ bool cdmi_name_ok(const char *name, size_t size)
 	return true;
 }
 
-/* encode_path - all but RFC 3986's unreserved characters. The levels' slashes stay; empty levels go, as the archive itself drops them. */
+/* encode_path - all but RFC 3986's unreserved characters. The levels' slashes stay; empty levels
+ * go, as the archive itself drops them. */
 static char *encode_path(char *to, const char *path)
 {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", hex[] = "0123456789ABCDEF";
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~",
+			  hex[] = "0123456789ABCDEF";
 
 	for (; *path; path++) {
 		unsigned char c = (unsigned char)*path;
@@ -67,12 +69,12 @@ bool cdmi_is_v2(const char *base)
 const char *const *cdmi_headers(enum cdmi_mode mode, bool versioned)
 {
 #define VERSION "X-CDMI-Specification-Version: 1.1"
-	static const char *const container[] = {"Accept: application/cdmi-container", VERSION, NULL};
-	static const char *const container_v2[] = {"Accept: application/cdmi-container", NULL};
-	static const char *const object[] = {"Accept: application/cdmi-object", VERSION, NULL};
-	static const char *const object_v2[] = {"Accept: application/cdmi-object", NULL};
-	static const char *const content[] = {"Accept: */*", NULL};
-	static const char *const content_v2[] = {"Accept: application/octet-stream", NULL};
+	static const char *const container[] = { "Accept: application/cdmi-container", VERSION, NULL };
+	static const char *const container_v2[] = { "Accept: application/cdmi-container", NULL };
+	static const char *const object[] = { "Accept: application/cdmi-object", VERSION, NULL };
+	static const char *const object_v2[] = { "Accept: application/cdmi-object", NULL };
+	static const char *const content[] = { "Accept: */*", NULL };
+	static const char *const content_v2[] = { "Accept: application/octet-stream", NULL };
 #undef VERSION
 	if (mode == CDMI_CONTENT)
 		return versioned ? content : content_v2;
@@ -108,7 +110,9 @@ static const char *remedy(enum cdmi_verdict verdict)
 	case CDMI_DENIED: return "the listener's account has no right to read it";
 	case CDMI_LOGIN: return "the archive refuses the listener's account, check [scripts] user and password";
 	case CDMI_REFERENCE: return "it is a reference, not a script";
-	case CDMI_MOVED: return "it is redirected too often, to another host or to plain http, which is not followed: check [scripts] url";
+	case CDMI_MOVED:
+		return "it is redirected too often, to another host or to plain http, which is not followed: check "
+		       "[scripts] url";
 	case CDMI_FAULT: return "the archive does not understand the request, check [scripts] url";
 	default: return "the archive is in trouble";
 	}
@@ -124,15 +128,23 @@ static enum cdmi_verdict parse(const struct http_reply *reply, json_t **ret, str
 {
 	json_error_t why;
 
-	/* A NUL is legal in JSON; one child's or one key's name must not make the whole reply unreadable. */
+	/* A NUL is legal in JSON; one child's or one key's name must not make the whole reply
+	 * unreadable. */
 	*ret = json_loadb(reply->body, reply->body_size, JSON_ALLOW_NUL, &why);
 	if (json_is_object(*ret))
 		return CDMI_OK;
 	if (*ret)
-		(void)lsn_error_set(err, -EINVAL, "the reply is JSON, but no object: check that [scripts] url is the address of the archive's CDMI service");
+		(void)lsn_error_set(
+			err, -EINVAL,
+			"the reply is JSON, but no object: check that [scripts] url is the address of the archive's "
+			"CDMI service");
 	else
-		(void)lsn_error_set(err, -EINVAL, "the reply is not JSON (line %d, byte %d of %zu): check that [scripts] url is the address of the archive's "
-				    "CDMI service", why.line, why.position, reply->body_size);
+		(void)lsn_error_set(
+			err, -EINVAL,
+			"the reply is not JSON (line %d, byte %d of %zu): check that [scripts] url is the address "
+			"of the archive's "
+			"CDMI service",
+			why.line, why.position, reply->body_size);
 	json_decref(*ret);
 	*ret = NULL;
 	return CDMI_BAD;
@@ -149,7 +161,8 @@ enum cdmi_verdict cdmi_judge(const struct http_reply *reply, enum cdmi_mode mode
 	}
 	if (verdict == CDMI_MOVED && *reply->location)
 		(void)lsn_error_set(err, -EIO, "HTTP status %ld to %s: %s", reply->status,
-				    str_quote(quoted, sizeof quoted, reply->location, strlen(reply->location)), remedy(verdict));
+				    str_quote(quoted, sizeof quoted, reply->location, strlen(reply->location)),
+				    remedy(verdict));
 	else if (verdict != CDMI_OK)
 		(void)lsn_error_set(err, -EIO, "HTTP status %ld: %s", reply->status, remedy(verdict));
 	if (verdict != CDMI_OK)
@@ -170,7 +183,7 @@ const json_t *cdmi_get(const json_t *object, const char *key)
 
 	if (exact)
 		return exact;
-	json_object_foreach((json_t *)(uintptr_t)object, name, value)
+	json_object_foreach ((json_t *)(uintptr_t)object, name, value)
 		if (strcasecmp(name, key) == 0)
 			return value;
 	return NULL;
@@ -203,7 +216,7 @@ const char *cdmi_topic(const json_t *object, const char **ret_problem)
 	return *ret_problem ? NULL : json_string_value(topic);
 }
 
-/* ------------------------------------------------------------------------------------------------- inline values */
+/* -------------------------------------------------------------------------------- inline values */
 
 static char *without_blanks(const char *text, size_t size, size_t *ret_size)
 {
@@ -218,7 +231,8 @@ static char *without_blanks(const char *text, size_t size, size_t *ret_size)
 	return copy;
 }
 
-/* Folded base64 is taken; anything else that is not exact is not, although EVP_DecodeBlock() would make something of it. */
+/* Folded base64 is taken; anything else that is not exact is not, although EVP_DecodeBlock()
+ * would make something of it. */
 static int decode_base64(const char *text, size_t size, void **ret, size_t *ret_size)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -276,7 +290,7 @@ int cdmi_value(const json_t *object, void **ret, size_t *ret_size, struct lsn_er
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- marks */
+/* ---------------------------------------------------------------------------------------- marks */
 
 static int hash_in(const char *data, size_t size, void *hash)
 {
@@ -302,7 +316,7 @@ uint64_t cdmi_metadata_hash(const json_t *object)
 	const char *key;
 	uint64_t sum = 0; /* a sum has no order */
 
-	json_object_foreach(metadata, key, value)
+	json_object_foreach (metadata, key, value)
 		if (!str_startswith(key, "cdmi_"))
 			sum += hash_member(key, value);
 	return sum;
@@ -310,7 +324,7 @@ uint64_t cdmi_metadata_hash(const json_t *object)
 
 uint64_t cdmi_content_hash(const json_t *object)
 {
-	static const char *const keys[] = {"cdmi_mtime", "cdmi_size", "cdmi_hash", "cdmi_version"};
+	static const char *const keys[] = { "cdmi_mtime", "cdmi_size", "cdmi_hash", "cdmi_version" };
 	const json_t *metadata = cdmi_get(object, "metadata"), *value;
 	uint64_t sum = 0;
 

@@ -1,11 +1,15 @@
-/* source_cdmi.c - scripts that live in a CDMI collection: making the source, what is known about it, the archive away and back.
+/* source_cdmi.c - scripts that live in a CDMI collection: making the source, what is known about
+ * it, the archive away and back.
  *
- * A scan lists the collection and reads every object's metadata. Content is read when it is new: for objects the registry has no content of, when an
- * event or the server's own marks (cdmi_mtime and the like) say that it changed, and for all objects in a deep scan. Scans are deep at start, after a
- * session that the broker did not keep, after the archive was away, and once a day: whenever an event may have been missed.
+ * A scan lists the collection and reads every object's metadata. Content is read when it is new:
+ * for objects the registry has no content of, when an event or the server's own marks
+ * (cdmi_mtime and the like) say that it changed, and for all objects in a deep scan. Scans are
+ * deep at start, after a session that the broker did not keep, after the archive was away, and
+ * once a day: whenever an event may have been missed.
  *
- * What a scan did not see is withdrawn only at the end of a scan that saw everything. An archive that cannot be worked with ends the scan: nothing is
- * withdrawn, the cached scripts serve, and it is tried again after 1, 2, 4 ... 60 seconds, sooner if the archive publishes an event. */
+ * What a scan did not see is withdrawn only at the end of a scan that saw everything. An archive
+ * that cannot be worked with ends the scan: nothing is withdrawn, the cached scripts serve, and
+ * it is tried again after 1, 2, 4 ... 60 seconds, sooner if the archive publishes an event. */
 #include "http.h"
 #include "log.h"
 #include "registry.h"
@@ -47,7 +51,7 @@ void names_clear(struct name_list *list)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- timers */
+/* --------------------------------------------------------------------------------------- timers */
 
 static void timer_stop(struct cdmi_source *source, struct lsn_timer **timer)
 {
@@ -68,7 +72,8 @@ void source_rescan_in(struct cdmi_source *source, uint64_t delay_usec)
 {
 	timer_stop(source, &source->rescan_timer);
 	source->rescan_due_usec = now_monotonic_usec() + delay_usec;
-	if (delay_usec && source->services->timer(source->services->handle, delay_usec, on_rescan_timer, source, &source->rescan_timer) < 0)
+	if (delay_usec && source->services->timer(source->services->handle, delay_usec, on_rescan_timer, source,
+						  &source->rescan_timer) < 0)
 		log_error("out of memory: no rescan of the scripts collection by time");
 }
 
@@ -89,8 +94,7 @@ static void on_retry_timer(void *data)
 	if (source->away)
 		return;
 	registry_each(source->registry, push_failed, &failed);
-	STAILQ_FOREACH(item, &failed, link)
-	{
+	STAILQ_FOREACH (item, &failed, link) {
 		struct fetch *fetch = fetch_get(source, item->name);
 		if (fetch && fetch->where == FETCH_IDLE)
 			fetch_go(fetch);
@@ -103,12 +107,13 @@ static void retry_in(struct cdmi_source *source)
 {
 	if (source->retry_timer)
 		return;
-	if (source->services->timer(source->services->handle, source->retry_usec, on_retry_timer, source, &source->retry_timer) < 0)
+	if (source->services->timer(source->services->handle, source->retry_usec, on_retry_timer, source,
+				    &source->retry_timer) < 0)
 		log_error("out of memory: scripts that could not be read wait for the next rescan");
 	source->retry_usec = source->retry_usec * 2 < RETRY_MAX_USEC ? source->retry_usec * 2 : RETRY_MAX_USEC;
 }
 
-/* ------------------------------------------------------------------------------------------------- state */
+/* ---------------------------------------------------------------------------------------- state */
 
 void source_note(struct cdmi_source *source, const char *what)
 {
@@ -138,14 +143,16 @@ void source_away(struct cdmi_source *source, const char *what, bool login_refuse
 {
 	source_note(source, what);
 	source->away = true;
-	source->deep_due = true; /* it may come back with other content, after events that nobody could send */
+	/* it may come back with other content, after events that nobody could send */
+	source->deep_due = true;
 	source->login_refused = login_refused;
 	source->strikes = 0;
 	scan_abort(source);
 	drop_fetches(source);
 	timer_stop(source, &source->retry_timer);
 	source_rescan_in(source, login_refused ? LOGIN_BACKOFF_USEC : source->backoff_usec);
-	source->backoff_usec = source->backoff_usec * 2 < BACKOFF_MAX_USEC ? source->backoff_usec * 2 : BACKOFF_MAX_USEC;
+	source->backoff_usec = source->backoff_usec * 2 < BACKOFF_MAX_USEC ? source->backoff_usec * 2
+									   : BACKOFF_MAX_USEC;
 	source->changed(source->changed_data);
 }
 
@@ -193,7 +200,7 @@ static void cdmi_figures(const struct source *base, struct source_figures *ret)
 	(void)snprintf(ret->state, sizeof ret->state, "%s", state_name(source));
 }
 
-/* ------------------------------------------------------------------------------------------------- its life */
+/* ------------------------------------------------------------------------------------- its life */
 
 static void cdmi_rescan(struct source *base) { scan_start(cdmi_of(base), false); }
 
@@ -201,7 +208,8 @@ static void cdmi_revalidate(struct source *base)
 {
 	struct cdmi_source *source = cdmi_of(base);
 
-	/* A broker that comes and goes must not have a refused login tried each time; the scan that is due reads everything. */
+	/* A broker that comes and goes must not have a refused login tried each time; the scan
+	 * that is due reads everything. */
 	if (!source->login_refused || source->scan.running)
 		scan_start(source, true);
 }
@@ -269,17 +277,17 @@ static int source_connect(struct cdmi_source *source, sd_event *loop, struct lsn
 	if (r < 0)
 		return r;
 	source->services = host_services(source->host);
-	const struct http_options options = {.user = config->user,
-					     .password = config->password,
-					     .ca_file = config->ca_file,
-					     .verify = config->verify,
-					     .max_connections = config->fetches,
-					     .max_redirects = 2};
+	const struct http_options options = { .user = config->user,
+					      .password = config->password,
+					      .ca_file = config->ca_file,
+					      .verify = config->verify,
+					      .max_connections = config->fetches,
+					      .max_redirects = 2 };
 	return http_new(source->services, &options, &source->http, err);
 }
 
-int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry, void (*changed)(void *data), void *data,
-		    struct source **ret, struct lsn_error *err)
+int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry,
+		    void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err)
 {
 	struct cdmi_source *source = source_alloc(config);
 

@@ -1,5 +1,6 @@
-/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from its payload: topics lose '#', '+' and surplus
- * slashes. What becomes of a script is read from the archive; the event only says when to look, and what publications should wait for that. */
+/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from
+ * its payload: topics lose '#', '+' and surplus slashes. What becomes of a script is read from
+ * the archive; the event only says when to look, and what publications should wait for that. */
 #include "cleanup.h"
 #include "log.h"
 #include "registry.h"
@@ -14,10 +15,11 @@ struct news { /* what an event says */
 	struct topic_parts parts;
 	json_t *payload;
 	const json_t *state, *pre, *post; /* state: post, or pre of a delete */
-	char path[2 * SCRIPT_NAME_MAX]; /* relative to the collection; "" is the collection itself */
+	/* relative to the collection; "" is the collection itself */
+	char path[2 * SCRIPT_NAME_MAX];
 };
 
-/* ------------------------------------------------------------------------------------------------- which script */
+/* --------------------------------------------------------------------------------- which script */
 
 void collapse_path(const char *path, char *to, size_t size)
 {
@@ -72,7 +74,8 @@ static void unmark(struct news *news)
 	const char *url = text_of(news->state, "url");
 	size_t size = strlen(news->path);
 
-	if (news->parts.object == TOPIC_RESOURCE && size > 1 && news->path[size - 1] == '?' && url && !str_startswith(url, "cassandra://"))
+	if (news->parts.object == TOPIC_RESOURCE && size > 1 && news->path[size - 1] == '?' && url &&
+	    !str_startswith(url, "cassandra://"))
 		news->path[size - 1] = 0;
 }
 
@@ -90,7 +93,7 @@ static bool name_is_usable(const struct cdmi_source *source, const char *path)
 	return cdmi_name_ok(at, strlen(at));
 }
 
-/* ------------------------------------------------------------------------------------------------- gone */
+/* ----------------------------------------------------------------------------------------- gone */
 
 static void drop_below(struct cdmi_source *source, const char *prefix)
 {
@@ -106,7 +109,7 @@ static void drop_below(struct cdmi_source *source, const char *prefix)
 /* commit_withdrawal - at once: a deleted script must not fire for the next event. */
 static void commit_withdrawal(struct cdmi_source *source, bool all)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 
 	if (offer_commit(source, all, &err) < 0) {
 		source_away(source, err.message, false);
@@ -149,9 +152,10 @@ static void withdraw_below(struct cdmi_source *source, const char *path)
 	commit_withdrawal(source, !*path);
 }
 
-/* ------------------------------------------------------------------------------------------------- new or changed */
+/* ------------------------------------------------------------------------------- new or changed */
 
-/* announce_filter - what the event says the script's filter will be: publications that match it wait for the fetch. */
+/* announce_filter - what the event says the script's filter will be: publications that match it
+ * wait for the fetch. */
 static void announce_filter(struct fetch *fetch, const struct news *news)
 {
 	const char *problem;
@@ -166,12 +170,13 @@ static void announce_filter(struct fetch *fetch, const struct news *news)
 		free(TAKE_PTR(fetch->filter));
 }
 
-/* announce_content - `url` changes exactly when the content is replaced: a change of metadata only need not read the content again. */
+/* announce_content - `url` changes exactly when the content is replaced: a change of metadata
+ * only need not read the content again. */
 static void announce_content(struct fetch *fetch, const struct news *news)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
 	const char *url = text_of(news->state, "url"), *before = text_of(news->pre, "url");
-	struct mark mark = {0};
+	struct mark mark = { 0 };
 
 	if (entry)
 		(void)mark_parse(entry->source_key, &mark);
@@ -193,14 +198,18 @@ static size_t known_scripts(const struct registry *registry)
 static void refresh(struct cdmi_source *source, const struct news *news)
 {
 	if (source->away && !source->scan.running) {
-		/* The archive lives, or it could not have published this. Still, a refused login is not tried at everybody's beck and call. */
+		/* The archive lives, or it could not have published this. Still, a refused login
+		 * is not tried at everybody's beck and call. */
 		if (!source->login_refused)
 			scan_soon(source);
 		return;
 	}
-	if (!registry_find(source->registry, news->path) && known_scripts(source->registry) >= source->config.scripts_max) {
+	if (!registry_find(source->registry, news->path) &&
+	    known_scripts(source->registry) >= source->config.scripts_max) {
 		source->full = true;
-		source_note(source, "the collection holds more scripts than [scripts] scripts_max allows: a new one is not read");
+		source_note(
+			source,
+			"the collection holds more scripts than [scripts] scripts_max allows: a new one is not read");
 		return;
 	}
 	struct fetch *fetch = fetch_get(source, news->path);
@@ -215,7 +224,7 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 	fetch_next(source);
 }
 
-/* ------------------------------------------------------------------------------------------------- an event */
+/* ------------------------------------------------------------------------------------- an event */
 
 static void on_collection(struct cdmi_source *source, const struct news *news)
 {
@@ -240,7 +249,8 @@ static void on_news(struct cdmi_source *source, struct news *news)
 {
 	switch (news_path(source, news)) {
 	case ELSEWHERE: break;
-	case UNKNOWN: scan_soon(source); break; /* it concerns the collection, but how is not said */
+	/* it concerns the collection, but how is not said */
+	case UNKNOWN: scan_soon(source); break;
 	case OURS:
 		if (news->parts.object == TOPIC_COLLECTION)
 			on_collection(source, news);
@@ -258,7 +268,7 @@ static const json_t *filled_object(const json_t *object, const char *key)
 
 void source_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size)
 {
-	struct news news = {0};
+	struct news news = { 0 };
 
 	topic_split(topic, topic_size, &news.parts);
 	news.payload = json_loadb(payload_size ? payload : "", payload_size, JSON_ALLOW_NUL, NULL);
@@ -275,10 +285,10 @@ bool source_busy_for(struct source *base, const char *topic, size_t topic_size)
 	const struct fetch *fetch = NULL;
 
 	(void)topic_size;
-	TAILQ_FOREACH(fetch, &source->announced, announced_link)
-	{
+	TAILQ_FOREACH (fetch, &source->announced, announced_link) {
 		const struct registry_entry *entry = registry_find(source->registry, fetch->name);
-		if ((fetch->filter && topic_matches(fetch->filter, topic)) || (entry && entry->script && topic_matches(entry->script->filter, topic)))
+		if ((fetch->filter && topic_matches(fetch->filter, topic)) ||
+		    (entry && entry->script && topic_matches(entry->script->filter, topic)))
 			return true;
 	}
 	return false;

@@ -1,9 +1,9 @@
-/* source_cdmi_fetch.c - looks at one script: its metadata, and if its topic is usable and the content is new, its content by a second request.
+/* source_cdmi_fetch.c - looks at one script: its metadata, and if its topic is usable and the
+ * content is new, its content by a second request.
  *
  *   IDLE -> QUEUED -> FLYING (one request after the other) -> DONE -> handed over and freed
  *              ^         |  no usable reply: SLEEPING, then again; too often: DONE, as a problem
- *              +---------+--- announced again meanwhile: what was read may be old already
- */
+ *              +---------+--- announced again meanwhile: what was read may be old already */
 #include "cleanup.h"
 #include "http.h"
 #include "registry.h"
@@ -15,15 +15,19 @@
 #include <string.h>
 
 #define ATTEMPTS_MAX 5
-#define FIRST_DELAY_USEC (100 * USEC_PER_MSEC) /* then three times as long each: 4 s in all, three tries in the first second and a half */
+/* then three times as long each: 4 s in all, three tries in the first second and a half */
+#define FIRST_DELAY_USEC (100 * USEC_PER_MSEC)
 #define STRIKES_MAX 16
 #define METADATA_MAX ((size_t)1 << 20)
 
-static int by_name(const void *a, const void *b) { return strcmp(((const struct fetch *)a)->name, ((const struct fetch *)b)->name); }
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct fetch *)a)->name, ((const struct fetch *)b)->name);
+}
 
 struct fetch *fetch_find(struct cdmi_source *source, const char *name)
 {
-	struct fetch key = {.name = (char *)(uintptr_t)name};
+	struct fetch key = { .name = (char *)(uintptr_t)name };
 	struct fetch **found = tfind(&key, &source->by_name, by_name);
 	return found ? *found : NULL;
 }
@@ -164,7 +168,7 @@ void fetch_end_now(struct fetch *fetch, const char *problem)
 	finish(fetch, FETCH_PROBLEM);
 }
 
-/* ------------------------------------------------------------------------------------------------- when it fails */
+/* -------------------------------------------------------------------------------- when it fails */
 
 static void on_retry(void *data)
 {
@@ -198,11 +202,12 @@ static bool try_later(struct fetch *fetch)
 /* is_unreachable - not this script's trouble but the archive's. */
 static bool is_unreachable(const struct lsn_error *err)
 {
-	return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH || err->code == -ENETUNREACH || err->code == -EACCES;
+	return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH || err->code == -ENETUNREACH ||
+	       err->code == -EACCES;
 }
 
-/* no_reply - no answer that says anything about the script: try again a few times, then call the script or, if that happens to all, the archive
- * away. */
+/* no_reply - no answer that says anything about the script: try again a few times, then call the
+ * script or, if that happens to all, the archive away. */
 static void no_reply(struct fetch *fetch, const struct lsn_error *err)
 {
 	struct cdmi_source *source = fetch->source;
@@ -228,12 +233,14 @@ static void refuse(struct fetch *fetch, const char *why)
 	finish(fetch, FETCH_PROBLEM);
 }
 
-/* missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also really end so, hence we have asked. */
+/* missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also
+ * really end so, hence we have asked. */
 static void missing(struct fetch *fetch)
 {
 	size_t size = strlen(fetch->name);
 	char last = size ? fetch->name[size - 1] : 0;
-	bool described = fetch->object; /* 404 for the content only: the two requests are not atomic */
+	/* 404 for the content only: the two requests are not atomic */
+	bool described = fetch->object;
 
 	if ((fetch->event || described) && try_later(fetch))
 		return; /* what was announced may take a moment to be readable */
@@ -260,7 +267,7 @@ static void fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct ls
 		refuse(fetch, err->message);
 }
 
-/* ------------------------------------------------------------------------------------------------- its two requests */
+/* ----------------------------------------------------------------------------- its two requests */
 
 static int request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 {
@@ -273,18 +280,20 @@ static int request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 	}
 	if (!(url = cdmi_url(source->config.url, path, mode)))
 		return -ENOMEM;
-	const struct http_request request = {.method = "GET",
-					     .url = url,
-					     .headers = cdmi_headers(mode, source->versioned),
-					     .timeout_usec = source->config.timeout_usec,
-					     .max_body = mode == CDMI_CONTENT ? source->config.size_max : 2 * source->config.size_max + METADATA_MAX};
+	const struct http_request request = { .method = "GET",
+					      .url = url,
+					      .headers = cdmi_headers(mode, source->versioned),
+					      .timeout_usec = source->config.timeout_usec,
+					      .max_body = mode == CDMI_CONTENT
+								  ? source->config.size_max
+								  : 2 * source->config.size_max + METADATA_MAX };
 	return http_start(source->http, &request, fn, fetch, &fetch->exchange);
 }
 
 /* start - a request of a fetch that flies. */
 static void start(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	int r = request(fetch, mode, fn);
 
 	if (r >= 0)
@@ -295,12 +304,13 @@ static void start(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 
 static void take_content(struct fetch *fetch, const struct http_reply *reply)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_CONTENT, NULL, &err);
 
 	fetch->settled = err.code == -EFBIG;
 	if (fetch->settled)
-		(void)lsn_error_set(&err, -EFBIG, "it is larger than [scripts] size_max = %zu bytes", fetch->source->config.size_max);
+		(void)lsn_error_set(&err, -EFBIG, "it is larger than [scripts] size_max = %zu bytes",
+				    fetch->source->config.size_max);
 	if (verdict == CDMI_OK && !(fetch->value = malloc(reply->body_size + 1))) {
 		verdict = CDMI_RETRY;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
@@ -331,8 +341,10 @@ static void on_content(void *data, const struct http_reply *reply)
 
 enum need { NEED_NOTHING, NEED_OFFER, NEED_CONTENT };
 
-/* what_is_needed - of a script with a usable topic and no inline value. The content that the registry has is this object's as far as anybody said:
- * same object, same marks of its content, and no event that says otherwise. What was refused is not read again before something about it changes. */
+/* what_is_needed - of a script with a usable topic and no inline value. The content that the
+ * registry has is this object's as far as anybody said: same object, same marks of its content,
+ * and no event that says otherwise. What was refused is not read again before something about it
+ * changes. */
 static enum need what_is_needed(const struct fetch *fetch)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
@@ -344,12 +356,13 @@ static enum need what_is_needed(const struct fetch *fetch)
 		return NEED_CONTENT;
 	if (streq(text, entry->source_key) && (entry->state == SCRIPT_REFUSED || entry->state == SCRIPT_ACTIVE))
 		return NEED_NOTHING;
-	return entry->script && streq(now.id, old.id) && now.content_hash == old.content_hash ? NEED_OFFER : NEED_CONTENT;
+	return entry->script && streq(now.id, old.id) && now.content_hash == old.content_hash ? NEED_OFFER
+											      : NEED_CONTENT;
 }
 
 static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	const char *problem;
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_OBJECT, &fetch->object, &err);
 
@@ -368,7 +381,7 @@ static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
 	int r = cdmi_value(fetch->object, &fetch->value, &fetch->value_size, &err);
 	if (r != -ENODATA) {
 		if (r == -ENOMEM)
-			fail(fetch, CDMI_RETRY, &(struct lsn_error){r, "out of memory"});
+			fail(fetch, CDMI_RETRY, &(struct lsn_error){ r, "out of memory" });
 		else if (r < 0)
 			refuse(fetch, err.message);
 		else

@@ -1,4 +1,5 @@
-/* source_cdmi_offer.c - what was found goes to the registry: in batches during a scan, at once if an event announced it. */
+/* source_cdmi_offer.c - what was found goes to the registry: in batches during a scan, at once
+ * if an event announced it. */
 #include "cleanup.h"
 #include "failpoint.h"
 #include "registry.h"
@@ -13,7 +14,7 @@
 #define EVENT_BATCH_COUNT 8
 #define BATCH_BYTES ((size_t)4 << 20)
 
-/* ------------------------------------------------------------------------------------------------- marks */
+/* ---------------------------------------------------------------------------------------- marks */
 
 /* A hexadecimal number and the blank behind it; what follows, or NULL. */
 static const char *mark_number(const char *text, uint64_t *ret)
@@ -28,7 +29,7 @@ bool mark_parse(const char *text, struct mark *ret)
 {
 	size_t id_size = strcspn(text, " ");
 
-	*ret = (struct mark){0};
+	*ret = (struct mark){ 0 };
 	if (id_size == 0 || id_size >= sizeof ret->id || !text[id_size])
 		return false;
 	memcpy(ret->id, text, id_size);
@@ -50,17 +51,22 @@ void offer_mark(const struct fetch *fetch, char *buf)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
 	const char *id = object_id(fetch->object);
-	struct mark old = {0};
+	struct mark old = { 0 };
 
-	/* The URL of a content is never used again for another, so an older one does no harm: what we have is that or newer. */
+	/* The URL of a content is never used again for another, so an older one does no harm:
+	 * what we have is that or newer. */
 	bool same = entry && mark_parse(entry->source_key, &old) && streq(old.id, id);
-	(void)snprintf(buf, MARK_TEXT_SIZE, "%s %" PRIx64 " %" PRIx64 " %s", id, cdmi_content_hash(fetch->object), cdmi_metadata_hash(fetch->object),
-		       fetch->url ? fetch->url : same ? old.url : "");
+	(void)snprintf(buf, MARK_TEXT_SIZE, "%s %" PRIx64 " %" PRIx64 " %s", id, cdmi_content_hash(fetch->object),
+		       cdmi_metadata_hash(fetch->object),
+		       fetch->url ? fetch->url
+		       : same     ? old.url
+				  : "");
 }
 
-/* ------------------------------------------------------------------------------------------------- one offer */
+/* ------------------------------------------------------------------------------------ one offer */
 
-/* meta_value - as text; what is no text is shown to the parsers as JSON, so that the author sees what is wrong. *RET_OWNED: free it. */
+/* meta_value - as text; what is no text is shown to the parsers as JSON, so that the author sees
+ * what is wrong. *RET_OWNED: free it. */
 static const char *meta_value(const json_t *value, char **ret_owned)
 {
 	*ret_owned = NULL;
@@ -96,33 +102,32 @@ static int meta_set_fill(struct meta_set *set, const json_t *object)
 	set->owned = calloc(size, sizeof *set->owned);
 	if (!set->list || !set->owned)
 		return -ENOMEM;
-	json_object_foreach(metadata, key, value)
-	{
+	json_object_foreach (metadata, key, value) {
 		if (streq(key, "topic") || str_startswith(key, "cdmi_"))
 			continue;
 		const char *text = meta_value(value, &set->owned[set->count]);
 		if (!text)
 			return -ENOMEM;
-		set->list[set->count++] = (struct registry_meta){key, text};
+		set->list[set->count++] = (struct registry_meta){ key, text };
 	}
 	return 0;
 }
 
 static int offer_whole(const struct fetch *fetch, const char *mark, struct lsn_error *err)
 {
-	_cleanup_(meta_set_done) struct meta_set meta = {0};
+	_cleanup_(meta_set_done) struct meta_set meta = { 0 };
 	const char *problem;
 	int r = meta_set_fill(&meta, fetch->object);
 
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory");
-	const struct registry_offer offer = {.name = fetch->name,
-					     .source_key = mark,
-					     .topic = cdmi_topic(fetch->object, &problem),
-					     .content = fetch->value,
-					     .size = fetch->value_size,
-					     .meta = meta.list,
-					     .meta_count = meta.count};
+	const struct registry_offer offer = { .name = fetch->name,
+					      .source_key = mark,
+					      .topic = cdmi_topic(fetch->object, &problem),
+					      .content = fetch->value,
+					      .size = fetch->value_size,
+					      .meta = meta.list,
+					      .meta_count = meta.count };
 	return registry_offer(fetch->source->registry, &offer, err);
 }
 
@@ -141,14 +146,14 @@ static int offer(const struct fetch *fetch, struct lsn_error *err)
 		offer_mark(fetch, mark);
 	if (fetch->end == FETCH_OFFER)
 		return offer_whole(fetch, mark, err);
-	const struct registry_offer problem = {.name = fetch->name,
-					       .source_key = mark,
-					       .problem = fetch->problem ? fetch->problem : "out of memory",
-					       .problem_is_fetch = fetch->end == FETCH_AWAY};
+	const struct registry_offer problem = { .name = fetch->name,
+						.source_key = mark,
+						.problem = fetch->problem ? fetch->problem : "out of memory",
+						.problem_is_fetch = fetch->end == FETCH_AWAY };
 	return registry_offer(registry, &problem, err);
 }
 
-/* ------------------------------------------------------------------------------------------------- batches */
+/* -------------------------------------------------------------------------------------- batches */
 
 int offer_commit(struct cdmi_source *source, bool full, struct lsn_error *err)
 {
@@ -164,12 +169,12 @@ static int offer_all(struct cdmi_source *source, struct lsn_error *err)
 	bool news = false;
 	int r = 0;
 
-	TAILQ_FOREACH(fetch, &source->done, link)
+	TAILQ_FOREACH (fetch, &source->done, link)
 		news |= fetch->end != FETCH_KEEP;
 	if (!news)
 		return 0;
 	registry_begin(source->registry);
-	TAILQ_FOREACH(fetch, &source->done, link)
+	TAILQ_FOREACH (fetch, &source->done, link)
 		if (r >= 0)
 			r = offer(fetch, err);
 	int end = offer_commit(source, false, r >= 0 ? err : NULL);
@@ -187,7 +192,7 @@ static bool dismiss(struct cdmi_source *source, struct fetch *fetch)
 
 static void flush(struct cdmi_source *source)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct fetch *fetch;
 
 	if (offer_all(source, &err) < 0) {
@@ -207,9 +212,11 @@ void offer_ended(struct cdmi_source *source, const struct fetch *fetch)
 	const struct fetch *next = TAILQ_FIRST(&source->queue);
 	size_t batch = fetch->event ? EVENT_BATCH_COUNT : BATCH_COUNT;
 
-	/* Publications may be waiting for what was announced; of a burst of announcements a few share one commit. */
+	/* Publications may be waiting for what was announced; of a burst of announcements a few
+	 * share one commit. */
 	bool wanted = fetch->event && !(next && next->event);
-	if (wanted || source->done_count >= batch || source->done_bytes >= BATCH_BYTES || (source->flying == 0 && !next))
+	if (wanted || source->done_count >= batch || source->done_bytes >= BATCH_BYTES ||
+	    (source->flying == 0 && !next))
 		flush(source);
 	scan_check(source);
 }

@@ -4,8 +4,7 @@
  *   source_cdmi_scan.c   full scans: lists the collection, has every script looked at
  *   source_cdmi_event.c  events on the collection: has what they are about looked at, withdraws what they say is gone
  *   source_cdmi_fetch.c  looks at one script: metadata, content if it is new, retry
- *   source_cdmi_offer.c  hands what was found to the registry
- */
+ *   source_cdmi_offer.c  hands what was found to the registry */
 #ifndef CORE_SOURCE_CDMI_PRIVATE_H
 #define CORE_SOURCE_CDMI_PRIVATE_H
 
@@ -33,7 +32,8 @@ struct fetch { /* one script being looked at */
 	bool scan; /* the running scan waits for it */
 	bool event; /* an event announced it */
 	bool content; /* the content must be read even if an older one is stored */
-	bool settled; /* its problem is in the content: no need to read that again before something changes */
+	/* its problem is in the content: no need to read that again before something changes */
+	bool settled;
 	bool again; /* something changed while it was under way: look again */
 	unsigned attempts;
 	char *name; /* relative to the collection */
@@ -54,7 +54,8 @@ struct name_item {
 };
 STAILQ_HEAD(name_list, name_item);
 
-/* What the registry keeps with each script, as its source_key: which object it is, and marks of what was read. */
+/* What the registry keeps with each script, as its source_key: which object it is, and marks of
+ * what was read. */
 struct mark {
 	char id[129];
 	char url[300]; /* content version as events name it, "" if unknown */
@@ -67,7 +68,8 @@ struct scan {
 	bool again; /* something happened that its listing may not show: scan once more */
 	bool noted; /* something was left out: its reason stays in figures.error */
 	unsigned left; /* folders and fetches that it waits for */
-	unsigned errors; /* counted in figures when it is over: until then nobody shall take it for failed */
+	/* counted in figures when it is over: until then nobody shall take it for failed */
+	unsigned errors;
 	size_t scripts, folders; /* counted against the limits */
 	struct name_list todo; /* folders to be listed, relative: "" or "sub/" */
 	struct http_exchange *listing;
@@ -96,7 +98,8 @@ struct cdmi_source {
 	struct scan scan;
 	bool away, login_refused;
 	bool full; /* scripts were left out for want of room */
-	bool deep_due; /* the next scan reads all content: what is stored may be old without a sign of it */
+	/* the next scan reads all content: what is stored may be old without a sign of it */
+	bool deep_due;
 	uint64_t deep_monotonic_usec; /* the last deep scan that succeeded */
 	struct lsn_timer *rescan_timer, *retry_timer;
 	uint64_t rescan_due_usec; /* monotonic, of rescan_timer */
@@ -105,14 +108,19 @@ struct cdmi_source {
 };
 
 /* source_cdmi.c */
+
 /* source_note - something went wrong: count it, show it, log it if it is news. */
 void source_note(struct cdmi_source *source, const char *what);
-/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that is under way - every fetch is freed - and scan again
- * after a while. */
+
+/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that
+ * is under way - every fetch is freed - and scan again after a while. */
 void source_away(struct cdmi_source *source, const char *what, bool login_refused);
+
 /* source_back - a scan saw everything. */
 void source_back(struct cdmi_source *source, bool deep);
-/* source_settle - after each update of the registry: retry what could not be read, tell the daemon. */
+
+/* source_settle - after each update of the registry: retry what could not be read, tell the
+ * daemon. */
 void source_settle(struct cdmi_source *source);
 void source_rescan_in(struct cdmi_source *source, uint64_t delay_usec); /* 0: not by time */
 bool name_push(struct name_list *list, const char *name); /* false: no memory */
@@ -120,8 +128,10 @@ void names_clear(struct name_list *list);
 
 /* source_cdmi_scan.c */
 void scan_start(struct cdmi_source *source, bool deep);
+
 /* scan_soon - because of an event; a burst of them makes one scan. */
 void scan_soon(struct cdmi_source *source);
+
 /* scan_check - is the scan over? */
 void scan_check(struct cdmi_source *source);
 void scan_abort(struct cdmi_source *source);
@@ -129,29 +139,42 @@ void scan_abort(struct cdmi_source *source);
 /* source_cdmi_event.c */
 void source_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size);
 bool source_busy_for(struct source *base, const char *topic, size_t topic_size);
-/* collapse_path - PATH without empty levels, with one leading slash and none at the end; cut to SIZE. */
+
+/* collapse_path - PATH without empty levels, with one leading slash and none at the end; cut to
+ * SIZE. */
 void collapse_path(const char *path, char *to, size_t size);
 
 /* source_cdmi_fetch.c */
-/* fetch_get - the fetch of NAME, made (idle) if there is none. NULL: no memory. */
+
+/* fetch_get - the fetch of NAME, made (idle) if there is none.
+ * NULL: no memory. */
 struct fetch *fetch_get(struct cdmi_source *source, const char *name);
 struct fetch *fetch_find(struct cdmi_source *source, const char *name);
+
 /* fetch_announce - an event is about it. */
 void fetch_announce(struct fetch *fetch);
+
 /* fetch_go - queue it, or look again after what is under way. fetch_next() starts it. */
 void fetch_go(struct fetch *fetch);
+
 /* fetch_end_now - without looking: PROBLEM is known. */
 void fetch_end_now(struct fetch *fetch, const char *problem);
+
 /* fetch_next - start queued fetches up to the limit. */
 void fetch_next(struct cdmi_source *source);
+
 /* fetch_drop - forget it, whatever it is doing; the scan no longer waits for it. */
 void fetch_drop(struct fetch *fetch);
 
 /* source_cdmi_offer.c */
-/* offer_ended - a fetch has come to its end and stands in done: hand over what is ready. May free every fetch. */
+
+/* offer_ended - a fetch has come to its end and stands in done: hand over what is ready.
+ * May free every fetch. */
 void offer_ended(struct cdmi_source *source, const struct fetch *fetch);
+
 /* offer_commit - registry_end() for all parts. */
 int offer_commit(struct cdmi_source *source, bool full, struct lsn_error *err);
+
 /* offer_mark - what FETCH has read, as text for the registry; MARK_TEXT_SIZE bytes. */
 void offer_mark(const struct fetch *fetch, char *buf);
 bool mark_parse(const char *text, struct mark *ret); /* false: no mark */

@@ -1,5 +1,5 @@
-/* source_cdmi_scan.c - a full scan: list the collection, folder by folder, have every script looked at, and when all has been seen withdraw the
- * rest. */
+/* source_cdmi_scan.c - a full scan: list the collection, folder by folder, have every script
+ * looked at, and when all has been seen withdraw the rest. */
 #include "cleanup.h"
 #include "http.h"
 #include "log.h"
@@ -23,7 +23,7 @@ static void leave_out(struct cdmi_source *source, const char *what)
 	source_note(source, what);
 }
 
-/* ------------------------------------------------------------------------------------------------- what a listing names */
+/* ------------------------------------------------------------------------- what a listing names */
 
 static bool add_folder(struct cdmi_source *source, const char *path)
 {
@@ -55,7 +55,8 @@ static bool has_room(struct cdmi_source *source)
 		return true;
 	source->full = true;
 	if (source->scan.scripts == source->config.scripts_max + 1)
-		leave_out(source, "the collection holds more scripts than [scripts] scripts_max allows: the rest is not read");
+		leave_out(source,
+			  "the collection holds more scripts than [scripts] scripts_max allows: the rest is not read");
 	return false;
 }
 
@@ -108,26 +109,29 @@ static bool add_child(struct cdmi_source *source, const char *parent, const char
 	return folder ? add_folder(source, path) : add_script(source, path);
 }
 
-/* Nothing here may end the scan or drop fetches: that waits until the list has been gone through. */
+/* Nothing here may end the scan or drop fetches: that waits until the list has been gone
+ * through. */
 static bool add_children(struct cdmi_source *source, const char *parent, const json_t *children)
 {
 	const json_t *child;
 	size_t i;
 
-	json_array_foreach(children, i, child)
-	{
-		bool ok = json_is_string(child) ? add_child(source, parent, json_string_value(child), json_string_length(child)) :
-						  add_unusable(source, parent, "(not a string)", 14);
+	json_array_foreach (children, i, child) {
+		bool ok = json_is_string(child)
+				  ? add_child(source, parent, json_string_value(child), json_string_length(child))
+				  : add_unusable(source, parent, "(not a string)", 14);
 		if (!ok || !source->scan.running)
 			return ok;
 	}
 	return true;
 }
 
-/* ------------------------------------------------------------------------------------------------- listings */
+/* ------------------------------------------------------------------------------------- listings */
 
-/* not_listed - 404, 403 and references of sub-collections leave them out; all else means that the archive cannot be worked with. */
-static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi_verdict verdict, const struct lsn_error *err)
+/* not_listed - 404, 403 and references of sub-collections leave them out; all else means that
+ * the archive cannot be worked with. */
+static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi_verdict verdict,
+		       const struct lsn_error *err)
 {
 	char what[600];
 
@@ -141,7 +145,8 @@ static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi
 		source_away(source, what, verdict == CDMI_LOGIN);
 }
 
-/* try_other_dialect - a CDMI 2.0 server may refuse the version header, all others need it. Once per scan at most. */
+/* try_other_dialect - a CDMI 2.0 server may refuse the version header, all others need it. Once
+ * per scan at most. */
 static bool try_other_dialect(struct cdmi_source *source, const char *parent, long status)
 {
 	if (*parent || source->scan.folders > 1)
@@ -154,7 +159,7 @@ static bool try_other_dialect(struct cdmi_source *source, const char *parent, lo
 
 static void take_listing(struct cdmi_source *source, const char *parent, const struct http_reply *reply)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	json_t *object = NULL;
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_CONTAINER, &object, &err);
 	const json_t *children = verdict == CDMI_OK ? cdmi_children(object, &err) : NULL;
@@ -194,11 +199,11 @@ static int list_folder(struct cdmi_source *source, const char *path)
 	}
 	if (!(source->scan.listing_path = strdup(path)) || !(url = cdmi_url(source->config.url, whole, CDMI_CONTAINER)))
 		return -ENOMEM;
-	const struct http_request request = {.method = "GET",
-					     .url = url,
-					     .headers = cdmi_headers(CDMI_CONTAINER, source->versioned),
-					     .timeout_usec = source->config.timeout_usec,
-					     .max_body = NAME_BYTES * source->config.scripts_max + ((size_t)1 << 20)};
+	const struct http_request request = { .method = "GET",
+					      .url = url,
+					      .headers = cdmi_headers(CDMI_CONTAINER, source->versioned),
+					      .timeout_usec = source->config.timeout_usec,
+					      .max_body = NAME_BYTES * source->config.scripts_max + ((size_t)1 << 20) };
 	return http_start(source->http, &request, on_listing, source, &source->scan.listing);
 }
 
@@ -214,12 +219,13 @@ static void list_next(struct cdmi_source *source)
 	int r = list_folder(source, folder->name);
 	free(folder);
 	if (r < 0) {
-		(void)snprintf(what, sizeof what, "cannot ask for the scripts collection, check [scripts] url: %s", strerror(-r));
+		(void)snprintf(what, sizeof what, "cannot ask for the scripts collection, check [scripts] url: %s",
+			       strerror(-r));
 		source_away(source, what, false);
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------- a scan's life */
+/* -------------------------------------------------------------------------------- a scan's life */
 
 void scan_start(struct cdmi_source *source, bool deep)
 {
@@ -269,7 +275,7 @@ void scan_abort(struct cdmi_source *source)
 		http_cancel(source->scan.listing);
 	source->scan.listing = NULL;
 	free(TAKE_PTR(source->scan.listing_path));
-	TAILQ_FOREACH(fetch, &source->all, all)
+	TAILQ_FOREACH (fetch, &source->all, all)
 		fetch->scan = false;
 	source->scan.left = 0;
 	source->deep_due |= source->scan.running && source->scan.deep;
@@ -280,11 +286,11 @@ void scan_abort(struct cdmi_source *source)
 
 static bool store(struct cdmi_source *source)
 {
-	struct lsn_error err = {0};
+	struct lsn_error err = { 0 };
 	struct name_item *item;
 
 	registry_begin(source->registry);
-	STAILQ_FOREACH(item, &source->scan.seen, link)
+	STAILQ_FOREACH (item, &source->scan.seen, link)
 		registry_keep(source->registry, item->name);
 	if (offer_commit(source, true, &err) >= 0)
 		return true;

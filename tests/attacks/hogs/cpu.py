@@ -1,5 +1,6 @@
 # All the CPU there is.
 import os
+
 for _ in range(5):
     try:
         os.fork()

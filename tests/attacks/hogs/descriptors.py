@@ -2,6 +2,7 @@
 import os
 import socket
 import time
+
 kept = []
 while len(kept) < 100000:
     try:

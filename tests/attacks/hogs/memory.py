@@ -1,5 +1,6 @@
 # A memory hog: many at once, and all of it touched.
 import os
+
 for _ in range(4):
     try:
         os.fork()

@@ -1,5 +1,6 @@
 # A gigabyte on stdout and on stderr.
 import os
+
 block = b'x' * (1 << 20)
 for _ in range(1024):
     os.write(1, block)

