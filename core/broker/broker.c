@@ -20,7 +20,6 @@
 #include "broker_private.h"
 #include "log.h"
 #include "util.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <mqtt_protocol.h>
 #include <stdlib.h>
@@ -71,10 +70,10 @@ struct broker {
 	unsigned batch; /* publications delivered by this reading */
 	/* reconnecting */
 	unsigned failures;
-	enum broker_family family;
-	unsigned families_tried;
+	struct resolve *lookup; /* the host's name is being looked up */
+	struct broker_addresses addresses; /* to be tried in this round */
+	struct broker_tls tls;
 	bool reached; /* something listens at the address */
-	char earlier[160]; /* why the address of the other family failed */
 	/* while connected, monotonic */
 	uint64_t connected_usec, in_usec, out_usec, keepalive_usec;
 	uint64_t resubscribe_usec; /* when to try the refused subscriptions again; 0: none was */
@@ -134,13 +133,6 @@ static void arm_next(struct broker *broker)
 		arm(broker, due > now ? due - now : USEC_PER_SEC);
 }
 
-static bool host_is_name(const struct broker_config *config)
-{
-	unsigned char address[sizeof(struct in6_addr)];
-	return !broker_config_is_unix(config) && inet_pton(AF_INET, config->host, address) != 1 &&
-	       inet_pton(AF_INET6, config->host, address) != 1 && !strchr(config->host, '%');
-}
-
 /* ---------------------------------------------------------------------- the end of a connection */
 
 static uint64_t next_delay(struct broker *broker)
@@ -161,6 +153,8 @@ static void drop_client(struct broker *broker)
 {
 	broker->io = sd_event_source_disable_unref(broker->io);
 	broker->watched = 0;
+	resolve_cancel(broker->lookup);
+	broker->lookup = NULL;
 	if (broker->mosq)
 		mosquitto_destroy(broker->mosq);
 	broker->mosq = NULL;
@@ -169,24 +163,15 @@ static void drop_client(struct broker *broker)
 	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
 }
 
-/* try_other_family - nothing answered at this address of a name: true if another one is to be
- * tried before that counts as a failure. */
-static bool try_other_family(struct broker *broker, char *reason, size_t reason_size, bool at_once)
+/* try_next_address - true if there is one: it is tried before the failure of this one counts.
+ * REASON becomes what is to be told. */
+static bool try_next_address(struct broker *broker, char *reason, size_t size, bool at_once)
 {
-	if (broker->family == BROKER_FAMILY_ANY || broker->reached) {
-		broker->families_tried = 0;
-		return false;
-	}
-	broker->family = broker->family == BROKER_FAMILY_IPV6 ? BROKER_FAMILY_IPV4 : BROKER_FAMILY_IPV6;
-	if (broker->families_tried++ == 0) {
-		/* "No such address" is a worse answer than what a real address said. */
-		SET_TEXT(broker->earlier, at_once ? "" : reason);
-		return true;
-	}
-	broker->families_tried = 0;
-	if (at_once && broker->earlier[0])
-		set_text(reason, reason_size, broker->earlier);
-	return false;
+	enum broker_reach reach = broker->reached ? BROKER_REACH_LISTENER
+				  : at_once       ? BROKER_REACH_NOTHING
+						  : BROKER_REACH_ADDRESS;
+
+	return broker->wish == WISH_CONNECTED && broker_addresses_failed(&broker->addresses, reach, reason, size);
 }
 
 /* rest - where a broker without a client goes from here. */
@@ -211,11 +196,11 @@ static void end_connection(struct broker *broker, const char *why)
 	if (was_connected && now_monotonic_usec() - broker->connected_usec >= STABLE_USEC)
 		broker->failures = 0;
 	drop_client(broker);
-	if (!was_connected && broker->wish == WISH_CONNECTED &&
-	    try_other_family(broker, reason, sizeof reason, at_once)) {
+	if (!was_connected && try_next_address(broker, reason, sizeof reason, at_once)) {
 		rest(broker, true);
 		return;
 	}
+	broker->addresses = (struct broker_addresses){ 0 };
 	SET_TEXT(broker->figures.error, reason);
 	rest(broker, was_goodbye);
 	/* Each failed attempt would say the same again. */
@@ -234,6 +219,8 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 		SET_TEXT(reason, broker->wish_reason);
 	} else if (broker->refused[0]) {
 		SET_TEXT(reason, broker->refused);
+	} else if (broker->tls.refused[0]) {
+		SET_TEXT(reason, broker->tls.refused);
 	} else {
 		if (broker->lost_rc) {
 			rc = broker->lost_rc;
@@ -279,13 +266,20 @@ static void say_goodbye(struct broker *broker)
 	}
 }
 
+/* end_lookup - without a client there is at most a name that is being looked up. */
+static void end_lookup(struct broker *broker)
+{
+	drop_client(broker);
+	rest(broker, false);
+}
+
 /* follow_wish - to be paused or gone, as far as it can be done now. */
 static void follow_wish(struct broker *broker)
 {
 	if (broker->wish == WISH_CONNECTED || broker->in_library || broker->goodbye)
 		return;
 	if (!broker->mosq)
-		rest(broker, false);
+		end_lookup(broker);
 	else if (broker->figures.state != BROKER_CONNECTED || (broker->held && broker->wish == WISH_PAUSED))
 		end_connection(broker, broker->wish_reason);
 	else if (!broker->held)
@@ -404,7 +398,7 @@ static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, co
 	(void)mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive_sec, false);
 	broker->keepalive_usec = keepalive_sec * USEC_PER_SEC;
 	broker->connected_usec = broker->in_usec = broker->out_usec = now_monotonic_usec();
-	broker->families_tried = 0;
+	broker->addresses = (struct broker_addresses){ 0 };
 	broker->detail[0] = broker->reported[0] = broker->figures.error[0] = 0;
 	broker->figures.connects++;
 	set_state(broker, BROKER_CONNECTED);
@@ -574,37 +568,80 @@ static int watch_socket(struct broker *broker)
 			       broker);
 }
 
-static void start_connecting(struct broker *broker)
+static int make_client(struct broker *broker, struct lsn_error *err)
+{
+	int r = broker_client_new(&broker->config, &broker->tls, broker, &broker->mosq, err);
+	if (r < 0)
+		return r;
+	mosquitto_log_callback_set(broker->mosq, on_log);
+	mosquitto_connect_v5_callback_set(broker->mosq, on_connect);
+	mosquitto_disconnect_v5_callback_set(broker->mosq, on_disconnect);
+	mosquitto_subscribe_v5_callback_set(broker->mosq, on_subscribe);
+	mosquitto_message_v5_callback_set(broker->mosq, on_message);
+	return 0;
+}
+
+static int connect_client(struct broker *broker, struct lsn_error *err)
+{
+	int r = broker_client_connect(broker->mosq, &broker->config, broker_addresses_current(&broker->addresses), err);
+	broker->reached = r < 0 && broker->detail[0]; /* the handshake of TLS failed */
+	if (r < 0 && broker->tls.refused[0])
+		return lsn_error_set(err, r, "%s", broker->tls.refused);
+	if (r < 0)
+		return broker->detail[0] ? lsn_error_prefix(err, r, "%s", broker->detail) : r;
+	r = watch_socket(broker);
+	return r < 0 ? lsn_error_set(err, r, "cannot watch the broker's socket: %s", strerror(-r)) : 0;
+}
+
+/* connect_address - to the current address of this round. */
+static void connect_address(struct broker *broker)
 {
 	struct lsn_error err = { 0 };
 
 	broker->detail[0] = broker->refused[0] = 0;
 	broker->lost_rc = 0;
 	broker->reached = false;
-	set_state(broker, BROKER_CONNECTING);
-	int r = broker_client_new(&broker->config, broker, &broker->mosq, &err);
-	if (r >= 0) {
-		mosquitto_log_callback_set(broker->mosq, on_log);
-		mosquitto_connect_v5_callback_set(broker->mosq, on_connect);
-		mosquitto_disconnect_v5_callback_set(broker->mosq, on_disconnect);
-		mosquitto_subscribe_v5_callback_set(broker->mosq, on_subscribe);
-		mosquitto_message_v5_callback_set(broker->mosq, on_message);
-		r = broker_client_connect(broker->mosq, &broker->config, broker->family, &err);
-	}
-	if (r >= 0) {
-		r = watch_socket(broker);
-		if (r < 0)
-			(void)lsn_error_set(&err, r, "cannot watch the broker's socket: %s", strerror(-r));
-	} else if (broker->detail[0] || r == -EHOSTUNREACH) {
-		/* TLS settings, or no such name: the other family would fail alike */
-		broker->reached = true;
-		if (broker->detail[0])
-			(void)lsn_error_prefix(&err, r, "%s", broker->detail);
-	}
+	int r = make_client(broker, &err);
+	if (r < 0)
+		broker->addresses =
+			/* the settings: the other addresses would fail alike */
+			(struct broker_addresses){ 0 };
+	else
+		r = connect_client(broker, &err);
 	if (r < 0)
 		end_connection(broker, err.message);
 	else
 		arm(broker, CONNECT_TIMEOUT_USEC);
+}
+
+static void on_resolved(void *data, const struct resolved *found, const struct lsn_error *err)
+{
+	struct broker *broker = data;
+
+	broker->lookup = NULL;
+	if (!found) {
+		end_connection(broker, err->message);
+		return;
+	}
+	broker_addresses_set(&broker->addresses, &broker->config, found);
+	connect_address(broker);
+}
+
+/* start_connecting - the next address of this round, or a new round, for which a name is looked
+ * up first. */
+static void start_connecting(struct broker *broker)
+{
+	struct lsn_error err = { 0 };
+
+	set_state(broker, BROKER_CONNECTING);
+	if (broker->addresses.list.count == 0 && broker_addresses_needed(&broker->config)) {
+		if (resolve_start(broker->loop, broker->config.host, on_resolved, broker, &broker->lookup, &err) < 0)
+			end_connection(broker, err.message);
+		return;
+	}
+	if (broker->addresses.list.count == 0)
+		broker_addresses_set(&broker->addresses, &broker->config, NULL);
+	connect_address(broker);
 }
 
 /* keep_alive - once per keepalive time when nothing happens: the timer is not moved with each
@@ -707,7 +744,7 @@ int broker_new(sd_event *loop, const struct broker_config *config, const struct 
 		return lsn_error_set(err, r, "cannot make the broker's event sources: %s", strerror(-r));
 	}
 	/* Settings that can never work are told now, not with each attempt. */
-	r = broker_client_new(config, broker, &probe, err);
+	r = broker_client_new(&broker->config, &broker->tls, broker, &probe, err);
 	if (r < 0) {
 		broker_free(broker);
 		return r;
@@ -715,7 +752,6 @@ int broker_new(sd_event *loop, const struct broker_config *config, const struct 
 	mosquitto_destroy(probe);
 	if (broker->config.batch_max == 0)
 		broker->config.batch_max = 1;
-	broker->family = host_is_name(&broker->config) ? BROKER_FAMILY_IPV6 : BROKER_FAMILY_ANY;
 	broker->figures.since_realtime_usec = now_realtime_usec();
 	*ret = broker;
 	return 0;

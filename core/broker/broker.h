@@ -18,8 +18,8 @@
  * again. Acknowledgements that were not sent never reach another connection.
  *
  * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max.
- * Connecting does not wait for the network, except that looking up a host name blocks in
- * getaddrinfo(): prefer an address, "localhost" or a unix socket. */
+ * Nothing waits for the network: a name is looked up beside the loop (resolve.h), anew in each
+ * round, and all of its addresses are tried before the round has failed. */
 #ifndef CORE_BROKER_H
 #define CORE_BROKER_H
 

@@ -14,7 +14,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/x509.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -66,33 +65,24 @@ static struct mosquitto *new_client(const char *client_id, void *data)
 	return mosq;
 }
 
-static int set_tls(struct mosquitto *mosq, const struct broker_config *config, struct lsn_error *err)
-{
-	const char *files[] = { config->tls_ca_file, config->tls_cert_file, config->tls_key_file };
+static void context_freep(SSL_CTX **ctx) { SSL_CTX_free(*ctx); }
 
+static int set_tls(struct mosquitto *mosq, const struct broker_config *config, struct broker_tls *tls,
+		   struct lsn_error *err)
+{
+	_cleanup_(context_freep) SSL_CTX *ctx = NULL;
+
+	*tls = (struct broker_tls){ 0 };
 	if (!config->tls)
 		return 0;
-	if (broker_config_is_unix(config))
-		return lsn_error_set(err, -EINVAL,
-				     "TLS over a unix socket is not supported: give a host, or turn TLS off");
-	if (!config->tls_cert_file != !config->tls_key_file)
-		return lsn_error_set(err, -EINVAL, "a TLS client certificate and its key go together");
-	for (size_t i = 0; i < ELEMENTSOF(files); i++) {
-		if (files[i] && access(files[i], R_OK) < 0)
-			return lsn_error_set(err, -errno, "cannot read %s: %m", files[i]);
-	}
-	int rc = mosquitto_tls_set(mosq, config->tls_ca_file, config->tls_ca_file ? NULL : X509_get_default_cert_dir(),
-				   config->tls_cert_file, config->tls_key_file, NULL);
-	if (!rc && !config->tls_ca_file)
-		rc = mosquitto_int_option(mosq, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
-	if (!rc && !config->tls_verify) {
-		rc = mosquitto_tls_opts_set(mosq, 0, NULL, NULL);
-		if (!rc)
-			rc = mosquitto_tls_insecure_set(mosq, true);
-	}
-	if (rc)
-		return lsn_error_set(err, -EINVAL, "TLS settings refused: %s", mosquitto_strerror(rc));
-	return 0;
+	int r = broker_tls_new(config, tls, &ctx, err);
+	if (r < 0)
+		return r;
+	int rc = mosquitto_int_option(mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+	if (!rc)
+		/* which takes a reference of its own */
+		rc = mosquitto_void_option(mosq, MOSQ_OPT_SSL_CTX, ctx);
+	return rc ? lsn_error_set(err, -EINVAL, "TLS settings refused: %s", mosquitto_strerror(rc)) : 0;
 }
 
 static int set_options(struct mosquitto *mosq, const struct broker_config *config)
@@ -132,7 +122,8 @@ static int check_config(const struct broker_config *config, struct lsn_error *er
 	return 0;
 }
 
-int broker_client_new(const struct broker_config *config, void *data, struct mosquitto **ret, struct lsn_error *err)
+int broker_client_new(const struct broker_config *config, struct broker_tls *tls, void *data, struct mosquitto **ret,
+		      struct lsn_error *err)
 {
 	_cleanup_(mosquitto_destroyp) struct mosquitto *mosq = NULL;
 
@@ -146,7 +137,7 @@ int broker_client_new(const struct broker_config *config, void *data, struct mos
 	if (rc)
 		return lsn_error_set(err, rc == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL, "MQTT settings refused: %s",
 				     mosquitto_strerror(rc));
-	r = set_tls(mosq, config, err);
+	r = set_tls(mosq, config, tls, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(mosq);
@@ -171,24 +162,17 @@ static int keep_session(struct mosquitto *mosq, const struct broker_config *conf
 	return lsn_error_set(err, -EIO, "cannot set the session's expiry: %s", mosquitto_strerror(rc));
 }
 
-int broker_client_connect(struct mosquitto *mosq, const struct broker_config *config, enum broker_family family,
+int broker_client_connect(struct mosquitto *mosq, const struct broker_config *config, const char *address,
 			  struct lsn_error *err)
 {
-	static const char *const bind_addresses[] = {
-		[BROKER_FAMILY_ANY] = NULL, [BROKER_FAMILY_IPV6] = "::", [BROKER_FAMILY_IPV4] = "0.0.0.0"
-	};
 	int port = broker_config_is_unix(config) ? 0 : (int)config->port;
 
 	int r = keep_session(mosq, config, err);
 	if (r < 0)
 		return r;
 	errno = 0;
-	int rc = mosquitto_connect_bind_async(mosq, config->host, port, (int)config->keepalive_sec,
-					      bind_addresses[family]);
+	int rc = mosquitto_connect_bind_async(mosq, address, port, (int)config->keepalive_sec, NULL);
 	int errno_now = errno;
-	if (rc == MOSQ_ERR_EAI)
-		return lsn_error_set(err, -EHOSTUNREACH, "cannot resolve '%s': %s", config->host,
-				     broker_client_strerror(rc, errno_now));
 	if (rc)
 		return lsn_error_set(err, -ECONNREFUSED, "cannot connect: %s", broker_client_strerror(rc, errno_now));
 	(void)fcntl(mosquitto_socket(mosq), F_SETFD, FD_CLOEXEC);

@@ -152,15 +152,14 @@ bool probe_run(struct probe_client *client, const unsigned *counter, unsigned go
 
 /* ----------------------------------------------------------------------------------- connecting */
 
-static int dial(struct probe_client *client, const struct broker_config *config, bool keep, enum broker_family family,
+static int dial(struct probe_client *client, const struct broker_config *config, bool keep, const char *address,
 		struct lsn_error *err)
 {
 	if (keep)
-		return broker_client_connect(client->mosq, config, family, err);
+		return broker_client_connect(client->mosq, config, address, err);
 	int port = broker_config_is_unix(config) ? 0 : (int)config->port;
 	errno = 0;
-	int rc = mosquitto_connect_bind_async(client->mosq, config->host, port, (int)config->keepalive_sec,
-					      family == BROKER_FAMILY_IPV4 ? "0.0.0.0" : NULL);
+	int rc = mosquitto_connect_bind_async(client->mosq, address, port, (int)config->keepalive_sec, NULL);
 	return rc ? lsn_error_set(err, -ECONNREFUSED, "cannot connect: %s", broker_client_strerror(rc, errno)) : 0;
 }
 
@@ -190,10 +189,10 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 	return lsn_error_set(err, -ECONNREFUSED, "%s", client->error);
 }
 
-static int try_family(struct probe_client *client, const struct broker_config *config, bool keep,
-		      enum broker_family family, struct lsn_error *err)
+static int try_address(struct probe_client *client, const struct broker_config *config, bool keep, const char *address,
+		       struct lsn_error *err)
 {
-	int r = broker_client_new(config, client, &client->mosq, err);
+	int r = broker_client_new(config, &client->tls, client, &client->mosq, err);
 	if (r < 0)
 		return r;
 	mosquitto_connect_v5_callback_set(client->mosq, on_connect);
@@ -202,7 +201,7 @@ static int try_family(struct probe_client *client, const struct broker_config *c
 	mosquitto_unsubscribe_v5_callback_set(client->mosq, on_unsubscribe);
 	mosquitto_publish_v5_callback_set(client->mosq, on_publish);
 	mosquitto_message_v5_callback_set(client->mosq, on_message);
-	r = dial(client, config, keep, family, err);
+	r = dial(client, config, keep, address, err);
 	if (r >= 0)
 		r = wait_connack(client, err);
 	if (r < 0) {
@@ -218,29 +217,40 @@ static void forget_connection(struct probe_client *client)
 	client->error[0] = 0;
 }
 
+/* try_addresses - one after the other. A broker that has answered would only say it again. */
+static int try_addresses(struct probe_client *client, const struct broker_config *config, bool keep,
+			 struct lsn_error *err)
+{
+	struct broker_addresses addresses;
+	struct resolved found;
+	struct lsn_error why;
+	int r = broker_addresses_needed(config) ? resolve_now(config->host, &found, err) : 0;
+
+	if (r < 0)
+		return r;
+	broker_addresses_set(&addresses, config, broker_addresses_needed(config) ? &found : NULL);
+	do {
+		forget_connection(client);
+		r = try_address(client, config, keep, broker_addresses_current(&addresses), &why);
+		if (r >= 0)
+			return 0;
+	} while (!client->error[0] &&
+		 broker_addresses_failed(&addresses, BROKER_REACH_ADDRESS, why.message, sizeof why.message));
+	return lsn_error_set(err, why.code, "%s", why.message);
+}
+
 int probe_connect(struct probe_client *client, const struct broker_config *config, const char *id, bool keep,
 		  struct lsn_error *err)
 {
 	/* Borrowed strings, for these calls only. */
 	struct broker_config mine = *config;
-	struct lsn_error first = { 0 };
 	char client_id[300];
 
 	(void)snprintf(client_id, sizeof client_id, "%s", id);
 	mine.client_id = client_id;
 	if (!keep)
 		mine.version = MQTT_V5;
-	forget_connection(client);
-	if (try_family(client, &mine, keep, BROKER_FAMILY_ANY, &first) >= 0)
-		return 0;
-	/* A name may lead to ::1 first, where nobody listens. A broker that has answered would
-	 * only say it again. */
-	if (!client->error[0] && !broker_config_is_unix(config)) {
-		forget_connection(client);
-		if (try_family(client, &mine, keep, BROKER_FAMILY_IPV4, err) >= 0)
-			return 0;
-	}
-	return lsn_error_set(err, first.code, "%s", first.message);
+	return try_addresses(client, &mine, keep, err);
 }
 
 /* wait_closed - until the other side has closed FD (ours, blocking or not), reading away what

@@ -10,6 +10,7 @@
 #define PROBE_FILTERS_MAX 16 /* filters of one subscription */
 
 struct probe_client {
+	struct broker_tls tls;
 	struct mosquitto *mosq;
 	uint64_t until_usec; /* nothing waits longer than this, monotonic */
 	bool tidying; /* do not stop when told to */
