@@ -37,8 +37,7 @@ static void on_turn_wanted(void *data)
 
 /* ----------------------------------------------------------------------------------------- stop */
 
-/* leave - running jobs that can live without us are left to our successor; the loop ends. */
-static void leave_one(void *data, struct executor *executor)
+static void executor_leave(void *data, struct executor *executor)
 {
 	unsigned *left = data;
 	unsigned running = executor_running(executor);
@@ -54,11 +53,12 @@ static void leave_one(void *data, struct executor *executor)
 	*left += running;
 }
 
-static void leave(struct daemon *daemon)
+/* jobs_leave - running jobs that can live without us are left to our successor; the loop ends. */
+static void jobs_leave(struct daemon *daemon)
 {
 	unsigned left = 0;
 
-	executors_each(daemon->executors, leave_one, &left);
+	executors_each(daemon->executors, executor_leave, &left);
 	(void)sd_event_exit(daemon->loop, 0);
 }
 
@@ -69,7 +69,7 @@ static int on_drain(sd_event_source *source, uint64_t usec, void *data)
 	(void)usec;
 	bool done = dispatcher_running(daemon->dispatcher) == 0 && turn_idle(daemon->turn);
 	if (done || now_monotonic_usec() >= daemon->drain_until_usec) {
-		leave(daemon);
+		jobs_leave(daemon);
 		return 0;
 	}
 	(void)sd_event_source_set_time_relative(source, SETTLE_STEP_USEC);
@@ -84,7 +84,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	(void)source;
 	if (daemon->state == DAEMON_DRAINING) {
 		log_notice("stopping now");
-		leave(daemon);
+		jobs_leave(daemon);
 		return 0;
 	}
 	log_notice("stopping on signal %u: %u jobs are running", info->ssi_signo,
@@ -98,7 +98,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	daemon->settle_timer = sd_event_source_disable_unref(daemon->settle_timer);
 	if (sd_event_add_time_relative(daemon->loop, &daemon->settle_timer, CLOCK_MONOTONIC, 0, 0, on_drain, daemon) <
 	    0)
-		leave(daemon);
+		jobs_leave(daemon);
 	return 0;
 }
 
@@ -243,7 +243,7 @@ static int make_intake(struct daemon *daemon, struct lsn_error *err)
 	return turn_new(daemon->loop, &turn, &daemon->turn, err);
 }
 
-static int start(struct daemon *daemon, struct lsn_error *err)
+static int daemon_start(struct daemon *daemon, struct lsn_error *err)
 {
 	int r = make_loop(daemon, err);
 	if (r >= 0)
@@ -266,8 +266,8 @@ static int start(struct daemon *daemon, struct lsn_error *err)
 	return r < 0 ? lsn_error_set(err, r, "cannot make a timer: %s", strerror(-r)) : 0;
 }
 
-/* stop - in the reverse order; the broker first, so that nothing new is acknowledged. */
-static void stop(struct daemon *daemon)
+/* daemon_stop - in the reverse order; the broker first, so that nothing new is acknowledged. */
+static void daemon_stop(struct daemon *daemon)
 {
 	control_free(daemon->control);
 	broker_free(daemon->broker);
@@ -294,7 +294,7 @@ int daemon_run(const char *config_file, struct config *config, struct lsn_error 
 	log_init(config->log_level);
 	failpoint_init();
 	daemon_bind_policy(config);
-	int r = daemon.config_file ? start(&daemon, err) : lsn_error_set(err, -ENOMEM, "out of memory");
+	int r = daemon.config_file ? daemon_start(&daemon, err) : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r >= 0) {
 		(void)sd_notify(0, "READY=1");
 		r = sd_event_loop(daemon.loop);
@@ -302,6 +302,6 @@ int daemon_run(const char *config_file, struct config *config, struct lsn_error 
 			(void)lsn_error_set(err, r, "the event loop failed: %s", strerror(-r));
 		log_notice("stopped");
 	}
-	stop(&daemon);
+	daemon_stop(&daemon);
 	return r;
 }

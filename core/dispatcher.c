@@ -245,7 +245,7 @@ struct refill {
 	unsigned count;
 };
 
-static void refilled(void *data, struct job *job)
+static void lane_refilled(void *data, struct job *job)
 {
 	struct refill *refill = data;
 	struct lane *lane = refill->lane;
@@ -262,9 +262,9 @@ static void refilled(void *data, struct job *job)
 		lane_insert(lane, job);
 }
 
-/* refill - bring waiting jobs of LANE back into memory when it runs low. Only when nothing is
+/* lanes_refill - bring waiting jobs of LANE back into memory when it runs low. Only when nothing is
  * marked: all of them are rows then. */
-static void refill_lane(struct dispatcher *d, struct lane *lane)
+static void lane_refill(struct dispatcher *d, struct lane *lane)
 {
 	struct refill refill = { .dispatcher = d, .lane = lane };
 	struct lsn_error err = { 0 };
@@ -272,7 +272,7 @@ static void refill_lane(struct dispatcher *d, struct lane *lane)
 	if (lane->queued > d->config->window / 2)
 		return;
 	unsigned want = d->config->window - lane->queued;
-	if (journal_load_queued(d->journal, lane->name, lane->last_id, want, refilled, &refill, &err) < 0) {
+	if (journal_load_queued(d->journal, lane->name, lane->last_id, want, lane_refilled, &refill, &err) < 0) {
 		log_error("cannot read waiting jobs script=%s, trying again: %s", lane->name, err.message);
 		return;
 	}
@@ -284,14 +284,14 @@ static void refill_lane(struct dispatcher *d, struct lane *lane)
 		dispatcher_wake(d, lane);
 }
 
-static void refill(struct dispatcher *d)
+static void lanes_refill(struct dispatcher *d)
 {
 	struct lane *lane;
 
 	d->spilling = false;
 	TAILQ_FOREACH (lane, &d->lanes, all) {
 		if (lane->spilled > 0)
-			refill_lane(d, lane);
+			lane_refill(d, lane);
 		d->spilling |= lane->spilled > 0;
 	}
 }
@@ -334,7 +334,7 @@ void dispatcher_committed(struct dispatcher *d)
 		dispatcher_arm_overdue(d);
 	/* else a refused hand-over's turn comes first */
 	if (d->spilling && !journal_has_pending(d->journal))
-		refill(d);
+		lanes_refill(d);
 }
 
 void dispatcher_ready(void *dispatcher, struct executor *executor)

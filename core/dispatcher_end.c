@@ -209,8 +209,8 @@ static void give_up(struct dispatcher *d, struct job *job)
 	dispatcher_end_with(d, job, LSN_OUTCOME_LOST, "the executor did not report the end of the job");
 }
 
-/* chase - deal with one overdue job of LANE. True: one was; the lists may have changed under us. */
-static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
+/* job_chase - deal with one overdue job of LANE. True: one was; the lists may have changed under us. */
+static bool job_chase(struct dispatcher *d, struct lane *lane, uint64_t now)
 {
 	struct job *job;
 
@@ -231,7 +231,7 @@ static bool chase(struct dispatcher *d, struct lane *lane, uint64_t now)
 	return false;
 }
 
-static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
+static int on_job_overdue(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct dispatcher *d = data;
 	uint64_t now = now_realtime_usec();
@@ -240,7 +240,7 @@ static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	TAILQ_FOREACH (lane, &d->lanes, all)
-		while (chase(d, lane, now))
+		while (job_chase(d, lane, now))
 			;
 	if (d->running > 0)
 		dispatcher_arm_overdue(d);
@@ -255,7 +255,7 @@ void dispatcher_arm_overdue(struct dispatcher *d)
 		return;
 	if (!d->overdue_timer)
 		(void)sd_event_add_time_relative(d->loop, &d->overdue_timer, CLOCK_MONOTONIC, OVERDUE_CHECK_USEC,
-						 USEC_PER_SEC, on_overdue, d);
+						 USEC_PER_SEC, on_job_overdue, d);
 	else
 		(void)sd_event_source_set_time_relative(d->overdue_timer, OVERDUE_CHECK_USEC);
 	if (d->overdue_timer)

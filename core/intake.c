@@ -163,8 +163,8 @@ __attribute__((noreturn)) static void no_memory(const char *what)
 	abort();
 }
 
-/* reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
-static void reject(struct intake *intake, const struct broker_message *message, const char *reason)
+/* message_reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
+static void message_reject(struct intake *intake, const struct broker_message *message, const char *reason)
 {
 	size_t topic_size = strlen(message->topic);
 	_cleanup_event_ struct event *event = NULL;
@@ -213,7 +213,7 @@ static void add_job(void *data, struct script *script)
 	m->jobs++;
 }
 
-static void match(struct intake *intake, const struct broker_message *message, size_t topic_size)
+static void message_match(struct intake *intake, const struct broker_message *message, size_t topic_size)
 {
 	struct matching m = { .intake = intake, .message = message, .topic_size = topic_size };
 
@@ -228,9 +228,9 @@ static void match(struct intake *intake, const struct broker_message *message, s
 	event_unref(m.event);
 }
 
-/* remember - only what is marked for the journal in the same turn may stand in the window: a
+/* message_remember - only what is marked for the journal in the same turn may stand in the window: a
  * publication that is merely held back is not recorded yet, and must be new again if we die now. */
-static void remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+static void message_remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
 	if (message->packet_id == 0)
 		return; /* QoS 0: the broker does not repeat */
@@ -241,27 +241,27 @@ static void remember(struct intake *intake, const struct broker_message *message
 	intake->unsaved++;
 }
 
-/* take - a publication whose turn has come: check, then match. */
-static void take(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+/* message_take - a publication whose turn has come: check, then match. */
+static void message_take(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
 	size_t topic_size = strlen(message->topic);
 	struct lsn_error why;
 	struct topic_parts parts;
 
-	remember(intake, message, digest);
+	message_remember(intake, message, digest);
 	if (message->retain) {
 		intake->counters.retained++;
 		return;
 	}
 	intake->counters.events++;
 	if (topic_check_name(message->topic, topic_size, &why) < 0) {
-		reject(intake, message, why.message);
+		message_reject(intake, message, why.message);
 		return;
 	}
 	if (message->payload_size > intake->parts.config->payload_max_bytes) {
 		(void)lsn_error_set(&why, -EFBIG, "payload of %zu bytes is over payload_max = %llu",
 				    message->payload_size, (unsigned long long)intake->parts.config->payload_max_bytes);
-		reject(intake, message, why.message);
+		message_reject(intake, message, why.message);
 		return;
 	}
 	topic_split(message->topic, topic_size, &parts);
@@ -272,7 +272,7 @@ static void take(struct intake *intake, const struct broker_message *message, co
 							 message->payload, message->payload_size);
 		return;
 	}
-	match(intake, message, topic_size);
+	message_match(intake, message, topic_size);
 }
 
 static bool must_wait(struct intake *intake, const struct broker_message *message)
@@ -281,14 +281,14 @@ static bool must_wait(struct intake *intake, const struct broker_message *messag
 	return source && source->ops->busy_for && source->ops->busy_for(source, message->topic, strlen(message->topic));
 }
 
-static void hold(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+static void message_defer(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
 	size_t topic_size = strlen(message->topic) + 1;
 	struct held *held = malloc(sizeof *held + topic_size + message->payload_size);
 
 	if (!held) {
 		log_error("out of memory to hold a publication back, taking it now");
-		take(intake, message, digest);
+		message_take(intake, message, digest);
 		return;
 	}
 	char *topic = (char *)(held + 1);
@@ -319,7 +319,7 @@ static bool is_live(struct intake *intake)
 	return true;
 }
 
-static void mark(uint8_t digest[EVENT_DIGEST_SIZE], bool on)
+static void window_mark(uint8_t digest[EVENT_DIGEST_SIZE], bool on)
 {
 	uint8_t *last = &digest[EVENT_DIGEST_SIZE - 1];
 	*last = (uint8_t)((*last & ~WINDOW_MARK) | (on ? WINDOW_MARK : 0));
@@ -333,17 +333,17 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 	bool live = is_live(intake);
 	if (message->packet_id != 0) {
 		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);
-		mark(digest, message->first);
+		window_mark(digest, message->first);
 		if (window_is_repeat(intake->window, message->packet_id, digest)) {
 			intake->counters.repeats++;
 			return;
 		}
-		mark(digest, live);
+		window_mark(digest, live);
 	}
 	if (!STAILQ_EMPTY(&intake->held) || (!message->retain && must_wait(intake, message)))
-		hold(intake, message, digest);
+		message_defer(intake, message, digest);
 	else
-		take(intake, message, digest);
+		message_take(intake, message, digest);
 }
 
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
@@ -357,7 +357,7 @@ bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
 			return false;
 		}
 		STAILQ_REMOVE_HEAD(&intake->held, next);
-		take(intake, &held->message, held->digest);
+		message_take(intake, &held->message, held->digest);
 		free(held);
 	}
 	return true;

@@ -237,13 +237,13 @@ void registry_set_policy(struct registry *registry, const struct script_policy *
 		registry->entries[i]->recheck = true;
 }
 
-static int route(struct registry *registry, struct script *script)
+static int filter_route(struct registry *registry, struct script *script)
 {
 	int r = router_add(registry->router, script->filter, strlen(script->filter), script);
 	return r == -EEXIST ? 0 : r;
 }
 
-static void unroute(struct registry *registry, struct script *script)
+static void filter_unroute(struct registry *registry, struct script *script)
 {
 	(void)router_remove(registry->router, script->filter, strlen(script->filter), script);
 }
@@ -275,7 +275,7 @@ static int load_row(struct registry *registry, const struct journal_script *row,
 	}
 	entry->reason = strdup(r < 0 ? why.message : row->reason);
 	entry->key = strdup(row->source_key);
-	if (!entry->reason || !entry->key || (script && route(registry, script) < 0))
+	if (!entry->reason || !entry->key || (script && filter_route(registry, script) < 0))
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	entry->script = script ? script_ref(script) : NULL;
 	entry->shown.state = state;
@@ -456,8 +456,8 @@ static int change_to_active(struct registry *registry, struct change *change, co
 }
 
 /* Works out what OFFER makes of ENTRY. Negative only for -ENOMEM. */
-static int judge(struct registry *registry, const struct entry *entry, const struct registry_offer *offer,
-		 const char *name_problem, struct change *change)
+static int offer_judge(struct registry *registry, const struct entry *entry, const struct registry_offer *offer,
+		       const char *name_problem, struct change *change)
 {
 	_cleanup_script_ struct script *script = NULL;
 	struct lsn_error why = { 0 };
@@ -488,13 +488,13 @@ static int judge(struct registry *registry, const struct entry *entry, const str
 
 /* ------------------------------------------------------------------------------------ an update */
 
-static int fail(struct registry *registry, int code, const char *message)
+static int scan_fail(struct registry *registry, int code, const char *message)
 {
 	return lsn_error_set(&registry->failure, code, "%s", message);
 }
 
 /* Forgets what an update has gathered. */
-static void abandon(struct registry *registry)
+static void scan_abandon(struct registry *registry)
 {
 	for (size_t i = 0; i < registry->count; i++) {
 		struct entry *entry = registry->entries[i];
@@ -509,11 +509,11 @@ static void abandon(struct registry *registry)
 
 void registry_begin(struct registry *registry)
 {
-	abandon(registry);
+	scan_abandon(registry);
 	registry->failure = (struct lsn_error){ 0 };
 }
 
-static void hang(struct registry *registry, struct entry *entry, struct change *change)
+static void offer_hang(struct registry *registry, struct entry *entry, struct change *change)
 {
 	if (!entry->change)
 		registry->changes++;
@@ -562,10 +562,10 @@ static int offer_into(struct registry *registry, const struct registry_offer *of
 		change->key = NULL;
 		return -ENOMEM;
 	}
-	int r = judge(registry, entry, offer, problem, change);
+	int r = offer_judge(registry, entry, offer, problem, change);
 	if (r < 0)
 		return r;
-	hang(registry, entry, TAKE_PTR(change));
+	offer_hang(registry, entry, TAKE_PTR(change));
 	return 0;
 }
 
@@ -580,7 +580,7 @@ int registry_offer(struct registry *registry, const struct registry_offer *offer
 	else if (registry->staged_bytes > STAGED_MAX_BYTES)
 		r = flush_contents(registry, &why);
 	if (r < 0)
-		return lsn_error_set(err, fail(registry, r, why.message), "%s", why.message);
+		return lsn_error_set(err, scan_fail(registry, r, why.message), "%s", why.message);
 	return 0;
 }
 
@@ -588,11 +588,11 @@ static void withdraw_entry(struct registry *registry, struct entry *entry)
 {
 	struct change *change = calloc(1, sizeof *change);
 	if (!change) {
-		(void)fail(registry, -ENOMEM, "out of memory");
+		(void)scan_fail(registry, -ENOMEM, "out of memory");
 		return;
 	}
 	change->withdraw = true;
-	hang(registry, entry, change);
+	offer_hang(registry, entry, change);
 }
 
 /* Serves on, but no longer as it stands. */
@@ -602,10 +602,10 @@ static void refuse_entry(struct registry *registry, struct entry *entry, const c
 	if (change)
 		change->key = strdup("");
 	if (!change || !change->key || set_state(change, SCRIPT_REFUSED, reason) < 0) {
-		(void)fail(registry, -ENOMEM, "out of memory");
+		(void)scan_fail(registry, -ENOMEM, "out of memory");
 		return;
 	}
-	hang(registry, entry, TAKE_PTR(change));
+	offer_hang(registry, entry, TAKE_PTR(change));
 }
 
 void registry_keep(struct registry *registry, const char *name)
@@ -650,7 +650,7 @@ static bool is_news(const struct entry *entry, const struct change *change)
 }
 
 /* Drops the changes that are none; when FULL withdraws what was not seen. */
-static void prepare(struct registry *registry, bool full)
+static void offer_prepare(struct registry *registry, bool full)
 {
 	for (size_t i = 0; i < registry->count; i++) {
 		struct entry *entry = registry->entries[i];
@@ -673,7 +673,7 @@ static int write_change(struct registry *registry, struct entry *entry, struct c
 	if (change->script && change->script != entry->script) {
 		int r = journal_add_revision(registry->journal, change->script, change->content, change->size, err);
 		if (r >= 0)
-			r = route(registry, change->script);
+			r = filter_route(registry, change->script);
 		if (r < 0)
 			return r;
 		change->routed = true;
@@ -704,12 +704,12 @@ static int write_all(struct registry *registry, uint64_t now, struct lsn_error *
 	for (size_t i = 0; r < 0 && i < registry->count; i++) {
 		const struct change *change = registry->entries[i]->change;
 		if (change && change->routed)
-			unroute(registry, change->script);
+			filter_unroute(registry, change->script);
 	}
 	return r;
 }
 
-static void announce(const struct entry *entry, const struct change *change)
+static void change_announce(const struct entry *entry, const struct change *change)
 {
 	char name[128], filter[160];
 	str_quote(name, sizeof name, entry->name, strlen(entry->name));
@@ -725,17 +725,17 @@ static void announce(const struct entry *entry, const struct change *change)
 			    change->state == SCRIPT_REFUSED ? "refused" : "could not be read", name, change->reason);
 }
 
-static void apply(struct registry *registry, struct entry *entry, struct change *change, uint64_t now)
+static void change_apply(struct registry *registry, struct entry *entry, struct change *change, uint64_t now)
 {
 	/* That only the source's key is another is nothing to tell people. */
 	bool visible = change->withdraw || !entry->present || entry->shown.state != change->state ||
 		       entry->script != change->script || !streq(entry->reason, change->reason);
 	if (visible) {
-		announce(entry, change);
+		change_announce(entry, change);
 		registry->generation++;
 	}
 	if (entry->script && entry->script != change->script)
-		unroute(registry, entry->script);
+		filter_unroute(registry, entry->script);
 	if (entry->present)
 		registry->by_state[entry->shown.state]--;
 	(void)script_unref(entry->script);
@@ -759,7 +759,7 @@ int registry_end(struct registry *registry, bool full, struct lsn_error *err)
 	int r = registry->failure.code;
 	uint64_t now = now_realtime_usec();
 	if (r >= 0) {
-		prepare(registry, full);
+		offer_prepare(registry, full);
 		r = registry->failure.code;
 	}
 	if (r < 0)
@@ -768,10 +768,10 @@ int registry_end(struct registry *registry, bool full, struct lsn_error *err)
 		r = write_all(registry, now, err);
 	for (size_t i = 0; r >= 0 && i < registry->count; i++)
 		if (registry->entries[i]->change)
-			apply(registry, registry->entries[i], registry->entries[i]->change, now);
-	/* have abandon() sweep: entries may be gone, or may never have become present */
+			change_apply(registry, registry->entries[i], registry->entries[i]->change, now);
+	/* have scan_abandon() sweep: entries may be gone, or may never have become present */
 	registry->changes++;
-	abandon(registry);
+	scan_abandon(registry);
 	return r < 0 ? r : 0;
 }
 

@@ -113,13 +113,13 @@ struct router {
 
 /* -------------------------------------------------------------------------------------- hashing */
 
-static inline uint64_t mix(uint64_t a, uint64_t b)
+static inline uint64_t hash_mix(uint64_t a, uint64_t b)
 {
 	__extension__ unsigned __int128 p = (unsigned __int128)a * b;
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-static inline uint64_t load64(const char *p)
+static inline uint64_t word_load(const char *p)
 {
 	uint64_t x;
 	memcpy(&x, p, 8);
@@ -131,10 +131,10 @@ static inline uint64_t load_word(const char *text, size_t size, size_t i)
 {
 	size_t left = size - i;
 	if (left >= 8)
-		return load64(text + i);
+		return word_load(text + i);
 	uint64_t x = 0;
 	if (left > 0 && size >= 8)
-		x = load64(text + size - 8) >> (64 - 8 * left);
+		x = word_load(text + size - 8) >> (64 - 8 * left);
 	else
 		for (size_t k = 0; k < left; k++)
 			x |= (uint64_t)(unsigned char)text[i + k] << (8 * k);
@@ -152,16 +152,16 @@ static inline size_t scan_level(const struct router *r, const char *text, size_t
 			unsigned n = (unsigned)__builtin_ctzll(zero) / 8;
 			w &= (UINT64_C(1) << (8 * n)) - 1;
 			i += n;
-			*ret_hash = mix(h ^ w, r->key[2] + (i - pos) * r->key[1]);
+			*ret_hash = hash_mix(h ^ w, r->key[2] + (i - pos) * r->key[1]);
 			return i;
 		}
-		h = mix(h ^ w, r->key[1]);
+		h = hash_mix(h ^ w, r->key[1]);
 	}
 }
 
 static inline uint64_t child_hash(const struct router *r, uint64_t prefix, uint64_t level)
 {
-	return mix(prefix ^ level, r->key[3]);
+	return hash_mix(prefix ^ level, r->key[3]);
 }
 
 static inline uint32_t tag_of(uint64_t hash) { return (uint32_t)(hash >> 32); }
@@ -283,7 +283,7 @@ static inline uint32_t home_index(const struct router *r, uint32_t tag)
 	return i < r->home_count ? i : i & (r->home_mask >> 1);
 }
 
-static inline struct bucket *home_of(const struct router *r, uint32_t tag)
+static inline struct bucket *bucket_home(const struct router *r, uint32_t tag)
 {
 	return bucket_at(&r->home, home_index(r, tag));
 }
@@ -319,7 +319,7 @@ static void overflow_release(struct router *r, uint32_t index1)
 
 static uint64_t *slot_insert(struct router *r, uint32_t tag, uint64_t word)
 {
-	struct bucket *home = home_of(r, tag), *b;
+	struct bucket *home = bucket_home(r, tag), *b;
 	for (b = home; b; b = next_bucket(r, b))
 		for (unsigned i = 0; i < BUCKET_SLOTS; i++)
 			if (!b->word[i]) {
@@ -340,7 +340,7 @@ static uint64_t *slot_insert(struct router *r, uint32_t tag, uint64_t word)
 	return &b->word[0];
 }
 
-/* Goes through the slots with TAG; start with *I = 0 and *B = home_of(). NULL at the end. */
+/* Goes through the slots with TAG; start with *I = 0 and *B = bucket_home(). NULL at the end. */
 static inline uint64_t *slot_next(const struct router *r, uint32_t tag, struct bucket **b, unsigned *i)
 {
 	for (; *b; *b = next_bucket(r, *b), *i = 0)
@@ -353,10 +353,10 @@ static inline uint64_t *slot_next(const struct router *r, uint32_t tag, struct b
 }
 
 #define FOR_EACH_SLOT(r, t, word)                                                                                      \
-	for (struct bucket *b_ = home_of(r, t), *once_ = b_; once_; once_ = NULL)                                      \
+	for (struct bucket *b_ = bucket_home(r, t), *once_ = b_; once_; once_ = NULL)                                  \
 		for (unsigned i_ = 0; ((word) = slot_next(r, t, &b_, &i_));)
 
-static inline bool word_is(uint64_t word, enum word_kind kind) { return (word & KIND_MASK) == (uint64_t)kind; }
+static inline bool level_is(uint64_t word, enum word_kind kind) { return (word & KIND_MASK) == (uint64_t)kind; }
 
 static inline void *word_pointer(uint64_t word) { return (void *)(uintptr_t)(word & ~KIND_MASK); }
 
@@ -383,7 +383,7 @@ static void slot_clear(struct router *r, uint32_t tag, uint64_t *word)
 {
 	*word = 0;
 	r->slots--;
-	for (struct bucket *b = home_of(r, tag); b->next;) {
+	for (struct bucket *b = bucket_home(r, tag); b->next;) {
 		const struct bucket *o = bucket_at(&r->overflow, b->next - 1);
 		bool empty = true;
 		for (unsigned i = 0; i < BUCKET_SLOTS; i++)
@@ -400,7 +400,7 @@ static void slot_clear(struct router *r, uint32_t tag, uint64_t *word)
 
 /* Puts every slot of the chain that began with the home bucket FIRST (a copy) where it belongs
  * now. */
-static void redistribute(struct router *r, const struct bucket *first)
+static void buckets_redistribute(struct router *r, const struct bucket *first)
 {
 	struct bucket copy = *first;
 	for (;;) {
@@ -428,7 +428,7 @@ static void table_grow(struct router *r)
 	struct bucket copy = *old;
 	memset(old, 0, sizeof *old);
 	set_home_count(r, r->home_count + 1);
-	redistribute(r, &copy);
+	buckets_redistribute(r, &copy);
 }
 
 /* One bucket less: the last is merged into its elder twin. */
@@ -440,7 +440,7 @@ static void table_shrink(struct router *r)
 	struct bucket copy = *last;
 	memset(last, 0, sizeof *last);
 	set_home_count(r, r->home_count - 1);
-	redistribute(r, &copy);
+	buckets_redistribute(r, &copy);
 	/* Keep one empty segment, so that a count that swings around its border does not
 	 * allocate each time. */
 	unsigned segment = segment_of(r->home_count) + 2;
@@ -464,7 +464,7 @@ static uint64_t *find_inner(const struct router *r, uint64_t hash)
 {
 	uint64_t *word;
 	FOR_EACH_SLOT(r, tag_of(hash), word)
-	if (word_is(*word, KIND_INNER))
+	if (level_is(*word, KIND_INNER))
 		return word;
 	return NULL;
 }
@@ -481,10 +481,10 @@ static struct filter *find_filter(const struct router *r, const char *text, size
 		FOR_EACH_SLOT(r, tag_of(hash), word)
 		{
 			struct filter *f = word_pointer(*word);
-			if (word_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size &&
+			if (level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size &&
 			    memcmp(f->text, text, size) == 0)
 				return f;
-			inner |= word_is(*word, KIND_INNER);
+			inner |= level_is(*word, KIND_INNER);
 		}
 		if (!inner || token.last)
 			return NULL;
@@ -498,7 +498,7 @@ static uint64_t *find_rival(const struct router *r, uint64_t hash, uint32_t dept
 	FOR_EACH_SLOT(r, tag_of(hash), word)
 	{
 		const struct filter *f = word_pointer(*word);
-		if (word_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->depth == depth)
+		if (level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->depth == depth)
 			return word;
 	}
 	return NULL;
@@ -572,8 +572,8 @@ static uint64_t *inner_for(struct router *r, const struct filter *f, const struc
 }
 
 /* Takes F's part back out of the inner prefixes on its way, DEPTH of them. */
-static void unwind(struct router *r, const struct filter *f, uint32_t depth, uint64_t *ret_hash,
-		   struct token *ret_token, uint64_t **ret_parent)
+static void state_unwind(struct router *r, const struct filter *f, uint32_t depth, uint64_t *ret_hash,
+			 struct token *ret_token, uint64_t **ret_parent)
 {
 	struct tokens t = { f->text, f->size, 0 };
 	uint64_t hash = r->root_hash, *parent = &r->root;
@@ -602,7 +602,7 @@ static void remove_filter(struct router *r, struct filter *f)
 {
 	uint64_t hash, *parent, *word;
 	struct token token;
-	unwind(r, f, f->depth - 1u, &hash, &token, &parent);
+	state_unwind(r, f, f->depth - 1u, &hash, &token, &parent);
 	FOR_EACH_SLOT(r, tag_of(hash), word)
 	if (*word == pointer_word(f, KIND_LEAF)) {
 		slot_clear(r, tag_of(hash), word);
@@ -623,7 +623,7 @@ static int insert_filter(struct router *r, struct filter *f)
 	for (uint32_t depth = 1;; depth++) {
 		if (overflow_reserve(r, 2) < 0) {
 			struct token token;
-			unwind(r, f, depth - 1, &hash, &token, &parent);
+			state_unwind(r, f, depth - 1, &hash, &token, &parent);
 			return -ENOMEM;
 		}
 		struct token token = tokens_next(r, &t);
@@ -652,7 +652,7 @@ static uint64_t *find_value(const struct router *r, const struct filter *f, cons
 	FOR_EACH_SLOT(r, tag_of(value_hash(r, f, value)), word)
 	{
 		const struct value *v = word_pointer(*word);
-		if (word_is(*word, KIND_VALUE) && v->filter == f && v->value == value)
+		if (level_is(*word, KIND_VALUE) && v->filter == f && v->value == value)
 			return word;
 	}
 	return NULL;
@@ -718,7 +718,7 @@ int router_new(struct router **ret)
 static void free_slots(struct router *r, struct bucket *b)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-		if (word_is(b->word[i], KIND_LEAF)) {
+		if (level_is(b->word[i], KIND_LEAF)) {
 			struct filter *f = word_pointer(b->word[i]);
 			arena_free(&r->arena, f, sizeof *f + f->size);
 		}
@@ -853,7 +853,7 @@ static inline bool walk_level(struct walk *w, uint32_t d)
 
 static inline void walk_push(struct walk *w, uint64_t hash, uint32_t depth)
 {
-	__builtin_prefetch(home_of(w->r, tag_of(hash)));
+	__builtin_prefetch(bucket_home(w->r, tag_of(hash)));
 	w->r->stack[w->stacked++] = (struct state){ hash, depth };
 }
 
@@ -875,7 +875,8 @@ static inline void walk_inner(struct walk *w, uint64_t word, uint64_t hash, uint
 		/* In a table larger than the caches, ask for the line after next as well: its
 		 * address is known before it is known to matter. */
 		if (w->r->home_count >= LARGE && walk_level(w, depth + 1))
-			__builtin_prefetch(home_of(w->r, tag_of(child_hash(w->r, named, w->r->level_hash[depth + 1]))));
+			__builtin_prefetch(
+				bucket_home(w->r, tag_of(child_hash(w->r, named, w->r->level_hash[depth + 1]))));
 	}
 	if ((word & INNER_PLUS) && wild)
 		walk_push(w, child_hash(w->r, hash, w->r->token_plus), depth + 1);
@@ -917,7 +918,7 @@ static inline void walk_leaf(struct walk *w, const struct filter *f, const struc
 static inline void walk_visit(struct walk *w, const struct state *s)
 {
 	uint32_t tag = tag_of(s->hash);
-	for (const struct bucket *b = home_of(w->r, tag); b; b = next_bucket(w->r, b)) {
+	for (const struct bucket *b = bucket_home(w->r, tag); b; b = next_bucket(w->r, b)) {
 		/* Without a branch per slot: nearly always none or one of them fits, which no
 		 * branch predictor can know. */
 		unsigned fits = (unsigned)(b->tag[0] == tag) | (unsigned)(b->tag[1] == tag) << 1 |
@@ -925,9 +926,9 @@ static inline void walk_visit(struct walk *w, const struct state *s)
 				(unsigned)(b->tag[4] == tag) << 4;
 		for (; fits; fits &= fits - 1) {
 			uint64_t word = b->word[__builtin_ctz(fits)];
-			if (word_is(word, KIND_INNER))
+			if (level_is(word, KIND_INNER))
 				walk_inner(w, word, s->hash, s->depth);
-			else if (word_is(word, KIND_LEAF))
+			else if (level_is(word, KIND_LEAF))
 				walk_leaf(w, word_pointer(word), s);
 		}
 	}

@@ -105,7 +105,7 @@ struct setting { /* one KEY = VALUE being applied */
 	struct lsn_error *err;
 };
 
-static int refuse(const struct setting *s, int code, const char *why)
+static int settings_refuse(const struct setting *s, int code, const char *why)
 {
 	char quoted[64];
 	size_t size = strnlen(s->value, 40);
@@ -129,12 +129,12 @@ static int parse_limited_duration(const struct setting *s, uint64_t min, uint64_
 		return lsn_error_set(s->err, -EINVAL, "%s: %s", s->key, err.message);
 	if (usec < min) {
 		(void)snprintf(why, sizeof why, "it must be at least %s", format_duration(min, limit, sizeof limit));
-		return refuse(s, -EINVAL, why);
+		return settings_refuse(s, -EINVAL, why);
 	}
 	if (usec > max) {
 		(void)snprintf(why, sizeof why, "the administrator allows at most %s",
 			       format_duration(max, limit, sizeof limit));
-		return refuse(s, -EPERM, why);
+		return settings_refuse(s, -EPERM, why);
 	}
 	*ret = usec;
 	return 0;
@@ -159,11 +159,11 @@ static int set_memory(const struct setting *s)
 	if (r < 0)
 		return lsn_error_set(s->err, -EINVAL, "%s: %s", s->key, err.message);
 	if (bytes < MEMORY_MIN_BYTES)
-		return refuse(s, -EINVAL, "it must be at least 1M");
+		return settings_refuse(s, -EINVAL, "it must be at least 1M");
 	if (bytes > s->policy->memory_max_bytes) {
 		(void)snprintf(why, sizeof why, "the administrator allows at most %s",
 			       format_bytes(s->policy->memory_max_bytes, limit, sizeof limit));
-		return refuse(s, -EPERM, why);
+		return settings_refuse(s, -EPERM, why);
 	}
 	s->settings->memory_bytes = bytes;
 	return 0;
@@ -176,9 +176,9 @@ static int set_output(const struct setting *s)
 		return 0;
 	}
 	if (!streq(s->value, "capture"))
-		return refuse(s, -EINVAL, "it can be discard or capture");
+		return settings_refuse(s, -EINVAL, "it can be discard or capture");
 	if (!s->policy->capture_allowed && s->policy->defaults.output != LSN_OUTPUT_CAPTURE)
-		return refuse(s, -EPERM, "the administrator does not allow scripts to capture their output");
+		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to capture their output");
 	s->settings->output = LSN_OUTPUT_CAPTURE;
 	return 0;
 }
@@ -193,9 +193,10 @@ static int set_executor(const struct setting *s)
 	size_t size = strlen(s->value);
 	if (size == 0 || size >= EXECUTOR_NAME_SIZE ||
 	    strspn(s->value, "abcdefghijklmnopqrstuvwxyz0123456789_-") != size)
-		return refuse(s, -EINVAL, "this is not the name of an executor");
+		return settings_refuse(s, -EINVAL, "this is not the name of an executor");
 	if (!executor_is_open(s->policy, s->value))
-		return refuse(s, -EPERM, "the administrator has not opened an executor of this name to scripts");
+		return settings_refuse(s, -EPERM,
+				       "the administrator has not opened an executor of this name to scripts");
 	memcpy(s->settings->executor, s->value, size + 1);
 	return 0;
 }
@@ -208,9 +209,9 @@ static int set_on_lost(const struct setting *s)
 	else if (streq(s->value, "rerun"))
 		on_lost = ON_LOST_RERUN;
 	else
-		return refuse(s, -EINVAL, "it can be report or rerun");
+		return settings_refuse(s, -EINVAL, "it can be report or rerun");
 	if (!s->policy->on_lost_allowed && on_lost != s->policy->defaults.on_lost)
-		return refuse(s, -EPERM, "the administrator does not leave this to scripts");
+		return settings_refuse(s, -EPERM, "the administrator does not leave this to scripts");
 	s->settings->on_lost = on_lost;
 	return 0;
 }
@@ -225,7 +226,7 @@ static int set_retries(const struct setting *s)
 		return lsn_error_set(s->err, -EINVAL, "%s: %s", s->key, err.message);
 	if (retries > s->policy->retries_max) {
 		(void)snprintf(why, sizeof why, "the administrator allows at most %u", s->policy->retries_max);
-		return refuse(s, -EPERM, why);
+		return settings_refuse(s, -EPERM, why);
 	}
 	s->settings->retries = (unsigned)retries;
 	return 0;
@@ -240,7 +241,8 @@ static int set_retry_on(const struct setting *s)
 	if (r < 0)
 		return lsn_error_set(s->err, r, "%s: %s", s->key, err.message);
 	if ((mask & lost) && !s->policy->on_lost_allowed && !(s->policy->defaults.retry_on & lost))
-		return refuse(s, -EPERM, "what becomes of lost jobs the administrator does not leave to scripts");
+		return settings_refuse(s, -EPERM,
+				       "what becomes of lost jobs the administrator does not leave to scripts");
 	s->settings->retry_on = mask;
 	return 0;
 }

@@ -203,7 +203,7 @@ bool topic_filter_covers(const char *a, const char *b)
 
 /* ------------------------------------------------------------------------ the archive's grammar */
 
-static bool word_is(const char *p, size_t size, const char *word)
+static bool segment_is(const char *p, size_t size, const char *word)
 {
 	return strlen(word) == size && memcmp(p, word, size) == 0;
 }
@@ -218,7 +218,7 @@ static enum topic_operation parse_operation(const char *p, size_t size)
 		{ "update_metadata", TOPIC_UPDATE }, { "delete", TOPIC_DELETE },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(words); i++)
-		if (word_is(p, size, words[i].word))
+		if (segment_is(p, size, words[i].word))
 			return words[i].operation;
 	return TOPIC_OPERATION_OTHER;
 }
@@ -232,7 +232,7 @@ static enum topic_object parse_object(const char *p, size_t size)
 		[TOPIC_GROUP] = "group",
 	};
 	for (size_t i = 0; i < ELEMENTSOF(words); i++)
-		if (word_is(p, size, words[i]))
+		if (segment_is(p, size, words[i]))
 			return (enum topic_object)i;
 	return TOPIC_OBJECT_OTHER;
 }

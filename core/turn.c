@@ -136,7 +136,7 @@ static int on_turn(sd_event_source *source, void *data)
 	return 0;
 }
 
-static int on_overdue(sd_event_source *source, uint64_t usec, void *data)
+static int on_turn_overdue(sd_event_source *source, uint64_t usec, void *data)
 {
 	(void)source;
 	(void)usec;
@@ -181,7 +181,7 @@ int turn_new(sd_event *loop, const struct turn_parts *parts, struct turn **ret, 
 	if (r >= 0)
 		r = sd_event_source_set_enabled(turn->timer, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_time_relative(loop, &turn->overdue, CLOCK_MONOTONIC, PATIENCE_USEC, 1, on_overdue,
+		r = sd_event_add_time_relative(loop, &turn->overdue, CLOCK_MONOTONIC, PATIENCE_USEC, 1, on_turn_overdue,
 					       turn);
 	if (r >= 0)
 		r = sd_event_source_set_priority(turn->overdue, SD_EVENT_PRIORITY_NORMAL - 10);

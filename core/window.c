@@ -53,9 +53,9 @@ static uint16_t entry_id(const struct entry *entry) { return (uint16_t)(entry->i
 static uint32_t number_of(const struct window *window, size_t slot) { return window->base + (uint32_t)slot; }
 static size_t slot_of(const struct window *window, uint32_t number) { return number - window->base; }
 
-/* home_of - where ID's entry should be: multiplying by an odd number scatters neighbours, and is
+/* digest_home - where ID's entry should be: multiplying by an odd number scatters neighbours, and is
  * one to one in 16 bits. */
-static size_t home_of(const struct window *window, uint16_t id)
+static size_t digest_home(const struct window *window, uint16_t id)
 {
 	return (uint16_t)(id * UINT32_C(40503)) >> window->index_shift;
 }
@@ -63,14 +63,14 @@ static size_t home_of(const struct window *window, uint16_t id)
 /* index_seek - the place of ID's entry, or the free place where it would go. */
 static size_t index_seek(const struct window *window, uint16_t id)
 {
-	size_t i = home_of(window, id);
+	size_t i = digest_home(window, id);
 	while (window->index[i] && entry_id(&window->slots[slot_of(window, window->index[i])]) != id)
 		i = (i + 1) & window->index_mask;
 	return i;
 }
 
-/* find - the slot of ID's entry, or 0. */
-static size_t find(const struct window *window, uint16_t id)
+/* entry_find - the slot of ID's entry, or 0. */
+static size_t entry_find(const struct window *window, uint16_t id)
 {
 	uint32_t number = window->index[index_seek(window, id)];
 	return number ? slot_of(window, number) : 0;
@@ -84,7 +84,7 @@ static void index_drop(struct window *window, uint16_t id)
 
 	/* With a place for each id nothing was ever displaced. */
 	for (size_t i = (gap + 1) & mask; window->index_shift > 0 && window->index[i]; i = (i + 1) & mask) {
-		size_t home = home_of(window, entry_id(&window->slots[slot_of(window, window->index[i])]));
+		size_t home = digest_home(window, entry_id(&window->slots[slot_of(window, window->index[i])]));
 		if (((i - home) & mask) >= ((i - gap) & mask)) {
 			window->index[gap] = window->index[i];
 			gap = i;
@@ -256,7 +256,7 @@ bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t d
 {
 	if (!window->open || packet_id == 0)
 		return false;
-	size_t slot = find(window, packet_id);
+	size_t slot = entry_find(window, packet_id);
 	if (slot == 0 || !is_equal(window->slots[slot].digest, digest) || (window->cursor && slot != window->cursor)) {
 		close_window(window);
 		return false;
@@ -273,7 +273,7 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 		return 0;
 	if (window->open)
 		close_window(window);
-	size_t older = find(window, packet_id);
+	size_t older = entry_find(window, packet_id);
 	if (older)
 		forget_to(window, older + 1);
 	int r = make_room(window);
@@ -353,7 +353,7 @@ static int load_entries(struct window *window, const struct entry *entries, size
 {
 	for (size_t i = 0; i < count; i++) {
 		uint16_t id = entry_id(&entries[i]);
-		if (id == 0 || (i < unique && find(window, id)))
+		if (id == 0 || (i < unique && entry_find(window, id)))
 			return -EINVAL;
 		int r = window_add(window, id, entries[i].digest);
 		if (r < 0)

@@ -85,7 +85,7 @@ void daemon_set_parts(struct daemon *daemon)
 		intake_set_parts(daemon->intake, &parts);
 }
 
-static bool executor_is_open(void *data, const char *name)
+static bool policy_executor_is_open(void *data, const char *name)
 {
 	const struct executors_config *config = data;
 
@@ -98,7 +98,7 @@ static bool executor_is_open(void *data, const char *name)
 void daemon_bind_policy(struct config *config)
 {
 	config->policy.size_max = config->source.size_max;
-	config->policy.executor_open = executor_is_open;
+	config->policy.executor_open = policy_executor_is_open;
 	config->policy.data = &config->executors;
 	config->dispatch.retry_delay_max_usec = config->policy.retry_delay_max_usec;
 }

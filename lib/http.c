@@ -187,9 +187,9 @@ static int errno_of(CURLcode code, CURL *easy)
 	}
 }
 
-/* unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a
+/* error_unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a
  * port that there is not. */
-static const char *unconnected(CURL *easy)
+static const char *error_unconnected(CURL *easy)
 {
 	long os_errno = 0;
 
@@ -197,11 +197,12 @@ static const char *unconnected(CURL *easy)
 	return os_errno > 0 ? strerror((int)os_errno) : NULL;
 }
 
-static void explain(struct http_exchange *x, CURLcode code, struct lsn_error *err)
+static void error_explain(struct http_exchange *x, CURLcode code, struct lsn_error *err)
 {
 	const char *text = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
 	int r = x->failure ? x->failure : errno_of(code, x->easy);
-	const char *via = x->http->unix_socket, *reason = code == CURLE_COULDNT_CONNECT ? unconnected(x->easy) : NULL;
+	const char *via = x->http->unix_socket,
+		   *reason = code == CURLE_COULDNT_CONNECT ? error_unconnected(x->easy) : NULL;
 
 	if (r == -EFBIG && x->header_bytes > HTTP_HEADERS_MAX)
 		text = "the headers of the reply are too long";
@@ -296,8 +297,8 @@ static char *redirect_target(const char *from_url, const char *location)
 	return copy;
 }
 
-/* follow - the exchange has got STATUS; true: it goes on at another address. */
-static bool follow(struct http_exchange *x, long status)
+/* redirect_follow - the exchange has got STATUS; true: it goes on at another address. */
+static bool redirect_follow(struct http_exchange *x, long status)
 {
 	_cleanup_free_ char *url = NULL;
 
@@ -320,7 +321,7 @@ static bool follow(struct http_exchange *x, long status)
 
 /* ------------------------------------------------------------------------------------- delivery */
 
-static void deliver(struct http_exchange *x, const struct http_reply *reply)
+static void reply_deliver(struct http_exchange *x, const struct http_reply *reply)
 {
 	/* Out of every list first: whatever the callback does, it cannot meet this exchange
 	 * again. */
@@ -330,14 +331,14 @@ static void deliver(struct http_exchange *x, const struct http_reply *reply)
 	exchange_free(x);
 }
 
-static void finish(struct http_exchange *x, CURLcode code)
+static void transfer_finish(struct http_exchange *x, CURLcode code)
 {
 	struct http_reply reply = { .body = "", .content_type = "", .location = "" };
 	long status = 0;
 
 	if (code == CURLE_OK && !x->failure) {
 		(void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
-		if (follow(x, status))
+		if (redirect_follow(x, status))
 			return;
 	}
 	if (code == CURLE_OK && !x->failure) {
@@ -347,9 +348,9 @@ static void finish(struct http_exchange *x, CURLcode code)
 		reply.content_type = header_value(x->easy, "Content-Type");
 		reply.location = header_value(x->easy, "Location");
 	} else {
-		explain(x, code, &reply.error);
+		error_explain(x, code, &reply.error);
 	}
-	deliver(x, &reply);
+	reply_deliver(x, &reply);
 }
 
 static struct http_exchange *first_unwatched(struct http *http)
@@ -375,12 +376,12 @@ static void deliver_finished(struct http *http)
 			continue;
 		CURLcode code = message->data.result; /* MESSAGE dies with the handle */
 		(void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
-		finish(x, code);
+		transfer_finish(x, code);
 	}
 	while (http->unwatched) {
 		x = first_unwatched(http);
 		if (x)
-			finish(x, CURLE_FAILED_INIT);
+			transfer_finish(x, CURLE_FAILED_INIT);
 		else
 			http->unwatched = false;
 	}

@@ -132,8 +132,8 @@ static void make_env(const struct run_request *req, char *env[65])
 
 /* ---------------------------------------------------------------------------------------- child */
 
-static int place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd,
-		     bool python)
+static int exec_place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd,
+			  bool python)
 {
 	const int from[5] = { req->payload_fd, out_fd >= 0 ? out_fd : in->null_fd, err_fd >= 0 ? err_fd : in->null_fd,
 			      req->script_fd, in->code_fd };
@@ -175,7 +175,7 @@ __attribute__((noreturn)) static void become_script(const struct init *in, const
 {
 	sigset_t none;
 	(void)sigemptyset(&none);
-	int r = place_fds(in, req, out_fd, err_fd, &report_fd, python);
+	int r = exec_place_fds(in, req, out_fd, err_fd, &report_fd, python);
 	if (r == 0 && (setsid() < 0 || chdir(SB_SCRIPTS_DIR) < 0))
 		r = -errno;
 	char score[16], job_score[16];

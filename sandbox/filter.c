@@ -165,42 +165,45 @@ static const int denied[] = {
 #endif
 };
 
-static void emit(struct filter *f, uint16_t code, uint32_t k, uint8_t jt, uint8_t jf)
+static void insn_emit(struct filter *f, uint16_t code, uint32_t k, uint8_t jt, uint8_t jf)
 {
 	if (f->size < FILTER_MAX)
 		f->code[f->size++] = (struct sock_filter){ .code = code, .k = k, .jt = jt, .jf = jf };
 }
 
-static void load(struct filter *f, size_t offset) { emit(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0); }
+static void insn_load(struct filter *f, size_t offset)
+{
+	insn_emit(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+}
 
 /* The low half of an argument: all we ask about are ints to the kernel. Both architectures are
  * little-endian. */
-static void load_arg(struct filter *f, int n) { load(f, offsetof(struct seccomp_data, args) + (size_t)n * 8); }
+static void load_arg(struct filter *f, int n) { insn_load(f, offsetof(struct seccomp_data, args) + (size_t)n * 8); }
 
-static void ret(struct filter *f, uint32_t action) { emit(f, BPF_RET | BPF_K, action, 0, 0); }
+static void insn_ret(struct filter *f, uint32_t action) { insn_emit(f, BPF_RET | BPF_K, action, 0, 0); }
 
 static void ret_if_equal(struct filter *f, uint32_t k, uint32_t action)
 {
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, k, 0, 1);
-	ret(f, action);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, k, 0, 1);
+	insn_ret(f, action);
 }
 
 static void ret_if_any(struct filter *f, uint32_t mask, uint32_t action)
 {
-	emit(f, BPF_JMP | BPF_JSET | BPF_K, mask, 0, 1);
-	ret(f, action);
+	insn_emit(f, BPF_JMP | BPF_JSET | BPF_K, mask, 0, 1);
+	insn_ret(f, action);
 }
 
 /* call NR { ...; the rest is allowed }: begin_call() .. end_call() */
 static unsigned short begin_call(struct filter *f, int nr)
 {
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)nr, 0, 0);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)nr, 0, 0);
 	return f->size;
 }
 
 static void end_call(struct filter *f, unsigned short begun)
 {
-	ret(f, SECCOMP_RET_ALLOW);
+	insn_ret(f, SECCOMP_RET_ALLOW);
 	f->code[begun - 1].jf = (uint8_t)(f->size - begun);
 }
 
@@ -209,21 +212,21 @@ static void rule_socket(struct filter *f)
 	unsigned short call = begin_call(f, SYS_socket);
 	load_arg(f, 0);
 	ret_if_equal(f, AF_UNIX, SECCOMP_RET_ALLOW);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 1, 0);
-	ret(f, RET_ERRNO(EAFNOSUPPORT));
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 1, 0);
+	insn_ret(f, RET_ERRNO(EAFNOSUPPORT));
 	load_arg(f, 1);
-	emit(f, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 0, 4);
+	insn_emit(f, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 0, 4);
 	load_arg(f, 2);
 	ret_if_equal(f, 0, SECCOMP_RET_ALLOW);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 6 /* TCP */, 5, 6);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_DGRAM, 0, 5);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, 6 /* TCP */, 5, 6);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_DGRAM, 0, 5);
 	load_arg(f, 2);
 	ret_if_equal(f, 0, SECCOMP_RET_ALLOW);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 17 /* UDP */, 0, 1);
-	ret(f, SECCOMP_RET_ALLOW);
-	ret(f, RET_ERRNO(EPROTONOSUPPORT));
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, 17 /* UDP */, 0, 1);
+	insn_ret(f, SECCOMP_RET_ALLOW);
+	insn_ret(f, RET_ERRNO(EPROTONOSUPPORT));
 	end_call(f, call);
 }
 
@@ -252,7 +255,7 @@ static void rules_by_argument(struct filter *f)
 	call = begin_call(f, SYS_socketpair);
 	load_arg(f, 0);
 	ret_if_equal(f, AF_UNIX, SECCOMP_RET_ALLOW);
-	ret(f, RET_ERRNO(EAFNOSUPPORT));
+	insn_ret(f, RET_ERRNO(EAFNOSUPPORT));
 	end_call(f, call);
 	call = begin_call(f, SYS_clone);
 	load_arg(f, 0);
@@ -267,8 +270,8 @@ static void rules_by_argument(struct filter *f)
 	rule_not_init(f, SYS_sched_setattr);
 	call = begin_call(f, SYS_setpriority);
 	load_arg(f, 0);
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0 /* PRIO_PROCESS */, 1, 0);
-	ret(f, RET_ERRNO(EPERM));
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, 0 /* PRIO_PROCESS */, 1, 0);
+	insn_ret(f, RET_ERRNO(EPERM));
 	load_arg(f, 1);
 	ret_if_equal(f, 1, RET_ERRNO(EPERM));
 	end_call(f, call);
@@ -279,25 +282,25 @@ static void rules_by_argument(struct filter *f)
 	end_call(f, call);
 }
 
-static void build(struct filter *f)
+static void filter_build(struct filter *f)
 {
-	load(f, offsetof(struct seccomp_data, arch));
-	emit(f, BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCH, 1, 0);
-	ret(f, SECCOMP_RET_KILL_PROCESS);
-	load(f, offsetof(struct seccomp_data, nr));
+	insn_load(f, offsetof(struct seccomp_data, arch));
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCH, 1, 0);
+	insn_ret(f, SECCOMP_RET_KILL_PROCESS);
+	insn_load(f, offsetof(struct seccomp_data, nr));
 #ifdef X32_BIT
-	emit(f, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
-	ret(f, SECCOMP_RET_KILL_PROCESS);
+	insn_emit(f, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
+	insn_ret(f, SECCOMP_RET_KILL_PROCESS);
 #endif
-	emit(f, BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1);
-	ret(f, RET_ERRNO(ENOSYS));
+	insn_emit(f, BPF_JMP | BPF_JGT | BPF_K, NEWEST_SYSCALL, 0, 1);
+	insn_ret(f, RET_ERRNO(ENOSYS));
 	/* Its flags lie in memory, where a filter cannot look: libraries fall back to clone on
 	 * ENOSYS. */
 	ret_if_equal(f, 435 /* clone3 */, RET_ERRNO(ENOSYS));
 	for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
 		ret_if_equal(f, (uint32_t)denied[i], RET_ERRNO(EPERM));
 	rules_by_argument(f);
-	ret(f, SECCOMP_RET_ALLOW);
+	insn_ret(f, SECCOMP_RET_ALLOW);
 }
 
 /* SPEC_ALLOW: without it some kernels switch off speculation for whoever has a filter, and
@@ -306,7 +309,7 @@ int filter_install(void)
 {
 	static struct filter f;
 	if (f.size == 0)
-		build(&f);
+		filter_build(&f);
 	if (f.size >= FILTER_MAX)
 		return -E2BIG;
 	struct sock_fprog prog = { .len = f.size, .filter = f.code };

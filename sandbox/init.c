@@ -234,7 +234,7 @@ static void read_signals(struct init *in)
 		run_tick(in);
 }
 
-static uint64_t earliest(const struct init *in)
+static uint64_t deadline_earliest(const struct init *in)
 {
 	uint64_t t = USEC_NEVER;
 	if (in->run.phase != RUN_NONE)
@@ -254,7 +254,7 @@ static void wait_for_something(struct init *in, struct pollfd fds[6])
 				 in->successor.fd, in->run.out.pipe_fd, in->run.err.pipe_fd };
 	for (int i = 0; i < 6; i++)
 		fds[i] = (struct pollfd){ .fd = watched[i], .events = POLLIN };
-	uint64_t when = earliest(in), now = now_usec();
+	uint64_t when = deadline_earliest(in), now = now_usec();
 	struct timespec ts, *timeout = NULL;
 	if (when != USEC_NEVER) {
 		uint64_t left = when > now ? when - now : 0;
@@ -267,7 +267,7 @@ static void wait_for_something(struct init *in, struct pollfd fds[6])
 			fds[i].revents = 0;
 }
 
-static void turn(struct init *in)
+static void loop_turn(struct init *in)
 {
 	struct pollfd fds[6];
 	wait_for_something(in, fds);
@@ -315,5 +315,5 @@ int main(int argc, char **argv)
 	server_keep(&in); /* first: it warms up while we connect */
 	control_connect(&in);
 	for (;;)
-		turn(&in);
+		loop_turn(&in);
 }

@@ -105,7 +105,7 @@ static void plain_outcome(const struct run *run, struct sb_result *result)
 	}
 }
 
-static void judge(const struct run *run, struct sb_result *result)
+static void outcome_judge(const struct run *run, struct sb_result *result)
 {
 	if (!run->ended)
 		result->outcome = LSN_OUTCOME_LOST;
@@ -128,7 +128,7 @@ static void judge(const struct run *run, struct sb_result *result)
 		       oom ? "a process had no memory left and was killed" : "");
 }
 
-static void finish(struct init *in, bool clean)
+static void run_finish(struct init *in, bool clean)
 {
 	struct run *run = &in->run;
 	struct sb_result result = {
@@ -156,7 +156,7 @@ static void finish(struct init *in, bool clean)
 		if ((run->out.truncated || run->err.truncated) && run->judged < 0)
 			run->judged = LSN_OUTCOME_OUTPUT;
 	}
-	judge(run, &result);
+	outcome_judge(run, &result);
 	run->phase = RUN_NONE;
 	run->pid = 0;
 	in->jobs_done++;
@@ -167,7 +167,7 @@ static void finish(struct init *in, bool clean)
 /* --------------------------------------------------------------------------------------- ending */
 
 /* The first process has ended; is anything else there? */
-static void sweep(struct init *in)
+static void user_sweep(struct init *in)
 {
 	struct run *run = &in->run;
 	if (run->phase != RUN_SWEEPING) {
@@ -176,7 +176,7 @@ static void sweep(struct init *in)
 	}
 	for (int i = 0; i < 3; i++) {
 		if (!scripts_left()) {
-			finish(in, true);
+			run_finish(in, true);
 			return;
 		}
 		(void)kill_scripts(SIGKILL);
@@ -184,7 +184,7 @@ static void sweep(struct init *in)
 	}
 	if (now_usec() >= run->give_up_usec) {
 		say("job %llu left processes that cannot be killed", (unsigned long long)run->job);
-		finish(in, false);
+		run_finish(in, false);
 		return;
 	}
 	run->next_usec = now_usec() + SWEEP_USEC;
@@ -207,7 +207,7 @@ static void kill_now(struct init *in)
 	 * it was may still be there. */
 	say("job %llu cannot be ended", (unsigned long long)run->job);
 	server_stop(&in->server);
-	finish(in, false);
+	run_finish(in, false);
 }
 
 static void end_with(struct init *in, enum lsn_outcome outcome, const char *message)
@@ -237,7 +237,7 @@ void run_tick(struct init *in)
 			kill_now(in);
 		break;
 	case RUN_KILLING: kill_now(in); break;
-	case RUN_SWEEPING: sweep(in); break;
+	case RUN_SWEEPING: user_sweep(in); break;
 	case RUN_NONE: break;
 	}
 }
@@ -262,7 +262,7 @@ void run_main_ended(struct init *in, int status, const struct rusage *ru)
 	run->user_usec = usec_of(ru->ru_utime);
 	run->system_usec = usec_of(ru->ru_stime);
 	run->max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024;
-	sweep(in);
+	user_sweep(in);
 }
 
 /* Its children are ours now; how the script's first process ended nobody can tell any more. */
@@ -274,7 +274,7 @@ void run_server_died(struct init *in)
 	if (!run->message[0])
 		(void)snprintf(run->message, sizeof run->message, "the fork server ended during the run");
 	run->ended_usec = now_usec();
-	sweep(in);
+	user_sweep(in);
 }
 
 void run_pump(struct init *in)

@@ -97,15 +97,15 @@ static void set_state(struct broker *broker, enum broker_state state)
 	broker->figures.state = state;
 }
 
-static void arm(struct broker *broker, uint64_t delay_usec)
+static void timer_arm(struct broker *broker, uint64_t delay_usec)
 {
 	(void)sd_event_source_set_time_relative(broker->timer, delay_usec);
 	(void)sd_event_source_set_enabled(broker->timer, SD_EVENT_ONESHOT);
 }
 
-static void disarm(struct broker *broker) { (void)sd_event_source_set_enabled(broker->timer, SD_EVENT_OFF); }
+static void timer_disarm(struct broker *broker) { (void)sd_event_source_set_enabled(broker->timer, SD_EVENT_OFF); }
 
-static void watch(struct broker *broker, uint32_t events)
+static void socket_watch(struct broker *broker, uint32_t events)
 {
 	if (broker->watched == events)
 		return;
@@ -126,11 +126,11 @@ static void arm_next(struct broker *broker)
 	if (broker->resubscribe_usec && broker->resubscribe_usec < due)
 		due = broker->resubscribe_usec;
 	if (due == UINT64_MAX)
-		disarm(broker);
+		timer_disarm(broker);
 	else
 		/* libmosquitto counts whole seconds: at the very moment it may find that there
 		 * is time. */
-		arm(broker, due > now ? due - now : USEC_PER_SEC);
+		timer_arm(broker, due > now ? due - now : USEC_PER_SEC);
 }
 
 /* ---------------------------------------------------------------------- the end of a connection */
@@ -174,15 +174,15 @@ static bool try_next_address(struct broker *broker, char *reason, size_t size, b
 	return broker->wish == WISH_CONNECTED && broker_addresses_failed(&broker->addresses, reach, reason, size);
 }
 
-/* rest - where a broker without a client goes from here. */
-static void rest(struct broker *broker, bool at_once)
+/* broker_rest - where a broker without a client goes from here. */
+static void broker_rest(struct broker *broker, bool at_once)
 {
 	if (broker->wish == WISH_CONNECTED) {
 		set_state(broker, BROKER_DISCONNECTED);
-		arm(broker, at_once ? 0 : next_delay(broker));
+		timer_arm(broker, at_once ? 0 : next_delay(broker));
 	} else {
 		set_state(broker, broker->wish == WISH_PAUSED ? BROKER_PAUSED : BROKER_DISCONNECTED);
-		disarm(broker);
+		timer_disarm(broker);
 	}
 }
 
@@ -197,12 +197,12 @@ static void end_connection(struct broker *broker, const char *why)
 		broker->failures = 0;
 	drop_client(broker);
 	if (!was_connected && try_next_address(broker, reason, sizeof reason, at_once)) {
-		rest(broker, true);
+		broker_rest(broker, true);
 		return;
 	}
 	broker->addresses = (struct broker_addresses){ 0 };
 	SET_TEXT(broker->figures.error, reason);
-	rest(broker, was_goodbye);
+	broker_rest(broker, was_goodbye);
 	/* Each failed attempt would say the same again. */
 	if (!was_connected && strcmp(broker->reported, reason) == 0)
 		return;
@@ -242,7 +242,7 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 static bool write_out(struct broker *broker)
 {
 	if (broker->held || !mosquitto_want_write(broker->mosq)) {
-		watch(broker, broker->held ? broker->watched : WATCH_READ);
+		socket_watch(broker, broker->held ? broker->watched : WATCH_READ);
 		return true;
 	}
 	int rc = broker_client_write(broker->mosq);
@@ -252,7 +252,7 @@ static bool write_out(struct broker *broker)
 		return false;
 	}
 	broker->out_usec = now_monotonic_usec();
-	watch(broker, mosquitto_want_write(broker->mosq) ? WATCH_WRITE : WATCH_READ);
+	socket_watch(broker, mosquitto_want_write(broker->mosq) ? WATCH_WRITE : WATCH_READ);
 	return true;
 }
 
@@ -261,8 +261,8 @@ static void say_goodbye(struct broker *broker)
 	broker->goodbye = true;
 	(void)mosquitto_disconnect(broker->mosq);
 	if (write_out(broker)) {
-		watch(broker, WATCH_WRITE);
-		arm(broker, GOODBYE_TIMEOUT_USEC);
+		socket_watch(broker, WATCH_WRITE);
+		timer_arm(broker, GOODBYE_TIMEOUT_USEC);
 	}
 }
 
@@ -270,7 +270,7 @@ static void say_goodbye(struct broker *broker)
 static void end_lookup(struct broker *broker)
 {
 	drop_client(broker);
-	rest(broker, false);
+	broker_rest(broker, false);
 }
 
 /* follow_wish - to be paused or gone, as far as it can be done now. */
@@ -296,10 +296,10 @@ static int strv_length(char **list)
 	return n;
 }
 
-/* subscribe - after each CONNACK, also with a session: it costs little, and the configuration
+/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the configuration
  * may have changed since. Retained messages are not asked for again then (3.1.1 has no such
  * option and sends them; they are not events). */
-static void subscribe(struct broker *broker)
+static void filters_subscribe(struct broker *broker)
 {
 	char **filters = broker->config.subscriptions, **old = broker->config.unsubscribe;
 	int n = strv_length(filters), rc = 0;
@@ -402,7 +402,7 @@ static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, co
 	broker->detail[0] = broker->reported[0] = broker->figures.error[0] = 0;
 	broker->figures.connects++;
 	set_state(broker, BROKER_CONNECTED);
-	subscribe(broker);
+	filters_subscribe(broker);
 	arm_next(broker);
 	if (broker->hooks.connected)
 		broker->hooks.connected(broker->hooks.data, flags & 1);
@@ -477,7 +477,7 @@ static void read_batch(struct broker *broker)
 {
 	if (read_some(broker)) {
 		if (broker->figures.state == BROKER_CONNECTED && broker->watched == WATCH_CONNECTING)
-			watch(broker, WATCH_READ);
+			socket_watch(broker, WATCH_READ);
 		if (broker->wish != WISH_CONNECTED)
 			follow_wish(broker);
 		else if (broker->figures.state == BROKER_CONNECTED)
@@ -540,7 +540,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		/* acknowledgements have nowhere to go */
 		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0);
 	else if (broker->held)
-		watch(broker, WATCH_HELD);
+		socket_watch(broker, WATCH_HELD);
 	else if (broker->goodbye || mosquitto_want_write(broker->mosq))
 		(void)write_out(broker);
 	else
@@ -611,7 +611,7 @@ static void connect_address(struct broker *broker)
 	if (r < 0)
 		end_connection(broker, err.message);
 	else
-		arm(broker, CONNECT_TIMEOUT_USEC);
+		timer_arm(broker, CONNECT_TIMEOUT_USEC);
 }
 
 static void on_resolved(void *data, const struct resolved *found, const struct lsn_error *err)
@@ -659,11 +659,11 @@ static void keep_alive(struct broker *broker)
 	broker->keepalive_missed = broker->held;
 	if (broker->held) {
 		if (broker->keepalive_usec)
-			arm(broker, broker->keepalive_usec);
+			timer_arm(broker, broker->keepalive_usec);
 		return;
 	}
 	if (broker->resubscribe_usec && now >= broker->resubscribe_usec)
-		subscribe(broker);
+		filters_subscribe(broker);
 	if (now >= keepalive_due(broker)) {
 		int rc = mosquitto_loop_misc(broker->mosq);
 		int errno_now = errno;
@@ -782,7 +782,7 @@ void broker_ack(struct broker *broker)
 		return;
 	if (broker->keepalive_missed) {
 		broker->keepalive_missed = false;
-		arm(broker, 0);
+		timer_arm(broker, 0);
 	}
 	if (broker->wish != WISH_CONNECTED)
 		follow_wish(broker);
@@ -807,7 +807,7 @@ void broker_resume(struct broker *broker)
 	if (broker->mosq)
 		return; /* not gone yet; if it says goodbye it comes back at once */
 	broker->failures = 0;
-	rest(broker, true);
+	broker_rest(broker, true);
 }
 
 void broker_quiesce(struct broker *broker)

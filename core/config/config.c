@@ -244,14 +244,14 @@ static int option_add(struct executor_config *executor, const char *key, struct 
 	return 0;
 }
 
-static void unhide(struct config *config, const char *value)
+static void value_unhide(struct config *config, const char *value)
 {
 	for (size_t i = 0; i < config->hidden_count; i++)
 		if (config->hidden[i] == value)
 			config->hidden[i] = config->hidden[--config->hidden_count];
 }
 
-static int hide(struct config *config, const char *value)
+static int value_hide(struct config *config, const char *value)
 {
 	const char **longer = realloc(config->hidden, (config->hidden_count + 1) * sizeof *longer);
 
@@ -279,11 +279,11 @@ static int set_option(struct file *file, const char *key, const char *text, bool
 	if (r == 0 && !option)
 		r = option_add(executor, key, &option);
 	if (r == 0 && secret)
-		r = hide(file->loader->config, value);
+		r = value_hide(file->loader->config, value);
 	if (r < 0)
 		/* cppcheck-suppress memleak ; freed by attribute */
 		return lsn_error_set(file->err, r, "out of memory");
-	unhide(file->loader->config, option->value);
+	value_unhide(file->loader->config, option->value);
 	free((char *)(uintptr_t)option->value);
 	free((char *)(uintptr_t)option->file);
 	option->value = TAKE_PTR(value);
@@ -562,10 +562,10 @@ static void loader_done(struct config_loader *loader)
 	free(loader->files);
 }
 
-/* gather - the objects of named sections become the arrays of struct config; in the order of the
+/* files_gather - the objects of named sections become the arrays of struct config; in the order of the
  * sections, so that the n-th of a kind keeps its place. Memory of the objects goes with the
  * sections, what they point to belongs to the arrays. */
-static int gather(struct config_loader *loader, const char *type_name, size_t size, void **ret, size_t *ret_count)
+static int files_gather(struct config_loader *loader, const char *type_name, size_t size, void **ret, size_t *ret_count)
 {
 	struct config_section *section;
 	size_t count = 0;
@@ -590,12 +590,12 @@ static int gather(struct config_loader *loader, const char *type_name, size_t si
 static int gather_all(struct config_loader *loader)
 {
 	struct config *config = loader->config;
-	int r = gather(loader, "route", sizeof *config->dispatch.routes, (void **)&config->dispatch.routes,
-		       &config->dispatch.route_count);
+	int r = files_gather(loader, "route", sizeof *config->dispatch.routes, (void **)&config->dispatch.routes,
+			     &config->dispatch.route_count);
 
 	return r < 0 ? r
-		     : gather(loader, "executor", sizeof *config->executors.executors,
-			      (void **)&config->executors.executors, &config->executors.executor_count);
+		     : files_gather(loader, "executor", sizeof *config->executors.executors,
+				    (void **)&config->executors.executors, &config->executors.executor_count);
 }
 
 static int add_sections(struct config_loader *loader, struct lsn_error *err)
@@ -643,8 +643,8 @@ static int load_all(struct config_loader *loader, const char *file, struct lsn_e
 	return r == 0 ? config_check(loader, err) : r;
 }
 
-/* load - FINDINGS: NULL, or look around too. */
-static int load(const char *file, struct config_findings *findings, struct config **ret, struct lsn_error *err)
+/* files_load - FINDINGS: NULL, or look around too. */
+static int files_load(const char *file, struct config_findings *findings, struct config **ret, struct lsn_error *err)
 {
 	struct config_loader loader = { .config = calloc(1, sizeof(struct config)) };
 	int r;
@@ -663,13 +663,16 @@ static int load(const char *file, struct config_findings *findings, struct confi
 	return r;
 }
 
-int config_load(const char *file, struct config **ret, struct lsn_error *err) { return load(file, NULL, ret, err); }
+int config_load(const char *file, struct config **ret, struct lsn_error *err)
+{
+	return files_load(file, NULL, ret, err);
+}
 
 int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data,
 		struct config **ret, struct lsn_error *err)
 {
 	struct config_findings findings = { .found = found, .data = data };
-	int r = load(file, &findings, ret, err);
+	int r = files_load(file, &findings, ret, err);
 
 	return r < 0 ? r : findings.fatal;
 }

@@ -12,7 +12,7 @@
 
 #define WORD_MAX 48
 
-static unsigned min3(unsigned a, unsigned b, unsigned c)
+static unsigned distance_min(unsigned a, unsigned b, unsigned c)
 {
 	unsigned ab = a < b ? a : b;
 
@@ -20,7 +20,7 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 }
 
 /* Levenshtein's distance: how many letters to insert, drop or change. */
-static unsigned distance(const char *a, const char *b)
+static unsigned edit_distance(const char *a, const char *b)
 {
 	unsigned row[WORD_MAX + 1];
 	size_t size = strlen(b);
@@ -34,7 +34,7 @@ static unsigned distance(const char *a, const char *b)
 		row[0] = i;
 		for (size_t j = 1; j <= size; j++) {
 			unsigned above = row[j];
-			row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (*a != b[j - 1]));
+			row[j] = distance_min(above + 1, row[j - 1] + 1, diagonal + (*a != b[j - 1]));
 			diagonal = above;
 		}
 	}
@@ -47,7 +47,7 @@ const char *config_suggest(const char *word, const char *(*next)(void *data, siz
 	const char *near = NULL, *candidate;
 
 	for (size_t i = 0; (candidate = next(data, i)); i++) {
-		unsigned d = distance(word, candidate);
+		unsigned d = edit_distance(word, candidate);
 		if (d < best) {
 			best = d;
 			near = candidate;

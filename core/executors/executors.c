@@ -171,7 +171,7 @@ static void drop_plan(struct executors *set)
 	set->planned = false;
 }
 
-static void drain(struct executor *executor)
+static void retired_drain(struct executor *executor)
 {
 	executor->role = EXECUTOR_DRAINING;
 	log_info("executor=%s version=%s takes no more jobs, running=%u", executor->config.name, executor->version,
@@ -211,7 +211,7 @@ void executors_swap(struct executors *set)
 		return;
 	TAILQ_FOREACH (executor, &set->all, all)
 		if (executor->role == EXECUTOR_IN_FORCE && !in_plan(set, executor))
-			drain(executor);
+			retired_drain(executor);
 	for (size_t i = set->plan_count; i-- > 0;)
 		put_in_force(set, &set->plan[i]);
 	drop_plan(set);
@@ -249,7 +249,7 @@ static void tell_ready(struct executors *set)
 	}
 }
 
-static void reap(struct executors *set)
+static void retired_reap(struct executors *set)
 {
 	struct executor *executor, *next;
 
@@ -272,7 +272,7 @@ static int on_later(sd_event_source *source, void *data)
 	TAILQ_FOREACH (executor, &set->all, all)
 		executor_end_lost(executor);
 	tell_ready(set);
-	reap(set);
+	retired_reap(set);
 	return 0;
 }
 

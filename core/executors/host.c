@@ -84,7 +84,7 @@ static void host_log(void *handle, enum lsn_log_level level, const char *format,
 	log_line(level < LSN_LOG_ERROR ? LSN_LOG_ERROR : level, "%s %s=%s", text, owner_field(host), host->instance);
 }
 
-static void report_slow(const struct host *host, const char *what, uint64_t start_usec)
+static void report_slow_callback(const struct host *host, const char *what, uint64_t start_usec)
 {
 	uint64_t took = now_monotonic_usec() - start_usec;
 
@@ -111,7 +111,7 @@ static uint32_t watch_mask(uint32_t revents, uint32_t asked)
 	       (revents & EPOLLOUT ? (uint32_t)LSN_WATCH_WRITE : 0);
 }
 
-static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *data)
+static int on_ready_timer(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	struct lsn_watch *watch = data;
 	_cleanup_(host_unrefp) struct host *host = watch->host;
@@ -120,7 +120,7 @@ static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *dat
 	(void)source;
 	host->refs++;
 	watch->fn(watch->data, fd, watch_mask(revents, watch->events));
-	report_slow(host, "watch", start);
+	report_slow_callback(host, "watch", start);
 	return 0;
 }
 
@@ -156,7 +156,7 @@ static int host_watch(void *handle, int fd, uint32_t events, lsn_watch_fn fn, vo
 	if (!watch)
 		return -ENOMEM;
 	*watch = (struct lsn_watch){ .host = host, .events = events, .fn = fn, .data = data };
-	r = sd_event_add_io(host->loop, &watch->source, fd, epoll_mask(events), on_ready, watch);
+	r = sd_event_add_io(host->loop, &watch->source, fd, epoll_mask(events), on_ready_timer, watch);
 	if (r >= 0 && !events)
 		r = sd_event_source_set_enabled(watch->source, SD_EVENT_OFF);
 	if (r < 0) {
@@ -215,7 +215,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 	host->refs++;
 	timer_free(timer);
 	fn(fn_data);
-	report_slow(host, "timer", start);
+	report_slow_callback(host, "timer", start);
 	return 0;
 }
 

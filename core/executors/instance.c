@@ -19,12 +19,12 @@
 	do {                                                                                                           \
 		uint64_t start_ = now_monotonic_usec();                                                                \
 		result((executor)->module->abi.function((executor)->instance, ##__VA_ARGS__));                         \
-		report_slow((executor), #function, start_);                                                            \
+		report_slow_call((executor), #function, start_);                                                       \
 	} while (0)
 #define SET_R(call) r = (call)
 #define NOTHING(call) call
 
-static void report_slow(const struct executor *executor, const char *function, uint64_t start_usec)
+static void report_slow_call(const struct executor *executor, const char *function, uint64_t start_usec)
 {
 	uint64_t took = now_monotonic_usec() - start_usec;
 
@@ -55,7 +55,7 @@ static struct held *find_held(struct executor *executor, const struct lsn_job *j
 	return NULL;
 }
 
-static struct held *hold(struct executor *executor, struct job *job, enum held_state state)
+static struct held *held_add(struct executor *executor, struct job *job, enum held_state state)
 {
 	struct held *held = calloc(1, sizeof *held);
 
@@ -136,7 +136,7 @@ static const char *read_result(const struct held *held, const struct lsn_result 
 	return NULL;
 }
 
-static void finish(struct executor *executor, struct held *held, const struct lsn_result *result)
+static void held_finish(struct executor *executor, struct held *held, const struct lsn_result *result)
 {
 	struct job *job = held->job;
 
@@ -180,7 +180,7 @@ static void on_done(void *data, const struct lsn_job *abi, const struct lsn_resu
 		broke_rule(executor, held, wrong);
 		lost_result(&copy, wrong);
 	}
-	finish(executor, held, &copy);
+	held_finish(executor, held, &copy);
 }
 
 void executor_end_lost(struct executor *executor)
@@ -194,13 +194,13 @@ again:
 			continue;
 		lost_result(&result, held->lost);
 		held->lost = NULL;
-		finish(executor, held, &result);
+		held_finish(executor, held, &result);
 		goto again; /* the hook may have changed the list */
 	}
 }
 
 /* host->ready() */
-static void on_ready(void *data)
+static void on_host_ready(void *data)
 {
 	struct executor *executor = data;
 
@@ -212,7 +212,7 @@ static void on_ready(void *data)
 
 static int make_host(struct executor *executor, const struct executors_config *common, struct lsn_error *err)
 {
-	struct host_hooks hooks = { .ready = on_ready, .done = on_done, .data = executor };
+	struct host_hooks hooks = { .ready = on_host_ready, .done = on_done, .data = executor };
 	char run_dir[PATH_MAX];
 
 	if (snprintf(run_dir, sizeof run_dir, "%s/%s", common->run_dir, executor->config.name) >= (int)sizeof run_dir)
@@ -235,7 +235,7 @@ static int call_init(struct executor *executor, const struct executors_config *c
 	r = executor->module->abi.init(host_services(executor->host), executor->config.options,
 				       executor->config.option_count, &executor->instance, &reason);
 	init_guard_disarm();
-	report_slow(executor, "init", start);
+	report_slow_call(executor, "init", start);
 	if (r > 0)
 		return lsn_error_set(err, -EPROTO, "init() returned %d, which is neither 0 nor an error", r);
 	executor->initialised = r == 0;
@@ -352,7 +352,7 @@ int executor_reserve(struct executor *executor, struct job *job, struct lsn_erro
 	if (executor->config.concurrency > 0 && executor->running >= executor->config.concurrency)
 		return lsn_error_set(err, -EAGAIN, "executor %s has all the %u jobs it may have", executor->config.name,
 				     executor->config.concurrency);
-	held = hold(executor, job, HELD_RESERVED);
+	held = held_add(executor, job, HELD_RESERVED);
 	if (!held)
 		return lsn_error_set(err, -EAGAIN, "out of memory");
 	job->place[0] = 0;
@@ -374,8 +374,8 @@ void executor_release(struct executor *executor, struct job *job)
 }
 
 /* After submit() or recover() returned R: the job is the module's, or it is not. */
-static int entered(struct executor *executor, struct held *held, int r, const struct lsn_error *reason,
-		   struct lsn_error *err)
+static int call_entered(struct executor *executor, struct held *held, int r, const struct lsn_error *reason,
+			struct lsn_error *err)
 {
 	executor->entering = NULL;
 	if (r < 0) {
@@ -402,7 +402,7 @@ int executor_submit(struct executor *executor, struct job *job, struct lsn_error
 	held->state = HELD_SUBMITTED;
 	executor->entering = held;
 	CALL(executor, SET_R, submit, &job->abi, &reason);
-	return entered(executor, held, r, &reason, err);
+	return call_entered(executor, held, r, &reason, err);
 }
 
 int executor_recover(struct executor *executor, struct job *job, struct lsn_error *err)
@@ -413,13 +413,13 @@ int executor_recover(struct executor *executor, struct job *job, struct lsn_erro
 
 	if (!executor->module->abi.recover)
 		return lsn_error_set(err, -ENOSYS, "executor %s cannot tell what became of it", executor->config.name);
-	held = hold(executor, job, HELD_SUBMITTED);
+	held = held_add(executor, job, HELD_SUBMITTED);
 	if (!held)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	held->recovered = true;
 	executor->entering = held;
 	CALL(executor, SET_R, recover, &job->abi, job->place, &reason);
-	return entered(executor, held, r, &reason, err);
+	return call_entered(executor, held, r, &reason, err);
 }
 
 void executor_cancel(struct executor *executor, struct job *job)
@@ -445,7 +445,7 @@ static struct held *find_id(struct executor *executor, uint64_t id)
 
 /* The instance that ran the job may have been replaced since; the caller asks for it by name and
  * gets the new one. */
-static struct executor *forgetter(struct executor *executor, uint64_t id)
+static struct executor *forget_offered(struct executor *executor, uint64_t id)
 {
 	struct executor *other;
 
@@ -460,7 +460,7 @@ static struct executor *forgetter(struct executor *executor, uint64_t id)
 
 void executor_forget(struct executor *asked, uint64_t job_id, const char *place)
 {
-	struct executor *executor = forgetter(asked, job_id);
+	struct executor *executor = forget_offered(asked, job_id);
 	struct held *held = find_id(executor, job_id);
 
 	if (executor->module->abi.forget && !executor->detached)

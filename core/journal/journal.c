@@ -169,7 +169,7 @@ static uint64_t wanted_promise(const struct id_range *range)
 	return range->next + ahead;
 }
 
-static void promise(struct id_range *range, uint64_t promised)
+static void ids_promise(struct id_range *range, uint64_t promised)
 {
 	range->promised = promised;
 	range->used = 0;
@@ -188,8 +188,8 @@ static void promise_now(struct journal *journal)
 		journal->promise_failed = true;
 		return;
 	}
-	promise(&journal->event_ids, event);
-	promise(&journal->job_ids, job);
+	ids_promise(&journal->event_ids, event);
+	ids_promise(&journal->job_ids, job);
 }
 
 static uint64_t next_id(struct journal *journal, struct id_range *range)
@@ -516,7 +516,7 @@ static int write_all(struct journal *journal, struct journal_counts *delta, stru
 	return journal->window_dirty ? write_window(journal, err) : 0;
 }
 
-static void settle(struct journal *journal, const struct journal_counts *delta)
+static void marks_settle(struct journal *journal, const struct journal_counts *delta)
 {
 	struct event *event;
 	struct job *job;
@@ -553,9 +553,9 @@ static int commit_group(struct journal *journal, struct lsn_error *err)
 		db_rollback(journal);
 		return r;
 	}
-	promise(&journal->event_ids, next_event);
-	promise(&journal->job_ids, next_job);
-	settle(journal, &delta);
+	ids_promise(&journal->event_ids, next_event);
+	ids_promise(&journal->job_ids, next_job);
+	marks_settle(journal, &delta);
 	return 0;
 }
 

@@ -32,7 +32,7 @@ static int by_revision(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void drop_event(void *event) { event_unref(event); }
+static void drop_loaded_event(void *event) { event_unref(event); }
 static void drop_script(void *script) { script_unref(script); }
 
 static void loading_done(struct loading *loading)
@@ -43,7 +43,7 @@ static void loading_done(struct loading *loading)
 		TAILQ_REMOVE(&loading->jobs, job, queue);
 		job_unref(job);
 	}
-	tdestroy(loading->events, drop_event);
+	tdestroy(loading->events, drop_loaded_event);
 	tdestroy(loading->scripts, drop_script);
 }
 #define _cleanup_loading_ _cleanup_(loading_done)

@@ -293,7 +293,7 @@ static void explain_why(struct explanation *e)
 	e->runs = script && !e->shielded && e->subscribed && e->matches && !e->problem[0];
 }
 
-static void explain(struct daemon *daemon, struct explanation *e)
+static void script_explain(struct daemon *daemon, struct explanation *e)
 {
 	struct topic_parts parts;
 
@@ -334,7 +334,7 @@ static void run_explain(void *data, const json_t *request, struct control_reply 
 		control_fail(reply, EINVAL, "topic: %s", err.message);
 		return;
 	}
-	explain(daemon, &e);
+	script_explain(daemon, &e);
 	json_t *object = json_object(), *jobs = json_array();
 	json_set_string(object, "script", e.script);
 	json_set_string(object, "topic", e.topic);

@@ -342,8 +342,8 @@ static bool collect_id(void *data, const struct journal_job_row *row)
 	return replay->count < LIMIT_MAX;
 }
 
-/* collect - the ids to replay, by list or by filter. False: the reply has failed. */
-static bool collect(struct replay *replay, const json_t *request)
+/* row_collect - the ids to replay, by list or by filter. False: the reply has failed. */
+static bool row_collect(struct replay *replay, const json_t *request)
 {
 	struct journal_query query;
 	struct lsn_error err = { 0 };
@@ -392,7 +392,7 @@ void command_replay(void *data, const json_t *request, struct control_reply *rep
 	replay->daemon = daemon;
 	replay->reply = reply;
 	replay->current = current;
-	if (!collect(replay, request)) {
+	if (!row_collect(replay, request)) {
 		free(replay);
 		return;
 	}

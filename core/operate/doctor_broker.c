@@ -60,8 +60,8 @@ struct probe {
 
 /* ---------------------------------------------------------------------------------------- names */
 
-/* bare - the filter of a subscription without "$share/GROUP/". */
-static const char *bare(const char *subscription)
+/* filter_bare - the filter of a subscription without "$share/GROUP/". */
+static const char *filter_bare(const char *subscription)
 {
 	const char *slash = str_startswith(subscription, "$share/") ? strchr(subscription + strlen("$share/"), '/')
 								    : NULL;
@@ -85,7 +85,7 @@ static bool choose_names(struct probe *probe)
 		for (char **s = probe->config->subscriptions; *s; s++) {
 			char all[PREFIX_SIZE + 4];
 			(void)snprintf(all, sizeof all, "%s/#", probe->prefix);
-			covered = covered || topic_filters_overlap(bare(*s), all);
+			covered = covered || topic_filters_overlap(filter_bare(*s), all);
 		}
 		if (!covered)
 			return true;
@@ -127,7 +127,7 @@ static bool publish_mark(struct probe *probe)
 	return false;
 }
 
-static bool queue(struct probe *probe, const char *topic, const char *payload, int qos)
+static bool probe_queue(struct probe *probe, const char *topic, const char *payload, int qos)
 {
 	bool ok = probe_publish(&probe->publisher, topic, payload, qos) >= 0;
 	probe->published += ok;
@@ -164,7 +164,7 @@ static int subscribe(struct probe *probe)
 		wanted++;
 	for (; n < wanted; n++)
 		if (asprintf(&filters[n], n ? "%s/s/%s" : "%s", n ? probe->prefix : probe->topic,
-			     n ? bare(probe->config->subscriptions[n - 1]) : "") < 0)
+			     n ? filter_bare(probe->config->subscriptions[n - 1]) : "") < 0)
 			break;
 	int r = n == wanted ? probe_subscribe(&probe->subscriber, filters, n, &err) : -ENOMEM;
 	while (n > 0)
@@ -193,7 +193,7 @@ static bool check_granted(struct probe *probe, int count)
 
 static bool check_qos(struct probe *probe)
 {
-	if (!queue(probe, probe->topic, "q", 0) || !publish_mark(probe))
+	if (!probe_queue(probe, probe->topic, "q", 0) || !publish_mark(probe))
 		return false;
 	bool marked = wait_mark(probe), came = probe->subscriber.arrived[KIND_QOS] > 0;
 	int qos = probe->subscriber.qos[KIND_QOS];
@@ -231,9 +231,9 @@ static bool check_copies(struct probe *probe, int count)
 	for (int i = 0; i < tried; i++) {
 		const char payload[2] = { (char)(KIND_COPY + i), 0 };
 		char name[1024], topic[1024 + PREFIX_SIZE];
-		example_name(bare(probe->config->subscriptions[i]), name, sizeof name);
+		example_name(filter_bare(probe->config->subscriptions[i]), name, sizeof name);
 		(void)snprintf(topic, sizeof topic, "%s/s/%s", probe->prefix, name);
-		if (!queue(probe, topic, payload, 1))
+		if (!probe_queue(probe, topic, payload, 1))
 			return false;
 	}
 	if (!publish_mark(probe))
@@ -259,7 +259,7 @@ static bool check_copies(struct probe *probe, int count)
 static bool check_session(struct probe *probe)
 {
 	probe_disconnect(&probe->subscriber);
-	if (!queue(probe, probe->topic, "a", 0) || !publish_mark(probe) || connect_subscriber(probe) < 0)
+	if (!probe_queue(probe, probe->topic, "a", 0) || !publish_mark(probe) || connect_subscriber(probe) < 0)
 		return false;
 	if (!probe->subscriber.session_present) {
 		SAY_FAILURE(
@@ -318,7 +318,7 @@ static void check_limits(struct probe *probe)
 	wanted = wanted < FLOOD_MIN ? FLOOD_MIN : wanted > FLOOD_MAX ? FLOOD_MAX : wanted;
 	probe_disconnect(&probe->subscriber);
 	for (unsigned i = 0; i < wanted; i++)
-		if (!queue(probe, probe->topic, "f", 1))
+		if (!probe_queue(probe, probe->topic, "f", 1))
 			return;
 	if (!probe_run(&probe->publisher, &probe->publisher.confirmed, probe->published, ANSWER_USEC, true)) {
 		SAY_WARNING(probe, "is the broker overloaded? Try again when it is idle",
@@ -363,9 +363,9 @@ static void try_all(struct probe *probe)
 	doctor_persistence(probe->sink, probe->config, since);
 }
 
-/* tidy - the broker forgets the subscriber's session, and what is queued for it, whatever
+/* probe_tidy - the broker forgets the subscriber's session, and what is queued for it, whatever
  * happened before. */
-static void tidy(struct probe *probe)
+static void probe_tidy(struct probe *probe)
 {
 	struct probe_client last = { .tidying = true, .until_usec = now_monotonic_usec() + TIDY_USEC };
 	struct lsn_error err = { 0 };
@@ -401,7 +401,7 @@ void doctor_broker(const struct doctor_sink *sink, const struct broker_config *c
 		return;
 	}
 	try_all(&probe);
-	tidy(&probe);
+	probe_tidy(&probe);
 	if (now_monotonic_usec() >= until)
 		SAY_WARNING(&probe, "is the broker overloaded? Try again when it is idle",
 			    "not everything could be tried: it takes too long");

@@ -34,7 +34,7 @@
 
 /* -------------------------------------------------------------------------------- configuration */
 
-static char *printed(const struct config *config)
+static char *address_printed(const struct config *config)
 {
 	char *text = NULL;
 	size_t size;
@@ -83,7 +83,7 @@ void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 			      "%s", err.message);
 		return;
 	}
-	_cleanup_free_ char *running = printed(daemon->config), *on_disk = printed(fresh);
+	_cleanup_free_ char *running = address_printed(daemon->config), *on_disk = address_printed(fresh);
 	bool same = running && on_disk && streq(running, on_disk);
 	if (!same && running && on_disk)
 		first_difference(running, on_disk, difference, sizeof difference);

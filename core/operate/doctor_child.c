@@ -64,7 +64,8 @@ static void write_line(const json_t *object)
 	}
 }
 
-static void send_row(void *data, enum lsn_probe_level level, const char *area, const char *what, const char *remedy)
+static void child_send_row(void *data, enum lsn_probe_level level, const char *area, const char *what,
+			   const char *remedy)
 {
 	json_t *object = json_object();
 
@@ -107,7 +108,7 @@ static void child_fds(int pipe_fd)
 
 _Noreturn static void child_main(int pipe_fd, pid_t parent, doctor_work work, const void *data, uint64_t limit_usec)
 {
-	const struct doctor_sink sink = { .row = send_row };
+	const struct doctor_sink sink = { .row = child_send_row };
 
 	(void)setpgid(0, 0);
 	stopping = 0;

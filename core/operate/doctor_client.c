@@ -123,7 +123,7 @@ static void write_all(struct probe_client *client)
 	}
 }
 
-static bool over(const struct probe_client *client)
+static bool client_over(const struct probe_client *client)
 {
 	bool stop = doctor_child_stopping() && !client->tidying;
 	return client->lost || mosquitto_socket(client->mosq) < 0 || stop || now_monotonic_usec() >= client->until_usec;
@@ -133,7 +133,7 @@ bool probe_run(struct probe_client *client, const unsigned *counter, unsigned go
 {
 	uint64_t heard = now_monotonic_usec();
 
-	while (*counter < goal && !over(client) && now_monotonic_usec() - heard < quiet_usec) {
+	while (*counter < goal && !client_over(client) && now_monotonic_usec() - heard < quiet_usec) {
 		if (write)
 			write_all(client);
 		if (client->lost)
@@ -152,8 +152,8 @@ bool probe_run(struct probe_client *client, const unsigned *counter, unsigned go
 
 /* ----------------------------------------------------------------------------------- connecting */
 
-static int dial(struct probe_client *client, const struct broker_config *config, bool keep, const char *address,
-		struct lsn_error *err)
+static int client_dial(struct probe_client *client, const struct broker_config *config, bool keep, const char *address,
+		       struct lsn_error *err)
 {
 	if (keep)
 		return broker_client_connect(client->mosq, config, address, err);
@@ -168,7 +168,7 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 {
 	uint64_t end = now_monotonic_usec() + CONNECT_USEC;
 
-	while (!client->connected && !client->error[0] && !over(client) && now_monotonic_usec() < end) {
+	while (!client->connected && !client->error[0] && !client_over(client) && now_monotonic_usec() < end) {
 		struct pollfd fd = { .fd = mosquitto_socket(client->mosq), .events = POLLIN };
 		socklen_t size = sizeof(int);
 		int error = 0;
@@ -201,7 +201,7 @@ static int try_address(struct probe_client *client, const struct broker_config *
 	mosquitto_unsubscribe_v5_callback_set(client->mosq, on_unsubscribe);
 	mosquitto_publish_v5_callback_set(client->mosq, on_publish);
 	mosquitto_message_v5_callback_set(client->mosq, on_message);
-	r = dial(client, config, keep, address, err);
+	r = client_dial(client, config, keep, address, err);
 	if (r >= 0)
 		r = wait_connack(client, err);
 	if (r < 0) {

@@ -87,7 +87,7 @@ struct directory_source {
 
 static struct directory_source *directory_of(struct source *base) { return (struct directory_source *)base; }
 
-static void rearm(struct directory_source *source);
+static void timer_rearm(struct directory_source *source);
 
 /* ---------------------------------------------------------------------------------------- names */
 
@@ -161,7 +161,7 @@ static int open_folder_of(int root, const char *name, const char **ret_base)
 	return fd < 0 ? -errno : TAKE_FD(fd);
 }
 
-static void plan(struct directory_source *source, const char *name, bool writing);
+static void look_plan(struct directory_source *source, const char *name, bool writing);
 static bool is_being_written(const struct directory_source *source, const char *name);
 
 static size_t entries_known(const struct directory_source *source)
@@ -194,7 +194,7 @@ static int offer_file(struct directory_source *source, const char *name, struct 
 		/* It could change again without a trace in its times: leave no mark, and look
 		 * once more. */
 		offer.source_key = "";
-		plan(source, name, false);
+		look_plan(source, name, false);
 	}
 	return registry_offer(source->registry, &offer, err);
 }
@@ -221,7 +221,7 @@ static int look_once(struct directory_source *source, int folder, const char *ba
 	return offer_file(source, name, &file, err);
 }
 
-static int look(struct directory_source *source, int root, const char *name, struct lsn_error *err)
+static int entry_look(struct directory_source *source, int root, const char *name, struct lsn_error *err)
 {
 	if (is_being_written(source, name)) {
 		registry_keep(source->registry, name);
@@ -239,7 +239,7 @@ static int look(struct directory_source *source, int root, const char *name, str
 	for (unsigned i = 0; i < READ_TRIES && r == -EAGAIN; i++)
 		r = look_once(source, folder, base, name, err);
 	if (r == -EAGAIN) {
-		plan(source, name, true);
+		look_plan(source, name, true);
 		r = offer_problem(source, name, "it changes while it is being read; it will be read when it is quiet",
 				  err);
 	}
@@ -262,7 +262,7 @@ static void plan_scan(struct directory_source *source, uint64_t delay_usec)
 	uint64_t at = now_monotonic_usec() + delay_usec;
 	if (!source->scan_at || at < source->scan_at)
 		source->scan_at = at;
-	rearm(source);
+	timer_rearm(source);
 }
 
 static void pending_drop(struct directory_source *source, size_t i)
@@ -307,7 +307,7 @@ static struct pending *pending_of(struct directory_source *source, const char *n
 }
 
 /* Look at NAME soon; WRITING: somebody may still be writing it. */
-static void plan(struct directory_source *source, const char *name, bool writing)
+static void look_plan(struct directory_source *source, const char *name, bool writing)
 {
 	uint64_t now = now_monotonic_usec();
 	struct pending *p = pending_of(source, name);
@@ -323,7 +323,7 @@ static void plan(struct directory_source *source, const char *name, bool writing
 		due = limit > now ? limit : now;
 	p->due = due;
 	p->writing = writing;
-	rearm(source);
+	timer_rearm(source);
 }
 
 static void on_name(struct folder *folder, const struct inotify_event *event)
@@ -340,7 +340,7 @@ static void on_name(struct folder *folder, const struct inotify_event *event)
 	bool writing = (event->mask & (IN_CREATE | IN_MODIFY)) && !(event->mask & IN_CLOSE_WRITE);
 	if ((event->mask & IN_ATTRIB) && is_being_written(source, name))
 		return; /* a chmod in the middle of a copy does not make it complete */
-	plan(source, name, writing);
+	look_plan(source, name, writing);
 }
 
 static int on_inotify(sd_event_source *event_source, const struct inotify_event *event, void *data)
@@ -570,7 +570,7 @@ static void scan_end(struct directory_source *source)
 	if (source->rescan_usec)
 		plan_scan(source, source->rescan_usec);
 	else
-		rearm(source);
+		timer_rearm(source);
 }
 
 static int on_work(sd_event_source *event_source, void *data)
@@ -584,7 +584,7 @@ static int on_work(sd_event_source *event_source, void *data)
 	if (r >= 0 && (st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev))
 		r = lsn_error_set(&err, -ESTALE, "the scripts folder %s was replaced during the scan", source->path);
 	while (r >= 0 && source->scan_next < source->scan.count) {
-		r = look(source, root, source->scan.list[source->scan_next], &err);
+		r = entry_look(source, root, source->scan.list[source->scan_next], &err);
 		source->scan_next++;
 		if (now_monotonic_usec() >= until)
 			break;
@@ -603,7 +603,7 @@ static int on_work(sd_event_source *event_source, void *data)
 
 /* ----------------------------------------------------------------------------------------- time */
 
-static void rearm(struct directory_source *source)
+static void timer_rearm(struct directory_source *source)
 {
 	uint64_t next = source->scan_at;
 	for (size_t i = 0; i < source->pending_count; i++)
@@ -647,7 +647,7 @@ static int look_at_names(struct directory_source *source, int root, const struct
 			}
 			room--;
 		}
-		r = look(source, root, names->list[i], err);
+		r = entry_look(source, root, names->list[i], err);
 	}
 	return r;
 }
@@ -689,7 +689,7 @@ static int on_timer(sd_event_source *event_source, uint64_t usec, void *data)
 		else
 			look_at_pending(source);
 	}
-	rearm(source);
+	timer_rearm(source);
 	return 0;
 }
 

@@ -45,7 +45,7 @@ struct engine {
 	LIST_HEAD(call_list, engine_call) pending;
 };
 
-static void look(struct engine *engine);
+static void version_look(struct engine *engine);
 
 /* ---------------------------------------------------------------------------------- small parts */
 
@@ -173,7 +173,7 @@ static void retry_look(void *data)
 	struct engine *engine = data;
 
 	engine->retry = NULL;
-	look(engine);
+	version_look(engine);
 }
 
 static void look_later(struct engine *engine)
@@ -187,7 +187,7 @@ static void look_later(struct engine *engine)
 		log_line(engine->host, ERROR, "out of memory: the search for the engine stops");
 }
 
-static void went(struct engine *engine, const struct lsn_error *why)
+static void engine_went(struct engine *engine, const struct lsn_error *why)
 {
 	bool was_up = engine->up, news = was_up || !streq(engine->problem.message, why->message);
 
@@ -200,7 +200,7 @@ static void went(struct engine *engine, const struct lsn_error *why)
 		engine->hooks.changed(engine->hooks.data);
 }
 
-static void looked(void *data, const struct engine_reply *reply)
+static void version_looked(void *data, const struct engine_reply *reply)
 {
 	struct engine *engine = data;
 	struct lsn_error err = reply->error;
@@ -217,7 +217,7 @@ static void looked(void *data, const struct engine_reply *reply)
 		engine->hooks.changed(engine->hooks.data);
 		return;
 	}
-	went(engine, &err);
+	engine_went(engine, &err);
 }
 
 /* ---------------------------------------------------------------------------------------- calls */
@@ -233,7 +233,7 @@ static bool nobody_there(const struct lsn_error *error)
 	return error->code != -ETIMEDOUT && error->code != -EFBIG && error->code != -EBADMSG;
 }
 
-static void replied(void *data, const struct http_reply *http)
+static void version_replied(void *data, const struct http_reply *http)
 {
 	struct engine_call *call = data;
 	struct engine *engine = call->engine;
@@ -272,11 +272,11 @@ static void replied(void *data, const struct http_reply *http)
 	fn(fn_data, &reply);
 	json_decref(json);
 	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
-		went(engine, &reply.error);
+		engine_went(engine, &reply.error);
 }
 
-static int start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
-		 bool probe, struct engine_call **ret)
+static int call_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn,
+		      void *data, bool probe, struct engine_call **ret)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
 	_cleanup_free_ char *url = NULL, *text = NULL;
@@ -303,7 +303,7 @@ static int start(struct engine *engine, const char *method, const char *path, js
 					.body_size = text ? strlen(text) : 0,
 					.timeout_usec = engine->timeout_usec,
 					.max_body = REPLY_MAX };
-	r = http_start(engine->http, &request, replied, call, &call->exchange);
+	r = http_start(engine->http, &request, version_replied, call, &call->exchange);
 	if (r < 0) {
 		free(call);
 		return r;
@@ -317,7 +317,7 @@ static int start(struct engine *engine, const char *method, const char *path, js
 int engine_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn, void *data,
 		 struct engine_call **ret)
 {
-	return start(engine, method, path, body, fn, data, false, ret);
+	return call_start(engine, method, path, body, fn, data, false, ret);
 }
 
 void engine_cancel(struct engine_call *call)
@@ -328,9 +328,9 @@ void engine_cancel(struct engine_call *call)
 	call_drop(call);
 }
 
-static void look(struct engine *engine)
+static void version_look(struct engine *engine)
 {
-	if (start(engine, "GET", "/version", NULL, looked, engine, true, NULL) < 0)
+	if (call_start(engine, "GET", "/version", NULL, version_looked, engine, true, NULL) < 0)
 		look_later(engine);
 }
 
@@ -356,7 +356,7 @@ int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout
 		free(engine);
 		return r;
 	}
-	look(engine);
+	version_look(engine);
 	*ret = engine;
 	return 0;
 }

@@ -19,9 +19,9 @@
 #define RETRY_USEC USEC_PER_SEC
 #define RETRIES_MAX 5
 
-static void try_to_remove(struct netns *b);
+static void netns_try_to_remove(struct netns *b);
 
-static void arm(struct netns *b, uint64_t delay_usec, lsn_timer_fn fn)
+static void netns_arm(struct netns *b, uint64_t delay_usec, lsn_timer_fn fn)
 {
 	const struct lsn_host *host = b->env->host;
 
@@ -31,7 +31,7 @@ static void arm(struct netns *b, uint64_t delay_usec, lsn_timer_fn fn)
 		log_line(host, ERROR, "netns=%s out of memory for a timer", b->id);
 }
 
-static int ask(struct netns *b, const char *method, const char *what, engine_fn fn)
+static int netns_ask(struct netns *b, const char *method, const char *what, engine_fn fn)
 {
 	char name[128], path[256];
 
@@ -49,17 +49,17 @@ static void remove_again(void *data)
 	struct netns *b = data;
 
 	b->timer = NULL;
-	try_to_remove(b);
+	netns_try_to_remove(b);
 }
 
 /* What cannot be removed is left to the janitor of a later daemon: nothing runs in it. */
-static void removed(void *data, const struct engine_reply *reply)
+static void netns_removed(void *data, const struct engine_reply *reply)
 {
 	struct netns *b = data;
 
 	b->call = NULL;
 	if (reply->status != 204 && reply->status != 404 && ++b->tries < RETRIES_MAX) {
-		arm(b, RETRY_USEC << b->tries, remove_again);
+		netns_arm(b, RETRY_USEC << b->tries, remove_again);
 		return;
 	}
 	if (reply->status == 204 || reply->status == 404)
@@ -67,10 +67,10 @@ static void removed(void *data, const struct engine_reply *reply)
 	b->changed(b->data, b, true, false);
 }
 
-static void try_to_remove(struct netns *b)
+static void netns_try_to_remove(struct netns *b)
 {
-	if (ask(b, "DELETE", "?force=1&v=1", removed) < 0)
-		arm(b, RETRY_USEC, remove_again);
+	if (netns_ask(b, "DELETE", "?force=1&v=1", netns_removed) < 0)
+		netns_arm(b, RETRY_USEC, remove_again);
 }
 
 void netns_end(struct netns *b)
@@ -79,8 +79,8 @@ void netns_end(struct netns *b)
 	if (b->state == NETNS_TAKEN || b->state == NETNS_ENDING)
 		return;
 	b->state = NETNS_ENDING;
-	arm(b, 0, NULL);
-	try_to_remove(b);
+	netns_arm(b, 0, NULL);
+	netns_try_to_remove(b);
 }
 
 /* ------------------------------------------------------------------------------------------ use */
@@ -96,14 +96,14 @@ static void idle_too_long(void *data)
 static void become_free(struct netns *b)
 {
 	b->state = NETNS_FREE;
-	arm(b, IDLE_USEC, idle_too_long);
+	netns_arm(b, IDLE_USEC, idle_too_long);
 	if (b->spoiled || now_monotonic_usec() - b->created_usec > AGE_USEC)
 		netns_end(b);
 }
 
 void netns_take(struct netns *b)
 {
-	arm(b, 0, NULL);
+	netns_arm(b, 0, NULL);
 	b->state = NETNS_TAKEN;
 }
 
@@ -137,18 +137,18 @@ static void started(void *data, const struct engine_reply *reply)
 		b->changed(b->data, b, false, false);
 }
 
-static void created(void *data, const struct engine_reply *reply)
+static void netns_created(void *data, const struct engine_reply *reply)
 {
 	struct netns *b = data;
 
 	b->call = NULL;
 	if (reply->status != 201)
 		failed(b, reply->error.message);
-	else if (ask(b, "POST", "/start", started) < 0)
+	else if (netns_ask(b, "POST", "/start", started) < 0)
 		failed(b, "out of memory");
 }
 
-static int open_folder(struct netns *b)
+static int netns_open_folder(struct netns *b)
 {
 	if (mkdirat(b->env->run_dir_fd, b->id, 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -161,7 +161,7 @@ static int open_folder(struct netns *b)
 	return 0;
 }
 
-static int new_object(const struct sandbox_env *env, const char *id, struct netns **ret)
+static int netns_alloc(const struct sandbox_env *env, const char *id, struct netns **ret)
 {
 	struct netns *b = calloc(1, sizeof *b);
 
@@ -169,7 +169,7 @@ static int new_object(const struct sandbox_env *env, const char *id, struct netn
 		return -ENOMEM;
 	*b = (struct netns){ .env = env, .dir_fd = -1, .created_usec = now_monotonic_usec() };
 	memcpy(b->id, id, sizeof b->id);
-	int r = open_folder(b);
+	int r = netns_open_folder(b);
 	if (r < 0) {
 		netns_free(b);
 		return r;
@@ -190,7 +190,7 @@ int netns_new(const struct sandbox_env *env, const char *version, uint64_t memor
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		return -EIO;
 	hex_encode(random, sizeof random, id);
-	int r = new_object(env, id, &b);
+	int r = netns_alloc(env, id, &b);
 	if (r < 0)
 		return r;
 	(void)snprintf(b->version, sizeof b->version, "%s", version);
@@ -198,7 +198,7 @@ int netns_new(const struct sandbox_env *env, const char *version, uint64_t memor
 	sandbox_name(env, id, name, sizeof name);
 	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
 	json_t *body = spec_netns(&spec, id);
-	r = body ? engine_start(env->engine, "POST", path, body, created, b, &b->call) : -ENOMEM;
+	r = body ? engine_start(env->engine, "POST", path, body, netns_created, b, &b->call) : -ENOMEM;
 	if (r < 0) {
 		sandbox_remove_folder(env->run_dir_fd, id);
 		netns_free(b);
@@ -210,7 +210,7 @@ int netns_new(const struct sandbox_env *env, const char *version, uint64_t memor
 
 int netns_adopt(const struct sandbox_env *env, const char *id, struct netns **ret)
 {
-	int r = sandbox_id_valid(id) ? new_object(env, id, ret) : -EINVAL;
+	int r = sandbox_id_valid(id) ? netns_alloc(env, id, ret) : -EINVAL;
 
 	if (r < 0)
 		return r;
@@ -224,7 +224,7 @@ void netns_free(struct netns *b)
 	if (!b)
 		return;
 	engine_cancel(b->call);
-	arm(b, 0, NULL);
+	netns_arm(b, 0, NULL);
 	if (b->dir_fd >= 0)
 		(void)close(b->dir_fd);
 	free(b);

@@ -36,7 +36,10 @@ void network_init(struct network *network, const struct lsn_host *host, const st
 			       network->bridge + 3);
 }
 
-static void finish(struct network *network, const struct lsn_error *error) { network->done(network->data, error); }
+static void network_finish(struct network *network, const struct lsn_error *error)
+{
+	network->done(network->data, error);
+}
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -86,7 +89,7 @@ static json_t *spec(const struct network *network)
 			 network->host->listener, ENGINE_LABEL_INSTANCE, network->host->instance);
 }
 
-static void created(void *data, const struct engine_reply *reply)
+static void network_created(void *data, const struct engine_reply *reply)
 {
 	struct network *network = data;
 	struct lsn_error err = reply->error;
@@ -95,25 +98,25 @@ static void created(void *data, const struct engine_reply *reply)
 	if (reply->status == 201) {
 		log_line(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
 		network->broken = false;
-		finish(network, NULL);
+		network_finish(network, NULL);
 		return;
 	}
 	(void)lsn_error_prefix(&err, err.code, "network %s", network->name);
-	finish(network, &err);
+	network_finish(network, &err);
 }
 
 static void make(struct network *network)
 {
 	struct lsn_error err;
 
-	if (engine_start(network->engine, "POST", "/networks/create", spec(network), created, network,
+	if (engine_start(network->engine, "POST", "/networks/create", spec(network), network_created, network,
 			 &network->call) == 0)
 		return;
 	(void)lsn_error_set(&err, -ENOMEM, "out of memory");
-	finish(network, &err);
+	network_finish(network, &err);
 }
 
-static void removed(void *data, const struct engine_reply *reply)
+static void network_removed(void *data, const struct engine_reply *reply)
 {
 	struct network *network = data;
 
@@ -121,10 +124,10 @@ static void removed(void *data, const struct engine_reply *reply)
 	if (reply->status == 204 || reply->status == 404)
 		make(network);
 	else
-		finish(network, &reply->error);
+		network_finish(network, &reply->error);
 }
 
-static int look(struct network *network, const char *method, engine_fn fn)
+static int network_look(struct network *network, const char *method, engine_fn fn)
 {
 	char path[160];
 
@@ -145,14 +148,14 @@ static void inspected(void *data, const struct engine_reply *reply)
 	if (reply->status == 200 && network->broken && check(network, reply->json, &err) == 0) {
 		log_line(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew",
 			 network->name);
-		if (look(network, "DELETE", removed) == 0)
+		if (network_look(network, "DELETE", network_removed) == 0)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
 	} else if (reply->status == 200 && check(network, reply->json, &err) == 0) {
-		finish(network, NULL);
+		network_finish(network, NULL);
 		return;
 	}
-	finish(network, &err);
+	network_finish(network, &err);
 }
 
 int network_ensure(struct network *network, struct engine *engine,
@@ -162,7 +165,7 @@ int network_ensure(struct network *network, struct engine *engine,
 	network->engine = engine;
 	network->done = done;
 	network->data = data;
-	return look(network, "GET", inspected);
+	return network_look(network, "GET", inspected);
 }
 
 void network_done(struct network *network)

@@ -33,7 +33,7 @@ static void plan_expiry(struct pool *pool);
 static void be_patient(struct pool *pool);
 static void demands_prune(struct pool *pool);
 
-static void ready(struct pool *pool) { pool->env.host->ready(pool->env.host->handle); }
+static void sandbox_is_ready(struct pool *pool) { pool->env.host->ready(pool->env.host->handle); }
 
 /* Have FN called at AT or earlier: an alarm that is too early finds nothing and plans again. */
 static void wake_by(struct pool *pool, struct pool_timer *alarm, uint64_t at, lsn_timer_fn fn)
@@ -122,14 +122,14 @@ static void patience_over(void *data)
 }
 
 /* How long a demand must last for more to be done about it. */
-static uint64_t patience(const struct pool *pool)
+static uint64_t demand_patience(const struct pool *pool)
 {
 	return pool->options->reuse == REUSE_NEVER ? STUCK_USEC : PATIENCE_USEC;
 }
 
-static bool lasts(const struct pool *pool, const struct demand *d)
+static bool demand_lasts(const struct pool *pool, const struct demand *d)
 {
-	return now_monotonic_usec() - d->since_usec >= patience(pool);
+	return now_monotonic_usec() - d->since_usec >= demand_patience(pool);
 }
 
 /* Look again when a demand has come to last, and then only when it is stale: all else comes with
@@ -140,7 +140,7 @@ static void be_patient(struct pool *pool)
 
 	for (size_t i = 0; i < pool->demand_count; i++) {
 		const struct demand *d = &pool->demands[i];
-		uint64_t at = d->since_usec + patience(pool);
+		uint64_t at = d->since_usec + demand_patience(pool);
 		if (at <= now)
 			at = d->last_usec + DEMAND_STALE_USEC + 1;
 		next = at < next ? at : next;
@@ -211,10 +211,10 @@ static void demands_prune(struct pool *pool)
 		if (now - pool->demands[i].last_usec > DEMAND_STALE_USEC)
 			demand_drop(pool, i);
 	if (pool->demand_count < before)
-		ready(pool);
+		sandbox_is_ready(pool);
 }
 
-static unsigned larger(unsigned a, unsigned b) { return a > b ? a : b; }
+static unsigned size_larger(unsigned a, unsigned b) { return a > b ? a : b; }
 
 static unsigned sandboxes_of(const struct pool *pool, const struct demand *d)
 {
@@ -232,11 +232,12 @@ static bool needs_more(const struct pool *pool, const struct demand *d)
 {
 	unsigned has = sandboxes_of(pool, d);
 
-	return pool->options->reuse == REUSE_NEVER || has == 0 || d->waiting >= (uint64_t)CROWD * has || lasts(pool, d);
+	return pool->options->reuse == REUSE_NEVER || has == 0 || d->waiting >= (uint64_t)CROWD * has ||
+	       demand_lasts(pool, d);
 }
 
 /* The script that has waited longest without having any sandbox; NULL. */
-static const struct demand *starving(const struct pool *pool, uint64_t at_least_usec)
+static const struct demand *demand_starving(const struct pool *pool, uint64_t at_least_usec)
 {
 	uint64_t now = now_monotonic_usec();
 	const struct demand *oldest = NULL;
@@ -260,7 +261,7 @@ static void hold_over(void *data)
 	pool_fill(pool);
 }
 
-static void hold(struct pool *pool)
+static void starts_defer(struct pool *pool)
 {
 	uint64_t pause = HOLD_MIN_USEC << (pool->failures < 7 ? pool->failures : 7);
 
@@ -283,7 +284,7 @@ static bool start_in(struct pool *pool, uint64_t memory_bytes, const char *versi
 	if (sandbox_new(&pool->env, memory_bytes, netns, &sb, &err) < 0) {
 		log_line(pool->env.host, ERROR, "%s", err.message);
 		note_problem(pool, err.message);
-		hold(pool);
+		starts_defer(pool);
 		return false;
 	}
 	if (version)
@@ -335,7 +336,7 @@ static void on_netns(void *data, struct netns *b, bool gone, bool failed)
 
 	if (failed) {
 		note_problem(pool, "a netns cannot be made; see the log");
-		hold(pool);
+		starts_defer(pool);
 		return;
 	}
 	if (gone) {
@@ -352,7 +353,7 @@ static void keep_netns(struct pool *pool, struct netns *b)
 	TAILQ_INSERT_TAIL(&pool->namespaces, b, link);
 }
 
-static unsigned namespaces(const struct pool *pool)
+static unsigned namespaces_count(const struct pool *pool)
 {
 	const struct netns *b = NULL;
 	unsigned count = 0;
@@ -368,7 +369,7 @@ static uint64_t namespaces_most(const struct pool *pool, const struct demand *d)
 {
 	uint64_t few = NETNSS_PER_START * pool->options->starting;
 
-	return lasts(pool, d) && few < pool->options->pool_max ? pool->options->pool_max : few;
+	return demand_lasts(pool, d) && few < pool->options->pool_max ? pool->options->pool_max : few;
 }
 
 /* A sandbox in a netns that is free for D, else a netns. True: one of the places for starting is
@@ -379,7 +380,8 @@ static bool start_in_netns(struct pool *pool, const struct demand *d)
 
 	if (b)
 		return start_in(pool, b->memory_bytes, b->version, b);
-	if (namespaces(pool) >= namespaces_most(pool, d) || netns_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
+	if (namespaces_count(pool) >= namespaces_most(pool, d) ||
+	    netns_new(&pool->env, d->version, d->memory_bytes, &b) < 0)
 		return false;
 	keep_netns(pool, b);
 	return true;
@@ -401,7 +403,8 @@ static bool backlog_goes_on(const struct pool *pool, const struct demand *d)
 /* There is a place for D, and it is not the last while another script waits that has no sandbox. */
 static bool has_place(const struct pool *pool, const struct demand *d)
 {
-	const struct demand *first = pool->total + 1 == pool->options->pool_max ? starving(pool, STARVING_USEC) : NULL;
+	const struct demand *first = pool->total + 1 == pool->options->pool_max ? demand_starving(pool, STARVING_USEC)
+										: NULL;
 
 	return pool->total < pool->options->pool_max && (!first || first == d);
 }
@@ -423,7 +426,7 @@ static unsigned fill_namespaces(struct pool *pool, unsigned room)
 
 /* How many sandboxes would be taken at once, but for those in namespaces. For one script not
  * more than start at the same time: when they are there, it shows whether it needs more. */
-static unsigned wanted(const struct pool *pool)
+static unsigned sandboxes_wanted(const struct pool *pool)
 {
 	uint64_t count = 0, most = pool->options->starting;
 
@@ -473,8 +476,9 @@ static unsigned idle_wanted(struct pool *pool)
  * place is for who has waited longest, lest others keep it: with reuse = never nobody keeps any. */
 static const struct demand *next_for(const struct pool *pool)
 {
-	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max ? starving(pool, 0)
-												 : NULL;
+	return pool->options->reuse != REUSE_NEVER && pool->total + 1 == pool->options->pool_max
+		       ? demand_starving(pool, 0)
+		       : NULL;
 }
 
 void pool_fill(struct pool *pool)
@@ -488,9 +492,10 @@ void pool_fill(struct pool *pool)
 	pool_get_figures(pool, &f);
 	f.starting += namespaces_making(pool);
 	f.starting += fill_namespaces(pool, f.starting < o->starting ? (unsigned)o->starting - f.starting : 0);
-	unsigned waiting = wanted(pool), spares = f.spare + f.starting, coming = spares + f.ending + idle_wanted(pool);
+	unsigned waiting = sandboxes_wanted(pool), spares = f.spare + f.starting,
+		 coming = spares + f.ending + idle_wanted(pool);
 	unsigned missing = waiting > coming ? waiting - coming : 0,
-		 need = larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
+		 need = size_larger(o->pool_min > spares ? (unsigned)o->pool_min - spares : 0, missing);
 	for (; need > 0 && !pool->hold && f.starting < o->starting && pool->total < o->pool_max; need--, f.starting++)
 		(void)start_one(pool, next_for(pool));
 	for (; need > 0 && missing > 0 && pool->total >= o->pool_max; need--, missing--) {
@@ -517,11 +522,12 @@ static void on_idle(void *data, struct sandbox *sb)
 	}
 	TAILQ_REMOVE(&pool->list, sb, link);
 	TAILQ_INSERT_TAIL(&pool->list, sb, link);
-	ready(pool);
+	sandbox_is_ready(pool);
 	pool_fill(pool);
 }
 
-static void on_result(void *data, struct sandbox *sb, const struct lsn_job *job, const struct lsn_result *result)
+static void on_sandbox_result(void *data, struct sandbox *sb, const struct lsn_job *job,
+			      const struct lsn_result *result)
 {
 	struct pool *pool = data;
 
@@ -544,7 +550,7 @@ static void on_gone(void *data, struct sandbox *sb)
 	pool->ended++;
 	if (!sb->served) {
 		note_problem(pool, sb->why);
-		hold(pool);
+		starts_defer(pool);
 	}
 	if (sb->netns) {
 		sb->netns->spoiled |= !sb->served; /* perhaps because of it */
@@ -561,7 +567,7 @@ static void on_gone(void *data, struct sandbox *sb)
 
 /* When this idle sandbox is due to go; UINT64_MAX: never. A spare within pool_min goes by its
  * age only. */
-static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned spares)
+static uint64_t expiry_due(const struct pool *pool, const struct sandbox *sb, unsigned spares)
 {
 	const struct options *o = pool->options;
 	uint64_t age = o->max_age_usec ? sb->created_usec + o->max_age_usec : UINT64_MAX;
@@ -573,7 +579,7 @@ static uint64_t due(const struct pool *pool, const struct sandbox *sb, unsigned 
 	return age < idle ? age : idle;
 }
 
-static void expire(void *data)
+static void sandboxes_expire(void *data)
 {
 	struct pool *pool = data;
 	struct pool_figures f;
@@ -583,7 +589,7 @@ static void expire(void *data)
 	pool->expiry.timer = NULL;
 	pool_get_figures(pool, &f);
 	TAILQ_FOREACH (sb, &pool->list, link)
-		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) <= now) {
+		if (sb->state == SANDBOX_WARM && expiry_due(pool, sb, f.spare) <= now) {
 			f.spare -= !sb->bound;
 			sandbox_end(sb, "it has been idle, or there, for long enough");
 		}
@@ -599,14 +605,14 @@ static void plan_expiry(struct pool *pool)
 
 	pool_get_figures(pool, &f);
 	TAILQ_FOREACH (sb, &pool->list, link)
-		if (sb->state == SANDBOX_WARM && due(pool, sb, f.spare) < next)
-			next = due(pool, sb, f.spare);
-	wake_by(pool, &pool->expiry, next, expire);
+		if (sb->state == SANDBOX_WARM && expiry_due(pool, sb, f.spare) < next)
+			next = expiry_due(pool, sb, f.spare);
+	wake_by(pool, &pool->expiry, next, sandboxes_expire);
 }
 
 /* ----------------------------------------------------------------------------------------- jobs */
 
-static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
+static struct sandbox *sandbox_choose(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = NULL, *spare = NULL;
 	bool in_namespace = is_in_namespace(pool, job->script_version, job->memory_bytes, backlog_of(job));
@@ -625,7 +631,7 @@ static struct sandbox *choose(struct pool *pool, const struct lsn_job *job)
 
 int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
 {
-	struct sandbox *sb = prerequisites_up(pool->prereq) ? choose(pool, job) : NULL;
+	struct sandbox *sb = prerequisites_up(pool->prereq) ? sandbox_choose(pool, job) : NULL;
 
 	if (strlen(job->script) > SB_NAME_MAX)
 		return lsn_error_set(err, -ENAMETOOLONG, "the script's name is longer than %d bytes", SB_NAME_MAX);
@@ -657,7 +663,7 @@ void pool_release(struct pool *pool, const struct lsn_job *job)
 
 	if (sb) {
 		sandbox_release(sb);
-		ready(pool);
+		sandbox_is_ready(pool);
 	}
 }
 
@@ -729,7 +735,7 @@ static bool may_stay(const struct pool *pool, const struct sandbox *sb)
 		return false;
 	if (o->max_age_usec && now_monotonic_usec() - sb->created_usec >= o->max_age_usec)
 		return false;
-	const struct demand *d = pool->total >= o->pool_max ? starving(pool, STARVING_USEC) : NULL;
+	const struct demand *d = pool->total >= o->pool_max ? demand_starving(pool, STARVING_USEC) : NULL;
 	return !d || is_for(sb, d->version, d->memory_bytes);
 }
 
@@ -742,7 +748,7 @@ void pool_forget(struct pool *pool, uint64_t job, const char *place)
 	demands_prune(pool);
 	sandbox_forget(sb, may_stay(pool, sb));
 	if (sb->state == SANDBOX_WARM)
-		ready(pool);
+		sandbox_is_ready(pool);
 	pool_fill(pool);
 }
 
@@ -755,7 +761,7 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequis
 		.env = *env, .options = env->options, .prereq = prereq, .memory_bytes = env->options->memory_bytes
 	};
 	pool->env.idle = on_idle;
-	pool->env.result = on_result;
+	pool->env.result = on_sandbox_result;
 	pool->env.gone = on_gone;
 	pool->env.data = pool;
 	TAILQ_INIT(&pool->list);
@@ -764,7 +770,7 @@ int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequis
 }
 
 /* A job whose result is not committed yet may be asked for by a successor. */
-static bool stays(const struct sandbox *sb)
+static bool sandbox_stays(const struct sandbox *sb)
 {
 	return sb->job_id != POOL_OWN_JOB &&
 	       (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED);
@@ -804,7 +810,7 @@ static void sweep_now(struct sweep *s)
 	}
 }
 
-static size_t containers(const struct pool *pool)
+static size_t containers_count(const struct pool *pool)
 {
 	const struct netns *b = NULL;
 	size_t count = pool->total;
@@ -817,7 +823,7 @@ static size_t containers(const struct pool *pool)
 unsigned pool_done(struct pool *pool, bool detach)
 {
 	const struct lsn_host *host = pool->env.host;
-	size_t most = containers(pool);
+	size_t most = containers_count(pool);
 	_cleanup_free_ char **paths = calloc(most + 1, sizeof *paths);
 	_cleanup_free_ char *ids = calloc(most + 1, SANDBOX_ID_SIZE);
 	struct sweep sweep = { .pool = pool, .paths = paths, .ids = ids };
@@ -828,7 +834,7 @@ unsigned pool_done(struct pool *pool, bool detach)
 	pool->stopping = true;
 	while ((sb = TAILQ_FIRST(&pool->list))) {
 		TAILQ_REMOVE(&pool->list, sb, link);
-		if (detach && stays(sb))
+		if (detach && sandbox_stays(sb))
 			left++;
 		else {
 			sweep_add(&sweep, sb->id);

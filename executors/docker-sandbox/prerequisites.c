@@ -18,7 +18,7 @@ const char *const prerequisite_names[PREREQ_STATE_MAX] = {
 
 static void step(struct prerequisites *prereq, enum prerequisites_state state);
 
-static void set_state(struct prerequisites *prereq, enum prerequisites_state state)
+static void prereq_set_state(struct prerequisites *prereq, enum prerequisites_state state)
 {
 	bool was = prereq->state == PREREQ_UP;
 
@@ -52,7 +52,7 @@ static void retry_later(struct prerequisites *prereq)
 		(void)prereq->host->timer(prereq->host->handle, prereq->retry_usec, retry_now, prereq, &prereq->retry);
 }
 
-static void trouble(struct prerequisites *prereq, const struct lsn_error *error)
+static void prereq_trouble(struct prerequisites *prereq, const struct lsn_error *error)
 {
 	if (!streq(prereq->problem, error->message))
 		log_line(prereq->host, ERROR, "no sandboxes can be made: %s", error->message);
@@ -65,7 +65,7 @@ static void network_there(void *data, const struct lsn_error *error)
 	struct prerequisites *prereq = data;
 
 	if (error)
-		trouble(prereq, error);
+		prereq_trouble(prereq, error);
 	else
 		step(prereq, PREREQ_WALL);
 }
@@ -83,7 +83,7 @@ static void image_seen(void *data, const struct engine_reply *reply)
 	if (reply->status == 404)
 		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with `tools/build-image`",
 				    prereq->options->image);
-	trouble(prereq, &err);
+	prereq_trouble(prereq, &err);
 }
 
 static void info_seen(void *data, const struct engine_reply *reply)
@@ -103,7 +103,7 @@ static void info_seen(void *data, const struct engine_reply *reply)
 			"the engine cannot limit %s: give its host that cgroup controller (docker info shows what "
 			"is missing)",
 			lacks);
-	trouble(prereq, &err);
+	prereq_trouble(prereq, &err);
 }
 
 static int take_step(struct prerequisites *prereq, enum prerequisites_state state)
@@ -124,14 +124,14 @@ static int take_step(struct prerequisites *prereq, enum prerequisites_state stat
 
 static void step(struct prerequisites *prereq, enum prerequisites_state state)
 {
-	set_state(prereq, state);
+	prereq_set_state(prereq, state);
 	int r = take_step(prereq, state);
 	if (r == 1)
-		set_state(prereq, PREREQ_UP);
+		prereq_set_state(prereq, PREREQ_UP);
 	if (r < 0) {
 		struct lsn_error err;
 		(void)lsn_error_set(&err, r, "%s: %s", prerequisite_names[state], strerror(-r));
-		trouble(prereq, &err);
+		prereq_trouble(prereq, &err);
 	}
 }
 
@@ -157,9 +157,9 @@ static void wall_changed(void *data)
 	struct prerequisites *prereq = data;
 
 	if (wall_up(prereq->wall) && prereq->state == PREREQ_WALL)
-		set_state(prereq, PREREQ_UP);
+		prereq_set_state(prereq, PREREQ_UP);
 	else if (!wall_up(prereq->wall) && prereq->state == PREREQ_UP) {
-		set_state(prereq, PREREQ_WALL);
+		prereq_set_state(prereq, PREREQ_WALL);
 		retry_later(prereq); /* perhaps the network has gone with its bridge */
 	}
 	if (!wall_up(prereq->wall))

@@ -176,7 +176,7 @@ static void tried(void *data, const struct selftest_report *r)
 
 /* --------------------------------------------------------------------------------------- engine */
 
-static void drop_call(struct probe *p)
+static void probe_drop_call(struct probe *p)
 {
 	engine_cancel(p->call);
 	p->call = NULL;
@@ -199,7 +199,7 @@ static void call_ran_out(void *data)
 	struct probe *p = data;
 
 	p->limit = NULL;
-	drop_call(p);
+	probe_drop_call(p);
 	tell_engine_away(p,
 			 &(const struct lsn_error){ .code = -ETIMEDOUT, .message = "it accepts, but does not answer" });
 }
@@ -209,7 +209,7 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	struct probe *p = data;
 
 	p->call = NULL;
-	drop_call(p);
+	probe_drop_call(p);
 	if (reply->status != 200) {
 		tell_engine_away(p, &reply->error);
 		return;
@@ -243,7 +243,7 @@ int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *
 	if (r == 0)
 		r = in->host->timer(in->host->handle, CALL_USEC, call_ran_out, p, &p->limit);
 	if (r < 0) {
-		drop_call(p);
+		probe_drop_call(p);
 		free(p);
 		return r;
 	}
@@ -255,7 +255,7 @@ void probe_cancel(struct instance *in)
 {
 	if (!in->probe)
 		return;
-	drop_call(in->probe);
+	probe_drop_call(in->probe);
 	selftest_free(in->probe->selftest);
 	free(in->probe);
 	in->probe = NULL;

@@ -51,13 +51,13 @@ static const unsigned moves[SANDBOX_STATE_MAX] = {
 	[SANDBOX_ENDING] = TO(GONE),
 };
 
-static void try_to_remove(struct sandbox *sb);
+static void sandbox_try_to_remove(struct sandbox *sb);
 static void look_at_container(struct sandbox *sb);
 static void look_again(void *data);
 
 /* ---------------------------------------------------------------------------------- small parts */
 
-static void set_state(struct sandbox *sb, enum sandbox_state state)
+static void sandbox_set_state(struct sandbox *sb, enum sandbox_state state)
 {
 	assert(moves[sb->state] & 1u << state);
 	log_line(sb->env->host, DEBUG, "sandbox=%s %s -> %s", sb->id, sandbox_state_names[sb->state],
@@ -65,20 +65,20 @@ static void set_state(struct sandbox *sb, enum sandbox_state state)
 	sb->state = state;
 }
 
-static void disarm(struct sandbox *sb, struct lsn_timer **timer)
+static void sandbox_disarm(struct sandbox *sb, struct lsn_timer **timer)
 {
 	sb->env->host->timer_cancel(sb->env->host->handle, *timer);
 	*timer = NULL;
 }
 
-static void arm(struct sandbox *sb, struct lsn_timer **timer, uint64_t delay_usec, lsn_timer_fn fn)
+static void sandbox_arm(struct sandbox *sb, struct lsn_timer **timer, uint64_t delay_usec, lsn_timer_fn fn)
 {
-	disarm(sb, timer);
+	sandbox_disarm(sb, timer);
 	if (sb->env->host->timer(sb->env->host->handle, delay_usec, fn, sb, timer) < 0)
 		log_line(sb->env->host, ERROR, "sandbox=%s out of memory for a timer", sb->id);
 }
 
-static void drop_call(struct sandbox *sb)
+static void sandbox_drop_call(struct sandbox *sb)
 {
 	engine_cancel(sb->call);
 	sb->call = NULL;
@@ -95,13 +95,13 @@ bool sandbox_id_valid(const char *id)
 }
 
 /* A request about this sandbox's container. WHAT comes behind its name. */
-static int ask(struct sandbox *sb, const char *method, const char *what, json_t *body, engine_fn fn)
+static int sandbox_ask(struct sandbox *sb, const char *method, const char *what, json_t *body, engine_fn fn)
 {
 	char name[128], path[256];
 
 	sandbox_name(sb->env, sb->id, name, sizeof name);
 	(void)snprintf(path, sizeof path, "/containers/%s%s", name, what);
-	drop_call(sb);
+	sandbox_drop_call(sb);
 	return engine_start(sb->env->engine, method, path, body, fn, sb, &sb->call);
 }
 
@@ -112,7 +112,7 @@ static void result_init(struct lsn_result *result, enum lsn_outcome outcome, con
 }
 
 /* The one place that settles what is owed to whoever gave the job. */
-static void report(struct sandbox *sb, const struct lsn_result *result)
+static void sandbox_report(struct sandbox *sb, const struct lsn_result *result)
 {
 	const struct lsn_job *job = sb->job;
 
@@ -125,9 +125,9 @@ static void report(struct sandbox *sb, const struct lsn_result *result)
 
 static void finish_gone(struct sandbox *sb)
 {
-	report(sb, &sb->verdict);
+	sandbox_report(sb, &sb->verdict);
 	sandbox_remove_folder(sb->env->run_dir_fd, sb->id);
-	set_state(sb, SANDBOX_GONE);
+	sandbox_set_state(sb, SANDBOX_GONE);
 	sb->env->gone(sb->env->data, sb);
 }
 
@@ -136,10 +136,10 @@ static void retry_removal(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	try_to_remove(sb);
+	sandbox_try_to_remove(sb);
 }
 
-static void removed(void *data, const struct engine_reply *reply)
+static void sandbox_removed(void *data, const struct engine_reply *reply)
 {
 	struct sandbox *sb = data;
 
@@ -153,16 +153,16 @@ static void removed(void *data, const struct engine_reply *reply)
 	if (reply->status != 409 && sb->end_tries == 1)
 		log_line(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
 	if (sb->job && now_monotonic_usec() - sb->ending_usec > AWAY_USEC)
-		report(sb, &sb->verdict);
+		sandbox_report(sb, &sb->verdict);
 	uint64_t pause = RETRY_USEC << (sb->end_tries < 6 ? sb->end_tries : 6);
-	arm(sb, &sb->deadline, pause < RETRY_MAX_USEC ? pause : RETRY_MAX_USEC, retry_removal);
+	sandbox_arm(sb, &sb->deadline, pause < RETRY_MAX_USEC ? pause : RETRY_MAX_USEC, retry_removal);
 }
 
-static void try_to_remove(struct sandbox *sb)
+static void sandbox_try_to_remove(struct sandbox *sb)
 {
 	sb->end_tries++;
-	if (ask(sb, "DELETE", "?force=1&v=1", NULL, removed) < 0)
-		arm(sb, &sb->deadline, RETRY_USEC, retry_removal);
+	if (sandbox_ask(sb, "DELETE", "?force=1&v=1", NULL, sandbox_removed) < 0)
+		sandbox_arm(sb, &sb->deadline, RETRY_USEC, retry_removal);
 }
 
 /* The job, if there is one, gets OUTCOME and MESSAGE once the container is gone. */
@@ -177,18 +177,18 @@ static void end_with(struct sandbox *sb, enum lsn_outcome outcome, const char *m
 	if (started > 0 && now > started)
 		sb->verdict.duration_usec = now - started;
 	(void)snprintf(sb->why, sizeof sb->why, "%.199s", message);
-	set_state(sb, SANDBOX_ENDING);
+	sandbox_set_state(sb, SANDBOX_ENDING);
 	control_close(&sb->control);
-	drop_call(sb);
-	disarm(sb, &sb->deadline);
-	disarm(sb, &sb->patience);
+	sandbox_drop_call(sb);
+	sandbox_disarm(sb, &sb->deadline);
+	sandbox_disarm(sb, &sb->patience);
 	sb->ending_usec = now_monotonic_usec();
-	try_to_remove(sb);
+	sandbox_try_to_remove(sb);
 }
 
 void sandbox_end(struct sandbox *sb, const char *why) { end_with(sb, LSN_OUTCOME_LOST, why); }
 
-static void trouble(struct sandbox *sb, const char *what)
+static void sandbox_trouble(struct sandbox *sb, const char *what)
 {
 	log_line(sb->env->host, WARNING, "sandbox=%s %s: it is given up", sb->id, what);
 	end_with(sb, LSN_OUTCOME_LOST, what);
@@ -198,7 +198,7 @@ static void trouble(struct sandbox *sb, const char *what)
 
 static void become_idle(struct sandbox *sb)
 {
-	set_state(sb, SANDBOX_WARM);
+	sandbox_set_state(sb, SANDBOX_WARM);
 	sb->idle_usec = now_monotonic_usec();
 	sb->served = true;
 	sb->env->idle(sb->env->data, sb);
@@ -209,17 +209,17 @@ static void start_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time"
-					: "its init did not connect in time");
+	sandbox_trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time"
+						: "its init did not connect in time");
 }
 
 static void maybe_warm(struct sandbox *sb)
 {
 	if (sb->state != SANDBOX_STARTING || !sb->started || !sb->warm)
 		return;
-	disarm(sb, &sb->deadline);
-	disarm(sb, &sb->patience);
-	drop_call(sb);
+	sandbox_disarm(sb, &sb->deadline);
+	sandbox_disarm(sb, &sb->patience);
+	sandbox_drop_call(sb);
 	become_idle(sb);
 }
 
@@ -240,14 +240,14 @@ static void start_replied(void *data, const struct engine_reply *reply)
 	if (reply->status != 204 && reply->status != 304) {
 		sb->network_gone = is_network_gone(reply);
 		sb->missing = reply->status == 404 || sb->network_gone;
-		trouble(sb, reply->error.message);
+		sandbox_trouble(sb, reply->error.message);
 		return;
 	}
 	sb->started = true;
 	maybe_warm(sb);
 	/* one that ended at once would not be missed before the deadline */
 	if (sb->state == SANDBOX_STARTING)
-		arm(sb, &sb->patience, START_LOOK_USEC, look_again);
+		sandbox_arm(sb, &sb->patience, START_LOOK_USEC, look_again);
 }
 
 static void create_replied(void *data, const struct engine_reply *reply)
@@ -257,12 +257,12 @@ static void create_replied(void *data, const struct engine_reply *reply)
 	sb->call = NULL;
 	if (reply->status != 201) {
 		sb->missing = reply->status == 404;
-		trouble(sb, reply->error.message);
+		sandbox_trouble(sb, reply->error.message);
 		return;
 	}
-	set_state(sb, SANDBOX_STARTING);
-	if (ask(sb, "POST", "/start", NULL, start_replied) < 0)
-		trouble(sb, "out of memory");
+	sandbox_set_state(sb, SANDBOX_STARTING);
+	if (sandbox_ask(sb, "POST", "/start", NULL, start_replied) < 0)
+		sandbox_trouble(sb, "out of memory");
 }
 
 static int ask_for_container(struct sandbox *sb)
@@ -300,17 +300,17 @@ static void update_replied(void *data, const struct engine_reply *reply)
 	if (reply->status == 200)
 		become_idle(sb);
 	else
-		trouble(sb, reply->error.message);
+		sandbox_trouble(sb, reply->error.message);
 }
 
 int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
 {
-	int r = ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes),
-		    update_replied);
+	int r = sandbox_ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes),
+			    update_replied);
 	if (r < 0)
 		return r;
 	sb->memory_bytes = memory_bytes;
-	set_state(sb, SANDBOX_UPDATING);
+	sandbox_set_state(sb, SANDBOX_UPDATING);
 	return 0;
 }
 
@@ -339,19 +339,19 @@ static void run_too_long(void *data)
 
 /* A job that an earlier daemon handed over runs on under our eyes. FINISHED: its result comes
  * next, and is right however late we look. */
-static void adopt(struct sandbox *sb, bool finished)
+static void sandbox_adopt(struct sandbox *sb, bool finished)
 {
 	uint64_t now = now_realtime_usec(), begun = sb->job->started_realtime_usec;
 	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC,
 		 used = begun && now > begun ? now - begun : 0;
 
-	disarm(sb, &sb->deadline);
-	disarm(sb, &sb->patience);
-	drop_call(sb);
+	sandbox_disarm(sb, &sb->deadline);
+	sandbox_disarm(sb, &sb->patience);
+	sandbox_drop_call(sb);
 	sb->verdict.started_realtime_usec = begun;
-	set_state(sb, SANDBOX_RUNNING);
+	sandbox_set_state(sb, SANDBOX_RUNNING);
 	uint64_t left = used < allowed ? allowed - used : 0;
-	arm(sb, &sb->deadline, finished && left < PATIENCE_USEC ? PATIENCE_USEC : left, run_too_long);
+	sandbox_arm(sb, &sb->deadline, finished && left < PATIENCE_USEC ? PATIENCE_USEC : left, run_too_long);
 }
 
 /* The container stays until that is committed: a successor that finds it gone could not tell
@@ -360,29 +360,29 @@ static void recovered_idle(struct sandbox *sb)
 {
 	struct lsn_result result;
 
-	drop_call(sb);
+	sandbox_drop_call(sb);
 	sb->verdict.started_realtime_usec = 0;
 	result_init(&result, LSN_OUTCOME_NOT_STARTED, "the sandbox never received it");
-	set_state(sb, SANDBOX_REPORTED);
-	report(sb, &result);
+	sandbox_set_state(sb, SANDBOX_REPORTED);
+	sandbox_report(sb, &result);
 }
 
 static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 {
 	if (hello->state != SB_IDLE && hello->job != sb->job_id) {
-		trouble(sb, "its init speaks of another job");
+		sandbox_trouble(sb, "its init speaks of another job");
 		return;
 	}
-	disarm(sb, &sb->patience);
+	sandbox_disarm(sb, &sb->patience);
 	if (sb->state == SANDBOX_RECOVERING && hello->state == SB_IDLE)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
-		adopt(sb, hello->state == SB_FINISHED);
+		sandbox_adopt(sb, hello->state == SB_FINISHED);
 	/* the frame was lost with its connection */
 	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE)
 		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
 	else {
-		drop_call(sb);
+		sandbox_drop_call(sb);
 		if (sb->cancelled)
 			(void)control_send_job(&sb->control, SB_CANCEL, sb->job_id);
 	}
@@ -395,22 +395,23 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	sb->landlock_abi = hello->landlock_abi;
 	sb->walls = hello->walls;
 	if (hello->state > SB_FINISHED || !walls_suffice(sb, hello)) {
-		trouble(sb, hello->state > SB_FINISHED ? "its init is in no known state"
-						       : "its init could not put up the walls that are required");
+		sandbox_trouble(sb, hello->state > SB_FINISHED
+					    ? "its init is in no known state"
+					    : "its init could not put up the walls that are required");
 		return;
 	}
 	switch (sb->state) {
 	case SANDBOX_RUNNING:
 	case SANDBOX_REPORTED:
 	case SANDBOX_RECOVERING: hello_while_busy(sb, hello); break;
-	case SANDBOX_CREATING: trouble(sb, "its init is there before its container"); break;
+	case SANDBOX_CREATING: sandbox_trouble(sb, "its init is there before its container"); break;
 	default: /* idle in one way or another */
-		disarm(sb, &sb->patience);
+		sandbox_disarm(sb, &sb->patience);
 		if (hello->state == SB_FINISHED && hello->job == sb->job_id && sb->job_id > 0)
 			/* the first one was lost */
 			(void)control_send_job(&sb->control, SB_FORGET, sb->job_id);
 		else if (hello->state != SB_IDLE)
-			trouble(sb, "its init runs something we did not ask for");
+			sandbox_trouble(sb, "its init runs something we did not ask for");
 	}
 }
 
@@ -443,7 +444,7 @@ static void *read_output(int fd, uint64_t size)
 static uint64_t at_most(uint64_t value, uint64_t limit) { return value < limit ? value : limit; }
 
 /* Only figures and bytes cross over; which job they belong to we know ourselves. */
-static void deliver(struct sandbox *sb, const struct sb_result *from, const int fds[2])
+static void result_deliver(struct sandbox *sb, const struct sb_result *from, const int fds[2])
 {
 	const struct lsn_job *job = sb->job;
 	uint64_t out_size = at_most(from->out_size, job->output_limit_bytes),
@@ -470,10 +471,10 @@ static void deliver(struct sandbox *sb, const struct sb_result *from, const int 
 	result.user_usec = at_most(from->user_usec, FIGURE_MAX);
 	result.system_usec = at_most(from->system_usec, FIGURE_MAX);
 	result.max_rss_bytes = at_most(from->max_rss_bytes, FIGURE_MAX);
-	report(sb, &result);
+	sandbox_report(sb, &result);
 }
 
-static void on_result(void *data, const struct sb_result *result, const int fds[2])
+static void on_control_result(void *data, const struct sb_result *result, const int fds[2])
 {
 	struct sandbox *sb = data;
 	bool limit = result->outcome != LSN_OUTCOME_SUCCESS && result->outcome != LSN_OUTCOME_FAILURE &&
@@ -482,21 +483,21 @@ static void on_result(void *data, const struct sb_result *result, const int fds[
 	if (sb->state == SANDBOX_REPORTED && result->job == sb->job_id)
 		return; /* repeated after the connection came again; the host has it */
 	if (sb->state != SANDBOX_RUNNING || result->job != sb->job_id) {
-		trouble(sb, "its init reports a job that does not run there");
+		sandbox_trouble(sb, "its init reports a job that does not run there");
 		return;
 	}
 	if (sb->job->output == LSN_OUTPUT_CAPTURE && fds[0] < 0 && result->outcome != LSN_OUTCOME_ERROR) {
-		trouble(sb, "its init brought no output");
+		sandbox_trouble(sb, "its init brought no output");
 		return;
 	}
-	disarm(sb, &sb->deadline);
-	disarm(sb, &sb->patience);
+	sandbox_disarm(sb, &sb->deadline);
+	sandbox_disarm(sb, &sb->patience);
 	sb->jobs_done++;
 	sb->control.connects = 0;
 	if (limit || !result->clean || sb->cancelled)
 		sb->spoiled = true;
-	set_state(sb, SANDBOX_REPORTED);
-	deliver(sb, result, fds);
+	sandbox_set_state(sb, SANDBOX_REPORTED);
+	result_deliver(sb, result, fds);
 }
 
 static void on_violation(void *data, const char *what)
@@ -505,7 +506,7 @@ static void on_violation(void *data, const char *what)
 	char text[160];
 
 	(void)snprintf(text, sizeof text, "its init sent %s", what);
-	trouble(sb, text);
+	sandbox_trouble(sb, text);
 }
 
 /* -------------------------------------------------------------------- a connection that is gone */
@@ -515,7 +516,7 @@ static void patience_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->patience = NULL;
-	trouble(sb, "its init did not come back");
+	sandbox_trouble(sb, "its init did not come back");
 }
 
 static void look_again(void *data)
@@ -537,7 +538,7 @@ static void container_stopped(struct sandbox *sb, const json_t *state)
 		return;
 	}
 	(void)snprintf(text, sizeof text, "its container stopped (exit status %lld)", (long long)code);
-	trouble(sb, text);
+	sandbox_trouble(sb, text);
 }
 
 static void looked_at(void *data, const struct engine_reply *reply)
@@ -550,26 +551,27 @@ static void looked_at(void *data, const struct engine_reply *reply)
 		return; /* it has come, or come again, meanwhile */
 	if (reply->status == 404) {
 		sb->left = true;
-		trouble(sb, "its container is gone");
+		sandbox_trouble(sb, "its container is gone");
 	} else if (reply->status != 200)
 		/* the engine is away: ask until it is back */
-		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
+		sandbox_arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
 	else if (!json_is_true(json_object_get(state, "Running")))
 		container_stopped(sb, state);
 	else if (sb->state == SANDBOX_STARTING)
 		/* its deadline runs */
-		arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks), look_again);
+		sandbox_arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks),
+			    look_again);
 	else if (++sb->looks < (sb->state == SANDBOX_RECOVERING ? LOOKS_RECOVER_MAX : LOOKS_MAX))
 		/* the engine may not have noticed yet */
-		arm(sb, &sb->patience, LOOK_USEC, look_again);
+		sandbox_arm(sb, &sb->patience, LOOK_USEC, look_again);
 	else
-		trouble(sb, "its init does not answer");
+		sandbox_trouble(sb, "its init does not answer");
 }
 
 static void look_at_container(struct sandbox *sb)
 {
-	if (ask(sb, "GET", "/json", NULL, looked_at) < 0)
-		arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
+	if (sandbox_ask(sb, "GET", "/json", NULL, looked_at) < 0)
+		sandbox_arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
 }
 
 static void on_closed(void *data)
@@ -589,7 +591,7 @@ static void on_closed(void *data)
 		break;
 	case SANDBOX_ENDING:
 	case SANDBOX_GONE: break;
-	default: arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out); break;
+	default: sandbox_arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out); break;
 	}
 }
 
@@ -609,12 +611,12 @@ void sandbox_bind(struct sandbox *sb, const char *version)
 void sandbox_reserve(struct sandbox *sb, const struct lsn_job *job)
 {
 	sb->job_id = job->id;
-	set_state(sb, SANDBOX_RESERVED);
+	sandbox_set_state(sb, SANDBOX_RESERVED);
 }
 
 void sandbox_release(struct sandbox *sb)
 {
-	set_state(sb, SANDBOX_WARM);
+	sandbox_set_state(sb, SANDBOX_WARM);
 	sb->job_id = 0;
 	sb->idle_usec = now_monotonic_usec();
 }
@@ -637,8 +639,8 @@ int sandbox_submit(struct sandbox *sb, const struct lsn_job *job, struct lsn_err
 	sb->job_id = job->id;
 	sb->cancelled = false;
 	sb->verdict.started_realtime_usec = now_realtime_usec();
-	set_state(sb, SANDBOX_RUNNING);
-	arm(sb, &sb->deadline, job->timeout_usec + o->grace_usec + KILL_MARGIN_USEC, run_too_long);
+	sandbox_set_state(sb, SANDBOX_RUNNING);
+	sandbox_arm(sb, &sb->deadline, job->timeout_usec + o->grace_usec + KILL_MARGIN_USEC, run_too_long);
 	return 0;
 }
 
@@ -652,7 +654,7 @@ void sandbox_cancel(struct sandbox *sb)
 		return;
 	sb->cancelled = true;
 	(void)control_send_job(&sb->control, SB_CANCEL, sb->job_id);
-	arm(sb, &sb->deadline, sb->env->options->grace_usec + KILL_MARGIN_USEC, run_too_long);
+	sandbox_arm(sb, &sb->deadline, sb->env->options->grace_usec + KILL_MARGIN_USEC, run_too_long);
 }
 
 void sandbox_forget(struct sandbox *sb, bool keep)
@@ -665,7 +667,7 @@ void sandbox_forget(struct sandbox *sb, bool keep)
 	}
 	/* if the connection is gone: repeated at the next HELLO */
 	(void)control_send_job(&sb->control, SB_FORGET, sb->job_id);
-	set_state(sb, SANDBOX_WARM);
+	sandbox_set_state(sb, SANDBOX_WARM);
 	sb->idle_usec = now_monotonic_usec();
 	sb->verdict.started_realtime_usec = 0;
 }
@@ -695,7 +697,7 @@ bool sandbox_read_netns(int run_dir_fd, const char *id, char ret[SANDBOX_ID_SIZE
 	return sandbox_id_valid(ret);
 }
 
-static int open_folder(struct sandbox *sb)
+static int sandbox_open_folder(struct sandbox *sb)
 {
 	if (mkdirat(sb->env->run_dir_fd, sb->id, 0750) < 0 && errno != EEXIST)
 		return -errno;
@@ -712,7 +714,7 @@ static int open_folder(struct sandbox *sb)
 	return 0;
 }
 
-static int new_object(const struct sandbox_env *env, struct sandbox **ret)
+static int sandbox_alloc(const struct sandbox_env *env, struct sandbox **ret)
 {
 	struct sandbox *sb = calloc(1, sizeof *sb);
 
@@ -730,8 +732,8 @@ DEFINE_CLEANUP(struct sandbox *, sandbox_freep, sandbox_free)
 
 static int open_socket(struct sandbox *sb)
 {
-	const struct control_hooks hooks = { on_hello, on_ready, on_result, on_closed, on_violation, sb };
-	int r = open_folder(sb);
+	const struct control_hooks hooks = { on_hello, on_ready, on_control_result, on_closed, on_violation, sb };
+	int r = sandbox_open_folder(sb);
 
 	return r < 0 ? r : control_open(&sb->control, sb->env->host, sb->dir_fd, &hooks);
 }
@@ -741,7 +743,7 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct net
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
 	unsigned char random[8];
-	int r = new_object(env, &sb);
+	int r = sandbox_alloc(env, &sb);
 
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory");
@@ -759,7 +761,7 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct net
 		sandbox_remove_folder(env->run_dir_fd, sb->id);
 		return lsn_error_set(err, r, "a sandbox in %s: %s", env->host->run_dir, strerror(-r));
 	}
-	arm(sb, &sb->deadline, env->options->start_timeout_usec, start_ran_out);
+	sandbox_arm(sb, &sb->deadline, env->options->start_timeout_usec, start_ran_out);
 	*ret = TAKE_PTR(sb);
 	return 0;
 }
@@ -768,7 +770,7 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 		    struct lsn_error *err)
 {
 	_cleanup_(sandbox_freep) struct sandbox *sb = NULL;
-	int r = sandbox_id_valid(place) ? new_object(env, &sb) : -EINVAL;
+	int r = sandbox_id_valid(place) ? sandbox_alloc(env, &sb) : -EINVAL;
 
 	if (r < 0)
 		return lsn_error_set(err, r, r == -EINVAL ? "not the name of a sandbox" : "out of memory");
@@ -795,9 +797,9 @@ void sandbox_free(struct sandbox *sb)
 {
 	if (!sb)
 		return;
-	drop_call(sb);
-	disarm(sb, &sb->deadline);
-	disarm(sb, &sb->patience);
+	sandbox_drop_call(sb);
+	sandbox_disarm(sb, &sb->deadline);
+	sandbox_disarm(sb, &sb->patience);
 	control_close(&sb->control);
 	if (sb->dir_fd >= 0)
 		(void)close(sb->dir_fd);

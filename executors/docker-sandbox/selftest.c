@@ -175,7 +175,7 @@ static void read_report(struct selftest_report *r, const void *bytes, size_t siz
 		read_line(r, line);
 }
 
-static void finish(struct selftest *t, const char *problem)
+static void selftest_finish(struct selftest *t, const char *problem)
 {
 	const struct lsn_host *host = t->pool->env.host;
 
@@ -187,20 +187,20 @@ static void finish(struct selftest *t, const char *problem)
 	t->fn(t->data, &t->report);
 }
 
-static void ran(void *data, const struct lsn_result *result)
+static void selftest_ran(void *data, const struct lsn_result *result)
 {
 	struct selftest *t = data;
 
 	t->submitted = false;
 	read_report(&t->report, result->out, result->out_size);
 	if (result->outcome == LSN_OUTCOME_SUCCESS && *t->report.python) {
-		finish(t, NULL);
+		selftest_finish(t, NULL);
 		return;
 	}
 	(void)snprintf(t->problem, sizeof t->problem,
 		       "a sandbox ran the selftest script, and it failed (outcome %u, exit status %d): %.120s",
 		       result->outcome, result->exit_status, result->message);
-	finish(t, t->problem);
+	selftest_finish(t, t->problem);
 }
 
 /* ----------------------------------------------------------------------------------------- life */
@@ -225,7 +225,7 @@ static char *make_task(const struct selftest *t)
 }
 
 /* With a sandbox reserved the network is there for certain. */
-static int submit(struct selftest *t)
+static int selftest_submit(struct selftest *t)
 {
 	struct pool *pool = t->pool;
 	struct lsn_error err = { 0 };
@@ -241,7 +241,7 @@ static int submit(struct selftest *t)
 	return pool_submit(pool, &t->job, &err);
 }
 
-static void offer(void *data)
+static void selftest_offer(void *data)
 {
 	struct selftest *t = data;
 	const struct lsn_host *host = t->pool->env.host;
@@ -250,11 +250,11 @@ static void offer(void *data)
 
 	t->offer = NULL;
 	if (pool_reserve(t->pool, &t->job, place, &err) == 0)
-		t->submitted = submit(t) == 0;
+		t->submitted = selftest_submit(t) == 0;
 	if (t->submitted)
 		return;
 	close_doors(t);
-	(void)host->timer(host->handle, OFFER_USEC, offer, t, &t->offer);
+	(void)host->timer(host->handle, OFFER_USEC, selftest_offer, t, &t->offer);
 }
 
 static void ran_out(void *data)
@@ -268,7 +268,7 @@ static void ran_out(void *data)
 		       *pool->prereq->problem ? pool->prereq->problem
 		       : *pool->problem       ? pool->problem
 					      : "all are busy, or the engine is slow");
-	finish(t, t->problem);
+	selftest_finish(t, t->problem);
 }
 
 static int make_job(struct selftest *t)
@@ -311,12 +311,12 @@ int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftes
 	if (r == 0)
 		r = host->timer(host->handle, LIMIT_USEC, ran_out, t, &t->limit);
 	if (r == 0)
-		r = host->timer(host->handle, 0, offer, t, &t->offer);
+		r = host->timer(host->handle, 0, selftest_offer, t, &t->offer);
 	if (r < 0) {
 		selftest_free(t);
 		return r;
 	}
-	pool->own_done = ran;
+	pool->own_done = selftest_ran;
 	pool->own_data = t;
 	*ret = t;
 	return 0;

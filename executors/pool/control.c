@@ -53,7 +53,7 @@ int control_send_job(struct control *control, enum sb_type type, uint64_t job)
 	return send_frame(control, &frame, sizeof frame, NULL, 0);
 }
 
-static char *append(char *at, const char *text, size_t size)
+static char *frame_append(char *at, const char *text, size_t size)
 {
 	memcpy(at, text, size);
 	at[size] = 0;
@@ -105,8 +105,8 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 		.flags = (job->output == LSN_OUTPUT_CAPTURE ? SB_RUN_CAPTURE : 0u) | (run->exec ? SB_RUN_EXEC : 0u),
 	};
 	memcpy(frame->script_version, job->script_version, strnlen(job->script_version, sizeof frame->script_version));
-	char *at = append((char *)(frame + 1), job->script, name_size);
-	at = append(at, job->topic, job->topic_size);
+	char *at = frame_append((char *)(frame + 1), job->script, name_size);
+	at = frame_append(at, job->topic, job->topic_size);
 	memcpy(at, env, env_size);
 	script = fd_reopen(job->script_fd);
 	payload = fd_reopen(job->payload_fd);
@@ -215,7 +215,7 @@ static void drop_connection(struct control *control)
 	control->fd = -1;
 }
 
-static void readable(void *data, int fd, uint32_t events)
+static void socket_readable(void *data, int fd, uint32_t events)
 {
 	struct control *control = data;
 	union {
@@ -279,7 +279,8 @@ static void accept_init(void *data, int fd, uint32_t events)
 	}
 	(void)setsockopt(new_fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 	drop_connection(control);
-	if (control->host->watch(control->host->handle, new_fd, LSN_WATCH_READ, readable, control, &control->watch) < 0)
+	if (control->host->watch(control->host->handle, new_fd, LSN_WATCH_READ, socket_readable, control,
+				 &control->watch) < 0)
 		return;
 	control->fd = TAKE_FD(new_fd);
 }

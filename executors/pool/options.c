@@ -131,7 +131,7 @@ static int check_module(const char *item, char *ret, size_t ret_size, struct lsn
 	return 0;
 }
 
-static int parse_ports(const char *value, void *field, struct lsn_error *err)
+static int option_parse_ports(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_list(value, field, check_port, err);
 }
@@ -232,7 +232,7 @@ static int parse_landlock(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_choice(value, field, "use", "require", err);
 }
-static int parse_ftp(const char *value, void *field, struct lsn_error *err)
+static int option_parse_ftp(const char *value, void *field, struct lsn_error *err)
 {
 	unsigned choice = 0;
 	int r = parse_choice(value, &choice, "off", "related", err);
@@ -295,7 +295,7 @@ static const struct setting {
 	  "IPv4 network that sandboxes get their addresses from, such as 172.30.0.0/24; it needs room for pool_max "
 	  "of them. Empty: the "
 	  "engine chooses one."),
-	S("ports", "80, 443, 21, 22, 25, 587, 465", parse_ports, ports,
+	S("ports", "80, 443, 21, 22, 25, 587, 465", option_parse_ports, ports,
 	  "TCP ports scripts may connect to. There may be fewer than these seven, never others."),
 	S("dns", "", parse_addresses, dns,
 	  "Addresses of the resolvers that scripts may ask, eight at most. Empty: up to three of this host's own "
@@ -309,7 +309,7 @@ static const struct setting {
 	  "Networks and addresses that scripts must not connect to, whatever allow_networks says. Loopback, "
 	  "link-local, multicast and "
 	  "reserved ones are refused always; the resolvers are not."),
-	S("ftp_data", "off", parse_ftp, ftp_related,
+	S("ftp_data", "off", option_parse_ftp, ftp_related,
 	  "related: passive FTP may open the data connection that the server at port 21 has named. off: the control "
 	  "connection only."),
 	S("ipv6", "no", parse_flag, ipv6,
@@ -459,7 +459,7 @@ static int check_whole(const struct options *o, struct lsn_error *err)
 	return 0;
 }
 
-static int apply(struct options *o, const struct lsn_option *option, struct lsn_error *err)
+static int option_apply(struct options *o, const struct lsn_option *option, struct lsn_error *err)
 {
 	for (size_t i = 0; i < ELEMENTSOF(settings); i++)
 		if (streq(settings[i].key, option->key)) {
@@ -481,7 +481,7 @@ int options_parse(const struct lsn_option *list, size_t count, struct options *r
 	for (size_t i = 0; i < ELEMENTSOF(settings) && r == 0; i++)
 		r = settings[i].parse(settings[i].fallback, (char *)&o + settings[i].offset, err);
 	for (size_t i = 0; i < count && r == 0; i++)
-		r = apply(&o, &list[i], err);
+		r = option_apply(&o, &list[i], err);
 	if (r == 0)
 		r = check_whole(&o, err);
 	if (r == 0 && o.dns.count == 0 && o.network == NETWORK_BRIDGE)

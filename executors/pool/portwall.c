@@ -64,7 +64,7 @@ __attribute__((format(printf, 1, 2))) static void answer(const char *format, ...
 
 /* ---------------------------------------------------------------------------------- libnftables */
 
-static int run(struct wall *w, const char *text, struct lsn_error *err)
+static int command_run(struct wall *w, const char *text, struct lsn_error *err)
 {
 	if (nft_run_cmd_from_buffer(w->nft, text) == 0)
 		return 0;
@@ -121,11 +121,11 @@ static int put_up(struct wall *w, struct lsn_error *err)
 			"there is no bridge %s here: the Docker Engine lives in another network namespace than the "
 			"listener",
 			req->bridge);
-	int r = run(w, plain, err);
+	int r = command_run(w, plain, err);
 	if (r < 0)
 		return r;
-	w->owned = run(w, owned, NULL) == 0;
-	w->bridge = run(w, bridge, NULL) == 0;
+	w->owned = command_run(w, owned, NULL) == 0;
+	w->bridge = command_run(w, bridge, NULL) == 0;
 	if (!w->bridge && !bridged_frames_pass_us())
 		return lsn_error_set(
 			err, -EOPNOTSUPP,
@@ -137,7 +137,7 @@ static int put_up(struct wall *w, struct lsn_error *err)
 /* What our rules look like when the kernel lists them. Taken once per request, not with each
  * repair: whoever changes the rules between our writing and our reading would have the changed
  * ones taken for ours. Twice the same: nobody was in between. */
-static int learn(struct wall *w, struct lsn_error *err)
+static int tables_learn(struct wall *w, struct lsn_error *err)
 {
 	for (int i = 0; i < 5; i++) {
 		_cleanup_free_ char *before = w->seen;
@@ -199,7 +199,7 @@ static bool is_whole(struct wall *w)
 	return true;
 }
 
-static void check(struct wall *w)
+static void rules_check(struct wall *w)
 {
 	struct lsn_error err = { 0 };
 
@@ -269,7 +269,7 @@ static int open_notes(void)
 
 /* ------------------------------------------------------------------------------------- requests */
 
-static void serve(struct wall *w, const char *line)
+static void requests_serve(struct wall *w, const char *line)
 {
 	struct lsn_error err = { 0 };
 	static struct wall_request request; /* large */
@@ -289,7 +289,7 @@ static void serve(struct wall *w, const char *line)
 	(void)snprintf(w->owned_name, sizeof w->owned_name, "%s_own", request.table);
 	free(w->seen);
 	w->seen = NULL;
-	if (learn(w, &err) < 0) {
+	if (tables_learn(w, &err) < 0) {
 		w->up = w->lost = false;
 		answer("error %s", err.message);
 		return;
@@ -320,7 +320,7 @@ static bool read_requests(struct wall *w, struct input *in)
 		*end = 0;
 		if (strlen(in->bytes) != (size_t)(end - in->bytes))
 			return false;
-		serve(w, in->bytes);
+		requests_serve(w, in->bytes);
 		in->size -= (size_t)(end + 1 - in->bytes);
 		memmove(in->bytes, end + 1, in->size);
 	}
@@ -368,7 +368,7 @@ int main(int argc, char **argv)
 			noted |= read_notes(&w);
 		if ((n == 0 || noted) && now_monotonic_usec() >= w.next_usec) {
 			noted = false;
-			check(&w);
+			rules_check(&w);
 		}
 		if (n > 0 && fds[0].revents && !read_requests(&w, &in))
 			return 0; /* the rules stay */

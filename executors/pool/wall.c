@@ -37,7 +37,7 @@ struct wall {
 	size_t input_size;
 };
 
-static void attempt(struct wall *wall);
+static void helper_attempt(struct wall *wall);
 
 static void set_state(struct wall *wall, bool up, const char *text)
 {
@@ -51,7 +51,7 @@ static void set_state(struct wall *wall, bool up, const char *text)
 	wall->hooks.changed(wall->hooks.data);
 }
 
-static void reap(struct wall *wall, bool patient)
+static void helper_reap(struct wall *wall, bool patient)
 {
 	uint64_t end = now_monotonic_usec() + (patient ? GOODBYE_USEC : 0);
 
@@ -70,8 +70,8 @@ static void retry_now(void *data)
 	struct wall *wall = data;
 
 	wall->retry = NULL;
-	reap(wall, false);
-	attempt(wall);
+	helper_reap(wall, false);
+	helper_attempt(wall);
 }
 
 static void attempt_later(struct wall *wall)
@@ -91,7 +91,7 @@ static void drop_helper(struct wall *wall)
 		(void)close(wall->fd);
 	wall->fd = -1;
 	wall->input_size = 0;
-	reap(wall, false);
+	helper_reap(wall, false);
 }
 
 static void take_line(struct wall *wall, char *line)
@@ -114,7 +114,7 @@ static void take_line(struct wall *wall, char *line)
 		log_line(wall->host, WARNING, "port wall: the helper says %s", text);
 }
 
-static void readable(void *data, int fd, uint32_t events)
+static void helper_readable(void *data, int fd, uint32_t events)
 {
 	struct wall *wall = data;
 	ssize_t n = recv(fd, wall->input + wall->input_size, sizeof wall->input - wall->input_size, MSG_DONTWAIT);
@@ -173,13 +173,13 @@ static int spawn_helper(struct wall *wall)
 		return -r;
 	}
 	wall->fd = pair[0];
-	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, readable, wall, &wall->watch);
+	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, helper_readable, wall, &wall->watch);
 	if (r < 0)
 		drop_helper(wall);
 	return r;
 }
 
-static void attempt(struct wall *wall)
+static void helper_attempt(struct wall *wall)
 {
 	size_t size = wall->request ? strlen(wall->request) : 0;
 	char text[160];
@@ -264,7 +264,7 @@ int wall_raise(struct wall *wall, const char *bridge, const struct options *opti
 	free(wall->request);
 	wall->request = l.text;
 	wall->retry_usec = 0;
-	attempt(wall);
+	helper_attempt(wall);
 	return 0;
 }
 
@@ -296,7 +296,7 @@ void wall_free(struct wall *wall, bool remove)
 		(void)send(wall->fd, "down\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (wall->fd >= 0)
 		(void)shutdown(wall->fd, SHUT_WR);
-	reap(wall, true);
+	helper_reap(wall, true);
 	drop_helper(wall);
 	free(wall->request);
 	free(wall);

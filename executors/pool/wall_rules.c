@@ -67,7 +67,7 @@ static int parse_nets(char *value, bool prefix, struct wall_net *list, size_t ma
 	return 0;
 }
 
-static int parse_ports(char *value, struct wall_request *req)
+static int request_parse_ports(char *value, struct wall_request *req)
 {
 	req->port_count = 0;
 	for (char *item; (item = strsep(&value, ","));) {
@@ -107,7 +107,7 @@ static int parse_bridge(const char *value, struct wall_request *req)
 	return 0;
 }
 
-static int parse_ftp(const char *value, struct wall_request *req)
+static int request_parse_ftp(const char *value, struct wall_request *req)
 {
 	req->ftp_related = strcmp(value, "related") == 0;
 	return req->ftp_related || strcmp(value, "off") == 0 ? 0 : -EINVAL;
@@ -120,7 +120,7 @@ static int parse_word(const char *key, char *value, struct wall_request *req)
 	if (strcmp(key, "bridge") == 0)
 		return parse_bridge(value, req);
 	if (strcmp(key, "ports") == 0)
-		return parse_ports(value, req);
+		return request_parse_ports(value, req);
 	if (strcmp(key, "dns") == 0)
 		return parse_nets(value, false, req->dns, sizeof req->dns / sizeof *req->dns, &req->dns_count);
 	if (strcmp(key, "allow") == 0)
@@ -128,7 +128,7 @@ static int parse_word(const char *key, char *value, struct wall_request *req)
 	if (strcmp(key, "deny") == 0)
 		return parse_nets(value, true, req->deny, WALL_LIST_MAX, &req->deny_count);
 	if (strcmp(key, "ftp") == 0)
-		return parse_ftp(value, req);
+		return request_parse_ftp(value, req);
 	return -EINVAL;
 }
 

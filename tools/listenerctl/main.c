@@ -62,7 +62,7 @@ struct command {
 	enum exit_code (*run)(struct client *client, struct invocation *invocation);
 };
 
-static int complain(const char *format, const char *word)
+static int usage_complain(const char *format, const char *word)
 {
 	(void)fprintf(stderr, "listenerctl: ");
 	(void)fprintf(stderr, format, word);
@@ -215,7 +215,7 @@ static int parse_job(const char *word, json_int_t *ret)
 {
 	uint64_t id;
 	if (parse_uint(word, INT64_MAX, &id, NULL) < 0 || id == 0)
-		return complain("'%s' is not the number of a job", word);
+		return usage_complain("'%s' is not the number of a job", word);
 	*ret = (json_int_t)id;
 	return 0;
 }
@@ -246,16 +246,16 @@ static int fill_replay(struct invocation *invocation)
 {
 	bool filters = invocation->options & O_FILTERS & ~(uint32_t)O_LIMIT;
 	if (invocation->word_count && (invocation->options & O_FILTERS))
-		return complain("%s takes either jobs or filters", "replay");
+		return usage_complain("%s takes either jobs or filters", "replay");
 	if (!invocation->word_count && !filters)
-		return complain("%s wants jobs, or a filter such as --script", "replay");
+		return usage_complain("%s wants jobs, or a filter such as --script", "replay");
 	return invocation->word_count ? fill_jobs(invocation) : 0;
 }
 
 static int fill_text(struct invocation *invocation, const char *key, const char *word)
 {
 	json_t *text = json_string(word);
-	return text ? json_object_set_new(invocation->request, key, text) : complain("%s is not UTF-8", key);
+	return text ? json_object_set_new(invocation->request, key, text) : usage_complain("%s is not UTF-8", key);
 }
 
 static int fill_name(struct invocation *invocation)
@@ -285,7 +285,7 @@ static int parse_when(const char *word, uint64_t *ret)
 		}
 	}
 	if (parse_duration(word, &ago, NULL) < 0)
-		return complain("'%s' is neither a time ago (90s, 2h, 7d) nor a date (2026-01-31 12:00)", word);
+		return usage_complain("'%s' is neither a time ago (90s, 2h, 7d) nor a date (2026-01-31 12:00)", word);
 	*ret = ago < now ? now - ago : 1;
 	return 0;
 }
@@ -302,7 +302,7 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 		break;
 	case KIND_NUMBER:
 		if (parse_uint(word, INT64_MAX, &number, NULL) < 0)
-			return complain("'%s' is not a number", word);
+			return usage_complain("'%s' is not a number", word);
 		break;
 	}
 	return json_object_set_new(invocation->request, spec->key, json_integer((json_int_t)number));
@@ -333,7 +333,7 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
-static void usage(FILE *out)
+static void usage_print(FILE *out)
 {
 	(void)fprintf(out, "usage: listenerctl [-s SOCKET] [--json] COMMAND ...\n\n");
 	for (size_t i = 0; i < ELEMENTSOF(command_table); i++)
@@ -377,7 +377,7 @@ static int parse_options(int argc, char **argv, struct invocation *invocation)
 		} else if (c == OPT_JSON || c == 'j') {
 			invocation->json = true;
 		} else if (c == OPT_HELP || c == 'h') {
-			usage(stdout);
+			usage_print(stdout);
 			return EXIT_OK + 1;
 		} else if (c == OPT_VERSION) {
 			(void)printf("listenerctl %s\n", LISTENER_VERSION);
@@ -402,15 +402,15 @@ static int check_command(const struct command *command, struct invocation *invoc
 {
 	uint32_t foreign = invocation->options & ~command->options;
 	if (foreign)
-		return complain("this command has no option --%s", option_specs[__builtin_ctz(foreign)].name);
+		return usage_complain("this command has no option --%s", option_specs[__builtin_ctz(foreign)].name);
 	if (invocation->word_count < command->words_min)
 		return complain_usage(command);
 	if (command->words_max >= 0 && invocation->word_count > command->words_max)
-		return complain("'%s' is one word too many", invocation->words[command->words_max]);
+		return usage_complain("'%s' is one word too many", invocation->words[command->words_max]);
 	return command->fill ? command->fill(invocation) : 0;
 }
 
-static enum exit_code execute(const struct command *command, struct invocation *invocation)
+static enum exit_code command_execute(const struct command *command, struct invocation *invocation)
 {
 	enum exit_code code;
 	(void)json_object_set_new(invocation->request, "command",
@@ -434,15 +434,15 @@ int main(int argc, char **argv)
 	if (stop) {
 		code = (enum exit_code)(stop - 1);
 	} else if (optind == argc) {
-		usage(stderr);
+		usage_print(stderr);
 	} else {
 		const struct command *command = command_find(argv[optind]);
 		invocation.words = argv + optind + 1;
 		invocation.word_count = argc - optind - 1;
 		if (!command)
-			(void)complain("there is no command '%s'", argv[optind]);
+			(void)usage_complain("there is no command '%s'", argv[optind]);
 		else if (check_command(command, &invocation) == 0)
-			code = execute(command, &invocation);
+			code = command_execute(command, &invocation);
 	}
 	json_decref(invocation.request);
 	return code;

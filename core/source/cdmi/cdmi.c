@@ -103,7 +103,7 @@ static enum cdmi_verdict verdict_of(long status)
 	}
 }
 
-static const char *remedy(enum cdmi_verdict verdict)
+static const char *status_remedy(enum cdmi_verdict verdict)
 {
 	switch (verdict) {
 	case CDMI_GONE: return "there is nothing of that name";
@@ -124,7 +124,7 @@ static bool is_description(const char *content_type)
 	return strncasecmp(content_type, prefix, sizeof prefix - 1) == 0;
 }
 
-static enum cdmi_verdict parse(const struct http_reply *reply, json_t **ret, struct lsn_error *err)
+static enum cdmi_verdict body_parse(const struct http_reply *reply, json_t **ret, struct lsn_error *err)
 {
 	json_error_t why;
 
@@ -162,13 +162,13 @@ enum cdmi_verdict cdmi_judge(const struct http_reply *reply, enum cdmi_mode mode
 	if (verdict == CDMI_MOVED && *reply->location)
 		(void)lsn_error_set(err, -EIO, "HTTP status %ld to %s: %s", reply->status,
 				    str_quote(quoted, sizeof quoted, reply->location, strlen(reply->location)),
-				    remedy(verdict));
+				    status_remedy(verdict));
 	else if (verdict != CDMI_OK)
-		(void)lsn_error_set(err, -EIO, "HTTP status %ld: %s", reply->status, remedy(verdict));
+		(void)lsn_error_set(err, -EIO, "HTTP status %ld: %s", reply->status, status_remedy(verdict));
 	if (verdict != CDMI_OK)
 		return verdict;
 	if (mode != CDMI_CONTENT && ret)
-		return parse(reply, ret, err);
+		return body_parse(reply, ret, err);
 	if (!is_description(reply->content_type))
 		return CDMI_OK;
 	(void)lsn_error_set(err, -EINVAL, "the archive sends its description instead of its content");

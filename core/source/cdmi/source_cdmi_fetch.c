@@ -68,8 +68,8 @@ static void clear_result(struct fetch *fetch)
 	fetch->settled = false;
 }
 
-/* leave - out of where it is, to IDLE. */
-static void leave(struct fetch *fetch)
+/* fetch_leave - out of where it is, to IDLE. */
+static void fetch_leave(struct fetch *fetch)
 {
 	struct cdmi_source *source = fetch->source;
 
@@ -99,7 +99,7 @@ void fetch_drop(struct fetch *fetch)
 {
 	struct cdmi_source *source = fetch->source;
 
-	leave(fetch);
+	fetch_leave(fetch);
 	if (fetch->event)
 		TAILQ_REMOVE(&source->announced, fetch, announced_link);
 	source->scan.left -= fetch->scan;
@@ -112,10 +112,10 @@ void fetch_drop(struct fetch *fetch)
 	free(fetch);
 }
 
-/* enqueue - what was announced goes first: publications may be waiting for it. */
-static void enqueue(struct fetch *fetch)
+/* fetch_enqueue - what was announced goes first: publications may be waiting for it. */
+static void fetch_enqueue(struct fetch *fetch)
 {
-	leave(fetch);
+	fetch_leave(fetch);
 	fetch->where = FETCH_QUEUED;
 	if (fetch->event)
 		TAILQ_INSERT_HEAD(&fetch->source->queue, fetch, link);
@@ -130,17 +130,17 @@ void fetch_go(struct fetch *fetch)
 	case FETCH_QUEUED:
 	case FETCH_SLEEPING:
 		if (fetch->event)
-			enqueue(fetch);
+			fetch_enqueue(fetch);
 		break;
 	case FETCH_DONE:
-		enqueue(fetch);
+		fetch_enqueue(fetch);
 		clear_result(fetch); /* what was read is never handed over */
 		break;
-	case FETCH_IDLE: enqueue(fetch); break;
+	case FETCH_IDLE: fetch_enqueue(fetch); break;
 	}
 }
 
-static void finish(struct fetch *fetch, enum fetch_end end)
+static void fetch_finish(struct fetch *fetch, enum fetch_end end)
 {
 	struct cdmi_source *source = fetch->source;
 
@@ -148,10 +148,10 @@ static void finish(struct fetch *fetch, enum fetch_end end)
 		fetch->again = false;
 		fetch->attempts = 0;
 		clear_result(fetch);
-		enqueue(fetch);
+		fetch_enqueue(fetch);
 		return;
 	}
-	leave(fetch);
+	fetch_leave(fetch);
 	fetch->end = end;
 	fetch->where = FETCH_DONE;
 	TAILQ_INSERT_TAIL(&source->done, fetch, link);
@@ -162,10 +162,10 @@ static void finish(struct fetch *fetch, enum fetch_end end)
 
 void fetch_end_now(struct fetch *fetch, const char *problem)
 {
-	leave(fetch);
+	fetch_leave(fetch);
 	clear_result(fetch);
 	fetch->problem = strdup(problem);
-	finish(fetch, FETCH_PROBLEM);
+	fetch_finish(fetch, FETCH_PROBLEM);
 }
 
 /* -------------------------------------------------------------------------------- when it fails */
@@ -177,7 +177,7 @@ static void on_retry(void *data)
 
 	fetch->timer = NULL;
 	fetch->where = FETCH_IDLE;
-	enqueue(fetch);
+	fetch_enqueue(fetch);
 	fetch_next(source);
 }
 
@@ -191,7 +191,7 @@ static bool try_later(struct fetch *fetch)
 		delay_usec *= 3;
 	if (++fetch->attempts >= ATTEMPTS_MAX)
 		return false;
-	leave(fetch);
+	fetch_leave(fetch);
 	clear_result(fetch);
 	if (services->timer(services->handle, delay_usec, on_retry, fetch, &fetch->timer) < 0)
 		return false;
@@ -223,19 +223,19 @@ static void no_reply(struct fetch *fetch, const struct lsn_error *err)
 	free(fetch->problem);
 	fetch->problem = strdup(err->message);
 	source_note(source, err->message);
-	finish(fetch, FETCH_AWAY);
+	fetch_finish(fetch, FETCH_AWAY);
 }
 
-static void refuse(struct fetch *fetch, const char *why)
+static void fetch_refuse(struct fetch *fetch, const char *why)
 {
 	free(fetch->problem);
 	fetch->problem = strdup(why);
-	finish(fetch, FETCH_PROBLEM);
+	fetch_finish(fetch, FETCH_PROBLEM);
 }
 
-/* missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also
+/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also
  * really end so, hence we have asked. */
-static void missing(struct fetch *fetch)
+static void fetch_missing(struct fetch *fetch)
 {
 	size_t size = strlen(fetch->name);
 	char last = size ? fetch->name[size - 1] : 0;
@@ -245,14 +245,14 @@ static void missing(struct fetch *fetch)
 	if ((fetch->event || described) && try_later(fetch))
 		return; /* what was announced may take a moment to be readable */
 	if (fetch->event)
-		finish(fetch, FETCH_GONE);
+		fetch_finish(fetch, FETCH_GONE);
 	else if (last == '?')
-		refuse(fetch, "it is a reference, not a script");
+		fetch_refuse(fetch, "it is a reference, not a script");
 	else
-		refuse(fetch, "the archive lists it but does not have it: it is broken");
+		fetch_refuse(fetch, "the archive lists it but does not have it: it is broken");
 }
 
-static void fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct lsn_error *err)
+static void fetch_fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct lsn_error *err)
 {
 	if (verdict == CDMI_RETRY) {
 		no_reply(fetch, err);
@@ -262,14 +262,14 @@ static void fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct ls
 	if (verdict == CDMI_LOGIN)
 		source_away(fetch->source, err->message, true);
 	else if (verdict == CDMI_GONE)
-		missing(fetch);
+		fetch_missing(fetch);
 	else
-		refuse(fetch, err->message);
+		fetch_refuse(fetch, err->message);
 }
 
 /* ----------------------------------------------------------------------------- its two requests */
 
-static int request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
+static int fetch_request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 {
 	struct cdmi_source *source = fetch->source;
 	_cleanup_free_ char *path = NULL, *url = NULL;
@@ -290,16 +290,16 @@ static int request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 	return http_start(source->http, &request, fn, fetch, &fetch->exchange);
 }
 
-/* start - a request of a fetch that flies. */
-static void start(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
+/* fetch_start - a request of a fetch that flies. */
+static void fetch_start(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 {
 	struct lsn_error err = { 0 };
-	int r = request(fetch, mode, fn);
+	int r = fetch_request(fetch, mode, fn);
 
 	if (r >= 0)
 		return;
 	(void)lsn_error_set(&err, r, "cannot ask for it: %s", strerror(-r));
-	fail(fetch, r == -EINVAL ? CDMI_FAULT : CDMI_RETRY, &err);
+	fetch_fail(fetch, r == -EINVAL ? CDMI_FAULT : CDMI_RETRY, &err);
 }
 
 static void take_content(struct fetch *fetch, const struct http_reply *reply)
@@ -316,7 +316,7 @@ static void take_content(struct fetch *fetch, const struct http_reply *reply)
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
 	}
 	if (verdict != CDMI_OK) {
-		fail(fetch, verdict, &err);
+		fetch_fail(fetch, verdict, &err);
 		return;
 	}
 	fetch->source->strikes = 0;
@@ -325,7 +325,7 @@ static void take_content(struct fetch *fetch, const struct http_reply *reply)
 	/* What Indigo says of an object that was created empty. */
 	if (fetch->value_size == 4 && memcmp(fetch->value, "None", 4) == 0)
 		fetch->value_size = 0;
-	finish(fetch, FETCH_OFFER);
+	fetch_finish(fetch, FETCH_OFFER);
 }
 
 static void on_content(void *data, const struct http_reply *reply)
@@ -367,32 +367,32 @@ static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_OBJECT, &fetch->object, &err);
 
 	if (verdict != CDMI_OK) {
-		fail(fetch, verdict, &err);
+		fetch_fail(fetch, verdict, &err);
 		return;
 	}
 	fetch->source->strikes = 0;
 	if (!cdmi_topic(fetch->object, &problem)) {
 		if (problem)
-			refuse(fetch, problem);
+			fetch_refuse(fetch, problem);
 		else
-			finish(fetch, FETCH_OFFER);
+			fetch_finish(fetch, FETCH_OFFER);
 		return;
 	}
 	int r = cdmi_value(fetch->object, &fetch->value, &fetch->value_size, &err);
 	if (r != -ENODATA) {
 		if (r == -ENOMEM)
-			fail(fetch, CDMI_RETRY, &(struct lsn_error){ r, "out of memory" });
+			fetch_fail(fetch, CDMI_RETRY, &(struct lsn_error){ r, "out of memory" });
 		else if (r < 0)
-			refuse(fetch, err.message);
+			fetch_refuse(fetch, err.message);
 		else
-			finish(fetch, FETCH_OFFER);
+			fetch_finish(fetch, FETCH_OFFER);
 		return;
 	}
 	enum need need = what_is_needed(fetch);
 	if (need == NEED_CONTENT)
-		start(fetch, CDMI_CONTENT, on_content);
+		fetch_start(fetch, CDMI_CONTENT, on_content);
 	else
-		finish(fetch, need == NEED_OFFER ? FETCH_OFFER : FETCH_KEEP);
+		fetch_finish(fetch, need == NEED_OFFER ? FETCH_OFFER : FETCH_KEEP);
 }
 
 static void on_metadata(void *data, const struct http_reply *reply)
@@ -411,9 +411,9 @@ void fetch_next(struct cdmi_source *source)
 	struct fetch *fetch;
 
 	while (source->flying < source->config.fetches && (fetch = TAILQ_FIRST(&source->queue))) {
-		leave(fetch);
+		fetch_leave(fetch);
 		fetch->where = FETCH_FLYING;
 		source->flying++;
-		start(fetch, CDMI_OBJECT, on_metadata);
+		fetch_start(fetch, CDMI_OBJECT, on_metadata);
 	}
 }

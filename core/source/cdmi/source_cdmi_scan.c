@@ -284,7 +284,7 @@ void scan_abort(struct cdmi_source *source)
 		scan_done(source);
 }
 
-static bool store(struct cdmi_source *source)
+static bool scan_store(struct cdmi_source *source)
 {
 	struct lsn_error err = { 0 };
 	struct name_item *item;
@@ -302,7 +302,7 @@ void scan_check(struct cdmi_source *source)
 {
 	struct scan *scan = &source->scan;
 
-	if (!scan->running || scan->left > 0 || !store(source))
+	if (!scan->running || scan->left > 0 || !scan_store(source))
 		return;
 	scan_done(source);
 	source_back(source, scan->deep);
