@@ -58,16 +58,16 @@ enum lsn_log_level log_level(void) { return max_level_now; }
  * words. */
 static size_t format_head(char *buf, size_t size, enum lsn_log_level level)
 {
-	struct timespec now = { 0 };
+	uint64_t now = now_realtime_usec();
+	time_t seconds = (time_t)(now / USEC_PER_SEC);
 	struct tm tm;
 	size_t n;
 
 	if (target == TARGET_JOURNAL)
 		return (size_t)snprintf(buf, size, "<%d>", (int)level);
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)gmtime_r(&now.tv_sec, &tm);
+	(void)gmtime_r(&seconds, &tm);
 	n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	return n + (size_t)snprintf(buf + n, size - n, ".%03ldZ %s: ", now.tv_nsec / 1000000, level_names[level]);
+	return n + (size_t)snprintf(buf + n, size - n, ".%03uZ %s: ", (unsigned)(now / USEC_PER_MSEC % 1000), level_names[level]);
 }
 
 static void write_line(const char *line, size_t size)

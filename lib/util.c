@@ -1,21 +1,8 @@
-/* util.c - time and strings, see util.h. The parsers are in parse.c, descriptors and files in
+/* util.c - strings, see util.h. The parsers are in parse.c, descriptors and files in
  * file.c. */
 #include <util.h>
 
 #include <string.h>
-#include <time.h>
-
-static uint64_t clock_usec(clockid_t clock)
-{
-	struct timespec ts = { 0 };
-
-	(void)clock_gettime(clock, &ts); /* cannot fail for the two clocks we ask for */
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
-uint64_t now_realtime_usec(void) { return clock_usec(CLOCK_REALTIME); }
-
-uint64_t now_monotonic_usec(void) { return clock_usec(CLOCK_MONOTONIC); }
 
 bool streq(const char *a, const char *b)
 {

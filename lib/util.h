@@ -12,9 +12,15 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Microseconds: since the epoch; since boot (does not jump, CLOCK_MONOTONIC). */
-uint64_t now_realtime_usec(void);
+/* What time it is; in clock.c, which stands alone so that a test can put its own in its place. Nothing
+ * else in core/, lib/ and the executors asks a clock.
+ *
+ * now_monotonic_usec - for deadlines, delays, ages and limits within one life of the daemon. It does
+ * not jump, and stands still while the machine is suspended, as the scripts do.
+ * now_realtime_usec - the wall clock, since the epoch: for people, and for what the next daemon reads
+ * back. It can be set by hours at any moment: never wait by it. */
 uint64_t now_monotonic_usec(void);
+uint64_t now_realtime_usec(void);
 
 bool streq(const char *a, const char *b); /* NULL equals NULL */
 bool str_startswith(const char *s, const char *prefix);

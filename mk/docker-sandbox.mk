@@ -19,7 +19,7 @@ $(BUILD)/executors/docker-sandbox/%.o: executors/docker-sandbox/%.c
 $(BUILD)/executors/docker-sandbox.so: $(DOCKER_OBJ) $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -shared -Wl,-z,relro,-z,now $^ -o $@ $(shell pkg-config --libs libcurl jansson)
 # Renamed into place: a helper that runs keeps the old file.
-$(BUILD)/libexec/portwall: $(BUILD)/executors/pool/portwall.o $(BUILD)/executors/pool/wall_rules.o $(BUILD)/lib/util.o
+$(BUILD)/libexec/portwall: $(BUILD)/executors/pool/portwall.o $(BUILD)/executors/pool/wall_rules.o $(BUILD)/lib/util.o $(BUILD)/lib/clock.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -Wl,-z,relro,-z,now $^ -o $@.new -lnftables && mv $@.new $@
 

@@ -90,10 +90,16 @@ const char *const broker_state_names[BROKER_STATE_MAX] = {
 static void set_text(char *to, size_t size, const char *text) { (void)snprintf(to, size, "%s", text); }
 #define SET_TEXT(array, text) set_text(array, sizeof(array), text)
 
+static void note_since(struct broker *broker)
+{
+	broker->figures.since_realtime_usec = now_realtime_usec();
+	broker->figures.since_monotonic_usec = now_monotonic_usec();
+}
+
 static void set_state(struct broker *broker, enum broker_state state)
 {
 	if (broker->figures.state != state)
-		broker->figures.since_realtime_usec = now_realtime_usec();
+		note_since(broker);
 	broker->figures.state = state;
 }
 
@@ -752,7 +758,7 @@ int broker_new(sd_event *loop, const struct broker_config *config, const struct 
 	mosquitto_destroy(probe);
 	if (broker->config.batch_max == 0)
 		broker->config.batch_max = 1;
-	broker->figures.since_realtime_usec = now_realtime_usec();
+	note_since(broker);
 	*ret = broker;
 	return 0;
 }

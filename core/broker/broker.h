@@ -87,7 +87,7 @@ extern const char *const broker_state_names[BROKER_STATE_MAX];
 struct broker_figures {
 	enum broker_state state;
 	uint64_t connects, messages, bytes;
-	uint64_t since_realtime_usec; /* in this state */
+	uint64_t since_realtime_usec, since_monotonic_usec; /* in this state */
 	/* why it is not connected, or which subscription is refused; "" if all is well */
 	char error[160];
 };

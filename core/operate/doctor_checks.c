@@ -142,8 +142,8 @@ static void check_synchronised(const struct doctor_sink *sink)
 			      "the kernel does not tell whether the clock is synchronised: %s", strerror(errno));
 	else if (r == TIME_ERROR || (state.status & STA_UNSYNC))
 		doctor_report(sink, WARNING, "clock",
-			      "start a time service (chrony, systemd-timesyncd): times in the history may be wrong; "
-			      "nothing else depends on it",
+			      "start a time service (chrony, systemd-timesyncd): times in the history may be wrong, and "
+			      "[journal] keep and --since count by them; time limits and waits do not depend on it",
 			      "the clock is not synchronised");
 	else
 		doctor_report(sink, OK, "clock", NULL, "synchronised, estimated error %ld ms", state.esterror / 1000);
@@ -163,7 +163,7 @@ void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec
 	check_synchronised(sink);
 	if (off > CLOCK_STEP_USEC + ran / CLOCK_SLEW_DIVISOR)
 		doctor_report(sink, WARNING, "clock",
-			      "times of events before and after do not compare; run times are not affected",
+			      "times of events before and after do not compare; time limits and waits are not affected",
 			      "it was set %s by %" PRIu64 " s since the daemon started",
 			      now > expected ? "forward" : "back", off / USEC_PER_SEC);
 }
@@ -258,7 +258,7 @@ void doctor_connection(const struct doctor_sink *sink, const struct daemon *daem
 		doctor_report(sink, OK, "broker", NULL,
 			      "the daemon is connected as %s since %" PRIu64 " s, connection number %" PRIu64,
 			      daemon->config->broker.client_id,
-			      (now_realtime_usec() - figures.since_realtime_usec) / USEC_PER_SEC, figures.connects);
+			      (now_monotonic_usec() - figures.since_monotonic_usec) / USEC_PER_SEC, figures.connects);
 }
 
 /* --------------------------------------------------------------------------------------- source */

@@ -337,21 +337,19 @@ static void run_too_long(void *data)
 		end_with(sb, LSN_OUTCOME_TIMEOUT, "ran longer than its time limit; the whole container was killed");
 }
 
-/* A job that an earlier daemon handed over runs on under our eyes. FINISHED: its result comes
- * next, and is right however late we look. */
-static void sandbox_adopt(struct sandbox *sb, bool finished)
+/* A job that an earlier daemon handed over runs on under our eyes, or its result comes next. */
+static void sandbox_adopt(struct sandbox *sb)
 {
-	uint64_t now = now_realtime_usec(), begun = sb->job->started_realtime_usec;
-	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC,
-		 used = begun && now > begun ? now - begun : 0;
+	/* How much of it is used up only the wall clock could tell, and that may have been set since.
+	 * The init inside keeps the real limit; this one is for an init that does not. */
+	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC;
 
 	sandbox_disarm(sb, &sb->deadline);
 	sandbox_disarm(sb, &sb->patience);
 	sandbox_drop_call(sb);
-	sb->verdict.started_realtime_usec = begun;
+	sb->verdict.started_realtime_usec = sb->job->started_realtime_usec;
 	sandbox_set_state(sb, SANDBOX_RUNNING);
-	uint64_t left = used < allowed ? allowed - used : 0;
-	sandbox_arm(sb, &sb->deadline, finished && left < PATIENCE_USEC ? PATIENCE_USEC : left, run_too_long);
+	sandbox_arm(sb, &sb->deadline, allowed, run_too_long);
 }
 
 /* The container stays until that is committed: a successor that finds it gone could not tell
@@ -377,7 +375,7 @@ static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 	if (sb->state == SANDBOX_RECOVERING && hello->state == SB_IDLE)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
-		sandbox_adopt(sb, hello->state == SB_FINISHED);
+		sandbox_adopt(sb);
 	/* the frame was lost with its connection */
 	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE)
 		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
