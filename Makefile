@@ -20,6 +20,19 @@
 # mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring
 # theirs.
 
+# What `deps` installs is seen only by a make that begins afterwards: with other goals beside it,
+# in whatever order they stand, the others are the work of a second make.
+OTHERS := $(filter-out deps,$(MAKECMDGOALS))
+ifneq ($(and $(filter deps,$(MAKECMDGOALS)),$(OTHERS)),)
+deps:
+	@tools/deps
+$(firstword $(OTHERS)): deps
+	@$(MAKE) --no-print-directory $(OTHERS)
+$(wordlist 2,$(words $(OTHERS)),$(OTHERS)): $(firstword $(OTHERS))
+	@:
+.PHONY: deps $(OTHERS)
+else
+
 PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 LOCALSTATEDIR ?= /var
@@ -46,8 +59,18 @@ BASE = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(SANITIZE),-fno-sanitize-re
 PKGS = libmosquitto jansson sqlite3 libcurl libsystemd libssl libcrypto inih
 PKGFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl
-DEFS = -DLISTENER_VERSION='"$(VERSION)"' -DLISTENER_SYSCONFDIR='"$(SYSCONFDIR)/listenerd"' -DLISTENER_LIBDIR='"$(LIBDIR)"' \
-       -DLISTENER_STATEDIR='"$(LOCALSTATEDIR)/lib/listenerd"' -DLISTENER_RUNDIR='"$(RUNSTATEDIR)/listenerd"'
+
+# What is compiled in of the place it is built for. The header changes when one of them does, so that
+# `make all && sudo make install PREFIX=/usr` compiles again what has another path in it, and only that.
+PLACE = $(BUILD)/include/place.h
+define PLACE_TEXT
+#define LISTENER_VERSION "$(VERSION)"
+#define LISTENER_SYSCONFDIR "$(SYSCONFDIR)/listenerd"
+#define LISTENER_LIBDIR "$(LIBDIR)"
+#define LISTENER_STATEDIR "$(LOCALSTATEDIR)/lib/listenerd"
+#define LISTENER_RUNDIR "$(RUNSTATEDIR)/listenerd"
+endef
+PLACE_I = -I$(BUILD)/include
 
 # The -I flags keep the rule of the house: a folder sees what it may use and nothing else, so that a
 # call upwards does not compile. lib/ sees include/; core/ sees include/ and lib/; an executor sees
@@ -78,12 +101,19 @@ all: $(BUILD)/listenerd
 
 -include mk/*.mk
 
-$(BUILD)/lib/%.o: lib/%.c
+.PHONY: FORCE
+$(PLACE): export PLACE_TEXT := $(PLACE_TEXT)
+$(PLACE): FORCE
+	@pkg-config --exists --print-errors $(PKGS) || { echo "Packages to build with are missing: make deps installs them." >&2; exit 1; }
+	@mkdir -p $(@D)
+	@printf '%s\n' "$$PLACE_TEXT" | cmp -s - $@ || printf '%s\n' "$$PLACE_TEXT" >$@
+
+$(BUILD)/lib/%.o: lib/%.c | $(PLACE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden $(LIB_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/core/%.o: core/%.c
+$(BUILD)/core/%.o: core/%.c | $(PLACE)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(call core_i,$<) $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(PLACE_I) $(call core_i,$<) $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/listenerd: $(BUILD)/core/main.o $(CORE_OBJ) $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
 
@@ -92,7 +122,8 @@ help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
 	@for e in build/engine*; do [ ! -e $$e/engine ] || tools/private-engine stop $$e; done
-	rm -rf $(filter-out build/image.tar% build/test-root,$(wildcard build/* build-*))
+	rm -rf $(filter-out build/image% build/test-root build/vm,$(wildcard build/* build-*))
 .PHONY: all help clean
-# Not below build/engine* and build/test-root: those are file systems of containers and of tests.
--include $(shell find $(BUILD) \( -path '$(BUILD)/engine*' -o -path '$(BUILD)/test-root' \) -prune -o -name '*.d' -type f -print 2>/dev/null)
+# Not below build/engine*, build/test-root, build/vm: those are file systems of containers and of tests.
+-include $(shell find $(BUILD) \( -path '$(BUILD)/engine*' -o -path '$(BUILD)/test-root' -o -path '$(BUILD)/vm' \) -prune -o -name '*.d' -type f -print 2>/dev/null)
+endif

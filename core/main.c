@@ -2,6 +2,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "log.h"
+#include "place.h"
 #include "util.h"
 #include <errno.h>
 #include <getopt.h>
@@ -24,7 +25,7 @@ static const char usage[] =
 	"would not start\n"
 	"      --help-config   print every section and key with default and meaning\n"
 	"  -v, --verbose       log more (twice: everything)\n"
-	"  -q, --quiet         log warnings and errors only\n"
+	"  -q, --quiet         log warnings and errors only; with -t, print what is wrong only\n"
 	"      --version       print the version\n"
 	"  -h, --help          print this text\n"
 	"\n"
@@ -89,7 +90,7 @@ static void print_finding(void *data, bool fatal, const char *text)
 }
 
 /* test - all that can be known without starting. Returns the exit status. */
-static int test(const char *file)
+static int test(const char *file, bool quiet)
 {
 	struct config *config = NULL;
 	struct lsn_error err = { 0 };
@@ -100,7 +101,8 @@ static int test(const char *file)
 		print_finding(NULL, true, err.message);
 		return EX_CONFIG;
 	}
-	config_print(config, stdout);
+	if (!quiet)
+		config_print(config, stdout);
 	config_free(config);
 	return problems > 0 ? EX_CONFIG : 0;
 }
@@ -130,6 +132,13 @@ static void lower_capabilities(void)
 	(void)syscall(SYS_capset, &head, data);
 }
 
+/* is_permanent - starting again would end in the same way: somebody has to change a setting, make a
+ * folder, give a permission. */
+static bool is_permanent(int code)
+{
+	return code == -EINVAL || code == -ENOENT || code == -ENOTDIR || code == -EACCES || code == -EPERM;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = { .config = DEFAULT_CONFIG };
@@ -145,16 +154,16 @@ int main(int argc, char **argv)
 	}
 	apply_verbosity(args.verbosity);
 	if (args.test)
-		return test(args.config);
+		return test(args.config, args.verbosity < 0);
 	hold_hangup();
 	lower_capabilities();
 	if (config_load(args.config, &config, &err) < 0) {
-		fprintf(stderr, "listenerd: %s\n", err.message);
+		log_error("%s", err.message);
 		return EX_CONFIG;
 	}
 	if (daemon_run(args.config, config, &err) < 0) {
-		fprintf(stderr, "listenerd: %s\n", err.message);
-		return err.code == -EINVAL ? EX_CONFIG : 1;
+		log_error("%s", err.message);
+		return is_permanent(err.code) ? EX_CONFIG : 1;
 	}
 	return 0;
 }

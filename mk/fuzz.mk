@@ -24,9 +24,9 @@ FUZZ_LINK = $(FUZZ_CC) -fsanitize=fuzzer,address,undefined
 # Only where there is a compiler for them; tools/deps brings it.
 TEST_PARTS += $(if $(SANITIZE),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ_TARGETS)))
 
-$(FUZZ_OBJ)/%.o: %.c
+$(FUZZ_OBJ)/%.o: %.c | $(PLACE)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_BASE) $(FUZZ_I) $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_BASE) $(FUZZ_I) $(PLACE_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(FUZZ_DIR)/core.a: $(FUZZ_CORE)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(FUZZ_DIR)/docker.a: $(FUZZ_DOCKER)

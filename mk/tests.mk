@@ -13,9 +13,9 @@ UNIT_I = $(LIB_I) $(CORE_I) -Isandbox -Itests
 $(BUILD)/tests/core.a: $(CORE_OBJ) $(LIB_OBJ)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(AR) rcs $@ $^
-$(BUILD)/tests/unit/%.o: tests/unit/%.c
+$(BUILD)/tests/unit/%.o: tests/unit/%.c | $(PLACE)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -fPIE $(UNIT_I) $(PKGFLAGS) $(DEFS) -DTEST_BUILD='"$(BUILD)"' -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(BASE) -fPIE $(UNIT_I) $(PLACE_I) $(PKGFLAGS) -DTEST_BUILD='"$(BUILD)"' -MMD -MP -c $< -o $@
 .SECONDEXPANSION:
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(wildcard tests/unit/$$*_stubs.c)))) $(BUILD)/tests/core.a
 	$(Q)$(CC) $(BASE) -pie -rdynamic $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)
@@ -24,7 +24,8 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(addprefix $(BUILD)/,
 # What tests/run expects to find.
 tests: all $(UNIT_TESTS) $$(TEST_PARTS)
 # A second make: on a machine without the packages the first has found no pkg-config yet.
-check: deps
+check: $(filter demo,$(MAKECMDGOALS))
+	$(Q)tools/deps --tests
 	$(Q)$(MAKE) --no-print-directory check-installed
 check-installed: tests
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run $(T)

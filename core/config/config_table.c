@@ -3,6 +3,7 @@
 #include "broker.h"
 #include "config_private.h"
 #include "log.h"
+#include "place.h"
 #include "script.h"
 #include "source.h"
 

@@ -9,6 +9,7 @@
 #include "intake.h"
 #include "journal.h"
 #include "log.h"
+#include "place.h"
 #include "registry.h"
 #include "reload.h"
 #include "reply.h"

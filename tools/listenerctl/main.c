@@ -1,6 +1,7 @@
 /* main.c - listenerctl: ask a running listenerd, or tell it. One table of commands, one of
  * options; docs/man/listenerctl.1 is the manual. */
 #include "ctl.h"
+#include "place.h"
 
 #include <getopt.h>
 #include <stdlib.h>

@@ -1,0 +1,65 @@
+# install.mk - what goes where: the daemon (sbin), listenerctl (bin), modules and helpers (lib/listenerd,
+# root's alone: the daemon refuses modules that others can write), configuration (never overwritten),
+# public headers, manual pages, the unit and its user.
+CONFDIR = $(SYSCONFDIR)/listenerd
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+INCLUDEDIR ?= $(PREFIX)/include
+DOCDIR = $(PREFIX)/share/doc/listenerd
+SCRIPTSDIR = $(LOCALSTATEDIR)/lib/listenerd/scripts
+MANUALS := $(wildcard docs/man/*.[1-8])
+CONFIGURATION := $(patsubst conf.d/%,%,$(wildcard conf.d/*.ini conf.d/conf.d/*.ini conf.d/conf.d/*.example))
+D = $(DESTDIR)
+
+install: all
+	install -d $(addprefix $D,$(SBINDIR) $(BINDIR) $(LIBDIR)/executors $(LIBDIR)/libexec $(LIBDIR)/image $(CONFDIR)/conf.d \
+		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
+	install -m 755 $(BUILD)/listenerd $D$(SBINDIR)
+	install -m 755 $(BUILD)/listenerctl $D$(BINDIR)
+	install -m 755 $(BUILD)/executors/*.so $D$(LIBDIR)/executors
+	for f in $(BUILD)/libexec/*; do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $D$(LIBDIR)/libexec || exit 1; done
+	install -m 755 tools/build-image tools/debian-sources $D$(LIBDIR)
+	install -m 644 tools/image/Dockerfile tools/image/requirements.txt $D$(LIBDIR)/image
+	install -m 644 include/listener/*.h $D$(INCLUDEDIR)/listener
+	install -m 644 conf.d/systemd/listenerd.sysusers $D$(SYSUSERSDIR)/listenerd.conf
+	$(call unit,$(SBINDIR),$(SYSCONFDIR)) >$D$(UNITDIR)/listenerd.service
+	for f in $(MANUALS); do install -m 644 $$f $D$(MANDIR)/man$${f##*.} || exit 1; done
+	install -m 644 README.md LICENSE CHANGELOG.md $(wildcard docs/*.md) conf.d/mosquitto/listenerd.conf $D$(DOCDIR)
+	$(foreach f,$(CONFIGURATION),$(call install_configuration,conf.d/$f,$D$(CONFDIR)/$f)$(newline))
+	$(if $D,,$(GIVE_TO_USER))
+
+# unit - the unit for the folder of the daemon $(1) and of the configuration's folder $(2).
+unit = sed -e 's|@SBINDIR@|$(1)|g; s|@SYSCONFDIR@|$(2)|g' conf.d/systemd/listenerd.service
+
+# install_configuration - what an administrator may have changed stays; a new version of ours then
+# stands beside it. A file that is as we ship it has nothing beside it.
+define newline
+
+
+endef
+install_configuration = if ! [ -e $(2) ]; then install -m 640 $(1) $(2); \
+	elif cmp -s $(1) $(2); then rm -f $(2).new; else install -m 640 $(1) $(2).new; fi
+
+# The daemon reads its configuration through its group. Folders pass the group on to the files that
+# root puts there later.
+GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers $(SYSUSERSDIR)/listenerd.conf; fi; \
+	if getent group listenerd >/dev/null; then chgrp -R listenerd $(CONFDIR) && chmod 2750 $(CONFDIR) $(CONFDIR)/conf.d; fi; \
+	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+
+# Configuration, journal and scripts are the administrator's and stay, and so does the user they
+# belong to. The daemon ends with its sandboxes, also those that it left running for the next start.
+uninstall:
+	$(if $D,,$(END_SERVICE))
+	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(BINDIR)/listenerctl $(UNITDIR)/listenerd.service $(SYSUSERSDIR)/listenerd.conf) \
+		$(foreach f,$(MANUALS),$D$(MANDIR)/man$(subst .,,$(suffix $f))/$(notdir $f)) $(patsubst %,$D$(CONFDIR)/%.new,$(CONFIGURATION))
+	rm -rf $D$(LIBDIR) $D$(DOCDIR) $D$(INCLUDEDIR)/listener
+	$(if $D,,if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi)
+END_SERVICE = if [ -d /run/systemd/system ]; then systemctl --quiet disable --now listenerd.service 2>/dev/null || true; fi; \
+	[ ! -x $(SBINDIR)/listenerd ] || tools/remove-sandboxes $(SBINDIR)/listenerd; rm -rf $(RUNSTATEDIR)/listenerd
+.PHONY: install uninstall
+
+# Exposure as systemd sees it, 0 the best, 10 the worst; fails above 2.
+check-unit:
+	@mkdir -p $(BUILD)/unit && $(call unit,/usr/sbin,/etc) >$(BUILD)/unit/listenerd.service
+	$(Q)systemd-analyze security --offline=true --threshold=20 --no-pager $(BUILD)/unit/listenerd.service | tail -n 1
+.PHONY: check-unit
