@@ -62,12 +62,23 @@ static void jobs_leave(struct daemon *daemon)
 	(void)sd_event_exit(daemon->loop, 0);
 }
 
+static void count_bound(void *data, struct executor *executor)
+{
+	unsigned *bound = data;
+
+	if (!executor_can_detach(executor))
+		*bound += executor_running(executor);
+}
+
+/* on_drain - only jobs that would end with us are worth waiting for: meanwhile nothing starts. */
 static int on_drain(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct daemon *daemon = data;
+	unsigned bound = 0;
 
 	(void)usec;
-	bool done = dispatcher_running(daemon->dispatcher) == 0 && turn_idle(daemon->turn);
+	executors_each(daemon->executors, count_bound, &bound);
+	bool done = bound == 0 && turn_idle(daemon->turn);
 	if (done || now_monotonic_usec() >= daemon->drain_until_usec) {
 		jobs_leave(daemon);
 		return 0;

@@ -109,7 +109,8 @@ static void close_job(struct dispatcher *d, struct job *job, enum job_state stat
 {
 	job_set_state(job, state);
 	journal_put_job(d->journal, job);
-	log_info("job=%llu event=%llu script=%s executor=%s attempt=%u outcome=%s duration=%.3fs%s%s",
+	log_line(state == JOB_LOST ? LSN_LOG_WARNING : LSN_LOG_INFO,
+		 "job=%llu event=%llu script=%s executor=%s attempt=%u outcome=%s duration=%.3fs%s%s",
 		 (unsigned long long)job->abi.id, (unsigned long long)job->abi.event, job->script->name, job->executor,
 		 job->abi.attempt, outcome_names[job->result->r.outcome], (double)job->result->r.duration_usec / 1e6,
 		 job->result->r.message[0] ? " message=" : "", job->result->r.message);

@@ -102,6 +102,9 @@ int executor_recover(struct executor *executor, struct job *job, struct lsn_erro
  * Finds the instance that ran the job if EXECUTOR has replaced it. */
 void executor_forget(struct executor *executor, uint64_t job_id, const char *place);
 
+/* executor_can_detach - true: running jobs can go on without us. */
+bool executor_can_detach(const struct executor *executor);
+
 /* executor_detach - true: running jobs go on without us. */
 bool executor_detach(struct executor *executor);
 void executor_describe(struct executor *executor, lsn_describe_fn fn, void *data);

@@ -478,11 +478,13 @@ void executor_forget(struct executor *asked, uint64_t job_id, const char *place)
 
 /* ---------------------------------------------------------------------- detach, describe, probe */
 
+bool executor_can_detach(const struct executor *executor) { return executor->module->abi.detach != NULL; }
+
 bool executor_detach(struct executor *executor)
 {
 	if (executor->detached)
 		return true;
-	if (!executor->module->abi.detach)
+	if (!executor_can_detach(executor))
 		return false;
 	CALL(executor, NOTHING, detach);
 	executor->detached = true;

@@ -109,7 +109,7 @@ static json_t *binds(const struct spec *spec)
 
 static json_t *security(const struct spec *spec)
 {
-	json_t *array = json_pack("[s]", "no-new-privileges:true");
+	json_t *array = json_pack("[s]", "no-new-privileges");
 	add_format(array, "seccomp=%s", spec->seccomp);
 	return array;
 }

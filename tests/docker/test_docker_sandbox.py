@@ -147,7 +147,7 @@ class Container(Case):
         self.assertTrue(h['ReadonlyRootfs'])
         self.assertEqual(h['CapDrop'], ['ALL'])
         self.assertEqual({x.replace('CAP_', '') for x in h['CapAdd']}, {'SETUID', 'SETGID', 'KILL', 'SETPCAP'})
-        self.assertIn('no-new-privileges:true', h['SecurityOpt'])
+        self.assertIn('no-new-privileges', h['SecurityOpt'])
         self.assertTrue(any(s.startswith('seccomp={') for s in h['SecurityOpt']))
         self.assertEqual(
             (h['IpcMode'], h['PidsLimit'], h['NanoCpus'], h['Memory'], h['MemorySwap']),
