@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import debian
 import harness
 import world as worlds
 from harness import Skip, check, equal
@@ -131,7 +132,7 @@ http { access_log off; root %(f)s/files;
 '''
             % {'f': self.folder, 'c': self.certificate, 'k': self.key},
         )
-        self.world.server(shutil.which('nginx'), '-c', conf, '-p', self.folder)
+        self.world.debian('nginx', '-c', conf, '-p', self.folder)
 
     def vsftpd(self):
         empty = os.path.join(self.folder, 'empty')
@@ -156,23 +157,21 @@ xferlog_enable=NO
             % (self.files, empty),
             0o600,
         )
-        self.world.server(shutil.which('vsftpd'), conf)
+        self.world.debian('vsftpd', conf)
 
     def sshd(self):
         key = os.path.join(self.folder, 'host_key')
         self.world.run('ssh-keygen -q -t ed25519 -N "" -f ' + key)
-        os.makedirs('/run/sshd', exist_ok=True)
         conf = put(
             self.folder,
             'sshd_config',
             'Port 22\nHostKey %s\nPidFile none\nUsePAM no\nPasswordAuthentication no\n' % key,
         )
-        self.world.server(shutil.which('sshd'), '-D', '-e', '-f', conf)
+        self.world.debian('sh', '-c', 'mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f ' + conf)
 
     def exim(self):
         spool = os.path.join(self.folder, 'spool')
         os.mkdir(spool)
-        shutil.chown(spool, 'Debian-exim', 'Debian-exim')
         conf = put(
             self.folder,
             'exim.conf',
@@ -203,15 +202,16 @@ begin retry
 '''
             % {'s': spool, 'c': self.certificate, 'k': self.key},
         )
-        shutil.chown(conf, 'root', 'root')
-        self.world.server(shutil.which('exim4'), '-C', conf, '-bdf')
+        self.world.debian('sh', '-c', 'chown Debian-exim:Debian-exim %s && exec exim4 -C %s -bdf' % (spool, conf))
 
 
-PROGRAMS = ('nginx', 'vsftpd', 'sshd', 'exim4', 'openssl', 'ip', 'nsenter', 'dockerd')
+PACKAGES = ('nginx-light', 'vsftpd', 'openssh-server', 'exim4-daemon-light')
+PROGRAMS = ('openssl', 'ip', 'nsenter', 'dockerd')
 
 
 def set_up(t, **docker):
     need(*PROGRAMS)
+    debian.install(*PACKAGES)  # before the world begins: it has no way to the mirror
     world = worlds.World(t)
     worlds.Resolver(world)
     servers = Servers(world)

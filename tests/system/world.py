@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 
+import debian
 import harness
 from harness import Skip, check
 
@@ -65,9 +66,9 @@ class World:
     def outside(self, command):
         return self.run('nsenter -t %d -n %s' % (self.holder.pid, command))
 
-    def server(self, *command):
+    def server(self, *command, name=None):
         """A server in the outside world, ended with the test."""
-        log = open(os.path.join(self.folder, os.path.basename(command[0]) + '.log'), 'ab')
+        log = open(os.path.join(self.folder, (name or os.path.basename(command[0])) + '.log'), 'ab')
         return self.t.process(
             'nsenter',
             '-t',
@@ -76,8 +77,12 @@ class World:
             *command,
             stdin=subprocess.DEVNULL,
             stdout=log,
-            stderr=subprocess.STDOUT
+            stderr=subprocess.STDOUT,
         )
+
+    def debian(self, *program, suite=None):
+        """The same with a program from the root of tools/test-root; its packages have been installed there before."""
+        return self.server(*debian.command(*program, suite=suite), name=os.path.basename(program[0]))
 
     def in_outside(self, function):
         """Run FUNCTION in a thread that lives in the outside world; what it returns. Sockets it makes stay there."""
