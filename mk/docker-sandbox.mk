@@ -1,6 +1,6 @@
 # docker-sandbox: the executor module with what sandbox executors share (executors/pool), and
 # portwall, its privileged helper.
-POOL_SRC := $(filter-out executors/pool/portwall.c,$(wildcard executors/pool/*.c))
+POOL_SRC := $(wildcard executors/pool/*.c)
 POOL_OBJ = $(POOL_SRC:%.c=$(BUILD)/%.o)
 DOCKER_SRC := $(POOL_SRC) $(wildcard executors/docker-sandbox/*.c)
 DOCKER_OBJ = $(DOCKER_SRC:%.c=$(BUILD)/%.o)
@@ -18,10 +18,16 @@ $(BUILD)/executors/docker-sandbox/%.o: executors/docker-sandbox/%.c
 	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden $(DOCKER_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/executors/docker-sandbox.so: $(DOCKER_OBJ) $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -shared -Wl,-z,relro,-z,now $^ -o $@ $(shell pkg-config --libs libcurl jansson)
-# Renamed into place: a helper that runs keeps the old file.
-$(BUILD)/libexec/portwall: $(BUILD)/executors/pool/portwall.o $(BUILD)/executors/pool/wall_rules.o $(BUILD)/lib/util.o $(BUILD)/lib/clock.o
+# portwall: of the pool it knows the request only. Renamed into place: a helper that runs keeps the
+# old file.
+PORTWALL_SRC := $(wildcard executors/pool/portwall/*.c)
+PORTWALL_OBJ = $(PORTWALL_SRC:%.c=$(BUILD)/%.o) $(BUILD)/executors/pool/wall_request.o
+$(BUILD)/executors/pool/portwall/%.o: executors/pool/portwall/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -Wl,-z,relro,-z,now $^ -o $@.new -lnftables && mv $@.new $@
+	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) -Iexecutors/pool -Iexecutors/pool/portwall -MMD -MP -c $< -o $@
+$(BUILD)/libexec/portwall: $(PORTWALL_OBJ) $(BUILD)/lib/util.o $(BUILD)/lib/clock.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -pie -Wl,-z,relro,-z,now $^ -o $@.new -lmnl && mv $@.new $@
 
 # tests/docker: a host of its own for the module, without the rest of the daemon.
 DOCKER_DRIVER = $(BUILD)/tests/docker/driver
@@ -34,7 +40,12 @@ $(DOCKER_DRIVER): $(BUILD)/tests/docker/driver.o $(BUILD)/core/executors/host.o 
 
 # The unit test takes the parts that read what others wrote.
 DOCKER_UNIT = $(BUILD)/tests/unit/test_docker_sandbox
-POOL_UNIT_OBJ = $(addprefix $(BUILD)/executors/,$(addsuffix .o,pool/control pool/wall_rules docker-sandbox/engine docker-sandbox/engine_now pool/options))
+POOL_UNIT_OBJ = $(addprefix $(BUILD)/executors/,$(addsuffix .o,pool/control pool/wall_request docker-sandbox/engine docker-sandbox/engine_now pool/options))
+PORTWALL_UNIT = $(BUILD)/tests/unit/test_portwall
+PORTWALL_UNIT_OBJ = $(filter-out %/portwall.o %/nft_socket.o,$(PORTWALL_OBJ))
+$(PORTWALL_UNIT).o: UNIT_I += -Iexecutors/pool
+$(PORTWALL_UNIT): $(PORTWALL_UNIT).o $(PORTWALL_UNIT_OBJ) $(BUILD)/tests/core.a
+	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS) -lmnl
 $(DOCKER_UNIT): $(DOCKER_UNIT).o $(POOL_UNIT_OBJ) \
 		$(BUILD)/tests/core.a
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)

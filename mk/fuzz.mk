@@ -11,8 +11,8 @@ FUZZ_BASE = -std=gnu17 -D_GNU_SOURCE -g -O1 $(WARN) -Wno-unknown-warning-option 
 	    -fno-omit-frame-pointer
 FUZZ_DIR = $(BUILD)/tests/fuzz
 # core/ and docker-sandbox both have a control.h: each sees its own.
-FUZZ_DOCKER_NAMES = engine frames host wall
-FUZZ_I = $(LIB_I) $(if $(or $(filter executors/%,$<),$(filter $(FUZZ_DOCKER_NAMES:%=tests/fuzz/fuzz_%.c),$<)),-Iexecutors/docker-sandbox -Iexecutors/pool,$(CORE_I)) \
+FUZZ_DOCKER_NAMES = engine frames host nft wall
+FUZZ_I = $(LIB_I) $(if $(or $(filter executors/%,$<),$(filter $(FUZZ_DOCKER_NAMES:%=tests/fuzz/fuzz_%.c),$<)),-Iexecutors/docker-sandbox -Iexecutors/pool -Iexecutors/pool/portwall,$(CORE_I)) \
 	 -Isandbox -Itests/fuzz
 FUZZ_OBJ = $(FUZZ_DIR)/objects
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out tests/fuzz/fuzz_host.c,$(wildcard tests/fuzz/fuzz_*.c)))
@@ -37,13 +37,15 @@ $(FUZZ_DIR)/docker.a: $(FUZZ_DOCKER)
 FUZZ_FOR_DOCKER = $(FUZZ_OBJ)/tests/fuzz/fuzz_host.o $(FUZZ_DIR)/docker.a
 FUZZ_PARTS_frames = $(FUZZ_FOR_DOCKER)
 FUZZ_PARTS_engine = $(FUZZ_FOR_DOCKER)
-FUZZ_PARTS_wall = $(FUZZ_DIR)/docker.a
+FUZZ_PORTWALL = $(filter-out %/portwall.o,$(PORTWALL_SRC:%.c=$(FUZZ_OBJ)/%.o)) $(FUZZ_OBJ)/executors/pool/wall_request.o
+FUZZ_PARTS_wall = $(FUZZ_PORTWALL)
+FUZZ_PARTS_nft = $(FUZZ_PORTWALL)
 FUZZ_PARTS_init = $(FUZZ_OBJ)/sandbox/control.o
 fuzz_parts = $(or $(FUZZ_PARTS_$(1)),$(FUZZ_DIR)/core.a)
 define fuzz_rule
 $(FUZZ_DIR)/fuzz_$(1): $(FUZZ_OBJ)/tests/fuzz/fuzz_$(1).o $(call fuzz_parts,$(1))
 	@mkdir -p $(FUZZ_DIR)/new/$(1) tests/fuzz/corpus/$(1)
-	$$(Q)$$(FUZZ_LINK) $$^ -o $$@ $$(CORE_LIBS)
+	$$(Q)$$(FUZZ_LINK) $$^ -o $$@ $$(CORE_LIBS) -lmnl
 endef
 $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(n))))
 

@@ -7,7 +7,7 @@
 #include <util.h>
 
 #include "log_line.h"
-#include "wall_rules.h"
+#include "wall_request.h"
 
 #define OPTION_BRIDGE "com.docker.network.bridge.name"
 #define OPTION_ICC "com.docker.network.bridge.enable_icc"

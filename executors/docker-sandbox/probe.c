@@ -146,9 +146,7 @@ static void tell_site(const struct probe *p)
 	else if (wall_up(prereq->wall))
 		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(prereq->wall));
 	else
-		tell(p, LSN_PROBE_FAILURE,
-		     "see the message; portwall needs CAP_NET_ADMIN and the engine's network namespace",
-		     "port wall: %.250s", wall_state(prereq->wall));
+		tell(p, LSN_PROBE_FAILURE, wall_remedy(prereq->wall), "port wall: %.250s", wall_state(prereq->wall));
 }
 
 static void tried(void *data, const struct selftest_report *r)

@@ -316,6 +316,10 @@ static const struct setting {
 	  "Give sandboxes an IPv6 address (of fd00::/8), too. The wall holds both protocols either way. How far "
 	  "they get with it depends on "
 	  "the engine's translation of addresses (ip6tables)."),
+	S("connections", "4096", parse_count, connections,
+	  "Connections and DNS questions that a sandbox may have open at the same time, so that no script fills this "
+	  "host's table of connections. What is beyond is refused. Connections that have ended do not count. 0: no "
+	  "limit."),
 	S("pool_min", "1", parse_count, pool_min,
 	  "Spares: warm sandboxes that wait for a script they have not had yet. 0: the first job of a script waits "
 	  "for a container to "

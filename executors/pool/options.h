@@ -33,6 +33,7 @@ struct options {
 	struct str_list dns;
 	struct str_list allow_networks, deny_networks; /* prefixes; allow empty: all */
 	bool ftp_related, ipv6;
+	uint64_t connections; /* of one sandbox at the same time; 0: no limit */
 	uint64_t pool_min, pool_max, starting;
 	uint64_t idle_timeout_usec;
 	unsigned reuse; /* enum reuse_mode */

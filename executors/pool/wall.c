@@ -14,11 +14,24 @@
 #include <util.h>
 
 #include "log_line.h"
-#include "wall_rules.h"
+#include "wall_request.h"
 
 #define RETRY_MIN_USEC (500 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 #define GOODBYE_USEC (500 * USEC_PER_MSEC)
+/* its socket closes a moment before it can be asked how it ended */
+#define LAST_WORD_USEC (20 * USEC_PER_MSEC)
+
+static const char *const remedies[WALL_CAUSE_MAX] = {
+	[WALL_RIGHT] = "give the helper CAP_NET_ADMIN: AmbientCapabilities=CAP_NET_ADMIN in the unit, or setcap "
+		       "cap_net_admin+ep portwall",
+	[WALL_BRIDGE] = "run listenerd in the network namespace of the Docker Engine",
+	[WALL_KERNEL] =
+		"load the kernel's modules for nf_tables (nf_tables, nft_ct, nft_reject_inet), or take a kernel "
+		"that has them",
+	[WALL_REQUEST] = "install listenerd and portwall of the same version",
+	[WALL_OTHER] = "see the message; it is tried again",
+};
 
 struct wall {
 	const struct lsn_host *host;
@@ -33,36 +46,45 @@ struct wall {
 	unsigned restored;
 	uint16_t tail; /* of the table's name */
 	char state[256];
+	const char *remedy; /* NULL: none is needed */
 	char input[2048];
 	size_t input_size;
 };
 
 static void helper_attempt(struct wall *wall);
 
-static void set_state(struct wall *wall, bool up, const char *text)
+/* REMEDY NULL: it is up, or nobody has asked for it. */
+static void set_state(struct wall *wall, const char *remedy, const char *text)
 {
-	bool was = wall->up, news = was != up || !streq(wall->state, text);
+	bool was = wall->up, news = was != !remedy || !streq(wall->state, text);
 
-	wall->up = up;
+	wall->up = !remedy;
+	wall->remedy = remedy;
 	(void)snprintf(wall->state, sizeof wall->state, "%s", text);
 	if (!news)
 		return;
-	wall->host->log(wall->host->handle, up ? LSN_LOG_INFO : LSN_LOG_ERROR, "port wall: %s", text);
+	wall->host->log(wall->host->handle, remedy ? LSN_LOG_ERROR : LSN_LOG_INFO, "port wall: %s%s%s", text,
+			remedy ? "; " : "", remedy ? remedy : "");
 	wall->hooks.changed(wall->hooks.data);
 }
 
-static void helper_reap(struct wall *wall, bool patient)
+/* The status of the helper that ended, waited for at most PATIENCE_USEC; -1: it has not, or
+ * there is none. */
+static int helper_reap(struct wall *wall, uint64_t patience_usec)
 {
-	uint64_t end = now_monotonic_usec() + (patient ? GOODBYE_USEC : 0);
+	uint64_t end = now_monotonic_usec() + patience_usec;
+	int status = -1;
+	pid_t pid;
 
 	if (wall->pid <= 0)
-		return;
-	while (waitpid(wall->pid, NULL, WNOHANG) == 0) {
+		return -1;
+	while ((pid = waitpid(wall->pid, &status, WNOHANG)) == 0) {
 		if (now_monotonic_usec() >= end)
-			return; /* a zombie until we end; it holds nothing */
-		(void)poll(NULL, 0, 5);
+			return -1; /* a zombie until we end; it holds nothing */
+		(void)poll(NULL, 0, 1);
 	}
 	wall->pid = 0;
+	return pid > 0 ? status : -1;
 }
 
 static void retry_now(void *data)
@@ -70,7 +92,7 @@ static void retry_now(void *data)
 	struct wall *wall = data;
 
 	wall->retry = NULL;
-	helper_reap(wall, false);
+	(void)helper_reap(wall, 0);
 	helper_attempt(wall);
 }
 
@@ -91,30 +113,80 @@ static void drop_helper(struct wall *wall)
 		(void)close(wall->fd);
 	wall->fd = -1;
 	wall->input_size = 0;
-	helper_reap(wall, false);
+	(void)helper_reap(wall, 0);
+}
+
+/* "error CAUSE REASON" and "lost CAUSE REASON". */
+static void take_refusal(struct wall *wall, const char *line)
+{
+	const char *reason = strchr(line, ' ') + 1;
+	size_t size = strcspn(reason, " ");
+	enum wall_cause which = WALL_OTHER;
+
+	for (size_t i = 0; i < WALL_CAUSE_MAX; i++)
+		if (strlen(wall_causes[i]) == size && strncmp(reason, wall_causes[i], size) == 0) {
+			which = (enum wall_cause)i;
+			reason += size + strspn(reason + size, " ");
+			break;
+		}
+	set_state(wall, remedies[which], reason);
 }
 
 static void take_line(struct wall *wall, char *line)
 {
 	char text[220];
+	bool refused = str_startswith(line, "error ");
 
 	(void)str_quote(text, sizeof text, line, strlen(line));
 	if (str_startswith(line, "ok up")) {
 		wall->retry_usec = 0;
-		set_state(wall, true, line + 3);
+		set_state(wall, NULL, line + 3);
 	} else if (str_startswith(line, "restored")) {
 		wall->restored++;
 		log_line(wall->host, WARNING, "port wall: somebody removed or changed the rules; they are back");
-		set_state(wall, true, "up, restored");
-	} else if (str_startswith(line, "lost ") || str_startswith(line, "error ")) {
-		set_state(wall, false, strchr(line, ' ') + 1);
-		if (*line == 'e')
+		set_state(wall, NULL, "up, restored");
+	} else if (refused || str_startswith(line, "lost ")) {
+		take_refusal(wall, line);
+		if (refused)
 			attempt_later(wall);
 	} else if (!str_startswith(line, "ok"))
 		log_line(wall->host, WARNING, "port wall: the helper says %s", text);
 }
 
-static void helper_readable(void *data, int fd, uint32_t events)
+/* What to do about a helper that ended with STATUS of waitpid(), or -1. */
+static const char *remedy_of_end(int status)
+{
+	if (status < 0 || !WIFSIGNALED(status))
+		return "look for what it wrote into the daemon's log; it is started again";
+	switch (WTERMSIG(status)) {
+	case SIGKILL: return "see the kernel's log: memory may have run out; it is started again";
+	case SIGSYS: return "let the unit allow the helper netlink: RestrictAddressFamilies, SystemCallFilter";
+	case SIGSEGV:
+	case SIGABRT:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE: return "report it with what `coredumpctl info portwall` says: it is a fault of portwall's";
+	default: return "find out who sent the signal; it is started again";
+	}
+}
+
+static void helper_ended(struct wall *wall)
+{
+	char text[120] = "the helper portwall has ended";
+	size_t size = strlen(text);
+	int status = helper_reap(wall, LAST_WORD_USEC);
+
+	drop_helper(wall);
+	if (status >= 0 && WIFSIGNALED(status))
+		(void)snprintf(text + size, sizeof text - size, " by signal %d (%s)", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)));
+	else if (status >= 0)
+		(void)snprintf(text + size, sizeof text - size, " with status %d", WEXITSTATUS(status));
+	set_state(wall, remedy_of_end(status), text);
+	attempt_later(wall);
+}
+
+static void readable(void *data, int fd, uint32_t events)
 {
 	struct wall *wall = data;
 	ssize_t n = recv(fd, wall->input + wall->input_size, sizeof wall->input - wall->input_size, MSG_DONTWAIT);
@@ -131,9 +203,7 @@ static void helper_readable(void *data, int fd, uint32_t events)
 		memmove(wall->input, end + 1, wall->input_size);
 	}
 	if (n <= 0 || wall->input_size == sizeof wall->input) {
-		drop_helper(wall);
-		set_state(wall, false, "the helper portwall has ended");
-		attempt_later(wall);
+		helper_ended(wall);
 	}
 }
 
@@ -173,7 +243,7 @@ static int spawn_helper(struct wall *wall)
 		return -r;
 	}
 	wall->fd = pair[0];
-	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, helper_readable, wall, &wall->watch);
+	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, readable, wall, &wall->watch);
 	if (r < 0)
 		drop_helper(wall);
 	return r;
@@ -196,7 +266,7 @@ static void helper_attempt(struct wall *wall)
 	if (r < 0) {
 		(void)snprintf(text, sizeof text, "the helper %s/portwall does not start: %s", wall->host->libexec_dir,
 			       strerror(-r));
-		set_state(wall, false, text);
+		set_state(wall, "install listenerd's helper programs anew, where its user may execute them", text);
 		attempt_later(wall);
 	}
 }
@@ -256,7 +326,8 @@ int wall_raise(struct wall *wall, const char *bridge, const struct options *opti
 	put_list(&l, "dns", &options->dns);
 	put_list(&l, "allow", &options->allow_networks);
 	put_list(&l, "deny", &options->deny_networks);
-	put(&l, " ftp=%s\n", options->ftp_related ? "related" : "off");
+	put(&l, " ftp=%s connections=%llu\n", options->ftp_related ? "related" : "off",
+	    (unsigned long long)options->connections);
 	if (l.full) {
 		free(l.text);
 		return -EINVAL;
@@ -272,6 +343,8 @@ bool wall_up(const struct wall *wall) { return wall->up; }
 
 const char *wall_state(const struct wall *wall) { return wall->state; }
 
+const char *wall_remedy(const struct wall *wall) { return wall->remedy; }
+
 unsigned wall_restored(const struct wall *wall) { return wall->restored; }
 
 int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct wall **ret)
@@ -281,6 +354,7 @@ int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct
 	if (!wall)
 		return -ENOMEM;
 	*wall = (struct wall){ .host = host, .hooks = *hooks, .fd = -1, .state = "not asked for yet" };
+	wall->remedy = "wait until the engine is there";
 	if (getrandom(&wall->tail, sizeof wall->tail, 0) != sizeof wall->tail)
 		wall->tail = (uint16_t)getpid();
 	*ret = wall;
@@ -296,7 +370,7 @@ void wall_free(struct wall *wall, bool remove)
 		(void)send(wall->fd, "down\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (wall->fd >= 0)
 		(void)shutdown(wall->fd, SHUT_WR);
-	helper_reap(wall, true);
+	(void)helper_reap(wall, GOODBYE_USEC);
 	drop_helper(wall);
 	free(wall->request);
 	free(wall);

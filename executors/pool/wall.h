@@ -30,6 +30,9 @@ bool wall_up(const struct wall *wall);
 /* for people: "up flush-proof=yes ...", or why not */
 const char *wall_state(const struct wall *wall);
 
+/* what to do about it; NULL while it is up */
+const char *wall_remedy(const struct wall *wall);
+
 /* how often somebody had removed or changed the rules */
 unsigned wall_restored(const struct wall *wall);
 

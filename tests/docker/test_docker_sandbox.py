@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test_docker_sandbox.py - the executor docker-sandbox against a real Docker Engine, through a small host of its own (driver.c)."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -519,11 +520,27 @@ class Wall(Case):
     def test_no_wall_no_jobs(self):
         folder = self.without_landlock()
         with open(folder + '/portwall', 'w') as f:
-            f.write('#!/bin/sh\nread line\necho "error nothing works today"\nsleep 1\n')
+            f.write('#!/bin/sh\nread line\necho "error other nothing works today"\nsleep 1\n')
         d = self.driver(libexec=folder)
         d.job(1, ECHO)
         wait_for('the reason', lambda: 'nothing works today' in d.describe()['problem'], 10)
         self.assertEqual((d.places, containers()), ({}, []))
+
+    def test_a_helper_that_ends_says_how(self):
+        folder = self.without_landlock()
+        for end, told, remedy in (
+            ('kill -SEGV $$', r'ended by signal 11 \(Segmentation fault\)', 'report it'),
+            ('kill -KILL $$', r'ended by signal 9 \(Killed\)', 'memory'),
+            ('kill -SYS $$', 'ended by signal 31', 'netlink'),
+            ('exit 7', 'ended with status 7', 'log'),
+        ):
+            with self.subTest(end):
+                with open(folder + '/portwall', 'w') as f:
+                    f.write('#!/bin/sh\nread line\n%s\n' % end)
+                d = self.driver(libexec=folder)
+                wait_for('the reason', lambda: re.search(told, d.describe()['wall']), 30)
+                self.assertRegex(d.tail(), 'port wall: [^\n]*%s[^\n]*%s' % (told, remedy))
+                d.end()
 
     def test_no_network(self):
         d = self.driver(network='none')

@@ -22,14 +22,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct wall_request req;
 	struct lsn_error err = { 0 };
+	const void *bytes;
+	size_t bytes_size;
 	char *line = fuzz_copy(data, size);
 
 	if (wall_request_parse(line, &req, &err) == 0 && req.up) {
 		check(&req);
-		char *rules = wall_rules(&req, req.table, WALL_OWNED), *bridge = wall_rules_bridge(&req, req.table);
-		must(rules && strlen(rules) < WALL_TEXT_MAX && bridge);
-		free(rules);
-		free(bridge);
+		struct nft *t = nft_new();
+		wall_rules(t, &req, req.table, true);
+		wall_rules_early(t, &req, req.table);
+		wall_rules_count(t, &req, req.table);
+		wall_rules_bridge(t, &req, req.table);
+		must(nft_bytes(t, &bytes, &bytes_size) == 0);
+		nft_free(t);
 	} else if (!req.up && err.code < 0)
 		must(err.message[0]);
 	free(line);

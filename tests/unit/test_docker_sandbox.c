@@ -1,5 +1,5 @@
 /* test_docker_sandbox.c - the parts of docker-sandbox that read what others wrote: settings,
- * requests to the port wall, results, replies. */
+ * results, replies. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include "../../executors/pool/control.h"
 #include "../../executors/docker-sandbox/engine.h"
 #include "../../executors/pool/options.h"
-#include "../../executors/pool/wall_rules.h"
 #include "suite.h"
 
 static int parse_one(const char *key, const char *value, struct options *ret, struct lsn_error *err)
@@ -142,62 +141,6 @@ START_TEST(test_docker_sandbox__options_resolvers)
 }
 END_TEST
 
-#define UP "up table=listenerd_a_b_1 bridge=lsn01234567 ports=80,22 dns=10.0.0.1 allow= deny=10.0.0.0/8 ftp=off"
-
-START_TEST(test_docker_sandbox__wall_request)
-{
-	static struct wall_request r;
-	ck_assert_int_eq(wall_request_parse(UP, &r, NULL), 0);
-	ck_assert(r.up && r.port_count == 2 && r.dns_count == 1 && r.allow_count == 0 && r.deny_count == 1 &&
-		  !r.ftp_related);
-	ck_assert_uint_eq(r.deny[0].bits, 8);
-	char *text = wall_rules(&r, "listenerd_a_b_1", 0);
-	ck_assert_ptr_nonnull(strstr(text, "elements = { 80, 22 }"));
-	ck_assert_ptr_null(strstr(text, "ftp"));
-	ck_assert_ptr_null(strstr(text, "@allow4"));
-	free(text);
-	ck_assert_int_eq(wall_request_parse("down", &r, NULL), 0);
-	ck_assert(!r.up);
-}
-END_TEST
-
-START_TEST(test_docker_sandbox__wall_request_refusals)
-{
-	static const char *const bad[] = {
-		"",
-		" ",
-		"down ",
-		"up",
-		"up ",
-		"up table=listenerd_a bridge=",
-		"up table=listenerd_A bridge=lsn01234567",
-		"up table=filter bridge=lsn01234567",
-		"up table=listenerd_a;x bridge=lsn01234567",
-		"up table=listenerd_a bridge=lsn0123456",
-		"up table=listenerd_a bridge=lsn0123456g",
-		"up table=listenerd_a bridge=docker0",
-		UP " more",
-		UP " ports=81",
-		UP " ports=80,80",
-		UP " ports=80,",
-		UP " ports=,80",
-		UP " ports=080000",
-		UP " dns=10.0.0.1/8",
-		UP " dns=10.0.0.1,,10.0.0.2",
-		UP " allow=10.0.0.0/33",
-		UP " allow=x",
-		UP " ftp=yes",
-		UP "  ftp=off",
-		UP " deny=10.0.0.0/-1",
-		UP " deny=10.0.0.0/",
-		UP "\n",
-	};
-	static struct wall_request r;
-	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
-		ck_assert_msg(wall_request_parse(bad[i], &r, NULL) < 0, "%s", bad[i]);
-}
-END_TEST
-
 static struct sb_result good_result(void)
 {
 	return (struct sb_result){ .head = { SB_MAGIC, SB_RESULT, SB_PROTOCOL_VERSION, sizeof(struct sb_result), 0 },
@@ -282,8 +225,6 @@ int main(void)
 	tcase_add_test(tc, test_docker_sandbox__options_values);
 	tcase_add_test(tc, test_docker_sandbox__options_refusals);
 	tcase_add_test(tc, test_docker_sandbox__options_resolvers);
-	tcase_add_test(tc, test_docker_sandbox__wall_request);
-	tcase_add_test(tc, test_docker_sandbox__wall_request_refusals);
 	tcase_add_test(tc, test_docker_sandbox__results);
 	tcase_add_test(tc, test_docker_sandbox__api_version);
 	tcase_add_test(tc, test_docker_sandbox__engine_text);
