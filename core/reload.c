@@ -67,7 +67,7 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 /* replace_source - the last step that can fail; the old source keeps serving if it does. */
 static int replace_source(struct daemon *daemon, struct next *next, struct lsn_error *err)
 {
-	if (source_config_equal(&daemon->config->source, &next->config->source))
+	if (config_section_equal(daemon->config, next->config, "scripts"))
 		return 0;
 	return daemon_make_source(daemon, &next->config->source, &next->source, err);
 }
@@ -102,10 +102,13 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 		source_free(daemon->source);
 		daemon->source = next->source;
 	} else {
+		daemon->source->config = &daemon->config->source;
 		daemon->source->ops->rescan(daemon->source);
 	}
 	daemon_set_parts(daemon);
-	if (daemon->broker && !broker_config_equal(&old->broker, &daemon->config->broker))
+	if (daemon->broker && config_section_equal(old, daemon->config, "broker"))
+		broker_set_config(daemon->broker, &daemon->config->broker);
+	else if (daemon->broker)
 		reconnect(daemon);
 	config_free(old);
 	turn_request(daemon->turn);

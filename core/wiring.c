@@ -47,14 +47,13 @@ int daemon_connect(struct daemon *daemon, struct lsn_error *err)
 					    .disconnected = on_disconnected,
 					    .data = daemon };
 
-	/* broker_new() copies what it needs */
-	struct broker_config config = daemon->config->broker;
+	const struct broker_config *config = &daemon->config->broker;
 	struct lsn_error why = { 0 };
+	char **stale = NULL;
 
-	if (subscriptions_note(daemon->config->state_dir, config.subscriptions, &config.unsubscribe, &why) < 0)
+	if (subscriptions_note(daemon->config->state_dir, config->subscriptions, &stale, &why) < 0)
 		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
-	int r = broker_new(daemon->loop, &config, &hooks, &daemon->broker, err);
-	subscriptions_free(config.unsubscribe);
+	int r = broker_new(daemon->loop, config, stale, &hooks, &daemon->broker, err);
 	turn_set_broker(daemon->turn, r < 0 ? NULL : daemon->broker);
 	return r;
 }

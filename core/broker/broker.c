@@ -18,6 +18,7 @@
  * leaves the same errno. */
 #include "broker.h"
 #include "broker_private.h"
+#include "subscriptions.h"
 #include "log.h"
 #include "util.h"
 #include <errno.h>
@@ -46,7 +47,8 @@ enum wish { WISH_CONNECTED, WISH_PAUSED, WISH_GONE };
 
 struct broker {
 	sd_event *loop;
-	struct broker_config config;
+	const struct broker_config *config; /* borrowed */
+	char **unsubscribe;
 	struct broker_hooks hooks;
 	struct broker_figures figures;
 	sd_event_source *io; /* the client's socket */
@@ -143,12 +145,12 @@ static void arm_next(struct broker *broker)
 
 static uint64_t next_delay(struct broker *broker)
 {
-	uint64_t delay = broker->config.reconnect_min_usec, random = 0;
+	uint64_t delay = broker->config->reconnect_min_usec, random = 0;
 
-	for (unsigned i = 0; i < broker->failures && delay < broker->config.reconnect_max_usec; i++)
+	for (unsigned i = 0; i < broker->failures && delay < broker->config->reconnect_max_usec; i++)
 		delay *= 2;
-	if (delay > broker->config.reconnect_max_usec)
-		delay = broker->config.reconnect_max_usec;
+	if (delay > broker->config->reconnect_max_usec)
+		delay = broker->config->reconnect_max_usec;
 	broker->failures++;
 	if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
 		random = now_monotonic_usec();
@@ -307,7 +309,7 @@ static int strv_length(char **list)
  * option and sends them; they are not events). */
 static void filters_subscribe(struct broker *broker)
 {
-	char **filters = broker->config.subscriptions, **old = broker->config.unsubscribe;
+	char **filters = broker->config->subscriptions, **old = broker->unsubscribe;
 	int n = strv_length(filters), rc = 0;
 
 	broker->resubscribe_usec = 0;
@@ -347,9 +349,9 @@ static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, 
 	(void)properties;
 	if (id == broker->subscribe_id) {
 		broker->figures.error[0] = 0;
-		for (int i = 0; i < count && i < strv_length(broker->config.subscriptions); i++)
+		for (int i = 0; i < count && i < strv_length(broker->config->subscriptions); i++)
 			if (granted[i] != 1 && granted[i] != 2)
-				refused_subscription(broker, broker->config.subscriptions[i], granted[i]);
+				refused_subscription(broker, broker->config->subscriptions[i], granted[i]);
 		arm_next(broker);
 	}
 	errno = 0; /* not "dry" */
@@ -375,11 +377,11 @@ static void on_publish_log(struct mosquitto *mosq, void *data, int level, const 
 {
 	static const char mark[] = " received PUBLISH (d0,";
 	struct broker *broker = data;
-	size_t id_size = strlen(broker->config.client_id);
+	size_t id_size = strlen(broker->config->client_id);
 
 	(void)mosq;
 	if (!(level & MOSQ_LOG_DEBUG) || !str_startswith(text, "Client ") ||
-	    strncmp(text + strlen("Client "), broker->config.client_id, id_size) != 0)
+	    strncmp(text + strlen("Client "), broker->config->client_id, id_size) != 0)
 		return;
 	/* other lines may follow before the callback */
 	if (str_startswith(text + strlen("Client ") + id_size, mark))
@@ -389,12 +391,12 @@ static void on_publish_log(struct mosquitto *mosq, void *data, int level, const 
 static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, const mosquitto_property *properties)
 {
 	struct broker *broker = data;
-	uint16_t keepalive_sec = (uint16_t)broker->config.keepalive_sec;
+	uint16_t keepalive_sec = (uint16_t)broker->config->keepalive_sec;
 
 	if (rc) {
 		(void)snprintf(broker->refused, sizeof broker->refused, "the broker refuses the connection: %s",
-			       broker->config.version == MQTT_V5 ? mosquitto_reason_string(rc)
-								 : mosquitto_connack_string(rc));
+			       broker->config->version == MQTT_V5 ? mosquitto_reason_string(rc)
+								  : mosquitto_connack_string(rc));
 		return;
 	}
 	/* libmosquitto formats a line for each packet while somebody listens. Where a session
@@ -471,7 +473,7 @@ static bool read_some(struct broker *broker)
 			return false;
 		}
 		broker->dry = broker->batch == before && errno_now == EAGAIN;
-	} while (!broker->dry && broker->batch < broker->config.batch_max &&
+	} while (!broker->dry && broker->batch < broker->config->batch_max &&
 		 broker->figures.state == BROKER_CONNECTED && broker->wish == WISH_CONNECTED);
 	broker->in_usec = now_monotonic_usec();
 	return true;
@@ -576,7 +578,7 @@ static int watch_socket(struct broker *broker)
 
 static int make_client(struct broker *broker, struct lsn_error *err)
 {
-	int r = broker_client_new(&broker->config, &broker->tls, broker, &broker->mosq, err);
+	int r = broker_client_new(broker->config, &broker->tls, broker, &broker->mosq, err);
 	if (r < 0)
 		return r;
 	mosquitto_log_callback_set(broker->mosq, on_log);
@@ -589,7 +591,7 @@ static int make_client(struct broker *broker, struct lsn_error *err)
 
 static int connect_client(struct broker *broker, struct lsn_error *err)
 {
-	int r = broker_client_connect(broker->mosq, &broker->config, broker_addresses_current(&broker->addresses), err);
+	int r = broker_client_connect(broker->mosq, broker->config, broker_addresses_current(&broker->addresses), err);
 	broker->reached = r < 0 && broker->detail[0]; /* the handshake of TLS failed */
 	if (r < 0 && broker->tls.refused[0])
 		return lsn_error_set(err, r, "%s", broker->tls.refused);
@@ -629,7 +631,7 @@ static void on_resolved(void *data, const struct resolved *found, const struct l
 		end_connection(broker, err->message);
 		return;
 	}
-	broker_addresses_set(&broker->addresses, &broker->config, found);
+	broker_addresses_set(&broker->addresses, broker->config, found);
 	connect_address(broker);
 }
 
@@ -640,13 +642,13 @@ static void start_connecting(struct broker *broker)
 	struct lsn_error err = { 0 };
 
 	set_state(broker, BROKER_CONNECTING);
-	if (broker->addresses.list.count == 0 && broker_addresses_needed(&broker->config)) {
-		if (resolve_start(broker->loop, broker->config.host, on_resolved, broker, &broker->lookup, &err) < 0)
+	if (broker->addresses.list.count == 0 && broker_addresses_needed(broker->config)) {
+		if (resolve_start(broker->loop, broker->config->host, on_resolved, broker, &broker->lookup, &err) < 0)
 			end_connection(broker, err.message);
 		return;
 	}
 	if (broker->addresses.list.count == 0)
-		broker_addresses_set(&broker->addresses, &broker->config, NULL);
+		broker_addresses_set(&broker->addresses, broker->config, NULL);
 	connect_address(broker);
 }
 
@@ -731,33 +733,33 @@ static int add_sources(struct broker *broker)
 	return r;
 }
 
-int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks,
+int broker_new(sd_event *loop, const struct broker_config *config, char **unsubscribe, const struct broker_hooks *hooks,
 	       struct broker **ret, struct lsn_error *err)
 {
 	struct mosquitto *probe = NULL;
 	struct broker *broker = calloc(1, sizeof *broker);
 
-	if (!broker)
+	if (!broker) {
+		subscriptions_free(unsubscribe);
 		return lsn_error_set(err, -ENOMEM, "out of memory");
+	}
 	init_library();
 	broker->loop = sd_event_ref(loop);
 	broker->hooks = *hooks;
-	int r = broker_config_copy(config, &broker->config);
-	if (r >= 0)
-		r = add_sources(broker);
+	broker->config = config;
+	broker->unsubscribe = unsubscribe;
+	int r = add_sources(broker);
 	if (r < 0) {
 		broker_free(broker);
 		return lsn_error_set(err, r, "cannot make the broker's event sources: %s", strerror(-r));
 	}
 	/* Settings that can never work are told now, not with each attempt. */
-	r = broker_client_new(&broker->config, &broker->tls, broker, &probe, err);
+	r = broker_client_new(broker->config, &broker->tls, broker, &probe, err);
 	if (r < 0) {
 		broker_free(broker);
 		return r;
 	}
 	mosquitto_destroy(probe);
-	if (broker->config.batch_max == 0)
-		broker->config.batch_max = 1;
 	note_since(broker);
 	*ret = broker;
 	return 0;
@@ -775,9 +777,11 @@ void broker_free(struct broker *broker)
 	sd_event_source_disable_unref(broker->timer);
 	sd_event_source_disable_unref(broker->resume);
 	sd_event_unref(broker->loop);
-	broker_config_clear(&broker->config);
+	subscriptions_free(broker->unsubscribe);
 	free(broker);
 }
+
+void broker_set_config(struct broker *broker, const struct broker_config *config) { broker->config = config; }
 
 void broker_ack(struct broker *broker)
 {
@@ -792,7 +796,7 @@ void broker_ack(struct broker *broker)
 	}
 	if (broker->wish != WISH_CONNECTED)
 		follow_wish(broker);
-	else if (!broker->dry && broker->config.tls)
+	else if (!broker->dry && broker->config->tls)
 		(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_ONESHOT);
 }
 

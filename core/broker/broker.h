@@ -50,9 +50,6 @@ struct broker_config {
 	unsigned receive_max;
 	/* publications per batch; with TLS up to one record's worth (16 KiB) more */
 	unsigned batch_max;
-	/* NULL, or filters of an older configuration to take off the session: the broker cannot
-	 * be asked for them */
-	char **unsubscribe;
 };
 
 struct broker_message { /* borrowed for the call */
@@ -93,13 +90,18 @@ struct broker_figures {
 };
 
 /* broker_new - connects in the background; a broker that is down is not an error.
- * CONFIG and HOOKS are copied.
+ * HOOKS are copied; CONFIG is borrowed until broker_free() or broker_set_config().
+ * UNSUBSCRIBE: NULL, or the filters of an older configuration that are taken off the session (the
+ * broker cannot be asked for them); it is taken over in any case and freed with subscriptions_free().
  * No hook is called before the loop runs.
  * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read),
  * -ENOMEM.
  * SIGPIPE is ignored from here on. */
-int broker_new(sd_event *loop, const struct broker_config *config, const struct broker_hooks *hooks,
+int broker_new(sd_event *loop, const struct broker_config *config, char **unsubscribe, const struct broker_hooks *hooks,
 	       struct broker **ret, struct lsn_error *err);
+
+/* broker_set_config - CONFIG, with the same values as before, is borrowed instead. */
+void broker_set_config(struct broker *broker, const struct broker_config *config);
 
 /* broker_free - disconnects at once (the session stays with the broker).
  * Nothing unacknowledged is acknowledged, and acknowledgements that the socket does not take at
@@ -122,9 +124,5 @@ void broker_resume(struct broker *broker);
  * hooks.disconnected() tells that it is done. */
 void broker_quiesce(struct broker *broker);
 void broker_get_figures(const struct broker *broker, struct broker_figures *ret);
-
-/* broker_config_equal - no reconnect needed on reload? broker_config_clear - free the strings. */
-bool broker_config_equal(const struct broker_config *a, const struct broker_config *b);
-void broker_config_clear(struct broker_config *config);
 
 #endif

@@ -18,6 +18,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+bool broker_config_is_unix(const struct broker_config *config) { return config->host && config->host[0] == '/'; }
+
 /* MQTT 5: the broker keeps the session (and with it our events) until we come back. */
 #define SESSION_NEVER_EXPIRES UINT32_MAX
 

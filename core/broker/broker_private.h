@@ -1,5 +1,5 @@
-/* broker_private.h - what broker.c (the connection's states) needs of broker_config.c and
- * broker_client.c (one libmosquitto client). */
+/* broker_private.h - what broker.c (the connection's states) needs of broker_client.c (one
+ * libmosquitto client) and its other parts. */
 #ifndef CORE_BROKER_PRIVATE_H
 #define CORE_BROKER_PRIVATE_H
 
@@ -8,9 +8,6 @@
 #include <mosquitto.h>
 #include <openssl/ssl.h>
 
-/* broker_config_copy - deep; *RET is overwritten.
- * 0, -ENOMEM (then *RET is empty). */
-int broker_config_copy(const struct broker_config *config, struct broker_config *ret);
 bool broker_config_is_unix(const struct broker_config *config);
 
 /* -------------------------------------------------------------------------- where to connect to */

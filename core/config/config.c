@@ -684,6 +684,18 @@ static void clear_items(const struct config_section_type *type, void *base)
 			type->items[i].type->clear((char *)base + type->items[i].offset);
 }
 
+bool config_section_equal(const struct config *a, const struct config *b, const char *section)
+{
+	const struct config_section_type *type = config_sections;
+
+	while (!streq(type->name, section))
+		type++;
+	for (const struct config_item *item = type->items; item < type->items + type->item_count; item++)
+		if (!item->type->equal((const char *)a + item->offset, (const char *)b + item->offset))
+			return false;
+	return true;
+}
+
 static void clear_options(struct executor_config *executor)
 {
 	for (size_t i = 0; i < executor->option_count; i++) {

@@ -48,6 +48,11 @@ int config_load(const char *file, struct config **ret, struct lsn_error *err);
  * May block. */
 int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data,
 		struct config **ret, struct lsn_error *err);
+
+/* config_section_equal - do all keys of SECTION ("broker"; one without a label) have the same
+ * values in A and B? */
+bool config_section_equal(const struct config *a, const struct config *b, const char *section);
+
 void config_free(struct config *config); /* NULL is allowed */
 
 /* config_print - what the configuration means, as INI with every key and its effective value;

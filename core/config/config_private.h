@@ -18,6 +18,7 @@ struct config_type {
 		     struct lsn_error *err);
 	/* whole lines "key = value" */
 	void (*print)(const struct config_item *item, const void *target, FILE *out);
+	bool (*equal)(const void *a, const void *b);
 	void (*clear)(void *target); /* NULL: nothing to free */
 	bool list; /* may stand several times in one file */
 };

@@ -391,17 +391,43 @@ static void print_outcomes(const struct config_item *item, const void *target, F
 	(void)fputc('\n', out);
 }
 
-const struct config_type config_type_string = { parse_string, print_string, clear_string, false };
-const struct config_type config_type_secret = { parse_string, print_secret, clear_secret, false };
-const struct config_type config_type_path = { parse_path, print_string, clear_string, false };
-const struct config_type config_type_name = { parse_name, print_name, NULL, false };
-const struct config_type config_type_bool = { parse_boolean, print_boolean, NULL, false };
-const struct config_type config_type_uint = { parse_unsigned, print_unsigned, NULL, false };
-const struct config_type config_type_uint64 = { parse_uint64, print_uint64, NULL, false };
-const struct config_type config_type_duration = { parse_usec, print_usec, NULL, false };
-const struct config_type config_type_seconds = { parse_seconds, print_seconds, NULL, false };
-const struct config_type config_type_size = { parse_bytes, print_bytes, NULL, false };
-const struct config_type config_type_rate = { parse_rate, print_rate, NULL, false };
-const struct config_type config_type_enum = { parse_enum, print_enum, NULL, false };
-const struct config_type config_type_list = { parse_list, print_list, clear_list, true };
-const struct config_type config_type_outcomes = { parse_outcomes, print_outcomes, NULL, false };
+/* ------------------------------------------------------------------------------------ equality */
+
+static bool equal_string(const void *a, const void *b) { return streq(*(char *const *)a, *(char *const *)b); }
+
+static bool equal_name(const void *a, const void *b) { return streq((const char *)a, (const char *)b); }
+
+static bool equal_bool(const void *a, const void *b) { return *(const bool *)a == *(const bool *)b; }
+
+static bool equal_unsigned(const void *a, const void *b) { return *(const unsigned *)a == *(const unsigned *)b; }
+
+static bool equal_uint64(const void *a, const void *b) { return *(const uint64_t *)a == *(const uint64_t *)b; }
+
+static bool equal_rate(const void *a, const void *b) { return memcmp(a, b, sizeof(double)) == 0; }
+
+static bool equal_list(const void *a, const void *b)
+{
+	char *const *p = *(char **const *)a, *const *q = *(char **const *)b;
+	size_t n = list_length(p);
+
+	if (n != list_length(q))
+		return false;
+	while (n > 0 && streq(p[n - 1], q[n - 1]))
+		n--;
+	return n == 0;
+}
+
+const struct config_type config_type_string = { parse_string, print_string, equal_string, clear_string, false };
+const struct config_type config_type_secret = { parse_string, print_secret, equal_string, clear_secret, false };
+const struct config_type config_type_path = { parse_path, print_string, equal_string, clear_string, false };
+const struct config_type config_type_name = { parse_name, print_name, equal_name, NULL, false };
+const struct config_type config_type_bool = { parse_boolean, print_boolean, equal_bool, NULL, false };
+const struct config_type config_type_uint = { parse_unsigned, print_unsigned, equal_unsigned, NULL, false };
+const struct config_type config_type_uint64 = { parse_uint64, print_uint64, equal_uint64, NULL, false };
+const struct config_type config_type_duration = { parse_usec, print_usec, equal_uint64, NULL, false };
+const struct config_type config_type_seconds = { parse_seconds, print_seconds, equal_unsigned, NULL, false };
+const struct config_type config_type_size = { parse_bytes, print_bytes, equal_uint64, NULL, false };
+const struct config_type config_type_rate = { parse_rate, print_rate, equal_rate, NULL, false };
+const struct config_type config_type_enum = { parse_enum, print_enum, equal_unsigned, NULL, false };
+const struct config_type config_type_list = { parse_list, print_list, equal_list, clear_list, true };
+const struct config_type config_type_outcomes = { parse_outcomes, print_outcomes, equal_unsigned, NULL, false };

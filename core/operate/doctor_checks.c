@@ -88,8 +88,8 @@ void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 	if (!same && running && on_disk)
 		first_difference(running, on_disk, difference, sizeof difference);
 	/* secrets are not printed */
-	if (same && broker_config_equal(&daemon->config->broker, &fresh->broker) &&
-	    source_config_equal(&daemon->config->source, &fresh->source))
+	if (same && config_section_equal(daemon->config, fresh, "broker") &&
+	    config_section_equal(daemon->config, fresh, "scripts"))
 		doctor_report(sink, OK, "config", NULL, "%s is what the daemon runs with", daemon->config_file);
 	else
 		doctor_report(sink, WARNING, "config", "listenerctl reload (or restart the daemon)",

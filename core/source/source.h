@@ -55,6 +55,8 @@ struct source_ops {
 };
 struct source {
 	const struct source_ops *ops;
+	/* Borrowed. After a reload it is set to the new one, which has the same values. */
+	const struct source_config *config;
 };
 
 /* Makers, one per kind; each starts its first scan by itself.
@@ -66,10 +68,5 @@ int source_directory_new(sd_event *loop, const struct source_config *config, str
 int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry,
 		    void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err);
 void source_free(struct source *source); /* NULL is allowed */
-bool source_config_equal(const struct source_config *a, const struct source_config *b);
-
-/* 0, -ENOMEM: *RET is clear */
-int source_config_copy(const struct source_config *config, struct source_config *ret);
-void source_config_clear(struct source_config *config);
 
 #endif

@@ -64,9 +64,6 @@ struct directory_source {
 	void (*changed)(void *data);
 	void *data;
 	char *path;
-	bool recursive;
-	uint64_t rescan_usec;
-	size_t scripts_max, size_max;
 
 	sd_event_source *timer, *work;
 	struct folder **folders;
@@ -185,7 +182,7 @@ static int offer_file(struct directory_source *source, const char *name, struct 
 		      struct lsn_error *err)
 {
 	struct registry_offer offer;
-	int r = script_file_read(file, source->size_max, &offer);
+	int r = script_file_read(file, source->base.config->size_max, &offer);
 	source->figures.fetches++;
 	if (r < 0)
 		return r;
@@ -350,7 +347,7 @@ static int on_inotify(sd_event_source *event_source, const struct inotify_event 
 	if ((event->mask & LOST_MASK) || event->len == 0)
 		plan_scan(folder->source, QUIET_USEC);
 	else if (event->mask & IN_ISDIR) {
-		if (folder->source->recursive)
+		if (folder->source->base.config->recursive)
 			plan_scan(folder->source, QUIET_USEC);
 	} else
 		on_name(folder, event);
@@ -451,7 +448,7 @@ static int list_items(struct directory_source *source, DIR *dir, const char *pre
 		int r = 0;
 		if (!is_folder(dirfd(dir), item))
 			r = names_add(&source->scan, prefix, item->d_name);
-		else if (source->recursive && depth < DEPTH_MAX)
+		else if (source->base.config->recursive && depth < DEPTH_MAX)
 			r = list_subfolder(source, dirfd(dir), item->d_name, prefix, depth + 1);
 		if (r < 0)
 			return r;
@@ -482,14 +479,14 @@ static void limit_names(struct directory_source *source)
 {
 	struct names *names = &source->scan, chosen = { NULL, 0, 0 };
 	struct lsn_error err = { 0 };
-	if (names->count <= source->scripts_max)
+	if (names->count <= source->base.config->scripts_max)
 		return;
 	(void)lsn_error_set(&err, -E2BIG, "%zu files in %s, but scripts_max = %zu: the rest is left out", names->count,
-			    source->path, source->scripts_max);
+			    source->path, source->base.config->scripts_max);
 	scan_trouble(source, &err);
-	chosen.list = calloc(source->scripts_max + 1, sizeof(char *));
+	chosen.list = calloc(source->base.config->scripts_max + 1, sizeof(char *));
 	for (int known = 1; chosen.list && known >= 0; known--)
-		for (size_t i = 0; i < names->count && chosen.count < source->scripts_max; i++)
+		for (size_t i = 0; i < names->count && chosen.count < source->base.config->scripts_max; i++)
 			if (names->list[i] && (registry_find(source->registry, names->list[i]) != NULL) == known)
 				chosen.list[chosen.count++] = TAKE_PTR(names->list[i]);
 	names_clear(names);
@@ -567,8 +564,8 @@ static void scan_end(struct directory_source *source)
 		log_warning("%s", source->scan_error.message);
 	}
 	log_debug("scanned %s: %zu files", source->path, count);
-	if (source->rescan_usec)
-		plan_scan(source, source->rescan_usec);
+	if (source->base.config->rescan_usec)
+		plan_scan(source, source->base.config->rescan_usec);
 	else
 		timer_rearm(source);
 }
@@ -636,13 +633,15 @@ static int take_due(struct directory_source *source, struct names *ret)
 
 static int look_at_names(struct directory_source *source, int root, const struct names *names, struct lsn_error *err)
 {
-	size_t room = source->scripts_max > entries_known(source) ? source->scripts_max - entries_known(source) : 0;
+	size_t room = source->base.config->scripts_max > entries_known(source)
+			      ? source->base.config->scripts_max - entries_known(source)
+			      : 0;
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < names->count; i++) {
 		if (!registry_find(source->registry, names->list[i])) {
 			if (room == 0) {
 				log_warning("there are scripts_max = %zu scripts already: a new one is left out",
-					    source->scripts_max);
+					    source->base.config->scripts_max);
 				continue;
 			}
 			room--;
@@ -757,14 +756,11 @@ int source_directory_new(sd_event *loop, const struct source_config *config, str
 	if (!source)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	source->base.ops = &ops;
+	source->base.config = config;
 	source->loop = loop;
 	source->registry = registry;
 	source->changed = changed;
 	source->data = data;
-	source->recursive = config->recursive;
-	source->rescan_usec = config->rescan_usec;
-	source->scripts_max = config->scripts_max;
-	source->size_max = config->size_max;
 	source->retry_usec = RETRY_MIN_USEC;
 	source->figures.kind = "directory";
 	(void)snprintf(source->figures.where, sizeof source->figures.where, "%s", config->directory);

@@ -560,6 +560,51 @@ START_TEST(test_config__the_shipped_file_is_complete)
 }
 END_TEST
 
+/* Every key of every unnamed section: another value makes just that section differ. */
+START_TEST(test_config__sections_are_compared_by_their_keys)
+{
+	static const char *const sections[] = { "listener", "broker",     "journal",   "scripts",
+						"limits",   "dispatcher", "executors", "control" };
+	static const struct {
+		const char *section, *line;
+	} changes[] = {
+		{ "listener", "log_level = debug" },
+		{ "listener", "record_unmatched = yes" },
+		{ "broker", "host = example.org" },
+		{ "broker", "port = 1884" },
+		{ "broker", "user = u\npassword = secret" },
+		{ "broker", "version = 5" },
+		{ "broker", "tls = yes\nport = 1883" },
+		{ "broker", "subscriptions = create/#" },
+		{ "broker", "subscriptions = create/# update/# delete/# update_object/# update_metadata/+" },
+		{ "broker", "reconnect_min = 300ms" },
+		{ "scripts", "recursive = no" },
+		{ "scripts", "user = u\npassword = p" },
+		{ "scripts", "size_max = 2M" },
+		{ "limits", "retry_on = lost" },
+		{ "dispatcher", "replay_rate = 3.5" },
+		{ "dispatcher", "default_executor = docker-sandbox\nmax_running = 3" },
+	};
+	struct config *plain;
+	char text[256];
+
+	load_text("");
+	plain = TAKE_PTR(config);
+	load_text("");
+	for (size_t s = 0; s < ELEMENTSOF(sections); s++)
+		ck_assert(config_section_equal(plain, config, sections[s]));
+	for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
+		(void)snprintf(text, sizeof text, "[%s]\n%s\n", changes[i].section, changes[i].line);
+		load_text(text);
+		for (size_t s = 0; s < ELEMENTSOF(sections); s++)
+			ck_assert_msg(config_section_equal(plain, config, sections[s]) !=
+					      streq(sections[s], changes[i].section),
+				      "%s: [%s]", text, sections[s]);
+	}
+	config_free(plain);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("config");
@@ -571,6 +616,7 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_config__an_empty_file_is_all_defaults);
+	tcase_add_test(tc, test_config__sections_are_compared_by_their_keys);
 	tcase_add_test(tc, test_config__every_kind_of_value);
 	tcase_add_test(tc, test_config__values_survive_byte_for_byte);
 	tcase_add_test(tc, test_config__long_lines);

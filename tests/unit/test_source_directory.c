@@ -390,22 +390,6 @@ START_TEST(test_source_directory__names_of_files)
 }
 END_TEST
 
-START_TEST(test_source_directory__configurations)
-{
-	struct source_config a = { .kind = SOURCE_CDMI, .url = strdup("u"), .password = strdup("p") },
-			     b = { .kind = SOURCE_CDMI, .url = strdup("u") };
-	ck_assert(!source_config_equal(&a, &b));
-	b.password = strdup("p");
-	ck_assert(source_config_equal(&a, &b));
-	b.recursive = true;
-	ck_assert(!source_config_equal(&a, &b));
-	source_config_clear(&a);
-	source_config_clear(&b);
-	ck_assert_ptr_null(a.url);
-	source_free(NULL);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("source_directory");
@@ -422,7 +406,6 @@ int main(void)
 	tcase_add_test(tc, test_source_directory__a_storm_of_files);
 	tcase_add_test(tc, test_source_directory__unreadable_files);
 	tcase_add_test(tc, test_source_directory__names_of_files);
-	tcase_add_test(tc, test_source_directory__configurations);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

@@ -180,7 +180,7 @@ void source_back(struct cdmi_source *source, bool deep)
 	source->backoff_usec = BACKOFF_MIN_USEC;
 	if (deep)
 		source->deep_monotonic_usec = now_monotonic_usec();
-	source_rescan_in(source, source->config.rescan_usec);
+	source_rescan_in(source, source->base.config->rescan_usec);
 }
 
 static const char *state_name(const struct cdmi_source *source)
@@ -226,7 +226,6 @@ static void cdmi_free(struct source *base)
 	drop_fetches(source);
 	http_free(source->http);
 	(void)host_free(source->host);
-	source_config_clear(&source->config);
 	free(source->root);
 	free(source);
 }
@@ -247,6 +246,7 @@ static struct cdmi_source *source_alloc(const struct source_config *config)
 	if (!source)
 		return NULL;
 	source->base.ops = &cdmi_ops;
+	source->base.config = config;
 	source->versioned = !cdmi_is_v2(config->url);
 	source->backoff_usec = BACKOFF_MIN_USEC;
 	source->retry_usec = RETRY_MIN_USEC;
@@ -260,8 +260,7 @@ static struct cdmi_source *source_alloc(const struct source_config *config)
 	(void)snprintf(source->figures.where, sizeof source->figures.where, "%s%s", config->url, config->collection);
 	size_t size = strlen(config->collection) + 2;
 	source->root = malloc(size);
-	if (!source->root || source_config_copy(config, &source->config) < 0) {
-		free(source->root);
+	if (!source->root) {
 		free(source);
 		return NULL;
 	}
@@ -271,7 +270,7 @@ static struct cdmi_source *source_alloc(const struct source_config *config)
 
 static int source_connect(struct cdmi_source *source, sd_event *loop, struct lsn_error *err)
 {
-	const struct source_config *config = &source->config;
+	const struct source_config *config = source->base.config;
 	int r = host_new(loop, "", "cdmi", "", "", NULL, &source->host, err);
 
 	if (r < 0)

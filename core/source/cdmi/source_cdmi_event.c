@@ -83,7 +83,7 @@ static bool name_is_usable(const struct cdmi_source *source, const char *path)
 {
 	const char *at = path, *slash;
 
-	if (strlen(path) > SCRIPT_NAME_MAX || (strchr(path, '/') && !source->config.recursive))
+	if (strlen(path) > SCRIPT_NAME_MAX || (strchr(path, '/') && !source->base.config->recursive))
 		return false;
 	while ((slash = strchr(at, '/'))) {
 		if (!cdmi_name_ok(at, (size_t)(slash - at)))
@@ -205,7 +205,7 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 		return;
 	}
 	if (!registry_find(source->registry, news->path) &&
-	    known_scripts(source->registry) >= source->config.scripts_max) {
+	    known_scripts(source->registry) >= source->base.config->scripts_max) {
 		source->full = true;
 		source_note(
 			source,
@@ -230,7 +230,7 @@ static void on_collection(struct cdmi_source *source, const struct news *news)
 {
 	if (news->parts.operation == TOPIC_DELETE)
 		withdraw_below(source, news->path);
-	else if (!*news->path || (news->parts.operation == TOPIC_CREATE && source->config.recursive))
+	else if (!*news->path || (news->parts.operation == TOPIC_CREATE && source->base.config->recursive))
 		scan_soon(source);
 }
 

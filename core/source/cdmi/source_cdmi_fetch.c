@@ -278,15 +278,15 @@ static int fetch_request(struct fetch *fetch, enum cdmi_mode mode, http_fn fn)
 		path = NULL;
 		return -ENOMEM;
 	}
-	if (!(url = cdmi_url(source->config.url, path, mode)))
+	if (!(url = cdmi_url(source->base.config->url, path, mode)))
 		return -ENOMEM;
 	const struct http_request request = { .method = "GET",
 					      .url = url,
 					      .headers = cdmi_headers(mode, source->versioned),
-					      .timeout_usec = source->config.timeout_usec,
+					      .timeout_usec = source->base.config->timeout_usec,
 					      .max_body = mode == CDMI_CONTENT
-								  ? source->config.size_max
-								  : 2 * source->config.size_max + METADATA_MAX };
+								  ? source->base.config->size_max
+								  : 2 * source->base.config->size_max + METADATA_MAX };
 	return http_start(source->http, &request, fn, fetch, &fetch->exchange);
 }
 
@@ -310,7 +310,7 @@ static void take_content(struct fetch *fetch, const struct http_reply *reply)
 	fetch->settled = err.code == -EFBIG;
 	if (fetch->settled)
 		(void)lsn_error_set(&err, -EFBIG, "it is larger than [scripts] size_max = %zu bytes",
-				    fetch->source->config.size_max);
+				    fetch->source->base.config->size_max);
 	if (verdict == CDMI_OK && !(fetch->value = malloc(reply->body_size + 1))) {
 		verdict = CDMI_RETRY;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
@@ -410,7 +410,7 @@ void fetch_next(struct cdmi_source *source)
 {
 	struct fetch *fetch;
 
-	while (source->flying < source->config.fetches && (fetch = TAILQ_FIRST(&source->queue))) {
+	while (source->flying < source->base.config->fetches && (fetch = TAILQ_FIRST(&source->queue))) {
 		fetch_leave(fetch);
 		fetch->where = FETCH_FLYING;
 		source->flying++;

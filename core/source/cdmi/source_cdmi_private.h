@@ -79,8 +79,7 @@ struct scan {
 
 struct cdmi_source {
 	struct source base;
-	struct source_config config;
-	char *root; /* config.collection, one leading slash, none at the end */
+	char *root; /* the configured collection, one leading slash, none at the end */
 	struct registry *registry;
 	struct host *host;
 	const struct lsn_host *services;

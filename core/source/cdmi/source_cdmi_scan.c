@@ -51,10 +51,10 @@ static struct fetch *add_fetch(struct cdmi_source *source, const char *name)
 /* has_room - as many scripts as allowed, in the archive's order. */
 static bool has_room(struct cdmi_source *source)
 {
-	if (++source->scan.scripts <= source->config.scripts_max)
+	if (++source->scan.scripts <= source->base.config->scripts_max)
 		return true;
 	source->full = true;
-	if (source->scan.scripts == source->config.scripts_max + 1)
+	if (source->scan.scripts == source->base.config->scripts_max + 1)
 		leave_out(source,
 			  "the collection holds more scripts than [scripts] scripts_max allows: the rest is not read");
 	return false;
@@ -98,7 +98,7 @@ static bool add_child(struct cdmi_source *source, const char *parent, const char
 	bool folder = size > 0 && name[size - 1] == '/';
 	_cleanup_free_ char *path = NULL;
 
-	if (folder && !source->config.recursive)
+	if (folder && !source->base.config->recursive)
 		return true;
 	if (!cdmi_name_ok(name, size - folder))
 		return add_unusable(source, parent, name, size);
@@ -197,13 +197,15 @@ static int list_folder(struct cdmi_source *source, const char *path)
 		whole = NULL;
 		return -ENOMEM;
 	}
-	if (!(source->scan.listing_path = strdup(path)) || !(url = cdmi_url(source->config.url, whole, CDMI_CONTAINER)))
+	if (!(source->scan.listing_path = strdup(path)) ||
+	    !(url = cdmi_url(source->base.config->url, whole, CDMI_CONTAINER)))
 		return -ENOMEM;
 	const struct http_request request = { .method = "GET",
 					      .url = url,
 					      .headers = cdmi_headers(CDMI_CONTAINER, source->versioned),
-					      .timeout_usec = source->config.timeout_usec,
-					      .max_body = NAME_BYTES * source->config.scripts_max + ((size_t)1 << 20) };
+					      .timeout_usec = source->base.config->timeout_usec,
+					      .max_body = NAME_BYTES * source->base.config->scripts_max +
+							  ((size_t)1 << 20) };
 	return http_start(source->http, &request, on_listing, source, &source->scan.listing);
 }
 
