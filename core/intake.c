@@ -27,6 +27,7 @@
 struct held {
 	STAILQ_ENTRY(held) next;
 	uint8_t digest[EVENT_DIGEST_SIZE];
+	bool live;
 	struct broker_message message; /* topic and payload point behind the struct */
 };
 
@@ -42,6 +43,7 @@ struct intake {
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, held) held;
 	uint64_t held_since_usec;
+	bool told[WINDOW_ANSWER_MAX]; /* on this connection */
 	struct intake_counters counters;
 };
 
@@ -151,6 +153,7 @@ void intake_connected(struct intake *intake, bool session_present)
 	intake->window_dirty = true;
 	intake->live_left = 0;
 	intake->last_usec = now_monotonic_usec();
+	memset(intake->told, 0, sizeof intake->told);
 	if (!session_present)
 		forget_saved(intake);
 }
@@ -230,11 +233,12 @@ static void message_match(struct intake *intake, const struct broker_message *me
 
 /* message_remember - only what is marked for the journal in the same turn may stand in the window: a
  * publication that is merely held back is not recorded yet, and must be new again if we die now. */
-static void message_remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+static void message_remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest,
+			     bool live)
 {
 	if (message->packet_id == 0)
 		return; /* QoS 0: the broker does not repeat */
-	if (window_add(intake->window, message->packet_id, digest) < 0)
+	if (window_add(intake->window, message->packet_id, digest, live) < 0)
 		log_error("out of memory for the redelivery window: a repeat of packet %u would run twice",
 			  message->packet_id);
 	intake->window_dirty = true;
@@ -242,13 +246,13 @@ static void message_remember(struct intake *intake, const struct broker_message 
 }
 
 /* message_take - a publication whose turn has come: check, then match. */
-static void message_take(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+static void message_take(struct intake *intake, const struct broker_message *message, const uint8_t *digest, bool live)
 {
 	size_t topic_size = strlen(message->topic);
 	struct lsn_error why;
 	struct topic_parts parts;
 
-	message_remember(intake, message, digest);
+	message_remember(intake, message, digest, live);
 	if (message->retain) {
 		intake->counters.retained++;
 		return;
@@ -281,14 +285,14 @@ static bool must_wait(struct intake *intake, const struct broker_message *messag
 	return source && source->ops->busy_for && source->ops->busy_for(source, message->topic, strlen(message->topic));
 }
 
-static void message_defer(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+static void message_defer(struct intake *intake, const struct broker_message *message, const uint8_t *digest, bool live)
 {
 	size_t topic_size = strlen(message->topic) + 1;
 	struct held *held = malloc(sizeof *held + topic_size + message->payload_size);
 
 	if (!held) {
 		log_error("out of memory to hold a publication back, taking it now");
-		message_take(intake, message, digest);
+		message_take(intake, message, digest, live);
 		return;
 	}
 	char *topic = (char *)(held + 1);
@@ -296,6 +300,7 @@ static void message_defer(struct intake *intake, const struct broker_message *me
 	if (message->payload_size)
 		memcpy(topic + topic_size, message->payload, message->payload_size);
 	memcpy(held->digest, digest, sizeof held->digest);
+	held->live = live;
 	held->message = *message;
 	held->message.topic = topic;
 	held->message.payload = topic + topic_size;
@@ -319,10 +324,52 @@ static bool is_live(struct intake *intake)
 	return true;
 }
 
-static void window_mark(uint8_t digest[EVENT_DIGEST_SIZE], bool on)
+/* is_held - DUP 1: it came before and waits, so the window cannot know it yet. */
+static bool is_held(const struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
-	uint8_t *last = &digest[EVENT_DIGEST_SIZE - 1];
-	*last = (uint8_t)((*last & ~WINDOW_MARK) | (on ? WINDOW_MARK : 0));
+	const struct held *held;
+
+	STAILQ_FOREACH (held, &intake->held, next)
+		if (held->message.packet_id == message->packet_id &&
+		    memcmp(held->digest, digest, EVENT_DIGEST_SIZE) == 0)
+			return true;
+	return false;
+}
+
+/* answer_tell - once per connection what the broker leaves open. */
+static void answer_tell(struct intake *intake, enum window_answer answer, const struct broker_message *message)
+{
+	char topic[120];
+
+	if (intake->told[answer])
+		return;
+	intake->told[answer] = true;
+	(void)str_quote(topic, sizeof topic, message->topic, strlen(message->topic));
+	if (answer == WINDOW_UNKNOWN_REPEAT)
+		log_notice(
+			"the broker sends events again that were not recorded before, the first is packet=%u topic=%s: "
+			"they run now",
+			message->packet_id, topic);
+	else
+		log_warning(
+			"the broker sends events that look like earlier ones, but not in their order and without the "
+			"DUP flag, the first is packet=%u topic=%s: they run, perhaps a second time",
+			message->packet_id, topic);
+}
+
+/* is_repeat - and count it, or what cannot be decided. */
+static bool is_repeat(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+{
+	enum window_answer answer = message->dup && is_held(intake, message, digest)
+					    ? WINDOW_REPEAT
+					    : window_ask(intake->window, message->packet_id, digest, message->dup);
+
+	intake->counters.repeats += answer == WINDOW_REPEAT;
+	intake->counters.unknown_repeats += answer == WINDOW_UNKNOWN_REPEAT;
+	intake->counters.doubtful += answer == WINDOW_DOUBTFUL;
+	if (answer == WINDOW_UNKNOWN_REPEAT || answer == WINDOW_DOUBTFUL)
+		answer_tell(intake, answer, message);
+	return answer == WINDOW_REPEAT;
 }
 
 void intake_message(struct intake *intake, const struct broker_message *message)
@@ -333,17 +380,13 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 	bool live = is_live(intake);
 	if (message->packet_id != 0) {
 		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);
-		window_mark(digest, message->first);
-		if (window_is_repeat(intake->window, message->packet_id, digest)) {
-			intake->counters.repeats++;
+		if (is_repeat(intake, message, digest))
 			return;
-		}
-		window_mark(digest, live);
 	}
 	if (!STAILQ_EMPTY(&intake->held) || (!message->retain && must_wait(intake, message)))
-		message_defer(intake, message, digest);
+		message_defer(intake, message, digest, live);
 	else
-		message_take(intake, message, digest);
+		message_take(intake, message, digest, live);
 }
 
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
@@ -357,7 +400,7 @@ bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
 			return false;
 		}
 		STAILQ_REMOVE_HEAD(&intake->held, next);
-		message_take(intake, &held->message, held->digest);
+		message_take(intake, &held->message, held->digest, held->live);
 		free(held);
 	}
 	return true;

@@ -16,6 +16,8 @@ struct intake;
 struct intake_counters {
 	uint64_t events; /* taken, repeats not counted */
 	uint64_t repeats; /* sent again by the broker and recognised */
+	uint64_t unknown_repeats; /* sent again, as the broker says, and not known here: they ran */
+	uint64_t doubtful; /* perhaps repeats, of a broker that does not say so: they ran */
 	uint64_t retained; /* state, not events */
 	uint64_t rejected; /* recorded with the reason */
 	uint64_t unmatched; /* no script */

@@ -11,9 +11,13 @@
  * they are they would fill one long stretch of the index, and dropping an entry looks through
  * the stretch it is in.
  *
+ * The index knows the youngest entry of an id only; older ones have settled. Late repeats of those are
+ * looked for entry by entry: they are rare.
+ *
  * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0:
- * "LSNW", version, 0, count (4), 8 zeros. Then the entries: packet id (2), digest (16): COUNT of
- * them, and any number that were added later. */
+ * "LSNW", version, what is known of the broker, count (4), 8 zeros. Then the entries: packet id (2),
+ * digest (16): COUNT of them, and any number that were added later. The lowest bit of a digest is not
+ * its own: it says that the entry is live. */
 #include "window.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -24,6 +28,17 @@
 /* A broker that counts packet ids upwards comes back to an id after 65,535 publications. One
  * entry less, and the id it uses next is never in the list. */
 #define ENTRIES_LIMIT 65534
+#define LIVE 1u /* in the digest's last byte */
+/* A publication that was sent and never came bears one of the ids that follow the last one, if the
+ * broker counts on after a reconnect. */
+#define FOLLOWING_IDS 1024
+
+/* What is known of the broker, as saved. */
+enum manner {
+	SHOWS_DUP = 1 << 0, /* a repeat came with DUP 1 */
+	NUMBERS_ANEW = 1 << 1, /* ... under another packet id */
+	MANNER_ALL = SHOWS_DUP | NUMBERS_ANEW,
+};
 
 struct entry {
 	uint8_t id[2];
@@ -33,13 +48,16 @@ _Static_assert(sizeof(struct entry) == 2 + EVENT_DIGEST_SIZE, "the saved form ha
 
 struct window {
 	struct entry *slots;
+	bool *used; /* by slot: a repeat of this connection was this one */
 	size_t slots_size; /* allocated */
-	size_t head, end; /* live: [head, end); head >= 1 */
+	size_t head, end; /* in the list: [head, end); head >= 1 */
+	size_t settled; /* [head, settled): confirmed, as far as a packet id that is used again proves it */
 	uint32_t base; /* number of slots[0]; wraps */
 	uint32_t *index; /* number of the entry, 0 = free; by packet id */
 	size_t index_mask, entries_max;
 	unsigned index_shift;
-	bool open; /* repeats may still come */
+	uint8_t manner;
+	bool open; /* the beginning of a resumed session */
 	bool whole; /* what was stored is no beginning of the list any more */
 	size_t fresh; /* entries at the end that window_take() has not given out */
 	/* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
@@ -69,7 +87,7 @@ static size_t index_seek(const struct window *window, uint16_t id)
 	return i;
 }
 
-/* entry_find - the slot of ID's entry, or 0. */
+/* entry_find - the slot of ID's youngest entry, or 0. */
 static size_t entry_find(const struct window *window, uint16_t id)
 {
 	uint32_t number = window->index[index_seek(window, id)];
@@ -106,16 +124,21 @@ static void forget_all(struct window *window)
 {
 	window->whole = true;
 	window->fresh = 0;
-	window->head = window->end = 1;
+	window->head = window->end = window->settled = 1;
 	window->base = 0;
 	memset(window->index, 0, (window->index_mask + 1) * sizeof *window->index);
 }
 
-/* forget_to - drop the entries before slot END. */
-static void forget_to(struct window *window, size_t end)
+/* forget_oldest - drop the first entry. The index may know a younger one of its id. */
+static void forget_oldest(struct window *window)
 {
-	for (; window->head < end; window->head++)
-		index_drop(window, entry_id(&window->slots[window->head]));
+	uint16_t id = entry_id(&window->slots[window->head]);
+
+	if (entry_find(window, id) == window->head)
+		index_drop(window, id);
+	window->head++;
+	if (window->settled < window->head)
+		window->settled = window->head;
 }
 
 /* make_room - for one more entry at the end. */
@@ -128,8 +151,10 @@ static int make_room(struct window *window)
 	if (live + 1 <= window->slots_size / 2) {
 		size_t shift = window->head - 1;
 		memmove(window->slots + 1, window->slots + window->head, live * sizeof *window->slots);
+		memmove(window->used + 1, window->used + window->head, live * sizeof *window->used);
 		window->head -= shift;
 		window->end -= shift;
+		window->settled -= shift;
 		window->base += (uint32_t)shift;
 		/* 0 means "free" in the index: start the numbers again long before they wrap. */
 		if (window->base > UINT32_MAX / 2) {
@@ -143,32 +168,45 @@ static int make_room(struct window *window)
 	if (!slots)
 		return -ENOMEM;
 	window->slots = slots;
+	bool *used = realloc(window->used, size * sizeof *used);
+	if (!used)
+		return -ENOMEM;
+	window->used = used;
 	window->slots_size = size;
 	return 0;
 }
 
-/* close_window - no repeat can come any more on this connection. What was repeated was delivered
- * again, after everything else in the list, so it goes to the end: the list stays in order of
- * delivery, and the rule of window_add() ("all before it") stays true when a broker that was
- * restored from an older state uses packet ids again which stand behind the repeats in the list. */
+static void slots_swap(struct window *window, size_t a, size_t b)
+{
+	struct entry entry = window->slots[a];
+	bool used = window->used[a];
+
+	window->slots[a] = window->slots[b];
+	window->used[a] = window->used[b];
+	window->slots[b] = entry;
+	window->used[b] = used;
+}
+
+/* close_window - the beginning of the connection is over. What was repeated in it was delivered again,
+ * after everything else in the list, so it goes to the end: the list stays in order of delivery, and
+ * the rule of window_add() ("all before it") stays true when a broker that was restored from an
+ * older state uses packet ids again which stand behind the repeats in the list. */
 static void close_window(struct window *window)
 {
-	size_t run = window->cursor ? window->cursor - window->run : 0, behind = window->end - window->cursor;
+	size_t run = window->run, cursor = window->cursor;
 
 	window->open = false;
-	if (run == 0 || behind == 0)
+	window->run = window->cursor = 0;
+	if (cursor == 0 || cursor == window->end)
 		return;
 	window->whole = true;
 	/* Rotate by three reversals: no memory, once per connection. */
 	struct {
 		size_t from, to;
-	} parts[] = { { window->run, window->cursor }, { window->cursor, window->end }, { window->run, window->end } };
+	} parts[] = { { run, cursor }, { cursor, window->end }, { run, window->end } };
 	for (size_t p = 0; p < 3; p++) {
-		for (size_t a = parts[p].from, b = parts[p].to; a + 1 < b; a++, b--) {
-			struct entry entry = window->slots[a];
-			window->slots[a] = window->slots[b - 1];
-			window->slots[b - 1] = entry;
-		}
+		for (size_t a = parts[p].from, b = parts[p].to; a + 1 < b; a++, b--)
+			slots_swap(window, a, b - 1);
 	}
 	index_rebuild(window);
 }
@@ -206,6 +244,7 @@ void window_free(struct window *window)
 	if (!window)
 		return;
 	free(window->slots);
+	free(window->used);
 	free(window->index);
 	free(window);
 }
@@ -233,49 +272,130 @@ void window_digest(const void *topic, size_t topic_size, const void *payload, si
 	    !EVP_DigestFinal_ex(context, full, NULL))
 		abort();
 	memcpy(ret, full, EVENT_DIGEST_SIZE);
-	ret[EVENT_DIGEST_SIZE - 1] &= (uint8_t)~WINDOW_MARK;
-}
-
-static bool is_equal(const uint8_t *added, const uint8_t *asked)
-{
-	uint8_t last = added[EVENT_DIGEST_SIZE - 1], other = asked[EVENT_DIGEST_SIZE - 1];
-
-	return memcmp(added, asked, EVENT_DIGEST_SIZE - 1) == 0 && ((last ^ other) & ~WINDOW_MARK) == 0 &&
-	       !(last & other & WINDOW_MARK);
+	ret[EVENT_DIGEST_SIZE - 1] &= (uint8_t)~LIVE;
 }
 
 void window_connected(struct window *window, bool session_present)
 {
 	window->run = window->cursor = 0;
 	window->open = session_present;
-	if (!session_present)
+	if (!session_present) {
 		forget_all(window);
-}
-
-bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE])
-{
-	if (!window->open || packet_id == 0)
-		return false;
-	size_t slot = entry_find(window, packet_id);
-	if (slot == 0 || !is_equal(window->slots[slot].digest, digest) || (window->cursor && slot != window->cursor)) {
-		close_window(window);
-		return false;
+		window->manner = 0; /* it may be another broker */
+	} else if (window->used) {
+		memset(window->used + window->head, 0, (window->end - window->head) * sizeof *window->used);
 	}
-	if (!window->cursor)
-		window->run = slot;
-	window->cursor = slot + 1;
-	return true;
 }
 
-int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE])
+/* ------------------------------------------------------------------------------------ questions */
+
+static bool entry_is(const struct window *window, size_t slot, const uint8_t *digest)
+{
+	const uint8_t *own = window->slots[slot].digest;
+
+	return memcmp(own, digest, EVENT_DIGEST_SIZE - 1) == 0 &&
+	       ((own[EVENT_DIGEST_SIZE - 1] ^ digest[EVENT_DIGEST_SIZE - 1]) & ~LIVE) == 0;
+}
+
+static bool entry_is_live(const struct window *window, size_t slot)
+{
+	return window->slots[slot].digest[EVENT_DIGEST_SIZE - 1] & LIVE;
+}
+
+static void learn(struct window *window, enum manner manner)
+{
+	window->whole |= !(window->manner & manner);
+	window->manner |= (uint8_t)manner;
+}
+
+static enum window_answer repeated(struct window *window, size_t slot)
+{
+	window->used[slot] = true;
+	if (window->open && !window->cursor)
+		window->run = window->cursor = slot;
+	if (slot == window->cursor)
+		window->cursor++;
+	return WINDOW_REPEAT;
+}
+
+/* find_late - one that has settled, as far as one could know, and is repeated all the same. Not at the
+ * beginning of a connection: brokers that repeat there count as the rule says. 0: none. */
+static size_t find_late(const struct window *window, uint16_t id, const uint8_t *digest)
+{
+	for (size_t slot = window->open ? window->head : window->settled; slot-- > window->head;)
+		if (entry_id(&window->slots[slot]) == id && entry_is(window, slot, digest))
+			return slot;
+	return 0;
+}
+
+/* numbers_anew - would ID be another one if the broker had kept the packet ids? */
+static bool numbers_anew(const struct window *window, uint16_t id)
+{
+	if ((window->manner & NUMBERS_ANEW) || entry_find(window, id))
+		return true;
+	uint16_t last = entry_id(&window->slots[window->end - 1]);
+	uint32_t ahead = id > last ? (uint32_t)(id - last) : (uint32_t)id + UINT16_MAX - last;
+	return ahead > FOLLOWING_IDS;
+}
+
+/* find_renumbered - the next of the repeats, else the youngest that none has used up. 0: none. */
+static size_t find_renumbered(const struct window *window, uint16_t id, const uint8_t *digest)
+{
+	size_t next = window->cursor;
+
+	if (window->head == window->end || !numbers_anew(window, id))
+		return 0;
+	if (next > window->settled && next < window->end && !window->used[next] && entry_is(window, next, digest))
+		return next;
+	for (size_t slot = window->end; slot-- > window->settled;)
+		if (!window->used[slot] && entry_is(window, slot, digest))
+			return slot;
+	return 0;
+}
+
+/* ask_again - with DUP 1. */
+static enum window_answer ask_again(struct window *window, uint16_t id, const uint8_t *digest)
+{
+	size_t slot = window->manner & NUMBERS_ANEW ? 0 : entry_find(window, id);
+
+	learn(window, SHOWS_DUP);
+	if (slot && (!entry_is(window, slot, digest) || (window->open && slot < window->settled)))
+		slot = 0;
+	if (!slot && !(window->manner & NUMBERS_ANEW))
+		slot = find_late(window, id, digest);
+	if (!slot && (slot = find_renumbered(window, id, digest)))
+		learn(window, NUMBERS_ANEW);
+	return slot ? repeated(window, slot) : WINDOW_UNKNOWN_REPEAT;
+}
+
+enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
+			      bool dup)
+{
+	if (packet_id == 0)
+		return WINDOW_NEW;
+	if (dup)
+		return ask_again(window, packet_id, digest);
+	if (!window->open)
+		return WINDOW_NEW;
+	size_t slot = entry_find(window, packet_id);
+	bool same = slot && slot >= window->settled && entry_is(window, slot, digest);
+	if (same && (window->manner & SHOWS_DUP))
+		same = !(window->manner & NUMBERS_ANEW) && !entry_is_live(window, slot);
+	if (same && (!window->cursor || slot == window->cursor))
+		return repeated(window, slot);
+	close_window(window);
+	return same ? WINDOW_DOUBTFUL : WINDOW_NEW;
+}
+
+int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE], bool live)
 {
 	if (packet_id == 0)
 		return 0;
 	if (window->open)
 		close_window(window);
 	size_t older = entry_find(window, packet_id);
-	if (older)
-		forget_to(window, older + 1);
+	if (older >= window->settled)
+		window->settled = older + 1;
 	int r = make_room(window);
 	if (r < 0)
 		return r;
@@ -283,23 +403,26 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 	entry->id[0] = (uint8_t)packet_id;
 	entry->id[1] = (uint8_t)(packet_id >> 8);
 	memcpy(entry->digest, digest, EVENT_DIGEST_SIZE);
+	entry->digest[EVENT_DIGEST_SIZE - 1] =
+		(uint8_t)((entry->digest[EVENT_DIGEST_SIZE - 1] & ~LIVE) | (live ? LIVE : 0));
+	window->used[window->end] = false;
 	window->index[index_seek(window, packet_id)] = number_of(window, window->end++);
 	window->fresh++;
 	if (window->end - window->head > window->entries_max)
-		forget_to(window, window->head + 1);
+		forget_oldest(window);
 	return 0;
 }
 
 /* ----------------------------------------------------------------------------------- saved form */
 
-static void write_header(struct entry *record, uint32_t count)
+static void write_header(struct entry *record, uint8_t manner, uint32_t count)
 {
 	uint8_t bytes[sizeof *record] = { 'L',
 					  'S',
 					  'N',
 					  'W',
 					  FORMAT_VERSION,
-					  0,
+					  manner,
 					  (uint8_t)count,
 					  (uint8_t)(count >> 8),
 					  (uint8_t)(count >> 16),
@@ -313,7 +436,7 @@ void window_save(struct window *window, const void **ret, size_t *ret_size)
 	size_t live = window->end - window->head;
 	struct entry *record = window->slots ? &window->slots[window->head - 1] : &empty;
 
-	write_header(record, (uint32_t)live);
+	write_header(record, window->manner, (uint32_t)live);
 	*ret = record;
 	*ret_size = (live + 1) * sizeof *record;
 }
@@ -342,20 +465,18 @@ static bool header_valid(const uint8_t *bytes, size_t size, uint32_t *ret_count)
 	uint32_t count = (uint32_t)bytes[6] | (uint32_t)bytes[7] << 8 | (uint32_t)bytes[8] << 16 |
 			 (uint32_t)bytes[9] << 24;
 	*ret_count = count;
-	write_header(&wanted, count);
+	write_header(&wanted, bytes[5] & MANNER_ALL, count);
 	return count <= ENTRIES_LIMIT && count <= size / sizeof wanted - 1 &&
 	       memcmp(bytes, &wanted, sizeof wanted) == 0;
 }
 
-/* The first UNIQUE of them were a list at one time; what was added later may use their packet
- * ids again. */
-static int load_entries(struct window *window, const struct entry *entries, size_t count, size_t unique)
+static int load_entries(struct window *window, const struct entry *entries, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint16_t id = entry_id(&entries[i]);
-		if (id == 0 || (i < unique && entry_find(window, id)))
+		if (id == 0)
 			return -EINVAL;
-		int r = window_add(window, id, entries[i].digest);
+		int r = window_add(window, id, entries[i].digest, entries[i].digest[EVENT_DIGEST_SIZE - 1] & LIVE);
 		if (r < 0)
 			return r;
 	}
@@ -365,15 +486,16 @@ static int load_entries(struct window *window, const struct entry *entries, size
 int window_load(struct window *window, const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
-	uint32_t unique;
+	uint32_t count;
 
-	if (!data || !header_valid(bytes, size, &unique))
+	if (!data || !header_valid(bytes, size, &count))
 		return -EINVAL;
 	window->open = false;
 	window->run = window->cursor = 0;
 	forget_all(window);
+	window->manner = bytes[5];
 	int r = load_entries(window, (const struct entry *)(bytes + sizeof(struct entry)),
-			     size / sizeof(struct entry) - 1, unique);
+			     size / sizeof(struct entry) - 1);
 	if (r < 0)
 		forget_all(window);
 	window->whole = true;

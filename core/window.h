@@ -1,18 +1,31 @@
-/* window.h - the redelivery window: which publication of a resumed session is one we have
- * journalled already?
+/* window.h - the redelivery window: which publication is one that we have journalled already?
  *
- * A broker that does not know our acknowledgement sends a publication again when the session
- * resumes: same packet id, same topic and payload, in the old order, before anything new. So the
- * window keeps, in order of delivery, (packet id, digest of topic and payload) of the last
- * publications that were journalled and may be unconfirmed. After a connect with session present
- * the first publication either stands somewhere in the list - then it and those that follow in
- * the list are repeats - or the window is closed. It closes for good (for this connection) at
- * the first publication that is not the next of the list. Outside it equal publications are
- * different events.
+ * A broker that does not know our acknowledgement sends a publication again. How it does so differs
+ * (measured, see docs/exactly-once.md):
  *
- * Entries are unique in packet id: a packet id that is used again proves that its older use was
- * confirmed, so the older entry and all before it go. What was repeated counts as delivered
- * again, last: when the window closes it goes to the end of the list.
+ *   mosquitto, aedes   when the session resumes, before anything new, in the old order, under the
+ *                      old packet ids. mosquitto says so with the DUP flag, aedes does not.
+ *   RabbitMQ           likewise, with the DUP flag, but under new packet ids, from 1.
+ *   NATS               some time later, new publications first, also on a living connection; under
+ *                      the old packet ids, which new ones have used meanwhile; with the DUP flag.
+ *
+ * The window keeps (packet id, digest of topic and payload) of the last publications that were
+ * journalled, in order of delivery, and answers by these rules:
+ *
+ *   DUP 1   A repeat if its packet id and digest stand in the list, or, where the broker numbers
+ *           anew, if its digest does and no other repeat of this connection has used up that entry.
+ *           Else it was sent before and never journalled: it runs, and is counted.
+ *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
+ *           digest and order must all agree with the list. The first that does not agree ends the
+ *           beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
+ *           it ("live" in window_add()) would come again with DUP 1, so an equal one without is another event.
+ *
+ * Everything else is a different event, equal or not.
+ *
+ * A packet id that is used again proves, of all brokers but those that repeat late, that its older
+ * use was confirmed, and so was all before it: these entries have settled, and only a late repeat can
+ * be one of them. What was repeated counts as delivered again, last: at the end of the beginning it
+ * goes to the end of the list.
  *
  * Size: as many entries as can be unconfirmed on the broker. Its in-flight limit says little:
  * mosquitto 2.0.11 goes far beyond it while it catches up with a queue, and acknowledgements it
@@ -45,20 +58,26 @@ void window_digest(const void *topic, size_t topic_size, const void *payload, si
 /* window_connected - a new connection.
  * Without a session nothing can be repeated and the list is emptied. */
 void window_connected(struct window *window, bool session_present);
-/* WINDOW_MARK - a bit of the digest's last byte that window_digest() leaves 0. Added with it:
- * the broker sent this publication as soon as it had it, so a repeat of it bears the DUP flag.
- * Asked with it: this one does not bear it. Then it is no repeat of a marked one: a broker that
- * was killed and restored from an older state uses packet ids again, and an equal event may get
- * the id of its equal. */
-#define WINDOW_MARK 1u
 
-/* window_is_repeat - ask for every publication (packet id > 0) in order of delivery. */
-bool window_is_repeat(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
+enum window_answer {
+	WINDOW_NEW,
+	WINDOW_REPEAT,
+	WINDOW_UNKNOWN_REPEAT, /* the broker says so, and nothing here is like it: it must run */
+	WINDOW_DOUBTFUL, /* like an entry in packet id and digest, but not in order: it must run */
+	WINDOW_ANSWER_MAX
+};
 
-/* window_add - a publication that was not a repeat has been taken (packet id 0 is ignored).
- * Closes the window.
+/* window_ask - for every publication, in order of delivery.
+ * DUP: the broker says that it sent it before; false also if that is not known.
+ * Packet id 0 is always new. */
+enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
+			      bool dup);
+
+/* window_add - a publication that is not a repeat has been taken (packet id 0 is ignored).
+ * LIVE: the broker sent it as soon as it had it.
+ * Ends the beginning of the connection.
  * 0, -ENOMEM. */
-int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE]);
+int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE], bool live);
 
 /* window_take - what is new since the last call, to be stored behind what was stored before
  * (*RET_WHOLE false), or the whole list, to be stored in its place.

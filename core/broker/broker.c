@@ -66,7 +66,7 @@ struct broker {
 	bool dry; /* the last reading went on until there was no more */
 	bool goodbye; /* DISCONNECT is queued */
 	bool keepalive_missed; /* fell due while held */
-	bool first; /* the publication that is being read has DUP 0 */
+	bool dup; /* the publication that is being read has DUP 1 */
 	int lost_rc, lost_errno; /* from the disconnect callback */
 	char refused[160]; /* why CONNACK refused us */
 	unsigned batch; /* publications delivered by this reading */
@@ -371,11 +371,11 @@ static void on_log(struct mosquitto *mosq, void *data, int level, const char *te
 }
 
 /* on_publish_log - libmosquitto keeps the DUP flag to itself, but for the line it logs before
- * each publication: "Client ID received PUBLISH (d0, q1, ...". If it should ever look different,
+ * each publication: "Client ID received PUBLISH (d1, q1, ...". If it should ever look different,
  * nothing is known of the flag. */
 static void on_publish_log(struct mosquitto *mosq, void *data, int level, const char *text)
 {
-	static const char mark[] = " received PUBLISH (d0,";
+	static const char mark[] = " received PUBLISH (d1,";
 	struct broker *broker = data;
 	size_t id_size = strlen(broker->config->client_id);
 
@@ -385,7 +385,7 @@ static void on_publish_log(struct mosquitto *mosq, void *data, int level, const 
 		return;
 	/* other lines may follow before the callback */
 	if (str_startswith(text + strlen("Client ") + id_size, mark))
-		broker->first = true;
+		broker->dup = true;
 }
 
 static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, const mosquitto_property *properties)
@@ -399,10 +399,10 @@ static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, co
 								  : mosquitto_connack_string(rc));
 		return;
 	}
-	/* libmosquitto formats a line for each packet while somebody listens. Where a session
-	 * resumes the lines are wanted, up to the first new publication. */
-	broker->first = false;
-	mosquitto_log_callback_set(mosq, flags & 1 ? on_publish_log : NULL);
+	/* libmosquitto formats a line for each packet while somebody listens: half a microsecond
+	 * each. Some brokers repeat at any time, so the lines are always wanted. */
+	broker->dup = false;
+	mosquitto_log_callback_set(mosq, on_publish_log);
 	(void)mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive_sec, false);
 	broker->keepalive_usec = keepalive_sec * USEC_PER_SEC;
 	broker->connected_usec = broker->in_usec = broker->out_usec = now_monotonic_usec();
@@ -438,7 +438,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 		.packet_id = (uint16_t)(in->qos > 0 ? in->mid : 0),
 		.qos = in->qos,
 		.retain = in->retain,
-		.first = broker->first,
+		.dup = broker->dup,
 	};
 
 	(void)mosq;
@@ -447,9 +447,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 	broker->batch++;
 	broker->figures.messages++;
 	broker->figures.bytes += message.payload_size;
-	if (broker->first)
-		mosquitto_log_callback_set(mosq, NULL);
-	broker->first = false;
+	broker->dup = false;
 	broker->hooks.message(broker->hooks.data, &message);
 }
 

@@ -59,9 +59,7 @@ struct broker_message { /* borrowed for the call */
 	uint16_t packet_id; /* 0 at QoS 0 */
 	int qos;
 	bool retain;
-	/* known to be sent for the first time (DUP 0), as far as the broker knows; asked for
-	 * only where a session resumes */
-	bool first;
+	bool dup; /* the broker says that it sent this before (DUP 1); false also if that is not known */
 };
 
 struct broker_hooks {

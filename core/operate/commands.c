@@ -108,6 +108,8 @@ static json_t *counters_object(const struct daemon *daemon)
 	json_set_uint(object, "matched", c->matched);
 	json_set_uint(object, "unmatched", c->unmatched);
 	json_set_uint(object, "repeats", c->repeats);
+	json_set_uint(object, "unknown_repeats", c->unknown_repeats);
+	json_set_uint(object, "doubtful", c->doubtful);
 	json_set_uint(object, "retained", c->retained);
 	json_set_uint(object, "rejected", c->rejected);
 	json_set_uint(object, "shielded", c->shielded);

@@ -72,9 +72,11 @@ def test_two_equal_updates_around_a_restart_of_the_broker(t):
 
 
 def test_two_equal_updates_around_the_death_of_the_broker(t):
-    """It comes back with an older state and gives the second update the packet id that the first one had."""
+    """It comes back with an older state and gives the second update the packet id that the first one had. It has shown
+    before that a repeat of it bears the DUP flag."""
     broker, daemon = one_script(t)
-    broker.publish('update/resource/before', b'')
+    die_at(daemon, 'after-commit', lambda: broker.publish('update/resource/before', b''))
+    harness.wait(lambda: daemon.counters()['repeats'] == 1, 'the repeat')
     daemon.wait_jobs(1)
     broker.process.send_signal(signal.SIGUSR1)  # save
     harness.wait(lambda: os.path.exists(broker.folder + '/mosquitto.db'), 'the broker to save')
@@ -89,7 +91,7 @@ def test_two_equal_updates_around_the_death_of_the_broker(t):
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(3)
     equal(len(daemon.json_lines()), 3)
-    equal(daemon.counters()['repeats'], 0)
+    equal(daemon.counters()['repeats'], 1)
 
 
 def test_repeats_of_a_broker_that_came_back_with_an_older_state(t):

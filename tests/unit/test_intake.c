@@ -207,6 +207,46 @@ START_TEST(test_intake__what_was_held_comes_again_after_a_lost_connection)
 }
 END_TEST
 
+static void publish_again(const char *topic, uint16_t packet)
+{
+	const struct broker_message message = {
+		.topic = topic, .payload = "{}", .payload_size = 2, .packet_id = packet, .qos = 1, .dup = true
+	};
+
+	intake_message(serving.intake, &message);
+	turn_request(serving.turn);
+}
+
+/* A broker that repeats on a living connection does not wait for the source. */
+START_TEST(test_intake__what_is_held_is_not_taken_twice)
+{
+	give_source();
+	fetching = "create/#";
+	serving_publish("create/x", 1);
+	serving_publish("create/y", 2);
+	publish_again("create/x", 1);
+	fetching = NULL;
+	turn_request(serving.turn);
+	serving_until(serving_jobs() == 2);
+	publish_again("create/y", 2);
+	settle();
+	ck_assert_uint_eq(serving_jobs(), 2);
+	ck_assert_uint_eq(counters()->repeats, 2);
+}
+END_TEST
+
+START_TEST(test_intake__an_unknown_repeat_runs_and_is_counted)
+{
+	intake_connected(serving.intake, true);
+	publish_again("create/x", 7);
+	publish_again("create/x", 7);
+	settle();
+	ck_assert_uint_eq(serving_jobs(), 1);
+	ck_assert_uint_eq(counters()->unknown_repeats, 1);
+	ck_assert_uint_eq(counters()->repeats, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("intake");
@@ -224,6 +264,8 @@ int main(void)
 	tcase_add_test(tc, test_intake__what_a_script_on_its_way_could_match_waits);
 	tcase_add_test(tc, test_intake__waiting_has_an_end);
 	tcase_add_test(tc, test_intake__what_was_held_comes_again_after_a_lost_connection);
+	tcase_add_test(tc, test_intake__what_is_held_is_not_taken_twice);
+	tcase_add_test(tc, test_intake__an_unknown_repeat_runs_and_is_counted);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
