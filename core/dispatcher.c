@@ -1,22 +1,34 @@
-/* dispatcher.c - the starting half: lanes, turns, places, hand-over. See dispatcher.h for the
- * picture and dispatcher_end.c for what follows. */
+/* dispatcher.c - lanes, turns, places, hand-over. See dispatcher.h for the picture. */
 #include "dispatcher_private.h"
+#include "content.h"
 #include "event.h"
 #include "executors.h"
 #include "failpoint.h"
 #include "job.h"
 #include "journal.h"
 #include "log.h"
+#include "script.h"
 #include "topic.h"
 #include "util.h"
+
 #include <errno.h>
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <search.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* After so many refusals in a row for want of a place, the rest of the ring is left for the next
- * turn. */
-#define REFUSALS_MAX 64
+/* Contents that nobody uses but are kept for the next run. */
+#define CONTENTS_KEPT 128
+#define CONTENTS_KEPT_BYTES ((size_t)16 << 20)
+/* One turn offers jobs for so long; then others have theirs. */
+#define OFFER_USEC (10 * USEC_PER_MSEC)
+#define OFFERS_PER_LOOK 16 /* between looks at the clock */
+/* A lane that met a passing shortage waits for so long, twice as long each time. */
+#define PAUSE_MIN_USEC (100 * USEC_PER_MSEC)
+#define PAUSE_DOUBLINGS 5
+
+/* ---------------------------------------------------------------------------------------- lanes */
 
 static int by_name(const void *a, const void *b)
 {
@@ -30,7 +42,7 @@ struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 
 	if (found)
 		return *found;
-	if (lane_new(script, &lane) < 0)
+	if (lane_new(script, &d->objects, &lane) < 0)
 		return NULL;
 	if (!tsearch(lane, &d->lanes_by_name, by_name)) {
 		lane_free(lane);
@@ -40,40 +52,169 @@ struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 	return lane;
 }
 
-static void lane_move(struct dispatcher *d, struct lane *lane, enum lane_where where)
+static struct lane_list *ring_of(struct dispatcher *d, enum lane_where where)
 {
-	if (lane->where == LANE_READY)
-		TAILQ_REMOVE(&d->ready, lane, ring);
-	else if (lane->where == LANE_STALLED)
-		TAILQ_REMOVE(&d->stalled, lane, ring);
-	lane->where = where;
-	if (where == LANE_READY)
-		TAILQ_INSERT_TAIL(&d->ready, lane, ring);
-	else if (where == LANE_STALLED)
-		TAILQ_INSERT_TAIL(&d->stalled, lane, ring);
+	switch (where) {
+	case LANE_READY: return &d->ready;
+	case LANE_STALLED: return &d->stalled;
+	case LANE_VACANT: return &d->vacant;
+	default: return NULL;
+	}
 }
 
-void dispatcher_wake(struct dispatcher *d, struct lane *lane)
+void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_where where)
 {
-	if (lane->where == LANE_IDLE && (lane->queued > 0 || lane->spilled > 0))
-		lane_move(d, lane, LANE_READY);
+	if (ring_of(d, lane->where))
+		TAILQ_REMOVE(ring_of(d, lane->where), lane, ring);
+	if (lane->where == LANE_PAUSED)
+		heap_remove(&d->pauses, &lane->pause);
+	lane->where = where;
+	if (ring_of(d, where))
+		TAILQ_INSERT_TAIL(ring_of(d, where), lane, ring);
+}
+
+static bool may_start(const struct dispatcher *d, const struct lane *lane)
+{
+	return lane->startable.length > 0 && lane->out.length < d->config->per_script_max;
+}
+
+void dispatcher_touch(struct dispatcher *d, struct lane *lane)
+{
+	if (lane_is_empty(lane)) {
+		dispatcher_lane_move(d, lane, LANE_VACANT);
+		return;
+	}
+	if (lane->where != LANE_VACANT && lane->where != LANE_IDLE)
+		return; /* it has a turn coming, or waits for something */
+	dispatcher_lane_move(d, lane, may_start(d, lane) ? LANE_READY : LANE_IDLE);
+	if (lane->where == LANE_READY)
+		d->hooks.turn(d->hooks.data);
+}
+
+void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, const char *why)
+{
+	unsigned doublings = job->refusals < PAUSE_DOUBLINGS ? job->refusals : PAUSE_DOUBLINGS;
+
+	if (job->refusals++ == 0)
+		log_warning("cannot start now, trying again job=%" PRIu64 " script=%s: %s", job->abi.id, lane->name,
+			    why);
+	dispatcher_lane_move(d, lane, LANE_PAUSED);
+	heap_insert(&d->pauses, &lane->pause, now_monotonic_usec() + (PAUSE_MIN_USEC << doublings));
+}
+
+void dispatcher_place_freed(struct dispatcher *d, const char *executor)
+{
+	struct lane *lane, *next;
+
+	for (lane = TAILQ_FIRST(&d->stalled); lane; lane = next) {
+		next = TAILQ_NEXT(lane, ring);
+		if (streq(lane->stalled_for, executor))
+			dispatcher_lane_move(d, lane, LANE_READY);
+	}
 	d->hooks.turn(d->hooks.data);
 }
 
-void dispatcher_spill(struct dispatcher *d, struct lane *lane, struct job *job)
+static void end_pauses(struct dispatcher *d, uint64_t until_usec)
 {
-	lane->spilled++;
-	d->spilling = true;
-	job_unref(job);
+	struct heap_node *node;
+
+	while ((node = heap_first(&d->pauses)) && node->key <= until_usec)
+		dispatcher_lane_move(d, container_of(node, struct lane, pause), LANE_READY);
 }
+
+void dispatcher_shortage_over(struct dispatcher *d)
+{
+	if (d->pauses.length == 0)
+		return;
+	end_pauses(d, UINT64_MAX);
+	d->hooks.turn(d->hooks.data);
+}
+
+static void reap_lanes(struct dispatcher *d)
+{
+	struct lane *lane;
+
+	while ((lane = TAILQ_FIRST(&d->vacant))) {
+		TAILQ_REMOVE(&d->vacant, lane, ring);
+		TAILQ_REMOVE(&d->lanes, lane, all);
+		(void)tdelete(lane, &d->lanes_by_name, by_name);
+		lane_free(lane);
+	}
+}
+
+/* ------------------------------------------------------------------------------------- contents */
+
+struct making {
+	struct dispatcher *dispatcher;
+	const char *name;
+	struct content *content;
+};
+
+static int make_content(void *data, const void *bytes, size_t size)
+{
+	struct making *making = data;
+	struct contents *contents = making->dispatcher->contents;
+	int r = contents_make(contents, making->name, bytes, size, &making->content);
+
+	if (r < 0 && contents_trim(contents) > 0) /* what is kept may be what is short */
+		r = contents_make(contents, making->name, bytes, size, &making->content);
+	return r;
+}
+
+static int get_payload(struct dispatcher *d, struct event *event, struct content **ret, struct lsn_error *err)
+{
+	char name[SCRIPT_VERSION_SIZE];
+	struct making making = { d, name, NULL };
+	int r = 0;
+
+	content_name_of_event(event->id, name);
+	making.content = contents_find(d->contents, name);
+	if (!making.content && (event->payload || event->payload_size == 0))
+		r = make_content(&making, event->payload, event->payload_size);
+	else if (!making.content)
+		r = journal_read_payload(d->journal, event->id, make_content, &making, err);
+	if (r < 0 && err->code != r)
+		(void)lsn_error_set(err, r, "cannot prepare the payload: %s", strerror(-r));
+	*ret = making.content;
+	return r;
+}
+
+static int get_script(struct dispatcher *d, const struct script *script, struct content **ret, struct lsn_error *err)
+{
+	struct making making = { d, script->version, contents_find(d->contents, script->version) };
+	int r = making.content ? 0 : journal_read_script(d->journal, script->version, make_content, &making, err);
+
+	*ret = making.content;
+	return r;
+}
+
+/* get_contents - -EUCLEAN: there are none, and never will be; -EIO: not now. */
+static int get_contents(struct dispatcher *d, struct job *job, struct content **ret_payload,
+			struct content **ret_script, struct lsn_error *err)
+{
+	struct content *payload, *script;
+	int r = get_payload(d, job->event, &payload, err);
+
+	if (r < 0)
+		return r == -EUCLEAN ? r : -EIO;
+	r = get_script(d, job->script, &script, err);
+	if (r < 0) {
+		(void)content_unref(payload);
+		return r == -EUCLEAN ? r : -EIO;
+	}
+	*ret_payload = payload;
+	*ret_script = script;
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------- starts */
 
 int dispatcher_add(struct dispatcher *d, struct event *event, struct script *script, uint64_t replay_of,
 		   uint64_t *ret_id)
 {
-	struct lane *lane = dispatcher_lane(d, script->name);
 	struct job *job;
 
-	if (!lane)
+	if (!dispatcher_lane(d, script->name))
 		return -ENOMEM;
 	int r = job_new(journal_next_job_id(d->journal), event, script, &job);
 	if (r < 0)
@@ -82,13 +223,8 @@ int dispatcher_add(struct dispatcher *d, struct event *event, struct script *scr
 	if (ret_id)
 		*ret_id = job->abi.id;
 	journal_put_job(d->journal, job);
-	if (lane->queued >= d->config->window || lane->spilled > 0) {
-		dispatcher_spill(d, lane, job);
-	} else {
-		lane->last_id = job->abi.id;
-		lane_insert(lane, job);
-	}
-	dispatcher_wake(d, lane);
+	dispatcher_take_in(d, job);
+	d->hooks.turn(d->hooks.data);
 	return 0;
 }
 
@@ -107,284 +243,298 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 	return config->default_executor;
 }
 
-/* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: not now;
- * other: never, with the reason. */
-static int take_place(struct dispatcher *d, const struct lane *lane, struct job *job, struct lsn_error *err)
+/* is_passing - R does not concern the job: it is no answer, only not now. */
+static bool is_passing(int r)
+{
+	switch (r) {
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
+	case -ENOBUFS:
+	case -EIO:
+	case -EPIPE: return true;
+	default: return false;
+	}
+}
+
+/* reserve - with contents for the run, for modules that may look at them at once. */
+static int reserve_with_contents(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
+				 struct lsn_error *err)
+{
+	_cleanup_content_ struct content *payload = NULL, *script = NULL;
+	int r = get_contents(d, job, &payload, &script, err);
+
+	if (r >= 0)
+		r = executor_reserve(executor, job, payload, script, ret, err);
+	if (r < 0)
+		return r;
+	payload = script = NULL; /* the run's now */
+	return 0;
+}
+
+/* reserve - a refusal costs next to nothing; contents are made for who has a place. */
+static int reserve(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
+		   struct lsn_error *err)
+{
+	struct content *payload, *script;
+
+	if (executor_wants_contents(executor))
+		return reserve_with_contents(d, executor, job, ret, err);
+	int r = executor_reserve(executor, job, NULL, NULL, ret, err);
+	if (r < 0)
+		return r;
+	r = get_contents(d, job, &payload, &script, err);
+	if (r < 0)
+		executor_release(*ret);
+	else
+		run_set_contents(*ret, payload, script);
+	return r;
+}
+
+/* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: no place
+ * now; is_passing(): not now; other: never, with the reason. */
+static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, struct run **ret, struct lsn_error *err)
 {
 	const char *name = dispatcher_executor_for(d->config, job->script);
 	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
 
-	if (!executor)
-		return -EAGAIN; /* not configured now; the next reload may bring it back */
-	int r = event_payload_fd(job->event);
-	if (r >= 0) {
-		job->abi.payload_fd = r;
-		r = journal_script_fd(d->journal, job->script);
-	}
-	if (r < 0)
-		return lsn_error_set(err, r, "cannot prepare payload and script: %s", strerror(-r));
-	job->abi.script_fd = r;
-	free(job->result);
-	job->result = NULL;
+	(void)snprintf(lane->stalled_for, sizeof lane->stalled_for, "%s", name);
+	if (job->unreadable)
+		return lsn_error_set(err, -EUCLEAN, "%s", job->unreadable);
+	/* Not configured now: the next reload may bring it back. */
+	if (!executor || executor_is_full(executor))
+		return -EAGAIN;
 	job->abi.attempt++;
-	job->abi.waiting = lane->queued + lane->spilled;
-	r = executor_reserve(executor, job, err);
-	if (r == -EBUSY) /* it still holds an earlier attempt */
-		r = -EAGAIN;
-	if (r < 0)
+	job->abi.started_realtime_usec = 0;
+	job->abi.waiting = lane->queue.length + lane->spilled;
+	int r = reserve(d, executor, job, ret, err);
+	if (r < 0) {
 		job->abi.attempt--;
-	else
-		(void)snprintf(job->executor, sizeof job->executor, "%s", name);
-	return r;
+		return r;
+	}
+	(void)snprintf(job->executor, sizeof job->executor, "%s", name);
+	memcpy(job->place, (*ret)->place, sizeof job->place);
+	return 0;
 }
 
-/* start_one - give LANE its turn: start at most one job. Returns true if the lane had its turn,
- * false if its executor has no place. */
-static bool start_one(struct dispatcher *d, struct lane *lane)
+/* refuse - JOB can never run, for the reason in WHY. */
+static void refuse(struct dispatcher *d, struct job *job, const char *executor, const struct lsn_error *why)
 {
-	struct job *job = lane->running < d->config->per_script_max ? lane_candidate(lane) : NULL;
-	struct lsn_error err = { 0 };
+	if (job->unreadable) { /* no attempt could fare better */
+		dispatcher_close(d, job, LSN_OUTCOME_ERROR, job->unreadable);
+		return;
+	}
+	job->abi.attempt++;
+	job->place[0] = 0;
+	(void)snprintf(job->executor, sizeof job->executor, "%s", executor);
+	dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, why->message);
+}
 
-	if (!job) {
-		/* woken when one of its jobs ends, comes, or has settled */
-		lane_move(d, lane, LANE_IDLE);
-		d->settling |= lane->settling;
-		return true;
+/* start_one - give LANE its turn: start at most one job. */
+static void start_one(struct dispatcher *d, struct lane *lane)
+{
+	struct job *job = may_start(d, lane) ? jobs_first(&lane->startable) : NULL;
+	struct lsn_error err = { 0 };
+	struct run *run;
+
+	if (!job) { /* it is touched when one of its jobs ends, comes, or has settled */
+		dispatcher_lane_move(d, lane, lane_is_empty(lane) ? LANE_VACANT : LANE_IDLE);
+		return;
 	}
-	int r = take_place(d, lane, job, &err);
+	int r = take_place(d, lane, job, &run, &err);
 	if (r == -EAGAIN) {
-		lane_move(d, lane, LANE_STALLED);
-		return false;
+		dispatcher_lane_move(d, lane, LANE_STALLED);
+	} else if (r < 0 && is_passing(r)) {
+		dispatcher_pause(d, lane, job, err.message);
+	} else {
+		dispatcher_lane_move(d, lane, LANE_READY); /* to the end of the ring */
+		if (r >= 0) {
+			dispatcher_begun(job, run);
+			dispatcher_set(d, job, JOB_STARTING);
+		} else {
+			refuse(d, job, lane->stalled_for, &err);
+		}
 	}
-	lane_remove(lane, job);
-	lane_move(d, lane, LANE_READY); /* to the end of the ring */
-	if (r < 0) {
-		job->abi.attempt++;
-		dispatcher_end_with(d, job, LSN_OUTCOME_ERROR, err.message);
-		return true;
+}
+
+/* offer - until all have had their turn or the time is up: then there is another turn soon. */
+static void offer(struct dispatcher *d)
+{
+	uint64_t until = now_monotonic_usec() + OFFER_USEC;
+	struct lane *lane;
+
+	for (unsigned n = 1; dispatcher_running(d) < d->config->running_max && (lane = TAILQ_FIRST(&d->ready)); n++) {
+		start_one(d, lane);
+		if (n % OFFERS_PER_LOOK == 0 && now_monotonic_usec() >= until) {
+			d->hooks.turn(d->hooks.data);
+			return;
+		}
 	}
-	job->chased = false;
-	job_set_state(job, JOB_STARTING);
-	journal_put_job(d->journal, job);
-	TAILQ_INSERT_TAIL(&lane->active, job, active);
-	TAILQ_INSERT_TAIL(&d->starting, job, queue);
-	lane->running++;
-	d->running++;
-	return true;
 }
 
 void dispatcher_place(struct dispatcher *d)
 {
-	unsigned refusals = 0;
-	struct lane *lane;
+	uint64_t now = now_monotonic_usec();
 
-	while (!d->stopped && d->running < d->config->running_max && refusals < REFUSALS_MAX &&
-	       (lane = TAILQ_FIRST(&d->ready)))
-		refusals = start_one(d, lane) ? 0 : refusals + 1;
-	if (!TAILQ_EMPTY(&d->starting))
+	dispatcher_ring(d, now);
+	end_pauses(d, now);
+	if (!d->stopped)
+		offer(d);
+	if (d->starting.length > 0)
 		failpoint("after-intent");
 }
 
-void dispatcher_leave(struct dispatcher *d, struct job *job)
+uint64_t dispatcher_next_usec(const struct dispatcher *d)
 {
-	struct lane *lane = dispatcher_lane(d, job->script->name);
+	const struct heap_node *alarm = heap_first(&d->alarms), *pause = heap_first(&d->pauses);
+	uint64_t next = UINT64_MAX;
 
-	TAILQ_REMOVE(&lane->active, job, active);
-	lane->running--;
-	d->running--;
+	if (alarm)
+		next = alarm->key;
+	if (pause && pause->key < next && !d->stopped)
+		next = pause->key;
+	if (d->refill_usec > 0 && d->refill_usec < next)
+		next = d->refill_usec;
+	return next;
 }
 
-void dispatcher_requeue(struct dispatcher *d, struct job *job)
-{
-	struct lane *lane = dispatcher_lane(d, job->script->name);
+/* ------------------------------------------------------------------------------------- hand-over */
 
-	job->place[0] = 0;
-	job_set_state(job, JOB_QUEUED);
-	journal_put_job(d->journal, job);
-	if (job->abi.id > lane->last_id && lane->spilled > 0) {
-		dispatcher_spill(d, lane, job); /* its turn comes with its neighbours */
-	} else {
-		lane_insert(lane, job);
+/* not_handed_over - the executor refused JOB, whose intent is committed. */
+static void not_handed_over(struct dispatcher *d, struct job *job, int r, const struct lsn_error *why)
+{
+	struct lane *lane = job->lane;
+
+	if (r != -EAGAIN && !is_passing(r)) {
+		dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, why->message);
+		return;
 	}
-	dispatcher_wake(d, lane);
+	job->abi.attempt--;
+	job->withdrawn = true;
+	dispatcher_set(d, job, JOB_QUEUED);
+	if (job->refusals > 0)
+		dispatcher_pause(d, lane, job, why->message);
+	else /* the place went away: another may do */
+		job->refusals++;
 }
 
 static void hand_over(struct dispatcher *d, struct job *job)
 {
 	struct lsn_error err = { 0 };
+	struct run *run = job->run;
 
 	job->abi.started_realtime_usec = now_realtime_usec();
-	job_set_state(job, JOB_RUNNING);
-	int r = executor_submit(job->instance, job, &err);
-	if (r >= 0) {
-		failpoint("after-handover");
+	dispatcher_set(d, job, JOB_RUNNING);
+	dispatcher_unbegun(job); /* it is gone if it is refused */
+	int r = executor_submit(run, &err);
+	if (r < 0) {
+		not_handed_over(d, job, r, &err);
 		return;
 	}
-	dispatcher_leave(d, job);
-	if (r == -EAGAIN) { /* the place went away before the hand-over */
-		job->abi.attempt--;
-		dispatcher_requeue(d, job);
-	} else {
-		dispatcher_end_with(d, job, LSN_OUTCOME_ERROR, err.message);
+	dispatcher_begun(job, run);
+	job->refusals = 0;
+	dispatcher_watch(d, job, 0);
+	failpoint("after-handover");
+}
+
+static void forget_reported(struct dispatcher *d)
+{
+	struct run *run;
+
+	if (!TAILQ_EMPTY(&d->reported))
+		failpoint("after-result-commit");
+	while ((run = TAILQ_FIRST(&d->reported))) {
+		TAILQ_REMOVE(&d->reported, run, reported);
+		executor_forget(run);
 	}
-}
-
-static bool is_active(const struct lane *lane, uint64_t id)
-{
-	const struct job *job;
-
-	TAILQ_FOREACH (job, &lane->active, active)
-		if (job->abi.id == id)
-			return true;
-	return false;
-}
-
-struct refill {
-	struct dispatcher *dispatcher;
-	struct lane *lane;
-	unsigned count;
-};
-
-static void lane_refilled(void *data, struct job *job)
-{
-	struct refill *refill = data;
-	struct lane *lane = refill->lane;
-
-	refill->count++;
-	lane->spilled -= lane->spilled > 0;
-	lane->last_id = job->abi.id;
-	/* recovered, failed and waiting for its next attempt already */
-	if (is_active(lane, job->abi.id))
-		job_unref(job);
-	else if (job->state == JOB_BACKOFF)
-		dispatcher_wait(refill->dispatcher, lane, job);
-	else
-		lane_insert(lane, job);
-}
-
-/* lanes_refill - bring waiting jobs of LANE back into memory when it runs low. Only when nothing is
- * marked: all of them are rows then. */
-static void lane_refill(struct dispatcher *d, struct lane *lane)
-{
-	struct refill refill = { .dispatcher = d, .lane = lane };
-	struct lsn_error err = { 0 };
-
-	if (lane->queued > d->config->window / 2)
-		return;
-	unsigned want = d->config->window - lane->queued;
-	if (journal_load_queued(d->journal, lane->name, lane->last_id, want, lane_refilled, &refill, &err) < 0) {
-		log_error("cannot read waiting jobs script=%s, trying again: %s", lane->name, err.message);
-		return;
-	}
-	if (refill.count < want)
-		lane->spilled = 0;
-	else if (lane->spilled == 0)
-		lane->spilled = 1; /* there may be more than was counted */
-	if (refill.count > 0)
-		dispatcher_wake(d, lane);
-}
-
-static void lanes_refill(struct dispatcher *d)
-{
-	struct lane *lane;
-
-	d->spilling = false;
-	TAILQ_FOREACH (lane, &d->lanes, all) {
-		if (lane->spilled > 0)
-			lane_refill(d, lane);
-		d->spilling |= lane->spilled > 0;
-	}
-}
-
-static void forget_committed(struct dispatcher *d)
-{
-	for (size_t i = 0; i < d->forget_count; i++) {
-		struct executor *executor = executors_find(d->executors, d->forgets[i].executor);
-		if (executor)
-			executor_forget(executor, d->forgets[i].job, d->forgets[i].place);
-	}
-	d->forget_count = 0;
-}
-
-/* wake_settled - results are safe now: their jobs may have a further attempt. */
-static void wake_settled(struct dispatcher *d)
-{
-	struct lane *lane;
-
-	d->settling = false;
-	TAILQ_FOREACH (lane, &d->lanes, all)
-		if (lane->settling)
-			dispatcher_wake(d, lane);
 }
 
 void dispatcher_committed(struct dispatcher *d)
 {
 	struct job *job;
 
-	if (d->forget_count > 0)
-		failpoint("after-result-commit");
-	forget_committed(d);
-	while ((job = TAILQ_FIRST(&d->starting))) {
-		TAILQ_REMOVE(&d->starting, job, queue);
+	forget_reported(d);
+	dispatcher_flush(d);
+	dispatcher_refill(d);
+	while ((job = jobs_first(&d->starting)))
 		hand_over(d, job);
-	}
-	if (d->settling)
-		wake_settled(d);
-	if (d->running > 0)
-		dispatcher_arm_overdue(d);
-	/* else a refused hand-over's turn comes first */
-	if (d->spilling && !journal_has_pending(d->journal))
-		lanes_refill(d);
+	reap_lanes(d);
 }
+
+/* --------------------------------------------------------------------------------- what has changed */
 
 void dispatcher_ready(void *dispatcher, struct executor *executor)
 {
-	struct dispatcher *d = dispatcher;
-	struct lane *lane;
-
-	/* which lanes it serves is a matter of configuration; asking all that wait is cheap
-	 * enough */
-	(void)executor;
-	while ((lane = TAILQ_FIRST(&d->stalled)))
-		lane_move(d, lane, LANE_READY);
-	d->hooks.turn(d->hooks.data);
+	dispatcher_place_freed(dispatcher, executor_name(executor));
+	dispatcher_shortage_over(dispatcher);
 }
-
-void dispatcher_stop(struct dispatcher *d) { d->stopped = true; }
-
-unsigned dispatcher_running(const struct dispatcher *d) { return d->running; }
-
-uint64_t dispatcher_ended(const struct dispatcher *d) { return d->ended; }
 
 void dispatcher_set_config(struct dispatcher *d, const struct dispatch_config *config)
 {
+	struct lane *lane;
+
 	d->config = config;
-	dispatcher_ready(d, NULL);
+	TAILQ_FOREACH (lane, &d->lanes, all)
+		if (lane->where != LANE_VACANT)
+			dispatcher_lane_move(d, lane, LANE_READY);
+	d->hooks.turn(d->hooks.data);
 }
 
 void dispatcher_set_executors(struct dispatcher *d, struct executors *executors) { d->executors = executors; }
 
-int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config,
-		   const struct dispatcher_hooks *hooks, struct dispatcher **ret, struct lsn_error *err)
+void dispatcher_stop(struct dispatcher *d) { d->stopped = true; }
+
+unsigned dispatcher_running(const struct dispatcher *d) { return d->starting.length + d->running.length; }
+
+uint64_t dispatcher_ended(const struct dispatcher *d) { return d->ended; }
+
+/* ---------------------------------------------------------------------------------- life and end */
+
+int dispatcher_new(struct journal *journal, const struct dispatch_config *config, const struct dispatcher_hooks *hooks,
+		   struct dispatcher **ret, struct lsn_error *err)
 {
 	struct dispatcher *d = calloc(1, sizeof *d);
 
-	if (!d)
+	if (!d || contents_new(CONTENTS_KEPT, CONTENTS_KEPT_BYTES, &d->contents) < 0) {
+		free(d);
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	d->loop = sd_event_ref(loop);
+	}
 	d->journal = journal;
 	d->config = config;
 	d->hooks = *hooks;
+	table_init(&d->jobs);
+	table_init(&d->objects);
+	jobs_init(&d->starting, JOBS_STAGE);
+	jobs_init(&d->running, JOBS_STAGE);
+	jobs_init(&d->settling, JOBS_STAGE);
+	jobs_init(&d->leaving, JOBS_STAGE);
+	jobs_init(&d->owed, JOBS_STAGE);
+	TAILQ_INIT(&d->reported);
 	TAILQ_INIT(&d->lanes);
 	TAILQ_INIT(&d->ready);
 	TAILQ_INIT(&d->stalled);
-	TAILQ_INIT(&d->starting);
-	TAILQ_INIT(&d->backoff);
+	TAILQ_INIT(&d->vacant);
+	TAILQ_INIT(&d->spilled);
 	*ret = d;
 	return 0;
 }
 
 static void keep_node(void *node) { (void)node; }
+
+static void free_jobs(struct dispatcher *d)
+{
+	for (size_t i = 0; i < d->jobs.size; i++) {
+		struct table_link *link;
+		while ((link = d->jobs.buckets[i])) {
+			struct job *job = container_of(link, struct job, by_id);
+			if (job->lane)
+				lane_leave(job);
+			jobs_take(job, JOBS_STAGE);
+			table_remove(&d->jobs, link);
+			(void)job_unref(job);
+		}
+	}
+}
 
 void dispatcher_free(struct dispatcher *d)
 {
@@ -392,14 +542,14 @@ void dispatcher_free(struct dispatcher *d)
 
 	if (!d)
 		return;
+	free_jobs(d);
 	tdestroy(d->lanes_by_name, keep_node);
 	while ((lane = TAILQ_FIRST(&d->lanes))) {
 		TAILQ_REMOVE(&d->lanes, lane, all);
 		lane_free(lane);
 	}
-	sd_event_source_disable_unref(d->backoff_timer);
-	sd_event_source_disable_unref(d->overdue_timer);
-	sd_event_unref(d->loop);
-	free(d->forgets);
+	contents_free(d->contents);
+	table_done(&d->jobs);
+	table_done(&d->objects);
 	free(d);
 }

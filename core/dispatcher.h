@@ -7,10 +7,15 @@
  *
  * The loop's turn calls it in this order (see turn.h):
  *     dispatcher_add()        for each new event and script: QUEUED, marked in the journal
- *     dispatcher_place()      QUEUED -> STARTING where an executor reserves a place: marked in the journal (the intent)
+ *     dispatcher_place()      what is due by now; QUEUED -> STARTING where an executor reserves a
+ *                             place: the intent, marked
  *     journal_commit()
- *     dispatcher_committed()  STARTING -> RUNNING: submit(); results that are now safe are forgotten by their executors; lanes that ran low
- *                             are filled from the journal
+ *     dispatcher_committed()  results that are now safe are forgotten by their executors; lanes
+ *                             that ran low are filled from the journal; STARTING -> RUNNING
+ *     dispatcher_next_usec()  when the next turn is due if nothing else asks for one
+ *
+ * It has no timers: time passes only in dispatcher_place(). docs/architecture.md, "The
+ * dispatcher", has states, owners and who wakes whom.
  *
  * Loop thread only. */
 #ifndef CORE_DISPATCHER_H
@@ -46,8 +51,8 @@ struct dispatcher_hooks {
 	void *data;
 };
 
-int dispatcher_new(sd_event *loop, struct journal *journal, const struct dispatch_config *config,
-		   const struct dispatcher_hooks *hooks, struct dispatcher **ret, struct lsn_error *err);
+int dispatcher_new(struct journal *journal, const struct dispatch_config *config, const struct dispatcher_hooks *hooks,
+		   struct dispatcher **ret, struct lsn_error *err);
 void dispatcher_free(struct dispatcher *dispatcher);
 
 /* dispatcher_set_config - borrowed until the next call.
@@ -68,6 +73,9 @@ int dispatcher_add(struct dispatcher *dispatcher, struct event *event, struct sc
 void dispatcher_place(struct dispatcher *dispatcher);
 void dispatcher_committed(struct dispatcher *dispatcher);
 
+/* dispatcher_next_usec - CLOCK_MONOTONIC, UINT64_MAX: nothing is due by itself. */
+uint64_t dispatcher_next_usec(const struct dispatcher *dispatcher);
+
 /* dispatcher_retry - run a FINISHED or LOST job again as a further attempt.
  * 0, -ENOENT, -EBUSY (not ended), -EINVAL (succeeded), other with ERR. */
 int dispatcher_retry(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
@@ -77,7 +85,7 @@ int dispatcher_cancel(struct dispatcher *dispatcher, uint64_t id, struct lsn_err
 
 /* dispatcher_ready, dispatcher_done - the hooks of executors.h. */
 void dispatcher_ready(void *dispatcher, struct executor *executor);
-void dispatcher_done(void *dispatcher, struct executor *executor, struct job *job, const struct lsn_result *result);
+void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result *result);
 
 /* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over,
  * and not done. */
@@ -90,5 +98,11 @@ uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
 /* dispatcher_executor_for - the executor a script gets: its own choice, else the first route
  * that fits, else the default. */
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script);
+
+/* dispatcher_check - every job in memory has one owner, and what can be derived agrees with what
+ * is kept.
+ * NULL, or what is wrong.
+ * Slow: for tests. */
+const char *dispatcher_check(const struct dispatcher *dispatcher);
 
 #endif

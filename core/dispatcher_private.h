@@ -1,63 +1,125 @@
-/* dispatcher_private.h - shared by dispatcher.c (starting), dispatcher_end.c (ending, retry,
- * cancel) and dispatcher_recover.c. */
+/* dispatcher_private.h - what the files of the dispatcher share.
+ *
+ *   dispatcher.c          lanes, turns, places, hand-over
+ *   dispatcher_jobs.c     which job is where; memory and journal
+ *   dispatcher_end.c      results, further attempts, what is due
+ *   dispatcher_operate.c  retry and cancel
+ *   dispatcher_recover.c  what the last daemon left
+ *   dispatcher_check.c    what must hold, for tests
+ *
+ * A job in memory has one owner, which follows from its state; dispatcher_set() is the only
+ * function that changes either. */
 #ifndef CORE_DISPATCHER_PRIVATE_H
 #define CORE_DISPATCHER_PRIVATE_H
 
 #include "dispatcher.h"
+#include "heap.h"
 #include "lane.h"
-#include "script.h"
-
-struct forget { /* a result that the executor may drop once it is committed */
-	uint64_t job;
-	char executor[EXECUTOR_NAME_SIZE], place[LSN_PLACE_SIZE];
-};
+#include "table.h"
 
 struct dispatcher {
-	sd_event *loop;
 	struct journal *journal;
 	struct executors *executors;
 	const struct dispatch_config *config;
 	struct dispatcher_hooks hooks;
-	void *lanes_by_name; /* tsearch() tree of struct lane */
-	struct lane_list lanes, ready, stalled;
-	struct job_list starting; /* wait for the commit; linked by job->queue */
-	struct job_list backoff; /* linked by job->queue */
-	unsigned running; /* reserved or handed over, and not done */
+	struct contents *contents;
+
+	struct table jobs; /* all that are in memory, by id; holds a reference of each */
+	struct table objects; /* see lane.h */
+	struct jobs starting; /* wait for the commit */
+	struct jobs running; /* RUNNING, RECOVERING */
+	/* QUEUED or BACKOFF after an attempt whose result waits for the commit */
+	struct jobs settling;
+	/* ended, or waiting in the journal only: gone from memory after the commit */
+	struct jobs leaving;
+	struct jobs owed; /* ended, but an executor has not reported an attempt that was given up */
+	struct heap alarms; /* jobs: the next attempt is due, the executor is overdue */
+	struct run_queue reported; /* may be forgotten after the commit */
+
+	void *lanes_by_name; /* tsearch() tree */
+	struct lane_list lanes;
+	struct lane_list ready, stalled, vacant; /* by lane->where */
+	struct lane_list spilled;
+	struct heap pauses; /* lanes that are PAUSED */
+	uint64_t refill_usec; /* reading waiting jobs failed: not before then */
+
 	uint64_t ended; /* runs, since the start */
 	bool stopped;
-	bool settling; /* some lane has a job that waits for the next commit */
-	bool spilling; /* some lane has jobs that wait in the journal only */
-	struct forget *forgets;
-	size_t forget_count, forget_size;
-	sd_event_source *backoff_timer, *overdue_timer;
 };
 
-/* lane_for - the lane of a script, made on first use.
+/* ------------------------------------------------------------------------------------------ dispatcher.c */
+
+/* dispatcher_lane - the lane of a script, made on first use.
  * NULL: out of memory. */
 struct lane *dispatcher_lane(struct dispatcher *d, const char *script);
 
-/* The job gives up its place among the active ones of its lane. */
-void dispatcher_leave(struct dispatcher *d, struct job *job);
+/* dispatcher_lane_move - NAME: of the executor, with LANE_STALLED. */
+void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_where where);
 
-/* dispatcher_spill - JOB (its reference taken over) waits in the journal only until the lane has
- * room. */
-void dispatcher_spill(struct dispatcher *d, struct lane *lane, struct job *job);
+/* dispatcher_touch - something about LANE has changed: it gets a turn if it has something to
+ * start, and goes if it is empty. */
+void dispatcher_touch(struct dispatcher *d, struct lane *lane);
 
-/* The lane may have something to start: give it a turn. */
-void dispatcher_wake(struct dispatcher *d, struct lane *lane);
+/* dispatcher_pause - LANE's JOB was refused for a passing reason: for a while. */
+void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, const char *why);
 
-/* dispatcher_requeue - JOB (not active, its reference taken over) is QUEUED again. */
-void dispatcher_requeue(struct dispatcher *d, struct job *job);
+/* dispatcher_place_freed - EXECUTOR may have a place. dispatcher_shortage_over - there may be
+ * descriptors and memory. */
+void dispatcher_place_freed(struct dispatcher *d, const char *executor);
+void dispatcher_shortage_over(struct dispatcher *d);
 
-/* dispatcher_wait - JOB is in state BACKOFF: keep it among the lane's active ones, so that later
- * jobs for the same object wait for it. */
-void dispatcher_wait(struct dispatcher *d, struct lane *lane, struct job *job);
+/* ------------------------------------------------------------------------------------- dispatcher_jobs.c */
 
-/* dispatcher_end - JOB (not active any more, its reference taken over) has ended with RESULT:
- * record, and decide what comes next. */
-void dispatcher_end(struct dispatcher *d, struct job *job, const struct lsn_result *result);
-void dispatcher_end_with(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message);
-int dispatcher_forget_later(struct dispatcher *d, const struct job *job);
-void dispatcher_arm_overdue(struct dispatcher *d);
+/* dispatcher_find - a job in memory, or NULL. */
+struct job *dispatcher_find(const struct dispatcher *d, uint64_t id);
+
+/* dispatcher_take_in - JOB (its reference is taken over), of which there is none in memory, to
+ * the owner that its state asks for.
+ * Its lane must exist. */
+void dispatcher_take_in(struct dispatcher *d, struct job *job);
+
+/* dispatcher_set - JOB of ours has STATE from now on: to the owner that this asks for, and
+ * marked in the journal.
+ * Wakes who waits for what becomes free.
+ * Where it is not in a lane and goes to one, that must exist. */
+void dispatcher_set(struct dispatcher *d, struct job *job, enum job_state state);
+
+/* dispatcher_alarm - JOB (BACKOFF or RUNNING) is to be looked at then; LSN_NEVER. */
+void dispatcher_alarm(struct dispatcher *d, struct job *job, uint64_t usec);
+
+/* dispatcher_flush - after a commit: what settles has settled, what leaves is gone. */
+void dispatcher_flush(struct dispatcher *d);
+
+/* dispatcher_refill - after a commit: lanes that ran low get waiting jobs from the journal. */
+void dispatcher_refill(struct dispatcher *d);
+
+/* dispatcher_set_spilled - about so many jobs of LANE wait in the journal only. */
+void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count);
+
+/* -------------------------------------------------------------------------------------- dispatcher_end.c */
+
+/* dispatcher_begun - RUN is JOB's current attempt. dispatcher_unbegun - it is no more. */
+void dispatcher_begun(struct job *job, struct run *run);
+void dispatcher_unbegun(struct job *job);
+
+/* dispatcher_attempt_ended - JOB's current attempt came to RESULT: record, and decide what comes
+ * next. */
+void dispatcher_attempt_ended(struct dispatcher *d, struct job *job, const struct lsn_result *result);
+
+/* dispatcher_attempt_failed - likewise, of our own knowledge. */
+void dispatcher_attempt_failed(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message);
+
+/* dispatcher_close - JOB ends without an attempt that would say how. */
+void dispatcher_close(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message);
+
+/* dispatcher_watch - JOB runs since about STARTED_AGO_USEC: its executor is overdue some time
+ * after its limit. */
+void dispatcher_watch(struct dispatcher *d, struct job *job, uint64_t started_ago_usec);
+
+/* dispatcher_retry_delay - before JOB's next attempt. */
+uint64_t dispatcher_retry_delay(const struct dispatcher *d, const struct job *job);
+
+/* dispatcher_ring - deal with what is due. */
+void dispatcher_ring(struct dispatcher *d, uint64_t now_usec);
 
 #endif

@@ -1,5 +1,5 @@
-/* event.c - see event.h. An event is one block of memory: the struct, the topic and a NUL, the
- * payload. */
+/* event.c - see event.h. An event is a block of memory, the struct, the topic and a NUL, and one
+ * for the payload. */
 #include "event.h"
 #include <assert.h>
 #include <errno.h>
@@ -13,25 +13,26 @@ int event_new(const void *topic, size_t topic_size, const void *payload, size_t 
 {
 	size_t size;
 
-	if (__builtin_add_overflow(sizeof(struct event) + 1, topic_size, &size) ||
-	    __builtin_add_overflow(size, payload_size, &size))
+	if (__builtin_add_overflow(sizeof(struct event) + 1, topic_size, &size))
 		return -ENOMEM;
 	struct event *event = malloc(size);
-	if (!event)
+	void *copy = payload_size > 0 ? malloc(payload_size) : NULL;
+	if (!event || (payload_size > 0 && !copy)) {
+		free(event);
+		free(copy);
 		return -ENOMEM;
+	}
 	*event = (struct event){ .refs = 1,
 				 .received_realtime_usec = now_realtime_usec(),
-				 .payload_fd = -1,
 				 .topic_size = topic_size,
-				 .payload_size = payload_size };
+				 .payload_size = payload_size,
+				 .payload = copy };
 	event->topic = (char *)(event + 1);
 	if (topic_size > 0)
 		memcpy(event->topic, topic, topic_size);
 	event->topic[topic_size] = 0;
-	if (payload_size > 0) {
-		event->payload = event->topic + topic_size + 1;
-		memcpy(event->payload, payload, payload_size);
-	}
+	if (payload_size > 0)
+		memcpy(copy, payload, payload_size);
 	*ret = event;
 	return 0;
 }
@@ -49,22 +50,16 @@ struct event *event_unref(struct event *event)
 		return NULL;
 	assert(event->refs > 0);
 	if (--event->refs == 0) {
-		if (event->payload_fd >= 0)
-			(void)close(event->payload_fd);
+		free(event->payload);
 		free(event);
 	}
 	return NULL;
 }
 
-int event_payload_fd(struct event *event)
+void event_drop_payload(struct event *event)
 {
-	if (event->payload_fd < 0) {
-		int fd = memfd_sealed("event-payload", event->payload, event->payload_size);
-		if (fd < 0)
-			return fd;
-		event->payload_fd = fd;
-	}
-	return event->payload_fd;
+	free(event->payload);
+	event->payload = NULL;
 }
 
 /* FNV-1a: the journal stores the value, so it must stay the same over restarts and versions. */
@@ -89,7 +84,7 @@ static bool uuid_of(const json_t *payload, const char *side, char ret[UUID_MAX])
 
 static bool user_uuid(const struct event *event, char ret[UUID_MAX])
 {
-	if (event->payload_size == 0)
+	if (!event->payload)
 		return false;
 	json_t *payload = json_loadb(event->payload, event->payload_size, 0, NULL);
 	bool found = uuid_of(payload, "post", ret) || uuid_of(payload, "pre", ret);

@@ -24,12 +24,12 @@ struct event {
 	enum event_state state;
 	char reason[120]; /* EVENT_REJECTED: why */
 	int qos; /* as delivered */
-	int payload_fd; /* sealed memfd, made on first use by event_payload_fd(); -1 */
 	size_t topic_size, payload_size;
 	/* NUL-terminated beyond topic_size; for rejected events it may be ill-formed and is
 	 * stored as bytes */
 	char *topic;
-	void *payload; /* may be NULL with size 0; for rejected events cut to what is kept */
+	/* NULL with size 0, and once the journal has it; for rejected events cut to what is kept */
+	void *payload;
 	uint64_t object; /* event_object()'s answer, 0: not asked yet */
 	bool stored; /* the journal has a row */
 	bool dirty; /* waits for the journal's next commit */
@@ -45,9 +45,9 @@ int event_new(const void *topic, size_t topic_size, const void *payload, size_t 
 struct event *event_ref(struct event *event);
 struct event *event_unref(struct event *event); /* NULL is allowed; returns NULL */
 
-/* event_payload_fd - the payload as sealed memfd, owned by the event.
- * Descriptor or negative errno. */
-int event_payload_fd(struct event *event);
+/* event_drop_payload - the journal has it: a job that waits keeps none in memory. payload_size
+ * stays. */
+void event_drop_payload(struct event *event);
 
 /* event_object - a hash (never 0, the same after a restart) that names the object an event is
  * about, equal for create, update and delete of the same: the topic below its operation, that is

@@ -15,14 +15,16 @@ const char *const job_state_names[JOB_STATE_MAX] = {
 
 #define TO(state) (1U << JOB_##state)
 
+#define ENDS (TO(BACKOFF) | TO(FINISHED) | TO(LOST))
+
 static const unsigned moves[JOB_STATE_MAX] = {
 	[JOB_QUEUED] = TO(STARTING) | TO(BACKOFF) | TO(FINISHED),
-	[JOB_STARTING] = TO(RUNNING) | TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
-	[JOB_RUNNING] = TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
-	[JOB_RECOVERING] = TO(RUNNING) | TO(QUEUED) | TO(BACKOFF) | TO(FINISHED) | TO(LOST),
-	[JOB_BACKOFF] = TO(QUEUED) | TO(FINISHED),
+	[JOB_STARTING] = TO(RUNNING) | TO(QUEUED) | ENDS,
+	[JOB_RUNNING] = TO(QUEUED) | ENDS,
+	[JOB_RECOVERING] = TO(RUNNING) | TO(QUEUED) | ENDS,
+	[JOB_BACKOFF] = TO(QUEUED) | TO(BACKOFF) | TO(FINISHED),
 	[JOB_FINISHED] = TO(QUEUED),
-	[JOB_LOST] = TO(QUEUED),
+	[JOB_LOST] = TO(QUEUED) | TO(BACKOFF) | TO(FINISHED),
 };
 
 static void fill_abi(struct job *job, uint64_t id)
@@ -63,6 +65,7 @@ int job_new(uint64_t id, struct event *event, struct script *script, struct job 
 	job->script = script_ref(script);
 	job->object = event_object(event);
 	job->created_realtime_usec = now_realtime_usec();
+	LIST_INIT(&job->runs);
 	fill_abi(job, id);
 	*ret = job;
 	return 0;
@@ -81,7 +84,8 @@ struct job *job_unref(struct job *job)
 		return NULL;
 	assert(job->refs > 0);
 	if (--job->refs == 0) {
-		free(job->result);
+		free(job->message);
+		free(job->unreadable);
 		event_unref(job->event);
 		script_unref(job->script);
 		free(job);
@@ -96,10 +100,13 @@ void job_set_state(struct job *job, enum job_state state)
 	log_debug("job=%llu %s -> %s", (unsigned long long)job->abi.id, job_state_names[job->state],
 		  job_state_names[state]);
 	job->state = state;
-	if (state == JOB_STARTING) {
-		free(job->result);
-		job->result = NULL;
-	}
+}
+
+void job_set_end(struct job *job, enum lsn_outcome outcome, const char *message)
+{
+	free(job->message);
+	job->message = message[0] ? strdup(message) : NULL;
+	job->outcome = outcome;
 }
 
 static const void *copy_output(char **end, const void *data, size_t size)
@@ -113,7 +120,7 @@ static const void *copy_output(char **end, const void *data, size_t size)
 	return copy;
 }
 
-int job_set_result(struct job *job, const struct lsn_result *result)
+int job_result_new(const struct lsn_result *result, struct job_result **ret)
 {
 	size_t size;
 
@@ -132,7 +139,55 @@ int job_set_result(struct job *job, const struct lsn_result *result)
 	copy->r.message[sizeof copy->r.message - 1] = 0;
 	copy->r.out = copy_output(&end, result->out, result->out_size);
 	copy->r.err = copy_output(&end, result->err, result->err_size);
-	free(job->result);
-	job->result = copy;
+	*ret = copy;
 	return 0;
+}
+
+/* ---------------------------------------------------------------------------------------- lists */
+
+void jobs_init(struct jobs *jobs, enum jobs_kind kind)
+{
+	TAILQ_INIT(&jobs->list);
+	jobs->kind = kind;
+	jobs->length = 0;
+}
+
+static void jobs_note(struct jobs *jobs, struct job *job)
+{
+	job->in[jobs->kind].list = jobs;
+	jobs->length++;
+}
+
+void jobs_add(struct jobs *jobs, struct job *job)
+{
+	assert(!job->in[jobs->kind].list);
+	TAILQ_INSERT_TAIL(&jobs->list, job, in[jobs->kind].link);
+	jobs_note(jobs, job);
+}
+
+void jobs_insert(struct jobs *jobs, struct job *job)
+{
+	struct job *last = TAILQ_LAST(&jobs->list, job_list), *after;
+
+	if (!last || last->abi.id < job->abi.id) { /* as new ones come */
+		jobs_add(jobs, job);
+		return;
+	}
+	assert(!job->in[jobs->kind].list);
+	JOBS_FOREACH(after, jobs) /* ones that come back belong near the head */
+	if (after->abi.id > job->abi.id)
+		break;
+	TAILQ_INSERT_BEFORE(after, job, in[jobs->kind].link);
+	jobs_note(jobs, job);
+}
+
+void jobs_take(struct job *job, enum jobs_kind kind)
+{
+	struct jobs *jobs = job->in[kind].list;
+
+	if (!jobs)
+		return;
+	TAILQ_REMOVE(&jobs->list, job, in[kind].link);
+	jobs->length--;
+	job->in[kind].list = NULL;
 }

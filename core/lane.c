@@ -1,47 +1,13 @@
 /* lane.c - see lane.h. */
 #include "lane.h"
+#include "table.h"
+
+#include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Objects that an earlier unfinished job is about, for one scan of a lane. A fixed table: a scan
- * that meets more different objects than it holds ends early, which only means that later jobs
- * wait for the next scan. */
-#define SEEN_SIZE 4096u
-#define SEEN_MAX (SEEN_SIZE / 2)
-
-struct seen {
-	uint32_t generation;
-	unsigned count;
-	uint32_t stamp[SEEN_SIZE];
-	uint64_t object[SEEN_SIZE];
-};
-
-/* seen_add - true if OBJECT was not there yet. */
-static bool seen_add(struct seen *seen, uint64_t object)
-{
-	unsigned i = (unsigned)(object * UINT64_C(0x9E3779B97F4A7C15) >> 40) % SEEN_SIZE;
-
-	while (seen->stamp[i] == seen->generation) {
-		if (seen->object[i] == object)
-			return false;
-		i = (i + 1) % SEEN_SIZE;
-	}
-	seen->stamp[i] = seen->generation;
-	seen->object[i] = object;
-	seen->count++;
-	return true;
-}
-
-static void seen_clear(struct seen *seen)
-{
-	if (++seen->generation == 0) {
-		memset(seen->stamp, 0, sizeof seen->stamp);
-		seen->generation = 1;
-	}
-	seen->count = 0;
-}
-
-int lane_new(const char *name, struct lane **ret)
+int lane_new(const char *name, struct table *objects, struct lane **ret)
 {
 	struct lane *lane = calloc(1, sizeof *lane);
 
@@ -49,68 +15,137 @@ int lane_new(const char *name, struct lane **ret)
 		free(lane);
 		return -ENOMEM;
 	}
-	TAILQ_INIT(&lane->queue);
-	TAILQ_INIT(&lane->active);
+	jobs_init(&lane->queue, JOBS_LANE);
+	jobs_init(&lane->out, JOBS_LANE);
+	jobs_init(&lane->backoff, JOBS_LANE);
+	jobs_init(&lane->startable, JOBS_STAGE);
+	lane->objects = objects;
 	*ret = lane;
 	return 0;
 }
 
+bool lane_is_empty(const struct lane *lane)
+{
+	return lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0 && lane->spilled == 0;
+}
+
 void lane_free(struct lane *lane)
 {
-	struct job *job;
-
 	if (!lane)
 		return;
-	while ((job = TAILQ_FIRST(&lane->queue))) {
-		TAILQ_REMOVE(&lane->queue, job, queue);
-		job_unref(job);
-	}
-	while ((job = TAILQ_FIRST(&lane->active))) {
-		TAILQ_REMOVE(&lane->active, job, active);
-		job_unref(job);
-	}
+	assert(lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0);
 	free(lane->name);
 	free(lane);
 }
 
-void lane_insert(struct lane *lane, struct job *job)
-{
-	struct job *before = TAILQ_LAST(&lane->queue, job_list);
+/* --------------------------------------------------------------------------- chains of an object */
 
-	while (before && before->abi.id > job->abi.id)
-		before = TAILQ_PREV(before, job_list, queue);
-	if (before)
-		TAILQ_INSERT_AFTER(&lane->queue, before, job, queue);
-	else
-		TAILQ_INSERT_HEAD(&lane->queue, job, queue);
-	lane->queued++;
+static uint64_t object_key(const struct lane *lane, uint64_t object)
+{
+	return object ^ (uint64_t)(uintptr_t)lane * UINT64_C(0xD6E8FEB86659FD93);
 }
 
-void lane_remove(struct lane *lane, struct job *job)
+static struct job *chain_first(const struct lane *lane, uint64_t object)
 {
-	TAILQ_REMOVE(&lane->queue, job, queue);
-	lane->queued--;
-}
+	struct table_link *link = table_find(lane->objects, object_key(lane, object));
 
-struct job *lane_candidate(struct lane *lane)
-{
-	static struct seen seen; /* loop thread only */
-	struct job *job;
-
-	seen_clear(&seen);
-	lane->settling = false;
-	TAILQ_FOREACH (job, &lane->active, active)
-		if (seen.count < SEEN_MAX)
-			(void)seen_add(&seen, job->object);
-	TAILQ_FOREACH (job, &lane->queue, queue) {
-		if (seen.count >= SEEN_MAX)
-			return NULL;
-		/* The result of its last attempt waits for the commit: a new attempt would
-		 * overwrite it. */
-		bool settling = job->dirty && job->result;
-		lane->settling |= settling;
-		if (seen_add(&seen, job->object) && !settling)
+	for (; link; link = table_next(link)) {
+		struct job *job = container_of(link, struct job, by_object);
+		if (job->lane == lane && job->object == object)
 			return job;
 	}
 	return NULL;
+}
+
+void lane_refresh(struct job *job)
+{
+	struct lane *lane = job->lane;
+	bool startable = job_is_in(job, &lane->queue) && !job->settling && chain_first(lane, job->object) == job;
+
+	if (startable == job_is_in(job, &lane->startable))
+		return;
+	jobs_take(job, JOBS_STAGE);
+	if (startable)
+		jobs_insert(&lane->startable, job);
+}
+
+static void chain_insert(struct lane *lane, struct job *job)
+{
+	struct job *first = chain_first(lane, job->object);
+
+	if (first && first->abi.id < job->abi.id) {
+		while (first->later && first->later->abi.id < job->abi.id)
+			first = first->later;
+		job->later = first->later;
+		first->later = job;
+		return;
+	}
+	if (first)
+		table_remove(lane->objects, &first->by_object);
+	job->later = first;
+	table_add(lane->objects, &job->by_object, object_key(lane, job->object));
+	if (first)
+		lane_refresh(first);
+}
+
+static void chain_remove(struct lane *lane, struct job *job)
+{
+	struct job *first = chain_first(lane, job->object), *next = job->later;
+
+	job->later = NULL;
+	if (first != job) {
+		while (first->later != job)
+			first = first->later;
+		first->later = next;
+		return;
+	}
+	table_remove(lane->objects, &job->by_object);
+	if (!next)
+		return;
+	table_add(lane->objects, &next->by_object, object_key(lane, next->object));
+	lane_refresh(next);
+}
+
+/* ------------------------------------------------------------------------------------------ lists */
+
+static struct jobs *list_for(struct lane *lane, enum job_state state)
+{
+	switch (state) {
+	case JOB_QUEUED: return &lane->queue;
+	case JOB_BACKOFF: return &lane->backoff;
+	default: assert(state < JOB_FINISHED); return &lane->out;
+	}
+}
+
+void lane_move(struct job *job)
+{
+	struct jobs *list = list_for(job->lane, job->state);
+
+	if (job_is_in(job, list))
+		return;
+	jobs_take(job, JOBS_LANE);
+	if (list == &job->lane->queue)
+		jobs_insert(list, job);
+	else
+		jobs_add(list, job);
+	lane_refresh(job);
+}
+
+void lane_enter(struct lane *lane, struct job *job)
+{
+	assert(!job->lane);
+	job->lane = lane;
+	chain_insert(lane, job);
+	lane_move(job);
+}
+
+void lane_leave(struct job *job)
+{
+	struct lane *lane = job->lane;
+
+	jobs_take(job, JOBS_LANE);
+	if (job_is_in(job, &lane->startable))
+		jobs_take(job, JOBS_STAGE);
+	chain_remove(lane, job);
+	job->lane = NULL;
 }

@@ -413,7 +413,6 @@ static int make_script(const struct registry *registry, const struct entry *entr
 	if (!script)
 		return -ENOMEM;
 	script->refs = 1;
-	script->fd = -1;
 	script->name = strdup(entry->name);
 	if (!script->name)
 		return -ENOMEM;

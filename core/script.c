@@ -38,8 +38,6 @@ struct script *script_unref(struct script *script)
 	assert(script->refs > 0);
 	if (--script->refs > 0)
 		return NULL;
-	if (script->fd >= 0)
-		(void)close(script->fd);
 	free(script->name);
 	free(script->filter);
 	free(script);

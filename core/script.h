@@ -62,12 +62,10 @@ struct script {
 	char version[SCRIPT_VERSION_SIZE];
 	size_t size; /* bytes of content */
 	struct script_settings settings;
-	int fd; /* sealed memfd with the content, loaded from the journal on first use; -1 */
-	void *lane; /* the dispatcher's, see dispatcher.h */
 };
 
 struct script *script_ref(struct script *script);
-struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL; closes fd */
+struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL */
 
 /* script_settings_set - apply one metadata KEY = VALUE under POLICY.
  * 0; 1: not a key of ours (ignored in archives, an error in .meta files); -EINVAL / -EPERM with

@@ -17,7 +17,8 @@ struct turn {
 	struct turn_parts parts;
 	sd_event_source *deferred; /* enabled while a turn is wanted */
 	sd_event_source *overdue; /* armed with it, but comes before everything else */
-	sd_event_source *timer; /* a failed commit, a full journal or a held publication */
+	sd_event_source *timer; /* at next_usec */
+	uint64_t next_usec; /* when a turn is due by itself: UINT64_MAX: never */
 	bool wanted; /* since the last turn began */
 	bool batch; /* the broker waits for its acknowledgement */
 	bool paused; /* the broker was told to wait because the journal is full */
@@ -36,10 +37,20 @@ void turn_request(void *data)
 	(void)sd_event_source_set_enabled(turn->overdue, SD_EVENT_ONESHOT);
 }
 
-static void request_in(struct turn *turn, uint64_t delay_usec)
+/* request_at - from inside a turn: the next at latest then. */
+static void request_at(struct turn *turn, uint64_t usec)
 {
-	(void)sd_event_source_set_time_relative(turn->timer, delay_usec);
-	(void)sd_event_source_set_enabled(turn->timer, SD_EVENT_ONESHOT);
+	if (usec < turn->next_usec)
+		turn->next_usec = usec;
+}
+
+static void request_in(struct turn *turn, uint64_t delay_usec) { request_at(turn, now_monotonic_usec() + delay_usec); }
+
+static void arm_timer(struct turn *turn)
+{
+	if (turn->next_usec != UINT64_MAX)
+		(void)sd_event_source_set_time(turn->timer, turn->next_usec);
+	(void)sd_event_source_set_enabled(turn->timer, turn->next_usec != UINT64_MAX ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *data)
@@ -117,6 +128,7 @@ static void have_turn(struct turn *turn)
 	(void)sd_event_source_set_enabled(turn->deferred, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(turn->overdue, SD_EVENT_OFF);
 	turn->figures.turns++;
+	turn->next_usec = UINT64_MAX;
 	bool released = intake_release(turn->parts.intake, &wait);
 	if (!released)
 		request_in(turn, wait);
@@ -125,7 +137,9 @@ static void have_turn(struct turn *turn)
 		acknowledge(turn, released);
 		dispatcher_committed(turn->parts.dispatcher);
 		keep_room(turn);
+		request_at(turn, dispatcher_next_usec(turn->parts.dispatcher));
 	}
+	arm_timer(turn);
 	turn->figures.holding = turn->paused || turn->figures.error[0];
 }
 
@@ -177,7 +191,7 @@ int turn_new(sd_event *loop, const struct turn_parts *parts, struct turn **ret, 
 	if (r >= 0)
 		r = sd_event_source_set_priority(turn->deferred, SD_EVENT_PRIORITY_NORMAL + 10);
 	if (r >= 0)
-		r = sd_event_add_time_relative(loop, &turn->timer, CLOCK_MONOTONIC, RETRY_USEC, 0, on_timer, turn);
+		r = sd_event_add_time_relative(loop, &turn->timer, CLOCK_MONOTONIC, RETRY_USEC, 1, on_timer, turn);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(turn->timer, SD_EVENT_OFF);
 	if (r >= 0)

@@ -175,7 +175,7 @@ static void retired_drain(struct executor *executor)
 {
 	executor->role = EXECUTOR_DRAINING;
 	log_info("executor=%s version=%s takes no more jobs, running=%u", executor->config.name, executor->version,
-		 executor->running);
+		 executor->out.length);
 }
 
 static void put_in_force(struct executors *set, struct plan *plan)

@@ -18,10 +18,12 @@
 #define CORE_EXECUTORS_H
 
 #include "host.h"
+#include "content.h"
 #include "job.h"
 #include "script.h"
 
 struct executors;
+struct run;
 struct executor; /* one instance */
 
 struct executor_config { /* one [executor NAME] section */
@@ -44,13 +46,15 @@ struct executors_config {
 };
 
 struct executors_hooks {
-	/* offer waiting jobs again; from the loop, never nested */
-	void (*ready)(void *data, struct executor *executor);
-	/* done - exactly once per job, guarded: a second done() of the module is logged and
-	 * ignored, one from inside submit() or recover() is logged and the job ends as LOST on
-	 * the next turn. RESULT is whole, its strings are valid, its output within the job's
-	 * limit. May be nested in executor_cancel(), never in submit or recover. */
-	void (*done)(void *data, struct executor *executor, struct job *job, const struct lsn_result *result);
+	void (*ready)(void *data,
+		      /* offer waiting jobs again; from the loop, never nested */
+		      struct executor *executor);
+	/* done - exactly once per submitted or recovered run, guarded: a second done() of the
+	 * module is logged and ignored, one from inside submit() or recover() is logged and the
+	 * run ends as LOST on the next turn. RESULT is whole, its strings are valid, its output
+	 * within the job's limit. RUN is kept until executor_forget(). May be nested in
+	 * executor_cancel(), never in submit or recover of the same run. */
+	void (*done)(void *data, struct run *run, const struct lsn_result *result);
 	void *data;
 };
 
@@ -75,7 +79,8 @@ void executors_each(struct executors *executors, void (*fn)(void *data, struct e
 
 const char *executor_name(const struct executor *executor);
 const struct executor_config *executor_get_config(const struct executor *executor);
-unsigned executor_running(const struct executor *executor); /* reserved or submitted jobs */
+/* reserved or submitted runs, those given up included */
+unsigned executor_running(const struct executor *executor);
 bool executor_draining(const struct executor *executor);
 
 /* first 12 hex digits of the module file's SHA-256 */
@@ -84,23 +89,75 @@ const struct lsn_executor_module *executor_module(const struct executor *executo
 
 /* The calls of the ABI, guarded: optional ones may be missing, each call is timed and a slow one
  * is named in the log.
- * JOB->abi must be filled.
- * While reserved or submitted the executor counts the job and JOB->instance points to it. */
+ *
+ * A run is one attempt at a job, at one instance.
+ * It is made by executor_reserve() or executor_recover() and belongs to the instance; the caller
+ * may keep its address until it calls executor_release() or executor_forget(), or until
+ * executor_submit() fails. */
+enum run_state {
+	RUN_RESERVED,
+	RUN_SUBMITTED, /* done() is owed by the module */
+	RUN_DONE, /* executor_forget() is owed to it */
+};
 
-/* fills job->place; -EAGAIN also at concurrency and when draining.
- * Needed before submit() even of a module without reserve(): its place is "" */
-int executor_reserve(struct executor *executor, struct job *job, struct lsn_error *err);
-void executor_release(struct executor *executor, struct job *job);
-int executor_submit(struct executor *executor, struct job *job, struct lsn_error *err);
-void executor_cancel(struct executor *executor, struct job *job);
+struct run {
+	struct lsn_job abi; /* what the module sees */
+	struct job *job; /* a reference */
+	struct executor *executor;
+	enum run_state state;
+	char place[LSN_PLACE_SIZE];
 
-/* -ENOSYS if not offered */
-int executor_recover(struct executor *executor, struct job *job, struct lsn_error *err);
+	/* the instance's */
+	LIST_ENTRY(run) list;
+	struct table_link by_address; /* of abi */
+	/* not NULL: the module broke the rules; the run ends as LOST on the next turn, for this
+	 * reason */
+	const char *lost;
+	struct content *payload, *script; /* behind the descriptors of abi */
 
-/* executor_forget - once for every done job that had a place and whose outcome is not
- * NOT_STARTED; an instance that drains waits for it.
- * Finds the instance that ran the job if EXECUTOR has replaced it. */
-void executor_forget(struct executor *executor, uint64_t job_id, const char *place);
+	/* the dispatcher's */
+	LIST_ENTRY(run) of_job;
+	TAILQ_ENTRY(run) reported;
+};
+TAILQ_HEAD(run_queue, run);
+
+/* executor_is_full - an executor_reserve() would come to -EAGAIN whatever the job. */
+bool executor_is_full(const struct executor *executor);
+
+/* executor_wants_contents - the module was built against 1.0 and may look at the descriptors in
+ * reserve(). */
+bool executor_wants_contents(const struct executor *executor);
+
+/* executor_reserve - a place for the attempt JOB->abi.attempt at JOB.
+ * Needed before submit() even of a module without reserve(): its place is "".
+ * PAYLOAD and SCRIPT may be NULL unless executor_wants_contents(); their references are taken
+ * over on success.
+ * Returns 0, -EAGAIN (also at concurrency and when draining) or another negative errno. */
+int executor_reserve(struct executor *executor, struct job *job, struct content *payload, struct content *script,
+		     struct run **ret, struct lsn_error *err);
+
+/* run_set_contents - the descriptors of RUN, before executor_submit(); both references are taken
+ * over. */
+void run_set_contents(struct run *run, struct content *payload, struct content *script);
+void executor_release(struct run *run);
+
+/* executor_submit - 0, or negative: then RUN is gone. */
+int executor_submit(struct run *run, struct lsn_error *err);
+void executor_cancel(struct run *run);
+bool executor_can_cancel(const struct run *run);
+
+/* executor_recover - JOB->place says where the run is.
+ * 0: done() will be called.
+ * Negative (-ENOSYS: not offered): it cannot be known what became of it; *RET, unless that is
+ * NULL for want of memory, is RUN_DONE, to be forgotten. */
+int executor_recover(struct executor *executor, struct job *job, struct run **ret, struct lsn_error *err);
+
+/* executor_grace_usec - how long after its time limit RUN may be unreported; LSN_NEVER. */
+uint64_t executor_grace_usec(const struct run *run);
+
+/* executor_forget - once for every run that was reported: its result is safe.
+ * An instance that drains waits for it. */
+void executor_forget(struct run *run);
 
 /* executor_can_detach - true: running jobs can go on without us. */
 bool executor_can_detach(const struct executor *executor);

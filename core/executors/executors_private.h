@@ -12,25 +12,10 @@ enum executor_role {
 	EXECUTOR_DRAINING, /* replaced or removed: ends what it has, then goes */
 };
 
-enum held_state {
-	HELD_RESERVED,
-	HELD_SUBMITTED, /* done() is owed by the module */
-	HELD_DONE, /* forget() is owed to the module; job is NULL */
-};
-
-/* A job an instance has to do with.
- * Jobs are few at a time, so a list is quick enough, and it lets us check a pointer that a
- * module hands us without looking at what it points to. */
-struct held {
-	LIST_ENTRY(held) list;
-	struct job *job;
-	uint64_t id;
-	enum held_state state;
-	/* not NULL: the module broke the rules; we end the job as LOST on the next turn, for
-	 * this reason */
-	const char *lost;
-	bool recovered; /* came by recover(): NOT_STARTED is a possible answer */
-	bool forgotten; /* forget() came before done(): the dispatcher had given the job up */
+/* Runs that know their number. */
+struct runs {
+	LIST_HEAD(, run) list;
+	unsigned length;
 };
 
 /* A probe that may still call back.
@@ -53,9 +38,12 @@ struct executor {
 	struct host *host;
 	void *instance;
 	bool initialised, detached, ready_pending;
-	const struct held *entering; /* submit() or recover() of this one is on the stack */
-	LIST_HEAD(held_list, held) held;
-	unsigned running; /* held ones that are not HELD_DONE */
+	const struct run *entering; /* submit() or recover() of this one is on the stack */
+	struct runs out; /* reserved or submitted */
+	struct runs done; /* reported, not forgotten */
+	/* of those that are out, by the address of their abi: what a module hands us is checked
+	 * without looking at what it points to */
+	struct table by_address;
 	unsigned probing; /* probes that run */
 	LIST_HEAD(probe_list, probe) probes;
 	char version[13];

@@ -2,17 +2,23 @@
  * listener/executor.h. A module that breaks them is named in the log; the job it broke them with
  * ends as LOST, never twice and never not at all. */
 #include "executors_private.h"
+#include "content.h"
 #include "host.h"
 #include "init_guard.h"
+#include "job.h"
 #include "log.h"
+#include "table.h"
+#include "util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <util.h>
+#include <string.h>
 
 #define SLOW_CALL_USEC (50 * USEC_PER_MSEC)
+#define REPORT_GRACE_USEC (60 * USEC_PER_SEC) /* of a module that does not say */
 
 /* CALL(executor, result, submit, args...): result = submit(instance, args...), timed. */
 #define CALL(executor, result, function, ...)                                                                          \
@@ -43,52 +49,75 @@ static int give_error(int r, const struct lsn_error *from, struct lsn_error *err
 	return lsn_error_set(err, r, "%s (the executor gave no other reason)", strerror(-r));
 }
 
-/* -------------------------------------------------------------------------------- what it holds */
+/* ----------------------------------------------------------------------------------------- runs */
 
-static struct held *find_held(struct executor *executor, const struct lsn_job *job)
+static uint64_t address_key(const struct lsn_job *abi) { return (uint64_t)(uintptr_t)abi; }
+
+static struct run *find_run(struct executor *executor, const struct lsn_job *abi)
 {
-	struct held *held;
+	struct table_link *link = table_find(&executor->by_address, address_key(abi));
 
-	LIST_FOREACH (held, &executor->held, list)
-		if (held->job && &held->job->abi == job)
-			return held;
-	return NULL;
+	return link ? container_of(link, struct run, by_address) : NULL;
 }
 
-static struct held *held_add(struct executor *executor, struct job *job, enum held_state state)
+static struct run *run_new(struct executor *executor, struct job *job, enum run_state state)
 {
-	struct held *held = calloc(1, sizeof *held);
+	struct run *run = calloc(1, sizeof *run);
 
-	if (!held)
+	if (!run)
 		return NULL;
-	*held = (struct held){ .job = job, .id = job->abi.id, .state = state };
-	LIST_INSERT_HEAD(&executor->held, held, list);
-	executor->running++;
-	job->instance = executor;
-	return held;
+	run->abi = job->abi;
+	run->abi.payload_fd = run->abi.script_fd = -1;
+	run->job = job_ref(job);
+	run->executor = executor;
+	run->state = state;
+	LIST_INSERT_HEAD(&executor->out.list, run, list);
+	executor->out.length++;
+	table_add(&executor->by_address, &run->by_address, address_key(&run->abi));
+	return run;
 }
 
-static void free_held(struct held *held)
+/* run_take_out - the module has nothing more to do for it. */
+static void run_take_out(struct run *run)
 {
-	LIST_REMOVE(held, list);
-	free(held);
-}
+	struct executor *executor = run->executor;
 
-/* The module has nothing more to do for the job. KEEP: but it still has its result, until
- * forget(). */
-static void let_go(struct executor *executor, struct held *held, bool keep)
-{
-	held->job->instance = NULL;
-	held->job = NULL;
-	held->state = HELD_DONE;
-	executor->running--;
-	if (!keep)
-		free_held(held);
+	LIST_REMOVE(run, list);
+	executor->out.length--;
+	table_remove(&executor->by_address, &run->by_address);
+	run->payload = content_unref(run->payload);
+	run->script = content_unref(run->script);
+	run->abi.payload_fd = run->abi.script_fd = -1;
 	if (executor->role == EXECUTOR_DRAINING)
 		executors_later(executor->set);
 }
 
-bool executor_idle(const struct executor *executor) { return LIST_EMPTY(&executor->held) && executor->probing == 0; }
+static void run_free(struct run *run)
+{
+	(void)job_unref(run->job);
+	free(run);
+}
+
+/* run_drop - it comes to nothing. */
+static void run_drop(struct run *run)
+{
+	run_take_out(run);
+	run_free(run);
+}
+
+/* run_keep - it has been reported; the module still has its result, until forget(). */
+static void run_keep(struct run *run)
+{
+	run_take_out(run);
+	run->state = RUN_DONE;
+	LIST_INSERT_HEAD(&run->executor->done.list, run, list);
+	run->executor->done.length++;
+}
+
+bool executor_idle(const struct executor *executor)
+{
+	return executor->out.length == 0 && executor->done.length == 0 && executor->probing == 0;
+}
 
 /* -------------------------------------------------------------------------------------- results */
 
@@ -113,7 +142,7 @@ static void lost_result(struct lsn_result *ret, const char *reason)
 
 /* RET gets as much of RESULT as its size covers, with nothing in it that later readers would
  * have to doubt. Returns NULL or what was wrong. */
-static const char *read_result(const struct held *held, const struct lsn_result *result, struct lsn_result *ret)
+static const char *read_result(const struct run *run, const struct lsn_result *result, struct lsn_result *ret)
 {
 	if (!result || result->version >> 16 != LSN_ABI_MAJOR ||
 	    result->size < offsetof(struct lsn_result, exit_status))
@@ -124,77 +153,74 @@ static const char *read_result(const struct held *held, const struct lsn_result 
 	ret->size = sizeof *ret;
 	if (ret->outcome >= LSN_OUTCOME_MAX)
 		return "the executor reported an outcome that does not exist";
-	if (ret->outcome == LSN_OUTCOME_NOT_STARTED && !held->recovered)
-		return "the executor took the job and then reported that it did not start it";
 	ret->message[sizeof ret->message - 1] = 0;
 	if (!utf8_valid(ret->message, strlen(ret->message)))
 		for (char *c = ret->message; *c; c++)
 			if ((unsigned char)*c >= 0x80)
 				*c = '?';
-	limit_output(&held->job->abi, &ret->out, &ret->out_size, &ret->out_truncated);
-	limit_output(&held->job->abi, &ret->err, &ret->err_size, &ret->err_truncated);
+	limit_output(&run->abi, &ret->out, &ret->out_size, &ret->out_truncated);
+	limit_output(&run->abi, &ret->err, &ret->err_size, &ret->err_truncated);
 	return NULL;
 }
 
-static void held_finish(struct executor *executor, struct held *held, const struct lsn_result *result)
+static void run_finish(struct run *run, const struct lsn_result *result)
 {
-	struct job *job = held->job;
+	struct executors_hooks *hooks = &run->executor->set->hooks;
 
-	/* A job that runs again has nothing to forget; nor has one without a place, see the
-	 * dispatcher. */
-	let_go(executor, held, job->place[0] && result->outcome != LSN_OUTCOME_NOT_STARTED && !held->forgotten);
-	if (executor->set->hooks.done)
-		executor->set->hooks.done(executor->set->hooks.data, executor, job, result);
+	run_keep(run);
+	if (hooks->done)
+		hooks->done(hooks->data, run, result);
 }
 
-static void broke_rule(const struct executor *executor, const struct held *held, const char *what)
+static void broke_rule(const struct run *run, const char *what)
 {
-	log_error("%s executor=%s version=%s job=%" PRIu64, what, executor->config.name, executor->version, held->id);
+	log_error("%s executor=%s version=%s job=%" PRIu64, what, run->executor->config.name, run->executor->version,
+		  run->abi.id);
 }
 
 /* host->done() */
 static void on_done(void *data, const struct lsn_job *abi, const struct lsn_result *result)
 {
 	struct executor *executor = data;
-	struct held *held = abi ? find_held(executor, abi) : NULL;
+	struct run *run = abi ? find_run(executor, abi) : NULL;
 	struct lsn_result copy;
 	const char *wrong;
 
-	if (executor->detached || !held || held->state == HELD_RESERVED) {
+	if (executor->detached || !run || run->state == RUN_RESERVED) {
 		log_error("done() for a job that it %s, ignoring executor=%s version=%s",
 			  executor->detached ? "has been detached from"
-			  : !held            ? "does not have (a second done?)"
+			  : !run             ? "does not have (a second done?)"
 					     : "was not given yet",
 			  executor->config.name, executor->version);
 		return;
 	}
-	if (held == executor->entering) {
-		held->lost = "the executor reported the job before it had taken it";
-		broke_rule(executor, held, "done() from inside submit() or recover(), ignoring");
+	if (run == executor->entering) {
+		run->lost = "the executor reported the job before it had taken it";
+		broke_rule(run, "done() from inside submit() or recover(), ignoring");
 		return;
 	}
-	if (held->lost)
+	if (run->lost)
 		return; /* ends on the next turn anyway */
-	wrong = read_result(held, result, &copy);
+	wrong = read_result(run, result, &copy);
 	if (wrong) {
-		broke_rule(executor, held, wrong);
+		broke_rule(run, wrong);
 		lost_result(&copy, wrong);
 	}
-	held_finish(executor, held, &copy);
+	run_finish(run, &copy);
 }
 
 void executor_end_lost(struct executor *executor)
 {
 	struct lsn_result result;
-	struct held *held;
+	struct run *run;
 
 again:
-	LIST_FOREACH (held, &executor->held, list) {
-		if (!held->lost || held->state != HELD_SUBMITTED)
+	LIST_FOREACH (run, &executor->out.list, list) {
+		if (!run->lost || run->state != RUN_SUBMITTED)
 			continue;
-		lost_result(&result, held->lost);
-		held->lost = NULL;
-		held_finish(executor, held, &result);
+		lost_result(&result, run->lost);
+		run->lost = NULL;
+		run_finish(run, &result);
 		goto again; /* the hook may have changed the list */
 	}
 }
@@ -251,6 +277,7 @@ int executor_new(struct executors *set, const struct executors_config *common, s
 	if (!executor)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	executor->set = set;
+	table_init(&executor->by_address);
 	executor->config = *config;
 	executor->module = module_ref(module);
 	(void)snprintf(executor->version, sizeof executor->version, "%.12s", module->hash);
@@ -269,14 +296,27 @@ int executor_new(struct executors *set, const struct executors_config *common, s
 	return 0;
 }
 
-static void drop_held(struct executor *executor)
+/* hide_runs - from here on done() finds none. */
+static void hide_runs(struct executor *executor)
 {
-	if (executor->running > 0 && !executor->detached)
-		log_error("%u jobs are cut off executor=%s", executor->running, executor->config.name);
-	/* the jobs themselves may be gone already: at the end of the daemon the dispatcher goes
-	 * first */
-	while (!LIST_EMPTY(&executor->held))
-		free_held(LIST_FIRST(&executor->held));
+	struct run *run;
+
+	if (executor->out.length > 0 && !executor->detached)
+		log_error("%u jobs are cut off executor=%s", executor->out.length, executor->config.name);
+	LIST_FOREACH (run, &executor->out.list, list)
+		table_remove(&executor->by_address, &run->by_address);
+}
+
+static void free_runs(struct runs *runs)
+{
+	struct run *run;
+
+	while ((run = LIST_FIRST(&runs->list))) {
+		LIST_REMOVE(run, list);
+		(void)content_unref(run->payload);
+		(void)content_unref(run->script);
+		run_free(run);
+	}
 }
 
 void executor_destroy(struct executor *executor)
@@ -288,10 +328,12 @@ void executor_destroy(struct executor *executor)
 	 * daemon those who asked may be gone. */
 	LIST_FOREACH (running, &executor->probes, list)
 		running->running = false;
-	drop_held(executor);
-	executor->running = 0;
+	hide_runs(executor);
 	if (executor->initialised)
 		CALL(executor, NOTHING, free);
+	free_runs(&executor->out);
+	free_runs(&executor->done);
+	table_done(&executor->by_address);
 	left = host_free(executor->host);
 	if (left > 0)
 		log_error("%s left %u watches and timers behind executor=%s version=%s",
@@ -311,167 +353,161 @@ void executor_destroy(struct executor *executor)
 
 const char *executor_name(const struct executor *executor) { return executor->config.name; }
 const struct executor_config *executor_get_config(const struct executor *executor) { return &executor->config; }
-unsigned executor_running(const struct executor *executor) { return executor->running; }
+unsigned executor_running(const struct executor *executor) { return executor->out.length; }
 bool executor_draining(const struct executor *executor) { return executor->role == EXECUTOR_DRAINING; }
 const char *executor_version(const struct executor *executor) { return executor->version; }
 const struct lsn_executor_module *executor_module(const struct executor *executor) { return &executor->module->abi; }
 
 /* ----------------------------------------------------------------------------------------- jobs */
 
-static int call_reserve(struct executor *executor, struct job *job, struct lsn_error *err)
+static int call_reserve(struct run *run, struct lsn_error *err)
 {
+	struct executor *executor = run->executor;
 	struct lsn_error reason = { 0 };
-	char place[LSN_PLACE_SIZE] = "";
 	int r;
 
-	CALL(executor, SET_R, reserve, &job->abi, place, &reason);
+	CALL(executor, SET_R, reserve, &run->abi, run->place, &reason);
 	if (r < 0)
 		return give_error(r, &reason, err);
-	place[sizeof place - 1] = 0;
-	if (r > 0 || !utf8_valid(place, strlen(place))) {
-		CALL(executor, NOTHING, release, &job->abi);
+	run->place[sizeof run->place - 1] = 0;
+	if (r > 0 || !utf8_valid(run->place, strlen(run->place))) {
+		CALL(executor, NOTHING, release, &run->abi);
 		return lsn_error_set(err, -EPROTO, "reserve() of executor %s %s", executor->config.name,
 				     r > 0 ? "returned neither 0 nor an error" : "named a place that is not UTF-8");
 	}
-	memcpy(job->place, place, sizeof job->place);
 	return 0;
 }
 
-int executor_reserve(struct executor *executor, struct job *job, struct lsn_error *err)
+bool executor_is_full(const struct executor *executor)
 {
-	struct held *held;
-	int r;
-
-	if (executor->role != EXECUTOR_IN_FORCE || executor->detached)
-		return lsn_error_set(err, -EAGAIN, "executor %s takes no more jobs", executor->config.name);
-	/* given up by the dispatcher, but not by the module: a second done() could not be told
-	 * from the first */
-	if (find_held(executor, &job->abi))
-		return lsn_error_set(err, -EBUSY, "executor %s has not reported the last attempt yet",
-				     executor->config.name);
-	if (executor->config.concurrency > 0 && executor->running >= executor->config.concurrency)
-		return lsn_error_set(err, -EAGAIN, "executor %s has all the %u jobs it may have", executor->config.name,
-				     executor->config.concurrency);
-	held = held_add(executor, job, HELD_RESERVED);
-	if (!held)
-		return lsn_error_set(err, -EAGAIN, "out of memory");
-	job->place[0] = 0;
-	r = executor->module->abi.reserve ? call_reserve(executor, job, err) : 0;
-	if (r < 0)
-		let_go(executor, held, false);
-	return r;
+	return executor->role != EXECUTOR_IN_FORCE || executor->detached ||
+	       (executor->config.concurrency > 0 && executor->out.length >= executor->config.concurrency);
 }
 
-void executor_release(struct executor *executor, struct job *job)
+bool executor_wants_contents(const struct executor *executor)
 {
-	struct held *held = find_held(executor, &job->abi);
-
-	if (!held || held->state != HELD_RESERVED)
-		return;
-	if (executor->module->abi.release)
-		CALL(executor, NOTHING, release, &job->abi);
-	let_go(executor, held, false);
+	return (executor->module->abi.version & 0xffff) < 1 && executor->module->abi.reserve;
 }
 
-/* After submit() or recover() returned R: the job is the module's, or it is not. */
-static int call_entered(struct executor *executor, struct held *held, int r, const struct lsn_error *reason,
-			struct lsn_error *err)
+void run_set_contents(struct run *run, struct content *payload, struct content *script)
 {
-	executor->entering = NULL;
+	run->payload = payload;
+	run->script = script;
+	run->abi.payload_fd = payload ? payload->fd : -1;
+	run->abi.script_fd = script ? script->fd : -1;
+}
+
+int executor_reserve(struct executor *executor, struct job *job, struct content *payload, struct content *script,
+		     struct run **ret, struct lsn_error *err)
+{
+	if (executor_is_full(executor))
+		return lsn_error_set(err, -EAGAIN, "executor %s takes no more jobs now", executor->config.name);
+	struct run *run = run_new(executor, job, RUN_RESERVED);
+	if (!run)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	run_set_contents(run, payload, script);
+	int r = executor->module->abi.reserve ? call_reserve(run, err) : 0;
 	if (r < 0) {
-		let_go(executor, held, false);
+		run_set_contents(run, NULL, NULL); /* stay the caller's */
+		run_drop(run);
+		return r;
+	}
+	*ret = run;
+	return 0;
+}
+
+void executor_release(struct run *run)
+{
+	assert(run->state == RUN_RESERVED);
+	if (run->executor->module->abi.release)
+		CALL(run->executor, NOTHING, release, &run->abi);
+	run_drop(run);
+}
+
+/* entered - after submit() or recover() returned R: the run is the module's, or it is not. */
+static int call_entered(struct run *run, int r, const struct lsn_error *reason, struct lsn_error *err)
+{
+	run->executor->entering = NULL;
+	if (r < 0) {
+		run_drop(run);
 		return give_error(r, reason, err);
 	}
 	if (r > 0) { /* taken or not? It cannot be known. */
-		broke_rule(executor, held, "submit() or recover() returned neither 0 nor an error");
-		held->lost = "the executor did not say whether it took the job";
+		broke_rule(run, "submit() or recover() returned neither 0 nor an error");
+		run->lost = "the executor did not say whether it took the job";
 	}
-	if (held->lost)
-		executors_later(executor->set);
+	if (run->lost)
+		executors_later(run->executor->set);
 	return 0;
 }
 
-int executor_submit(struct executor *executor, struct job *job, struct lsn_error *err)
+int executor_submit(struct run *run, struct lsn_error *err)
 {
-	struct held *held = find_held(executor, &job->abi);
+	struct executor *executor = run->executor;
 	struct lsn_error reason = { 0 };
 	int r;
 
-	if (!held || held->state != HELD_RESERVED)
-		return lsn_error_set(err, -EINVAL, "job has no place at executor %s", executor->config.name);
-	held->state = HELD_SUBMITTED;
-	executor->entering = held;
-	CALL(executor, SET_R, submit, &job->abi, &reason);
-	return call_entered(executor, held, r, &reason, err);
+	assert(run->state == RUN_RESERVED);
+	run->state = RUN_SUBMITTED;
+	executor->entering = run;
+	CALL(executor, SET_R, submit, &run->abi, &reason);
+	return call_entered(run, r, &reason, err);
 }
 
-int executor_recover(struct executor *executor, struct job *job, struct lsn_error *err)
+int executor_recover(struct executor *executor, struct job *job, struct run **ret, struct lsn_error *err)
 {
 	struct lsn_error reason = { 0 };
-	struct held *held;
 	int r;
 
-	if (!executor->module->abi.recover)
-		return lsn_error_set(err, -ENOSYS, "executor %s cannot tell what became of it", executor->config.name);
-	held = held_add(executor, job, HELD_SUBMITTED);
-	if (!held)
+	struct run *run = run_new(executor, job, RUN_SUBMITTED);
+	*ret = run;
+	if (!run)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	held->recovered = true;
-	executor->entering = held;
-	CALL(executor, SET_R, recover, &job->abi, job->place, &reason);
-	return call_entered(executor, held, r, &reason, err);
-}
-
-void executor_cancel(struct executor *executor, struct job *job)
-{
-	const struct held *held = find_held(executor, &job->abi);
-
-	if (held && held->state == HELD_SUBMITTED && executor->module->abi.cancel && !executor->detached)
-		CALL(executor, NOTHING, cancel, &job->abi);
-}
-
-/* --------------------------------------------------------------------------------------- forget */
-
-/* The last attempt, which has ended, goes before the next one, which may have a place already. */
-static struct held *find_id(struct executor *executor, uint64_t id)
-{
-	struct held *held, *found = NULL;
-
-	LIST_FOREACH (held, &executor->held, list)
-		if (held->id == id && (!found || held->state == HELD_DONE))
-			found = held;
-	return found;
-}
-
-/* The instance that ran the job may have been replaced since; the caller asks for it by name and
- * gets the new one. */
-static struct executor *forget_offered(struct executor *executor, uint64_t id)
-{
-	struct executor *other;
-
-	if (find_id(executor, id))
-		return executor;
-	TAILQ_FOREACH (other, &executor->set->all, all)
-		if (other->role != EXECUTOR_PREPARED && streq(other->config.name, executor->config.name) &&
-		    find_id(other, id))
-			return other;
-	return executor;
-}
-
-void executor_forget(struct executor *asked, uint64_t job_id, const char *place)
-{
-	struct executor *executor = forget_offered(asked, job_id);
-	struct held *held = find_id(executor, job_id);
-
-	if (executor->module->abi.forget && !executor->detached)
-		CALL(executor, NOTHING, forget, job_id, place);
-	if (!held)
-		return;
-	if (held->state != HELD_DONE) {
-		held->forgotten = true;
-		return;
+	memcpy(run->place, job->place, sizeof run->place);
+	if (!executor->module->abi.recover) {
+		run_keep(run);
+		return lsn_error_set(err, -ENOSYS, "executor %s cannot tell what became of it", executor->config.name);
 	}
-	free_held(held);
+	executor->entering = run;
+	CALL(executor, SET_R, recover, &run->abi, run->place, &reason);
+	if (r < 0) {
+		executor->entering = NULL;
+		run_keep(run);
+		return give_error(r, &reason, err);
+	}
+	return call_entered(run, r, &reason, err);
+}
+
+bool executor_can_cancel(const struct run *run)
+{
+	return run->state == RUN_SUBMITTED && run->executor->module->abi.cancel && !run->executor->detached;
+}
+
+void executor_cancel(struct run *run)
+{
+	if (executor_can_cancel(run))
+		CALL(run->executor, NOTHING, cancel, &run->abi);
+}
+
+uint64_t executor_grace_usec(const struct run *run)
+{
+	const struct executor *executor = run->executor;
+
+	if (!executor->module->abi.report_grace)
+		return REPORT_GRACE_USEC;
+	return executor->module->abi.report_grace(executor->instance, &run->abi);
+}
+
+void executor_forget(struct run *run)
+{
+	struct executor *executor = run->executor;
+
+	assert(run->state == RUN_DONE);
+	if (run->place[0] && executor->module->abi.forget && !executor->detached)
+		CALL(executor, NOTHING, forget, run->abi.id, run->place);
+	LIST_REMOVE(run, list);
+	executor->done.length--;
+	run_free(run);
 	if (executor->role == EXECUTOR_DRAINING)
 		executors_later(executor->set);
 }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <string.h>
 #include <sys/file.h>
@@ -118,6 +119,7 @@ int journal_open(const struct journal_config *config, struct journal **ret, stru
 	journal->lock_fd = -1;
 	TAILQ_INIT(&journal->events);
 	TAILQ_INIT(&journal->jobs);
+	TAILQ_INIT(&journal->results);
 	if (asprintf(&journal->wal_path, "%s-wal", config->path) < 0)
 		journal->wal_path = NULL;
 	int r = journal->config.path && journal->wal_path ? open_all(journal, err)
@@ -144,7 +146,13 @@ static void unmark_job(struct journal *journal, struct job *job)
 	job_unref(job);
 }
 
-/* ------------------------------------------------------------------------------------------ ids */
+static void drop_result(struct journal *journal, struct job_result *result)
+{
+	TAILQ_REMOVE(&journal->results, result, marked);
+	free(result);
+}
+
+/* ------------------------------------------------------------------------------------------------- ids */
 
 static int save_ids(struct journal *journal, uint64_t next_event, uint64_t next_job, struct lsn_error *err)
 {
@@ -211,6 +219,8 @@ void journal_close(struct journal *journal)
 
 	if (!journal)
 		return;
+	while (!TAILQ_EMPTY(&journal->results))
+		drop_result(journal, TAILQ_FIRST(&journal->results));
 	while ((job = TAILQ_FIRST(&journal->jobs)))
 		unmark_job(journal, job);
 	while ((event = TAILQ_FIRST(&journal->events)))
@@ -261,6 +271,11 @@ void journal_put_job(struct journal *journal, struct job *job)
 	TAILQ_INSERT_TAIL(&journal->jobs, job, marked);
 }
 
+void journal_put_result(struct journal *journal, struct job_result *result)
+{
+	TAILQ_INSERT_TAIL(&journal->results, result, marked);
+}
+
 int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole)
 {
 	size_t before = journal->window_dirty && !whole ? journal->window_size : 0;
@@ -307,7 +322,8 @@ int journal_get_window(struct journal *journal, void **ret, size_t *ret_size)
 
 bool journal_has_pending(const struct journal *journal)
 {
-	return !TAILQ_EMPTY(&journal->events) || !TAILQ_EMPTY(&journal->jobs) || journal->window_dirty;
+	return !TAILQ_EMPTY(&journal->events) || !TAILQ_EMPTY(&journal->jobs) || !TAILQ_EMPTY(&journal->results) ||
+	       journal->window_dirty;
 }
 
 /* --------------------------------------------------------------------------------------- commit */
@@ -339,15 +355,6 @@ static bool is_started(enum job_state state)
 	return state == JOB_STARTING || state == JOB_RUNNING || state == JOB_RECOVERING;
 }
 
-static void bind_run(sqlite3_stmt *stmt, const struct job *job, uint64_t started)
-{
-	bind_u64(stmt, 1, job->abi.id);
-	bind_u64(stmt, 2, job->abi.attempt);
-	bind_text(stmt, 3, job->executor);
-	bind_text(stmt, 4, job->place);
-	bind_u64(stmt, 5, started);
-}
-
 static int write_start(struct journal *journal, const struct job *job, struct lsn_error *err)
 {
 	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
@@ -355,22 +362,20 @@ static int write_start(struct journal *journal, const struct job *job, struct ls
 
 	if (r < 0)
 		return r;
-	bind_run(stmt, job,
-		 job->state != JOB_STARTING && job->abi.started_realtime_usec ? job->abi.started_realtime_usec
-									      : now_realtime_usec());
-	(void)sqlite3_bind_int(stmt, 6, job->state != JOB_STARTING);
+	bool keep = job->state != JOB_STARTING;
+	bind_u64(stmt, 1, job->abi.id);
+	bind_u64(stmt, 2, job->abi.attempt);
+	bind_text(stmt, 3, job->executor);
+	bind_text(stmt, 4, job->place);
+	bind_u64(stmt, 5,
+		 keep && job->abi.started_realtime_usec ? job->abi.started_realtime_usec : now_realtime_usec());
+	(void)sqlite3_bind_int(stmt, 6, keep);
 	return db_run(journal, stmt, err);
 }
 
-static int write_end(struct journal *journal, const struct job *job, struct lsn_error *err)
+static void bind_result(sqlite3_stmt *stmt, const struct lsn_result *result)
 {
-	const struct lsn_result *result = &job->result->r;
-	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
-	int r = db_kept(journal, ST_END_RUN, &stmt, err);
-
-	if (r < 0)
-		return r;
-	bind_run(stmt, job, result->started_realtime_usec);
+	bind_u64(stmt, 5, result->started_realtime_usec);
 	bind_u64(stmt, 6, result->duration_usec);
 	bind_u64(stmt, 7, result->outcome);
 	(void)sqlite3_bind_int(stmt, 8, result->exit_status);
@@ -381,17 +386,29 @@ static int write_end(struct journal *journal, const struct job *job, struct lsn_
 	(void)sqlite3_bind_int(stmt, 13, result->out_truncated != 0);
 	(void)sqlite3_bind_int(stmt, 14, result->err_truncated != 0);
 	bind_text(stmt, 15, result->message);
-	/* A queued job may carry the result of its last attempt, or the last attempt's result
-	 * under the next one's number: only a row that is there and has not ended can be meant. */
-	(void)sqlite3_bind_int(stmt, 16, job->state != JOB_QUEUED);
 	if (result->out_size > 0)
-		(void)sqlite3_bind_blob64(stmt, 17, result->out, result->out_size, SQLITE_STATIC);
+		(void)sqlite3_bind_blob64(stmt, 16, result->out, result->out_size, SQLITE_STATIC);
 	if (result->err_size > 0)
-		(void)sqlite3_bind_blob64(stmt, 18, result->err, result->err_size, SQLITE_STATIC);
-	return db_run(journal, stmt, err);
+		(void)sqlite3_bind_blob64(stmt, 17, result->err, result->err_size, SQLITE_STATIC);
 }
 
-/* drop_unstarted - JOB waits again: an attempt beyond its count certainly never began. */
+static int write_result(struct journal *journal, const struct job_result *result, struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_END_RUN, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_u64(stmt, 1, result->job);
+	bind_u64(stmt, 2, result->attempt);
+	bind_text(stmt, 3, result->executor);
+	bind_text(stmt, 4, result->place);
+	bind_result(stmt, &result->r);
+	r = db_run(journal, stmt, err);
+	return r < 0 ? lsn_error_prefix(err, r, "result of job %" PRIu64, result->job) : r;
+}
+
+/* drop_unstarted - an attempt beyond JOB's count certainly never began. */
 static int drop_unstarted(struct journal *journal, const struct job *job, struct lsn_error *err)
 {
 	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
@@ -406,36 +423,9 @@ static int drop_unstarted(struct journal *journal, const struct job *job, struct
 
 static int write_run(struct journal *journal, const struct job *job, struct lsn_error *err)
 {
-	int r = 0;
+	int r = job->withdrawn ? drop_unstarted(journal, job, err) : 0;
 
-	if (job->state == JOB_QUEUED && job->stored)
-		r = drop_unstarted(journal, job, err);
-	if (r < 0 || job->abi.attempt == 0)
-		return r;
-	if (is_started(job->state))
-		return write_start(journal, job, err);
-	return job->result ? write_end(journal, job, err) : 0;
-}
-
-/* stored_state - of JOB's row, for the counts: a job may be in memory twice (an operator's
- * question), so only the row knows. */
-static int stored_state(struct journal *journal, const struct job *job, enum job_state *ret, struct lsn_error *err)
-{
-	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
-	int r = db_kept(journal, ST_JOB_STATE, &stmt, err);
-
-	if (r < 0)
-		return r;
-	bind_u64(stmt, 1, job->abi.id);
-	r = db_step(journal, stmt, err);
-	if (r < 0)
-		return r;
-	uint64_t state = r > 0 ? column_u64(stmt, 0) : JOB_STATE_MAX;
-	if (state >= JOB_STATE_MAX)
-		return lsn_error_set(err, -EUCLEAN, "journal %s: the row of job %llu is %s", journal->config.path,
-				     (unsigned long long)job->abi.id, r > 0 ? "damaged" : "gone");
-	*ret = (enum job_state)state;
-	return 0;
+	return r >= 0 && is_started(job->state) ? write_start(journal, job, err) : r;
 }
 
 static void bind_job(sqlite3_stmt *stmt, const struct job *job)
@@ -447,37 +437,43 @@ static void bind_job(sqlite3_stmt *stmt, const struct job *job)
 	bind_u64(stmt, 5, now_realtime_usec());
 	if (job->state != JOB_FINISHED && job->state != JOB_LOST)
 		return;
-	if (job->result || job->state == JOB_LOST)
-		bind_u64(stmt, 6, job->result ? job->result->r.outcome : LSN_OUTCOME_LOST);
-	if (job->result && job->result->r.message[0])
-		bind_text(stmt, 12, job->result->r.message);
+	bind_u64(stmt, 6, job->outcome);
+	if (job->message)
+		bind_text(stmt, 12, job->message);
+}
+
+static void bind_new_job(sqlite3_stmt *stmt, const struct job *job)
+{
+	bind_u64(stmt, 7, job->event->id);
+	bind_u64(stmt, 8, job->script->revision);
+	bind_u64(stmt, 9, job->object);
+	bind_u64(stmt, 10, job->created_realtime_usec);
+	bind_u64(stmt, 11, job->abi.replay_of);
 }
 
 static int write_job(struct journal *journal, const struct job *job, struct journal_counts *delta,
 		     struct lsn_error *err)
 {
 	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
-	enum job_state before = JOB_QUEUED;
 	int r = db_kept(journal, job->stored ? ST_UPDATE_JOB : ST_ADD_JOB, &stmt, err);
 
-	if (r >= 0 && job->stored)
-		r = stored_state(journal, job, &before, err);
 	if (r < 0)
 		return r;
-	if (job->stored)
-		delta->states[before]--;
-	delta->states[job->state]++;
 	bind_job(stmt, job);
-	if (!job->stored) {
-		bind_u64(stmt, 7, job->event->id);
-		bind_u64(stmt, 8, job->script->revision);
-		bind_u64(stmt, 9, job->object);
-		bind_u64(stmt, 10, job->created_realtime_usec);
-		bind_u64(stmt, 11, job->abi.replay_of);
-	}
+	if (!job->stored)
+		bind_new_job(stmt, job);
 	r = db_run(journal, stmt, err);
 	if (r < 0)
-		return lsn_error_prefix(err, r, "job %llu of %s", (unsigned long long)job->abi.id, job->script->name);
+		return lsn_error_prefix(err, r, "job %" PRIu64 " of %s", job->abi.id, job->script->name);
+	/* pruned or damaged; no reason to keep everybody else waiting */
+	if (sqlite3_changes(journal->db) == 0) {
+		log_error("journal %s: the row of job=%" PRIu64 " is gone, ignoring", journal->config.path,
+			  job->abi.id);
+		return 0;
+	}
+	if (job->stored)
+		delta->states[job->stored_state]--;
+	delta->states[job->state]++;
 	return write_run(journal, job, err);
 }
 
@@ -499,6 +495,7 @@ static int write_window(struct journal *journal, struct lsn_error *err)
 static int write_all(struct journal *journal, struct journal_counts *delta, struct lsn_error *err)
 {
 	const struct event *event;
+	const struct job_result *result;
 	const struct job *job;
 	int r = 0;
 
@@ -513,6 +510,11 @@ static int write_all(struct journal *journal, struct journal_counts *delta, stru
 		if (r < 0)
 			return r;
 	}
+	TAILQ_FOREACH (result, &journal->results, marked) {
+		r = write_result(journal, result, err);
+		if (r < 0)
+			return r;
+	}
 	return journal->window_dirty ? write_window(journal, err) : 0;
 }
 
@@ -523,10 +525,15 @@ static void marks_settle(struct journal *journal, const struct journal_counts *d
 
 	while ((job = TAILQ_FIRST(&journal->jobs))) {
 		job->stored = true;
+		job->stored_state = job->state;
+		job->withdrawn = false;
 		unmark_job(journal, job);
 	}
+	while (!TAILQ_EMPTY(&journal->results))
+		drop_result(journal, TAILQ_FIRST(&journal->results));
 	while ((event = TAILQ_FIRST(&journal->events))) {
 		event->stored = true;
+		event_drop_payload(event);
 		unmark_event(journal, event);
 	}
 	journal->window_dirty = false;

@@ -46,14 +46,18 @@ uint64_t journal_next_event_id(struct journal *journal);
 uint64_t journal_next_job_id(struct journal *journal);
 
 /* Mark for the next commit; each holds a reference until then.
- * An event is written once.
+ * An event is written once; its payload is dropped from memory then.
  * A job's row is inserted or brought up to date (and its event written, if that is not yet), and
- * so is the row of its current attempt (from abi.attempt 1 on).
+ * so is the row of its current attempt while that is out.
  * Marking twice is fine.
- * What counts is how the job looks at the commit: a job that is dirty and has a result must not
- * start again before, or the result is not recorded. */
+ * What counts is how the job looks at the commit.
+ * A job must not be in memory twice when it is marked. */
 void journal_put_event(struct journal *journal, struct event *event);
 void journal_put_job(struct journal *journal, struct job *job);
+
+/* journal_put_result - what an attempt came to, for its row; RESULT is taken over.
+ * The first result of an attempt stays, unless that was LOST: then the truth replaces it. */
+void journal_put_result(struct journal *journal, struct job_result *result);
 
 /* journal_put_window - remember SIZE bytes (copied) of the redelivery window: WHOLE, replacing
  * the old, or behind what it has of it; see window.h. */
@@ -83,7 +87,9 @@ struct journal_figures {
 void journal_get_figures(struct journal *journal, struct journal_figures *ret);
 
 /* --------------------------------------------------------------------------------- unfinished jobs
- * Each call makes fresh job objects (one reference, handed to FN) with their event and script; within a call jobs share them. */
+ * Each call makes fresh job objects (one reference, handed to FN) with their script, and with their
+ * event without its payload; within a call jobs share them. A job whose event or script cannot be
+ * read has the reason in `unreadable`, and stand-ins for them. */
 typedef void (*journal_job_fn)(void *data, struct job *job);
 
 /* Jobs of SCRIPT_NAME in state QUEUED or BACKOFF with id > AFTER, by id, at most LIMIT. */
@@ -125,9 +131,14 @@ int journal_drop_script(struct journal *journal, const char *name, struct lsn_er
 int journal_each_script(struct journal *journal, void (*fn)(void *data, const struct journal_script *row), void *data,
 			struct lsn_error *err); /* fn may take a reference of row->script */
 
-/* journal_script_fd - the content of SCRIPT as sealed memfd (script->fd, owned by it).
- * Descriptor or negative errno. */
-int journal_script_fd(struct journal *journal, struct script *script);
+/* journal_read_script, journal_read_payload - call FN with the bytes of a script's VERSION or of
+ * the payload of EVENT, valid for the call.
+ * Returns what FN returns; -EUCLEAN: there are none, or they are damaged; other errors may pass. */
+typedef int (*journal_bytes_fn)(void *data, const void *bytes, size_t size);
+int journal_read_script(struct journal *journal, const char *version, journal_bytes_fn fn, void *data,
+			struct lsn_error *err);
+int journal_read_payload(struct journal *journal, uint64_t event, journal_bytes_fn fn, void *data,
+			 struct lsn_error *err);
 
 /* -------------------------------------------------------------- history, for the control socket */
 struct journal_query {

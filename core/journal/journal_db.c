@@ -30,11 +30,8 @@ static const char *const statements[ST_MAX] = {
 		"INSERT INTO events(id, received, state, reason, qos, topic, payload) VALUES(?1, ?2, ?3, ?4, ?5, "
 		"?6, ?7)",
 	[ST_ADD_JOB] =
-		"INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt, "
-		"not_before, finished, outcome,"
-		" message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2, ?3, "
-		"?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
-	[ST_JOB_STATE] = "SELECT state FROM jobs WHERE id = ?1",
+		"INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt, not_before, finished, outcome,"
+		" message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2, ?3, ?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
 	/* Marking a finished job again must not make it finish later. */
 	[ST_UPDATE_JOB] =
 		"UPDATE jobs SET state = ?2, attempt = ?3, not_before = ?4,"
@@ -48,35 +45,52 @@ static const char *const statements[ST_MAX] = {
 		" started = iif(?6, started, excluded.started), duration = 0, outcome = NULL, exit_status = 0, "
 		"signal = 0, user = 0,"
 		" system = 0, max_rss = 0, out_truncated = 0, err_truncated = 0, message = '', out = NULL, err = NULL",
-	/* What a run has been recorded to have come to stays. ?16: add the row if there is none. */
+	/* What a run has been recorded to have come to stays, unless that was only that it could
+	 * not be known (10: LOST). */
 	[ST_END_RUN] =
-		"INSERT INTO runs(job, attempt, executor, place, started, duration, outcome, exit_status, signal, "
-		"user, system, max_rss,"
-		" out_truncated, err_truncated, message, out, err)"
-		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18"
-		" WHERE ?16 OR EXISTS(SELECT 1 FROM runs WHERE job = ?1 AND attempt = ?2)"
-		" ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started, "
-		"started),"
-		" duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status, "
-		"signal = excluded.signal,"
-		" user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated = "
-		"excluded.out_truncated,"
-		" err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = "
-		"excluded.err"
-		" WHERE runs.outcome IS NULL",
+		"INSERT INTO runs(job, attempt, executor, place, started, duration, outcome, exit_status, signal, user,"
+		" system, max_rss, out_truncated, err_truncated, message, out, err)"
+		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17"
+		" WHERE EXISTS(SELECT 1 FROM jobs WHERE id = ?1)"
+		" ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started, started),"
+		" duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status, signal = excluded.signal,"
+		" user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated = excluded.out_truncated,"
+		" err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = excluded.err"
+		" WHERE runs.outcome IS NULL OR runs.outcome = 10",
 	[ST_DROP_UNSTARTED] = "DELETE FROM runs WHERE job = ?1 AND attempt > ?2 AND outcome IS NULL",
 	[ST_DROP_WINDOW] = "DELETE FROM window",
 	[ST_PUT_WINDOW] = "INSERT INTO window(data) VALUES(?1)",
 	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT min(event) FROM jobs WHERE " SQL_UNFINISHED ")",
-	[ST_GET_EVENT] = "SELECT received, state, reason, qos, topic, payload FROM events WHERE id = ?1",
+	[ST_GET_EVENT] = "SELECT received, state, reason, qos, topic, length(payload) FROM events WHERE id = ?1",
+	[ST_GET_PAYLOAD] = "SELECT payload FROM events WHERE id = ?1",
 	[ST_GET_REVISION] =
 		"SELECT n.name, r.version, r.filter, v.size, r.timeout, r.memory, r.output, r.executor, r.on_lost, "
 		"r.retries,"
 		" r.retry_delay, r.retry_on FROM revisions r JOIN script_names n ON n.id = r.script JOIN versions v "
 		"ON v.hash = r.version"
 		" WHERE r.id = ?1",
+	[ST_GET_NAME] = "SELECT name FROM script_names WHERE id = ?1",
+	[ST_LOAD_QUEUED] = SQL_JOB_COLUMNS
+	" WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
+	" AND j.id > ?2 ORDER BY j.id LIMIT ?3",
+	[ST_LOAD_JOB] = SQL_JOB_COLUMNS " WHERE j.id = ?1",
+	[ST_ADD_NAME] = "INSERT OR IGNORE INTO script_names(name) VALUES(?1)",
+	[ST_FIND_NAME] = "SELECT id FROM script_names WHERE name = ?1",
+	[ST_ADD_CONTENT] = "INSERT OR IGNORE INTO versions(hash, size, content) VALUES(?1, ?2, ?3)",
+	[ST_CONTENT_SIZE] = "SELECT size FROM versions WHERE hash = ?1",
+	[ST_GET_CONTENT] = "SELECT content FROM versions WHERE hash = ?1",
+	[ST_ADD_REVISION] =
+		"INSERT INTO revisions(script, version, filter, timeout, memory, output, executor, on_lost, retries,"
+		" retry_delay, retry_on) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+	[ST_FIND_REVISION] =
+		"SELECT id FROM revisions WHERE script = ?1 AND +version = ?2 AND filter = ?3 AND timeout = ?4"
+		" AND memory = ?5 AND output = ?6 AND executor = ?7 AND on_lost = ?8 AND retries = ?9"
+		" AND retry_delay = ?10 AND retry_on = ?11 ORDER BY id DESC LIMIT 1",
+	[ST_PUT_SCRIPT] = "INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated)"
+			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	[ST_DROP_SCRIPT] = "DELETE FROM scripts WHERE name = ?1",
 };
 
 static int code_of(struct journal *journal, int rc)

@@ -4,20 +4,18 @@
 #include "event.h"
 #include "job.h"
 #include "journal_private.h"
+#include "topic.h"
 #include "script.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <search.h>
 #include <string.h>
 #include <util.h>
 
-#define JOB_COLUMNS                                                                                                                            \
-	"SELECT j.id, j.state, j.attempt, j.object, j.not_before, j.created, j.replay_of, j.event, j.revision, u.executor, u.place, u.started" \
-	" FROM jobs j LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt "
-
 /* What the jobs of one call share, and the jobs themselves. */
 struct loading {
 	void *events, *scripts; /* tsearch() trees by id */
-	struct job_list jobs; /* linked by `queue` */
+	struct job_list jobs; /* linked by `loaded` */
 };
 
 static int by_event(const void *a, const void *b)
@@ -40,13 +38,18 @@ static void loading_done(struct loading *loading)
 	struct job *job;
 
 	while ((job = TAILQ_FIRST(&loading->jobs))) {
-		TAILQ_REMOVE(&loading->jobs, job, queue);
+		TAILQ_REMOVE(&loading->jobs, job, loaded);
 		job_unref(job);
 	}
 	tdestroy(loading->events, drop_loaded_event);
 	tdestroy(loading->scripts, drop_script);
 }
 #define _cleanup_loading_ _cleanup_(loading_done)
+
+static int damaged(struct journal *journal, const char *what, uint64_t id, const char *how, struct lsn_error *err)
+{
+	return lsn_error_set(err, -EUCLEAN, "journal %s: %s %" PRIu64 " is %s", journal->config.path, what, id, how);
+}
 
 static int read_event(struct journal *journal, uint64_t id, struct event **ret, struct lsn_error *err)
 {
@@ -58,21 +61,21 @@ static int read_event(struct journal *journal, uint64_t id, struct event **ret, 
 		return r;
 	bind_u64(stmt, 1, id);
 	r = db_step(journal, stmt, err);
+	if (r <= 0)
+		return r < 0 ? r : damaged(journal, "event", id, "missing", err);
+	const void *topic = sqlite3_column_blob(stmt, 4);
+	size_t topic_size = (size_t)sqlite3_column_bytes(stmt, 4);
+	if (!topic || topic_check_name(topic, topic_size, NULL) < 0)
+		return damaged(journal, "event", id, "unreadable: its topic is none", err);
+	r = event_new(topic, topic_size, NULL, 0, &event);
 	if (r < 0)
-		return r;
-	if (r == 0)
-		return lsn_error_set(err, -EUCLEAN, "journal %s: event %llu is missing", journal->config.path,
-				     (unsigned long long)id);
-	const void *topic = sqlite3_column_blob(stmt, 4), *payload = sqlite3_column_blob(stmt, 5);
-	r = event_new(topic, (size_t)sqlite3_column_bytes(stmt, 4), payload, (size_t)sqlite3_column_bytes(stmt, 5),
-		      &event);
-	if (r < 0)
-		return lsn_error_set(err, r, "out of memory for event %llu", (unsigned long long)id);
+		return lsn_error_set(err, r, "out of memory for event %" PRIu64, id);
 	event->id = id;
 	event->received_realtime_usec = column_u64(stmt, 0);
 	event->state = sqlite3_column_int(stmt, 1) == EVENT_ACCEPTED ? EVENT_ACCEPTED : EVENT_REJECTED;
 	(void)snprintf(event->reason, sizeof event->reason, "%s", column_text(stmt, 2));
 	event->qos = sqlite3_column_int(stmt, 3);
+	event->payload_size = (size_t)column_u64(stmt, 5);
 	event->stored = true;
 	*ret = event;
 	return 0;
@@ -121,32 +124,111 @@ static int share_script(struct journal *journal, struct loading *loading, uint64
 	return 0;
 }
 
-static int read_job(struct journal *journal, struct loading *loading, sqlite3_stmt *stmt, struct lsn_error *err)
+/* stand_in_event, stand_in_script - for what cannot be read: enough to end the job, and to ask
+ * an executor about it. */
+static int stand_in_event(uint64_t id, struct event **ret)
 {
-	struct event *event = NULL;
-	struct script *script = NULL;
-	struct job *job;
-	int r = share_event(journal, loading, column_u64(stmt, 7), &event, err);
+	int r = event_new("", 0, NULL, 0, ret);
 
-	if (r >= 0)
-		r = share_script(journal, loading, column_u64(stmt, 8), &script, err);
-	if (r < 0 || !event || !script) /* both or an error: said for the analyser */
-		return lsn_error_prefix(err, r, "job %llu", (unsigned long long)column_u64(stmt, 0));
-	event->object = column_u64(stmt, 3); /* spares reading the payload again */
-	r = job_new(column_u64(stmt, 0), event, script, &job);
 	if (r < 0)
-		return lsn_error_set(err, r, "out of memory");
+		return r;
+	(*ret)->id = id;
+	(*ret)->stored = true;
+	return 0;
+}
+
+static int stand_in_script(struct journal *journal, uint64_t name_id, uint64_t revision, struct script **ret)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	_cleanup_script_ struct script *script = calloc(1, sizeof *script);
+
+	if (!script || db_kept(journal, ST_GET_NAME, &stmt, NULL) < 0)
+		return -ENOMEM;
+	bind_u64(stmt, 1, name_id);
+	script->refs = 1;
+	script->revision = revision;
+	script->name = strdup(db_step(journal, stmt, NULL) > 0 ? column_text(stmt, 0) : "?");
+	script->filter = strdup("");
+	if (!script->name || !script->filter)
+		return -ENOMEM;
+	*ret = TAKE_PTR(script);
+	return 0;
+}
+
+/* find_event, find_script - shared with other jobs of the call, or a stand-in, with *RET_WHY
+ * saying why. One reference each. */
+static int find_event(struct journal *journal, struct loading *loading, uint64_t id, struct event **ret, char **ret_why,
+		      struct lsn_error *err)
+{
+	struct lsn_error why = { 0 };
+	int r = share_event(journal, loading, id, ret, &why);
+
+	if (r >= 0) {
+		(void)event_ref(*ret);
+		return 0;
+	}
+	if (r != -EUCLEAN)
+		return lsn_error_set(err, r, "%s", why.message);
+	*ret_why = strdup(why.message);
+	return *ret_why && stand_in_event(id, ret) >= 0 ? 0 : lsn_error_set(err, -ENOMEM, "out of memory");
+}
+
+static int find_script(struct journal *journal, struct loading *loading, sqlite3_stmt *row, struct script **ret,
+		       char **ret_why, struct lsn_error *err)
+{
+	struct lsn_error why = { 0 };
+	int r = share_script(journal, loading, column_u64(row, 8), ret, &why);
+
+	if (r >= 0) {
+		(void)script_ref(*ret);
+		return 0;
+	}
+	if (r != -EUCLEAN)
+		return lsn_error_set(err, r, "%s", why.message);
+	free(*ret_why);
+	*ret_why = strdup(why.message);
+	return *ret_why && stand_in_script(journal, column_u64(row, 9), column_u64(row, 8), ret) >= 0
+		       ? 0
+		       : lsn_error_set(err, -ENOMEM, "out of memory");
+}
+
+static void fill_job(struct job *job, sqlite3_stmt *stmt)
+{
 	uint64_t state = column_u64(stmt, 1);
+
 	job->state = state < JOB_STATE_MAX ? (enum job_state)state : JOB_LOST;
+	job->stored_state = job->state;
 	job->abi.attempt = (uint32_t)column_u64(stmt, 2);
+	job->object = column_u64(stmt, 3);
 	job->not_before_realtime_usec = column_u64(stmt, 4);
 	job->created_realtime_usec = column_u64(stmt, 5);
 	job->abi.replay_of = column_u64(stmt, 6);
-	(void)snprintf(job->executor, sizeof job->executor, "%s", column_text(stmt, 9));
-	(void)snprintf(job->place, sizeof job->place, "%s", column_text(stmt, 10));
-	job->abi.started_realtime_usec = column_u64(stmt, 11);
+	job->outcome = (enum lsn_outcome)sqlite3_column_int(stmt, 10);
+	(void)snprintf(job->executor, sizeof job->executor, "%s", column_text(stmt, 11));
+	(void)snprintf(job->place, sizeof job->place, "%s", column_text(stmt, 12));
+	job->abi.started_realtime_usec = column_u64(stmt, 13);
 	job->stored = true;
-	TAILQ_INSERT_TAIL(&loading->jobs, job, queue);
+}
+
+static int read_job(struct journal *journal, struct loading *loading, sqlite3_stmt *stmt, struct lsn_error *err)
+{
+	_cleanup_event_ struct event *event = NULL;
+	_cleanup_script_ struct script *script = NULL;
+	_cleanup_free_ char *why = NULL;
+	struct job *job;
+	int r = find_event(journal, loading, column_u64(stmt, 7), &event, &why, err);
+
+	if (r >= 0)
+		r = find_script(journal, loading, stmt, &script, &why, err);
+	if (r < 0 || !event || !script) /* both or an error: said for the analyser */
+		return lsn_error_prefix(err, r, "job %" PRIu64, column_u64(stmt, 0));
+	event->object = column_u64(stmt, 3); /* spares reading the payload */
+	r = job_new(column_u64(stmt, 0), event, script, &job);
+	if (r < 0)
+		return lsn_error_set(err, r, "out of memory");
+	fill_job(job, stmt);
+	job->unreadable = TAKE_PTR(why);
+	TAILQ_INSERT_TAIL(&loading->jobs, job, loaded);
 	return 0;
 }
 
@@ -167,30 +249,31 @@ static void hand_out(struct loading *loading, journal_job_fn fn, void *data)
 	struct job *job;
 
 	while ((job = TAILQ_FIRST(&loading->jobs))) {
-		TAILQ_REMOVE(&loading->jobs, job, queue);
+		TAILQ_REMOVE(&loading->jobs, job, loaded);
 		fn(data, job);
 	}
+}
+
+static int read_queued(struct journal *journal, struct loading *loading, const char *script_name, uint64_t after,
+		       unsigned limit, struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_LOAD_QUEUED, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_text(stmt, 1, script_name);
+	bind_u64(stmt, 2, after);
+	bind_u64(stmt, 3, limit);
+	return read_jobs(journal, loading, stmt, err);
 }
 
 int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit,
 			journal_job_fn fn, void *data, struct lsn_error *err)
 {
 	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
-	int r;
-	{
-		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-		r = db_prepare(journal,
-			       JOB_COLUMNS
-			       "WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
-			       " AND j.id > ?2 ORDER BY j.id LIMIT ?3",
-			       &stmt, err);
-		if (r < 0)
-			return r;
-		bind_text(stmt, 1, script_name);
-		bind_u64(stmt, 2, after);
-		bind_u64(stmt, 3, limit);
-		r = read_jobs(journal, &loading, stmt, err);
-	}
+	int r = read_queued(journal, &loading, script_name, after, limit, err);
+
 	if (r >= 0)
 		hand_out(&loading, fn, data);
 	return r;
@@ -205,15 +288,15 @@ int journal_load_running(struct journal *journal, journal_job_fn fn, void *data,
 		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
 		/* "+": sort the few, rather than walk all jobs because they come in order. */
 		r = db_prepare(journal,
-			       JOB_COLUMNS "WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY +j.id", &stmt,
-			       err);
+			       SQL_JOB_COLUMNS " WHERE j." SQL_UNFINISHED " AND j.state IN (1, 2, 3) ORDER BY +j.id",
+			       &stmt, err);
 		if (r < 0)
 			return r;
 		r = read_jobs(journal, &loading, stmt, err);
 	}
 	if (r < 0)
 		return r;
-	TAILQ_FOREACH (job, &loading.jobs, queue)
+	TAILQ_FOREACH (job, &loading.jobs, loaded)
 		job->state = JOB_RECOVERING;
 	hand_out(&loading, fn, data);
 	return 0;
@@ -234,64 +317,22 @@ int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const c
 	return r;
 }
 
-/* read_result - of JOB's last attempt, if it ended. */
-static int read_result(struct journal *journal, struct job *job, struct lsn_error *err)
-{
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(
-		journal,
-		"SELECT outcome, exit_status, signal, out_truncated, err_truncated, started, duration, user, "
-		"system, max_rss, out, err, message"
-		" FROM runs WHERE job = ?1 AND attempt = ?2 AND outcome IS NOT NULL",
-		&stmt, err);
-
-	if (r < 0)
-		return r;
-	bind_u64(stmt, 1, job->abi.id);
-	bind_u64(stmt, 2, job->abi.attempt);
-	r = db_step(journal, stmt, err);
-	if (r <= 0)
-		return r;
-	struct lsn_result result = {
-		.version = LSN_ABI_VERSION,
-		.size = sizeof result,
-		.outcome = (uint32_t)column_u64(stmt, 0),
-		.exit_status = sqlite3_column_int(stmt, 1),
-		.signal = sqlite3_column_int(stmt, 2),
-		.out_truncated = (uint32_t)column_u64(stmt, 3),
-		.err_truncated = (uint32_t)column_u64(stmt, 4),
-		.started_realtime_usec = column_u64(stmt, 5),
-		.duration_usec = column_u64(stmt, 6),
-		.user_usec = column_u64(stmt, 7),
-		.system_usec = column_u64(stmt, 8),
-		.max_rss_bytes = column_u64(stmt, 9),
-		.out = sqlite3_column_blob(stmt, 10),
-		.err = sqlite3_column_blob(stmt, 11),
-		.out_size = (size_t)sqlite3_column_bytes(stmt, 10),
-		.err_size = (size_t)sqlite3_column_bytes(stmt, 11),
-	};
-	(void)snprintf(result.message, sizeof result.message, "%s", column_text(stmt, 12));
-	return job_set_result(job, &result) < 0 ? lsn_error_set(err, -ENOMEM, "out of memory") : 0;
-}
-
 int journal_load_job(struct journal *journal, uint64_t id, struct job **ret, struct lsn_error *err)
 {
 	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, JOB_COLUMNS "WHERE j.id = ?1", &stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_LOAD_JOB, &stmt, err);
 
 	if (r < 0)
 		return r;
 	bind_u64(stmt, 1, id);
 	r = read_jobs(journal, &loading, stmt, err);
-	struct job *job = TAILQ_FIRST(&loading.jobs);
-	if (r >= 0 && !job)
-		return lsn_error_set(err, -ENOENT, "there is no job %llu", (unsigned long long)id);
-	if (r >= 0)
-		r = read_result(journal, job, err);
 	if (r < 0)
 		return r;
-	TAILQ_REMOVE(&loading.jobs, job, queue);
+	struct job *job = TAILQ_FIRST(&loading.jobs);
+	if (!job)
+		return lsn_error_set(err, -ENOENT, "there is no job %" PRIu64, id);
+	TAILQ_REMOVE(&loading.jobs, job, loaded);
 	*ret = job;
 	return 0;
 }

@@ -25,6 +25,11 @@ _Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1,
 #define SQL_UNFINISHED "state < 5"
 #define SQL_LOST "state = 6"
 
+/* What journal_load.c reads of a job. */
+#define SQL_JOB_COLUMNS                                                                                                   \
+	"SELECT j.id, j.state, j.attempt, j.object, j.not_before, j.created, j.replay_of, j.event, j.revision, j.script," \
+	" j.outcome, u.executor, u.place, u.started FROM jobs j LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"
+
 /* Statements that are kept, prepared on first use. */
 enum statement {
 	ST_BEGIN,
@@ -33,7 +38,6 @@ enum statement {
 	ST_SAVE_IDS,
 	ST_PUT_EVENT,
 	ST_ADD_JOB,
-	ST_JOB_STATE,
 	ST_UPDATE_JOB,
 	ST_START_RUN,
 	ST_END_RUN,
@@ -44,7 +48,20 @@ enum statement {
 	ST_FREE_PAGES,
 	ST_OLDEST,
 	ST_GET_EVENT,
+	ST_GET_PAYLOAD,
 	ST_GET_REVISION,
+	ST_GET_NAME,
+	ST_LOAD_QUEUED,
+	ST_LOAD_JOB,
+	ST_ADD_NAME,
+	ST_FIND_NAME,
+	ST_ADD_CONTENT,
+	ST_CONTENT_SIZE,
+	ST_GET_CONTENT,
+	ST_ADD_REVISION,
+	ST_FIND_REVISION,
+	ST_PUT_SCRIPT,
+	ST_DROP_SCRIPT,
 	ST_MAX
 };
 
@@ -98,6 +115,7 @@ struct journal {
 
 	struct event_list events; /* marked */
 	struct job_list jobs;
+	struct job_result_list results;
 	void *window;
 	size_t window_size;
 	bool window_dirty;

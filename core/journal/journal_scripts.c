@@ -3,6 +3,7 @@
 #include "journal_private.h"
 #include "script.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <util.h>
 
@@ -34,32 +35,38 @@ int journal_scripts_end(struct journal *journal, bool keep, struct lsn_error *er
 
 /* ------------------------------------------------------------------------------------ revisions */
 
+static int add_name(struct journal *journal, const char *name, struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_ADD_NAME, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_text(stmt, 1, name);
+	return db_run(journal, stmt, err);
+}
+
 static int name_id(struct journal *journal, const char *name, int64_t *ret, struct lsn_error *err)
 {
-	static const char *const sql[] = { "INSERT OR IGNORE INTO script_names(name) VALUES(?1)",
-					   "SELECT id FROM script_names WHERE name = ?1" };
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = add_name(journal, name, err);
 
-	for (size_t i = 0; i < ELEMENTSOF(sql); i++) {
-		_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-		int r = db_prepare(journal, sql[i], &stmt, err);
-		if (r < 0)
-			return r;
-		bind_text(stmt, 1, name);
-		r = db_step(journal, stmt, err);
-		if (r < 0)
-			return r;
-		if (r > 0)
-			*ret = sqlite3_column_int64(stmt, 0);
-	}
-	return 0;
+	if (r >= 0)
+		r = db_kept(journal, ST_FIND_NAME, &stmt, err);
+	if (r < 0)
+		return r;
+	bind_text(stmt, 1, name);
+	r = db_step(journal, stmt, err);
+	if (r > 0)
+		*ret = sqlite3_column_int64(stmt, 0);
+	return r < 0 ? r : 0;
 }
 
 static int add_content(struct journal *journal, const struct script *script, const void *content, size_t size,
 		       struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "INSERT OR IGNORE INTO versions(hash, size, content) VALUES(?1, ?2, ?3)", &stmt,
-			   err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_ADD_CONTENT, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -72,8 +79,8 @@ static int add_content(struct journal *journal, const struct script *script, con
 /* stored_size - -ENOENT if the content of SCRIPT is not stored. */
 static int stored_size(struct journal *journal, const struct script *script, size_t *ret, struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "SELECT size FROM versions WHERE hash = ?1", &stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_CONTENT_SIZE, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -109,14 +116,8 @@ static void bind_revision(sqlite3_stmt *stmt, const struct script *script, int64
 static int find_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret,
 			 struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(
-		journal,
-		"SELECT id FROM revisions WHERE script = ?1 AND +version = ?2 AND filter = ?3 AND timeout = ?4 AND "
-		"memory = ?5 AND output = ?6"
-		" AND executor = ?7 AND on_lost = ?8 AND retries = ?9 AND retry_delay = ?10 AND retry_on = ?11 "
-		"ORDER BY id DESC LIMIT 1",
-		&stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_FIND_REVISION, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -130,12 +131,8 @@ static int find_revision(struct journal *journal, const struct script *script, i
 static int insert_revision(struct journal *journal, const struct script *script, int64_t name, uint64_t *ret,
 			   struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal,
-			   "INSERT INTO revisions(script, version, filter, timeout, memory, output, executor, on_lost, "
-			   "retries, retry_delay, retry_on)"
-			   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-			   &stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_ADD_REVISION, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -224,7 +221,6 @@ int journal_load_script(struct journal *journal, uint64_t revision, struct scrip
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	script->refs = 1;
 	script->revision = revision;
-	script->fd = -1;
 	r = read_revision(stmt, script);
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory");
@@ -232,38 +228,59 @@ int journal_load_script(struct journal *journal, uint64_t revision, struct scrip
 	return 0;
 }
 
-int journal_script_fd(struct journal *journal, struct script *script)
-{
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+/* ------------------------------------------------------------------------------------ contents */
 
-	if (script->fd >= 0)
-		return script->fd;
-	int r = db_prepare(journal, "SELECT content FROM versions WHERE hash = ?1", &stmt, NULL);
-	if (r < 0)
-		return r;
-	bind_text(stmt, 1, script->version);
-	r = db_step(journal, stmt, NULL);
+static int read_bytes(struct journal *journal, sqlite3_stmt *stmt, journal_bytes_fn fn, void *data, const char *what,
+		      struct lsn_error *err)
+{
+	int r = db_step(journal, stmt, err);
+
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return -ENOENT;
-	const void *content = sqlite3_column_blob(stmt, 0);
-	r = memfd_sealed("script", content, content ? (size_t)sqlite3_column_bytes(stmt, 0) : 0);
-	if (r >= 0)
-		script->fd = r;
-	return r;
+		return lsn_error_set(err, -EUCLEAN, "journal %s: %s is missing", journal->config.path, what);
+	const void *bytes = sqlite3_column_blob(stmt, 0);
+	size_t size = (size_t)sqlite3_column_bytes(stmt, 0);
+	if (!bytes && sqlite3_column_type(stmt, 0) == SQLITE_BLOB && size > 0)
+		return lsn_error_set(err, -ENOMEM, "out of memory for %s", what);
+	r = fn(data, bytes ? bytes : "", size);
+	return r < 0 ? lsn_error_set(err, r, "%s: %s", what, strerror(-r)) : r;
+}
+
+int journal_read_script(struct journal *journal, const char *version, journal_bytes_fn fn, void *data,
+			struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	char what[64];
+	int r = db_kept(journal, ST_GET_CONTENT, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_text(stmt, 1, version);
+	(void)snprintf(what, sizeof what, "the script version %.12s", version);
+	return read_bytes(journal, stmt, fn, data, what, err);
+}
+
+int journal_read_payload(struct journal *journal, uint64_t event, journal_bytes_fn fn, void *data,
+			 struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	char what[64];
+	int r = db_kept(journal, ST_GET_PAYLOAD, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_u64(stmt, 1, event);
+	(void)snprintf(what, sizeof what, "the payload of event %" PRIu64, event);
+	return read_bytes(journal, stmt, fn, data, what, err);
 }
 
 /* ------------------------------------------------------------------------------------- registry */
 
 int journal_put_script(struct journal *journal, const struct journal_script *row, struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(
-		journal,
-		"INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated) VALUES(?1, ?2, "
-		"?3, ?4, ?5, ?6)",
-		&stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_PUT_SCRIPT, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -279,8 +296,8 @@ int journal_put_script(struct journal *journal, const struct journal_script *row
 
 int journal_drop_script(struct journal *journal, const char *name, struct lsn_error *err)
 {
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(journal, "DELETE FROM scripts WHERE name = ?1", &stmt, err);
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_DROP_SCRIPT, &stmt, err);
 
 	if (r < 0)
 		return r;

@@ -131,7 +131,7 @@ void command_jobs(void *data, const json_t *request, struct control_reply *reply
 }
 
 struct shown {
-	uint64_t id;
+	uint64_t id, event;
 	json_t *object;
 };
 
@@ -139,19 +139,16 @@ static bool keep_job(void *data, const struct journal_job_row *row)
 {
 	struct shown *shown = data;
 
-	if (row->id == shown->id)
-		shown->object = job_object(row);
+	if (row->id != shown->id)
+		return false;
+	shown->event = row->event;
+	shown->object = job_object(row);
 	return false;
 }
 
-static void add_payload(struct daemon *daemon, uint64_t id, json_t *object)
+static int set_payload(void *object, const void *bytes, size_t size)
 {
-	struct job *job;
-
-	if (journal_load_job(daemon->journal, id, &job, NULL) < 0)
-		return;
-	(void)control_set_bytes(object, "payload", job->event->payload, job->event->payload_size);
-	job_unref(job);
+	return control_set_bytes(object, "payload", bytes, size);
 }
 
 void command_show(void *data, const json_t *request, struct control_reply *reply)
@@ -181,7 +178,7 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 	(void)journal_each_run(daemon->journal, shown.id, append_run, runs, NULL);
 	(void)json_object_set_new(shown.object, "runs", runs);
 	if (payload)
-		add_payload(daemon, shown.id, shown.object);
+		(void)journal_read_payload(daemon->journal, shown.event, set_payload, shown.object, NULL);
 	control_end_with(reply, shown.object);
 }
 

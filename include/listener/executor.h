@@ -41,8 +41,10 @@
 #include <stdint.h>
 
 #define LSN_ABI_MAJOR 1
-#define LSN_ABI_MINOR 0
+#define LSN_ABI_MINOR 1
 #define LSN_ABI_VERSION (((uint32_t)LSN_ABI_MAJOR << 16) | LSN_ABI_MINOR)
+
+#define LSN_NEVER UINT64_MAX /* a time span without an end */
 
 #define LSN_EXECUTOR_SYMBOL "lsn_executor"
 #define LSN_EXPORT __attribute__((visibility("default")))
@@ -57,9 +59,11 @@ enum lsn_output_mode {
 	LSN_OUTPUT_CAPTURE = 1, /* a copy of up to output_limit bytes each goes to the journal */
 };
 
-/* One event for one script version.
+/* One attempt at one event for one script version.
  * Owned by the host; address and content stay valid and unchanged from reserve() (or submit(),
- * or recover()) until done() returns, or until that call failed, or until release(). */
+ * or recover()) until done() returns, or until that call failed, or until release().
+ * Only the descriptors are set later for a module of 1.1 or newer: they are -1 at reserve().
+ * Each attempt has an address of its own. */
 struct lsn_job {
 	uint32_t version, size;
 	uint64_t id; /* unique for the life of the journal, > 0 */
@@ -71,9 +75,10 @@ struct lsn_job {
 	const char *script_version; /* SHA-256 of its bytes, 64 lower-case hex digits */
 	const char *topic; /* as published; valid UTF-8, no NUL */
 	size_t topic_size; /* bytes, NUL not counted, <= 65535 */
-	/* sealed memfd; use pread() or a new open file description: the offset is shared */
+	/* sealed memfd; use pread() or a new open file description: the offset is shared. -1 at
+	 * recover() */
 	int payload_fd;
-	int script_fd; /* sealed memfd, likewise */
+	int script_fd; /* sealed memfd, likewise. -1 at recover() */
 	uint64_t payload_size; /* bytes */
 	uint64_t script_size; /* bytes */
 	uint64_t received_realtime_usec; /* when the event arrived */
@@ -100,8 +105,7 @@ enum lsn_outcome {
 	/* the executor could not run it; message says why; the script did not start */
 	LSN_OUTCOME_ERROR,
 	LSN_OUTCOME_LOST, /* it cannot be known whether, or how far, it ran */
-	/* after recover() only: the script certainly never began; the host starts it again */
-	LSN_OUTCOME_NOT_STARTED,
+	LSN_OUTCOME_NOT_STARTED, /* the script certainly never began; the host starts it again */
 	LSN_OUTCOME_MAX
 };
 
@@ -215,16 +219,17 @@ struct lsn_executor_module {
 	void (*free)(void *instance);
 	/* reserve - find a place for JOB and write its name to PLACE (stable over restarts of
 	 * the daemon). Returns 0, -EAGAIN (none now; the executor calls host->ready() when that
-	 * may have changed), or another negative errno with ERR filled: this job can never run
-	 * here. NULL: submit() needs no place. */
+	 * may have changed), -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -EIO or -EPIPE (a shortage
+	 * that passes: the host asks again by itself), or another negative errno with ERR
+	 * filled: this job can never run here. NULL: submit() needs no place. */
 	int (*reserve)(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
 	/* release - the reservation of JOB will not be used. Required with reserve. */
 	void (*release)(void *instance, const struct lsn_job *job);
 	/* submit - start JOB (at the place reserve() named). Returns 0, then done() follows
 	 * exactly once; or a negative errno with ERR filled, then the script certainly did not
 	 * start, the reservation is gone and done() is never called: with -EAGAIN (the place
-	 * went away since) the job waits for another, with anything else it ends in ERROR.
-	 * Required. */
+	 * went away since) or one of the shortages that reserve() names the job waits for
+	 * another place, with anything else it ends in ERROR. Required. */
 	int (*submit)(void *instance, const struct lsn_job *job, struct lsn_error *err);
 	/* cancel - end JOB early; done() follows with CANCELLED, or with what really happened if
 	 * that came first. NULL: jobs cannot be cancelled. */
@@ -247,6 +252,16 @@ struct lsn_executor_module {
 	 * or more, then END once, both possibly later. Returns 0, or negative: neither will be
 	 * called. NULL: nothing to test. */
 	int (*probe)(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data);
+
+	/* Since 1.1. */
+
+	/* report_grace - how long after its time limit JOB may be unreported, in microseconds,
+	 * or LSN_NEVER. Asked once, after submit() or recover() returned 0. When half of it is
+	 * over the host calls cancel(); when all is over the host gives the attempt up as LOST.
+	 * done() is owed all the same: what it reports late still counts if no further attempt
+	 * has been submitted. Until then an instance may have two attempts of one job. NULL: a
+	 * minute. */
+	uint64_t (*report_grace)(void *instance, const struct lsn_job *job);
 };
 
 #endif

@@ -216,38 +216,285 @@ END_TEST
 /* As if they had been running for that long. */
 static void age_running(uint64_t usec)
 {
-	struct lane *lane;
 	struct job *job;
 
-	TAILQ_FOREACH (lane, &serving.dispatcher->lanes, all)
-		TAILQ_FOREACH (job, &lane->active, active)
-			job->abi.started_realtime_usec -= usec;
+	JOBS_FOREACH(job, &serving.dispatcher->running)
+	{
+		job->due_usec -= usec;
+		dispatcher_alarm(serving.dispatcher, job, job->alarm.key - usec);
+	}
+	turn_request(serving.turn);
 }
 
 /* An executor that does not report: half a minute after their time limit all such jobs are
- * cancelled, after a minute given up, in one go. */
+ * cancelled, in one go. */
 START_TEST(test_dispatcher__overdue_jobs_do_not_wait_for_one_another)
 {
-	static const struct {
-		unsigned seconds;
-		enum lsn_outcome outcome;
-	} cases[] = { { 12 + 40, LSN_OUTCOME_CANCELLED }, { 12 + 70, LSN_OUTCOME_LOST } };
-
 	serving_close();
-	serving_configure(GOOD "places = 4\ndelay_ms = 7000\n");
+	serving_configure(GOOD "places = 4\ndelay_ms = 600000\n");
 	serving_open();
 	struct script *a = serving_script("a.py", "#", NULL, NULL), *b = serving_script("b.py", "#", NULL, NULL);
 	uint64_t ids[] = { add(a, "create/x"), add(a, "create/y"), add(b, "create/x") };
 	serving_until(serving_figure("good", "submits") == 3);
-	age_running(cases[_i].seconds * USEC_PER_SEC);
-	serving_until(serving_ended() > 0);
-	ck_assert_uint_eq(serving_ended(), 3);
+	age_running((12 + 40) * USEC_PER_SEC);
+	serving_until(serving_ended() == 3);
 	for (size_t i = 0; i < ELEMENTSOF(ids); i++)
-		ck_assert_int_eq(serving_job(ids[i]).outcome, cases[_i].outcome);
-	serving_until(serving_figure("good", "cancels") == (_i == 0 ? 3u : 0u));
-	uint64_t reported = now_monotonic_usec() + 3 * USEC_PER_SEC; /* too late, and ignored */
-	while (_i == 1 && now_monotonic_usec() < reported)
-		serving_step();
+		ck_assert_int_eq(serving_job(ids[i]).outcome, LSN_OUTCOME_CANCELLED);
+	ck_assert_uint_eq(serving_figure("good", "cancels"), 3);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------- executors that are trouble */
+
+static void check(void)
+{
+	const char *wrong = dispatcher_check(serving.dispatcher);
+	ck_assert_msg(!wrong, "%s", wrong);
+}
+
+static void open_moody(const char *dispatcher, const char *rest)
+{
+	char text[800];
+
+	(void)snprintf(text, sizeof text, "[dispatcher]\ndefault_executor = moody\n%s[executor moody]\nopen = yes\n%s",
+		       dispatcher, rest);
+	serving_close();
+	serving_configure(text);
+	serving_open();
+}
+
+/* Given up, queued again, and reported after all, before or after the next attempt was
+ * submitted. */
+START_TEST(test_dispatcher__a_late_report_ends_the_job_if_it_waits)
+{
+	open_moody("", "delay_ms = 700\ngrace_ms = 100\nplaces = 1\n[limits]\ntimeout = 10ms\non_lost = rerun\n");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	uint64_t first = add(script, "create/x"), second = add(script, "create/y");
+
+	/* There is one place, so the second attempt waits for the report of the first. */
+	serving_until(turn_idle(serving.turn));
+	serving_until(serving_job(first).state == JOB_QUEUED && serving_job(first).attempt == 1 &&
+		      serving_figure("moody", "cancels") > 0);
+	check();
+	serving_until(serving_ended() == 2);
+	check();
+	ck_assert_int_eq(serving_job(first).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(first).attempt, 1);
+	ck_assert_int_eq(serving_job(second).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_figure("moody", "submits"), 2);
+	ck_assert_uint_eq(dispatcher_running(serving.dispatcher), 0);
+	uint64_t later = add(script, "create/z"); /* and all goes on */
+	serving_until(turn_idle(serving.turn));
+	serving_until(serving_job(later).state == JOB_FINISHED);
+	serving_until(serving_figure("moody", "forgets") == 3);
+	ck_assert_uint_eq(serving_figure("moody", "held"), 0);
+	ck_assert_ptr_null(TAILQ_FIRST(&serving.dispatcher->lanes));
+}
+END_TEST
+
+struct outcomes {
+	unsigned count;
+	int outcome[8];
+};
+
+static void collect_outcome(void *data, const struct journal_run_row *row)
+{
+	struct outcomes *outcomes = data;
+	if (outcomes->count < 8)
+		outcomes->outcome[outcomes->count++] = row->outcome;
+}
+
+START_TEST(test_dispatcher__a_late_report_after_the_next_submit_is_recorded_only)
+{
+	struct outcomes runs = { 0 };
+
+	open_moody("", "delay_ms = 700\ngrace_ms = 400\nfail = 1\n"
+		       "[limits]\ntimeout = 10ms\nretries = 1\nretry_delay = 1ms\nretry_on = lost\n");
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_figure("moody", "submits") == 2);
+	check();
+	/* The first attempt failed, as it says too late; the second is given up as well, and
+	 * then succeeds. */
+	serving_until(serving_job(id).state == JOB_FINISHED);
+	check();
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(id).attempt, 2);
+	serving_ok(journal_each_run(serving.journal, id, collect_outcome, &runs, &serving_err));
+	ck_assert_uint_eq(runs.count, 2);
+	ck_assert_int_eq(runs.outcome[0], LSN_OUTCOME_FAILURE);
+	ck_assert_int_eq(runs.outcome[1], LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_figure("moody", "twice"), 0);
+}
+END_TEST
+
+START_TEST(test_dispatcher__a_lost_job_is_found_when_its_report_comes)
+{
+	open_moody("", "delay_ms = 500\ngrace_ms = 50\n[limits]\ntimeout = 10ms\n");
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(turn_idle(serving.turn));
+	serving_until(serving_job(id).state == JOB_LOST);
+	check();
+	ck_assert_uint_eq(serving.dispatcher->owed.length, 1);
+	serving_until(serving_job(id).state == JOB_FINISHED);
+	check();
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+	serving_until(serving.dispatcher->jobs.count == 0);
+}
+END_TEST
+
+START_TEST(test_dispatcher__never_is_never)
+{
+	open_moody("", "delay_ms = 300\ngrace_ms = -1\n[limits]\ntimeout = 10ms\n");
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_figure("moody", "submits") == 1);
+	ck_assert_uint_eq(dispatcher_next_usec(serving.dispatcher), UINT64_MAX);
+	serving_until(serving_ended() == 1);
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_figure("moody", "cancels"), 0);
+}
+END_TEST
+
+/* Many jobs cancelled, a restart, all retried, then one new event: each attempt is submitted
+ * once. */
+START_TEST(test_dispatcher__retried_jobs_run_once_after_a_restart)
+{
+	enum { COUNT = 300 };
+	static uint64_t ids[COUNT];
+	char topic[40];
+
+	open_moody("window = 64\nmax_running = 8\n", "");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	dispatcher_stop(serving.dispatcher);
+	for (unsigned i = 0; i < COUNT; i++) {
+		(void)snprintf(topic, sizeof topic, "create/resource/%u", i);
+		ids[i] = add(script, topic);
+	}
+	serving_until(turn_idle(serving.turn));
+	for (unsigned i = 0; i < COUNT; i++)
+		serving_ok(dispatcher_cancel(serving.dispatcher, ids[i], &serving_err));
+	serving_until(serving_ended() == COUNT);
+	serving_close();
+	serving_open();
+	for (unsigned i = 0; i < COUNT; i++)
+		serving_ok(dispatcher_retry(serving.dispatcher, ids[i], &serving_err));
+	(void)add(serving_script("a.py", "#", NULL, NULL), "create/resource/new");
+	check();
+	serving_until(serving_figure("moody", "submits") > COUNT && serving_ended() == COUNT + 1);
+	check();
+	ck_assert_uint_eq(serving_figure("moody", "submits"), COUNT + 1);
+	ck_assert_uint_eq(serving_figure("moody", "twice"), 0);
+	for (unsigned i = 0; i < COUNT; i++)
+		ck_assert_uint_eq(serving_job(ids[i]).attempt, 1);
+	serving_until(!TAILQ_FIRST(&serving.dispatcher->lanes)); /* what is empty goes */
+}
+END_TEST
+
+/* What the operator did in this turn counts, not what the journal still says. */
+START_TEST(test_dispatcher__retry_and_cancel_in_one_turn_agree)
+{
+	open_moody("window = 1\n", "");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	dispatcher_stop(serving.dispatcher);
+	uint64_t ids[] = { add(script, "create/x"), add(script, "create/y"), add(script, "create/z") };
+	serving_until(turn_idle(serving.turn));
+	uint64_t spilled = ids[2]; /* waits in the journal only */
+	ck_assert_ptr_null(dispatcher_find(serving.dispatcher, spilled));
+	ck_assert_int_eq(dispatcher_retry(serving.dispatcher, spilled, &serving_err), -EBUSY);
+	serving_ok(dispatcher_cancel(serving.dispatcher, spilled, &serving_err));
+	ck_assert_int_eq(dispatcher_cancel(serving.dispatcher, spilled, &serving_err), -EALREADY);
+	serving_ok(dispatcher_retry(serving.dispatcher, spilled, &serving_err));
+	ck_assert_int_eq(dispatcher_retry(serving.dispatcher, spilled, &serving_err), -EBUSY);
+	serving_ok(dispatcher_cancel(serving.dispatcher, spilled, &serving_err));
+	check();
+	serving_until(turn_idle(serving.turn));
+	check();
+	ck_assert_int_eq(serving_job(spilled).outcome, LSN_OUTCOME_CANCELLED);
+	ck_assert_int_eq(serving_job(ids[0]).state, JOB_QUEUED);
+}
+END_TEST
+
+/* Scripts of a full executor, and one of an idle one that comes after them all. */
+START_TEST(test_dispatcher__a_full_executor_holds_up_nobody_else)
+{
+	char name[20];
+
+	open_moody("", "places = 0\n[executor idle]\nmodule = moody\n[route r]\nscript = last*\nexecutor = idle\n");
+	for (unsigned i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof name, "s%u.py", i);
+		(void)add(serving_script(name, "nothing/#", NULL, NULL), "create/x");
+	}
+	(void)add(serving_script("last.py", "nothing/#", NULL, NULL), "create/x");
+	turn_request(serving.turn);
+	serving_until(serving_figure("idle", "submits") == 1);
+	check();
+	ck_assert_uint_eq(serving_figure("moody", "asked"), 300); /* each once */
+}
+END_TEST
+
+/* A submit that fails frees a place: who waits for one is asked. */
+START_TEST(test_dispatcher__a_refused_submit_wakes_who_waits)
+{
+	char name[20];
+
+	open_moody("", "places = 1\nrefuse = 50\ncode = 13\ndelay_ms = 0\n"); /* EACCES: never */
+	for (unsigned i = 0; i < 60; i++) {
+		(void)snprintf(name, sizeof name, "s%u.py", i);
+		(void)add(serving_script(name, "nothing/#", NULL, NULL), "create/x");
+	}
+	serving_until(serving_ended() == 60);
+	check();
+	ck_assert_uint_eq(serving_figure("moody", "submits"), 10);
+}
+END_TEST
+
+/* Descriptors, memory, an engine that is away: no answer, only not now. */
+START_TEST(test_dispatcher__a_shortage_is_no_outcome)
+{
+	static const int codes[] = { EMFILE, ENFILE, ENOMEM, ENOBUFS, EIO, EPIPE, EAGAIN };
+	char text[100];
+
+	(void)snprintf(text, sizeof text, "refuse = 3\nrefuse_reserve = %d\ncode = %d\n", codes[_i] == EAGAIN ? 0 : 2,
+		       codes[_i]);
+	open_moody("", text);
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_ended() == 1);
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(id).attempt, 1);
+	check();
+}
+END_TEST
+
+START_TEST(test_dispatcher__a_job_that_never_began_waits_again)
+{
+	open_moody("", "idle = 2\n");
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_ended() == 1);
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(id).attempt, 1);
+	ck_assert_uint_eq(serving_figure("moody", "submits"), 3);
+}
+END_TEST
+
+/* More objects than any table holds are in back-off: another one starts at once. */
+START_TEST(test_dispatcher__backoff_holds_up_its_own_object_only)
+{
+	enum { COUNT = 2500 };
+	char topic[40];
+
+	open_moody("max_running = 1000\nper_script = 1000\n",
+		   "places = 5000\nfail = 2500\n[limits]\nretries = 1\nretry_delay = 10min\nretry_on = failure\n");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	for (unsigned i = 0; i < COUNT; i++) {
+		(void)snprintf(topic, sizeof topic, "create/resource/%u", i);
+		(void)add(script, topic);
+	}
+	serving_until(TAILQ_FIRST(&serving.dispatcher->lanes)->backoff.length == COUNT);
+	check();
+	uint64_t same = add(script, "update/resource/7"), other = add(script, "create/resource/other");
+	serving_until(turn_idle(serving.turn));
+	serving_until(serving_job(other).state == JOB_FINISHED);
+	ck_assert_int_eq(serving_job(same).state, JOB_QUEUED);
+	check();
 }
 END_TEST
 
@@ -280,7 +527,18 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__jobs_outlive_a_restart);
 	tcase_add_test(tc, test_dispatcher__jobs_of_an_executor_that_cannot_be_asked_are_lost);
 	tcase_add_test(tc, test_dispatcher__retries_count_and_end);
-	tcase_add_loop_test(tc, test_dispatcher__overdue_jobs_do_not_wait_for_one_another, 0, 2);
+	tcase_add_test(tc, test_dispatcher__overdue_jobs_do_not_wait_for_one_another);
+	tcase_add_test(tc, test_dispatcher__a_late_report_ends_the_job_if_it_waits);
+	tcase_add_test(tc, test_dispatcher__a_late_report_after_the_next_submit_is_recorded_only);
+	tcase_add_test(tc, test_dispatcher__a_lost_job_is_found_when_its_report_comes);
+	tcase_add_test(tc, test_dispatcher__never_is_never);
+	tcase_add_test(tc, test_dispatcher__retried_jobs_run_once_after_a_restart);
+	tcase_add_test(tc, test_dispatcher__retry_and_cancel_in_one_turn_agree);
+	tcase_add_test(tc, test_dispatcher__a_full_executor_holds_up_nobody_else);
+	tcase_add_test(tc, test_dispatcher__a_refused_submit_wakes_who_waits);
+	tcase_add_loop_test(tc, test_dispatcher__a_shortage_is_no_outcome, 0, 7);
+	tcase_add_test(tc, test_dispatcher__a_job_that_never_began_waits_again);
+	tcase_add_test(tc, test_dispatcher__backoff_holds_up_its_own_object_only);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

@@ -28,14 +28,14 @@ static struct {
 	struct lsn_result result;
 } seen;
 
-static void on_done(void *data, struct executor *executor, struct job *job, const struct lsn_result *result)
+static void on_done(void *data, struct run *run, const struct lsn_result *result)
 {
 	(void)data;
 	seen.done++;
-	seen.job = job;
-	seen.executor = executor;
+	seen.job = run->job;
+	seen.executor = run->executor;
 	seen.result = *result;
-	ck_assert_ptr_null(job->instance);
+	ck_assert_int_eq(run->state, RUN_DONE);
 }
 
 static void on_ready(void *data, struct executor *executor)
@@ -220,15 +220,22 @@ static void make_job(struct job *job, uint64_t id, const char *topic)
 				     .script_fd = -1,
 				     .timeout_usec = 1000000,
 				     .memory_bytes = 1 << 20 };
+	job->refs = 1000; /* it is the test's */
 	job->state = JOB_STARTING;
+}
+
+static int reserve(struct executor *executor, struct job *job)
+{
+	return executor_reserve(executor, job, NULL, NULL, &job->run, &err);
 }
 
 static void start(struct executor *executor, struct job *job)
 {
-	ck_assert_msg(executor_reserve(executor, job, &err) == 0, "%s", err.message);
-	ck_assert_ptr_eq(job->instance, executor);
+	ck_assert_msg(reserve(executor, job) == 0, "%s", err.message);
+	ck_assert_ptr_eq(job->run->executor, executor);
+	job->run->abi.payload_fd = job->abi.payload_fd;
 	job->state = JOB_RUNNING;
-	ck_assert_msg(executor_submit(executor, job, &err) == 0, "%s", err.message);
+	ck_assert_msg(executor_submit(job->run, &err) == 0, "%s", err.message);
 }
 
 static void find_fact(void *data, const char *key, const char *value)
@@ -298,7 +305,7 @@ START_TEST(test_executors__bad_modules_are_refused_with_a_reason)
 		{ "bad-load-hangs", -ETIMEDOUT, "not loaded after 5 s" },
 		{ "bad-init-fails", -EINVAL, "is not to my taste" },
 	};
-	struct job job;
+	static struct job job;
 
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		install(bad[i].name, 0);
@@ -399,7 +406,7 @@ END_TEST
 START_TEST(test_executors__second_done_is_ignored)
 {
 	struct executor *executor = load("bad-done-twice", NULL);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "create/resource/a");
 	start(executor, &job);
@@ -416,7 +423,7 @@ END_TEST
 START_TEST(test_executors__done_inside_submit_is_lost)
 {
 	struct executor *executor = load("bad-done-inside", NULL);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "create/resource/a");
 	start(executor, &job);
@@ -426,8 +433,8 @@ START_TEST(test_executors__done_inside_submit_is_lost)
 	ck_assert_ptr_nonnull(strstr(seen.result.message, "before it had taken it"));
 
 	job.abi.payload_size = 1; /* reports it, and refuses it: it is refused, once */
-	ck_assert_int_eq(executor_reserve(executor, &job, &err), 0);
-	ck_assert_int_eq(executor_submit(executor, &job, &err), -EIO);
+	ck_assert_int_eq(reserve(executor, &job), 0);
+	ck_assert_int_eq(executor_submit(job.run, &err), -EIO);
 	ck_assert_str_eq(err.message, "and yet it cannot be run");
 	turn(10);
 	ck_assert_uint_eq(seen.done, 1);
@@ -438,13 +445,13 @@ END_TEST
 START_TEST(test_executors__done_never_is_cut_off_at_the_end)
 {
 	struct executor *executor = load("bad-done-never", NULL);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "create/resource/a");
 	start(executor, &job);
 	turn(10);
 	ck_assert_uint_eq(executor_running(executor), 1);
-	executor_cancel(executor, &job); /* not offered: nothing happens */
+	executor_cancel(job.run); /* not offered: nothing happens */
 	ck_assert(!executor_detach(executor));
 	executors_free(set);
 	set = NULL;
@@ -468,7 +475,7 @@ static const struct lsn_result *result_for(struct executor *executor, const char
 START_TEST(test_executors__results_that_are_none)
 {
 	struct executor *executor = load("bad-result", NULL);
-	static const char *const lost[] = { "null", "major", "size", "outcome", "not-started" };
+	static const char *const lost[] = { "null", "major", "size", "outcome" };
 	const struct lsn_result *result;
 
 	for (size_t i = 0; i < ELEMENTSOF(lost); i++) {
@@ -494,21 +501,19 @@ START_TEST(test_executors__reserve_submit_done_forget)
 {
 	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
-	struct job job;
+	static struct job job;
 
 	ck_assert_str_eq(executor_name(executor), "good");
 	ck_assert_uint_eq(strlen(executor_version(executor)), 12);
 	make_job(&job, 1, "create/resource/a");
-	ck_assert_int_eq(executor_submit(executor, &job, &err), -EINVAL); /* no place yet */
 	start(executor, &job);
-	ck_assert_str_eq(job.place, "good/0");
+	ck_assert_str_eq(job.run->place, "good/0");
 	wait_done(1);
 	ck_assert_uint_eq(seen.result.duration_usec, 1000);
 	turn(10);
 	ck_assert_uint_ge(seen.ready, 1);
-	executor_forget(executor, 1, job.place);
-	executor_forget(executor, 99, "elsewhere"); /* may come for jobs the instance never had */
-	ck_assert_str_eq(fact(executor, "forgets"), "2");
+	executor_forget(job.run);
+	ck_assert_str_eq(fact(executor, "forgets"), "1");
 	ck_assert_str_eq(fact(executor, "submits"), "1");
 }
 END_TEST
@@ -517,25 +522,20 @@ START_TEST(test_executors__reserve_refuses_and_release_gives_back)
 {
 	static const char *const options[] = { "places=1", NULL };
 	struct executor *executor = load("good", options);
-	struct job a, b;
+	static struct job a, b;
 
 	make_job(&a, 1, "t");
 	make_job(&b, 2, "t");
-	ck_assert_int_eq(executor_reserve(executor, &a, &err), 0);
-	ck_assert_int_eq(executor_reserve(executor, &a, &err), -EBUSY);
-	ck_assert_int_eq(executor_reserve(executor, &b, &err), -EAGAIN);
-	ck_assert_ptr_null(b.instance);
-	executor_release(executor, &a);
-	executor_release(executor, &a); /* nothing to give back any more */
-	ck_assert_ptr_null(a.instance);
+	ck_assert_int_eq(reserve(executor, &a), 0);
+	ck_assert_int_eq(reserve(executor, &b), -EAGAIN);
+	executor_release(a.run);
 	ck_assert_str_eq(fact(executor, "reserved"), "0");
 	b.abi.script_size = 4711;
-	ck_assert_int_eq(executor_reserve(executor, &b, &err), -EFBIG);
+	ck_assert_int_eq(reserve(executor, &b), -EFBIG);
 	ck_assert_str_eq(err.message, "such a script can never run here");
 	b.abi.script_size = 4712;
-	ck_assert_int_eq(executor_reserve(executor, &b, &err), 0);
-	ck_assert_int_eq(executor_submit(executor, &b, &err), -EACCES);
-	ck_assert_ptr_null(b.instance);
+	ck_assert_int_eq(reserve(executor, &b), 0);
+	ck_assert_int_eq(executor_submit(b.run, &err), -EACCES);
 	ck_assert_uint_eq(executor_running(executor), 0);
 }
 END_TEST
@@ -544,7 +544,7 @@ START_TEST(test_executors__concurrency_is_ours)
 {
 	struct executor *executor;
 	struct setting s;
-	struct job jobs[3];
+	static struct job jobs[3];
 
 	install("bad-done-never", 0);
 	make_setting(&s, "bad-done-never", NULL);
@@ -555,9 +555,9 @@ START_TEST(test_executors__concurrency_is_ours)
 	for (unsigned i = 0; i < 3; i++)
 		make_job(&jobs[i], i + 1, "t");
 	start(executor, &jobs[0]);
-	ck_assert_str_eq(jobs[0].place, ""); /* a module without reserve() */
+	ck_assert_str_eq(jobs[0].run->place, ""); /* a module without reserve() */
 	start(executor, &jobs[1]);
-	ck_assert_int_eq(executor_reserve(executor, &jobs[2], &err), -EAGAIN);
+	ck_assert_int_eq(reserve(executor, &jobs[2]), -EAGAIN);
 	s.sections[0].concurrency = 3; /* a new figure needs no new instance */
 	s.sections[0].open = true;
 	ck_assert_int_eq(executors_prepare(set, &s.config, &err), 0);
@@ -572,15 +572,14 @@ START_TEST(test_executors__cancel)
 {
 	static const char *const options[] = { "delay_ms=60000", NULL };
 	struct executor *executor = load("good", options);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "t");
-	executor_cancel(executor, &job); /* it does not have it */
 	start(executor, &job);
-	executor_cancel(executor, &job);
+	executor_cancel(job.run);
 	ck_assert_uint_eq(seen.done, 1);
 	ck_assert_uint_eq(seen.result.outcome, LSN_OUTCOME_CANCELLED);
-	executor_cancel(executor, &job);
+	executor_cancel(job.run);
 	ck_assert_str_eq(fact(executor, "cancels"), "1");
 }
 END_TEST
@@ -588,19 +587,19 @@ END_TEST
 START_TEST(test_executors__recover)
 {
 	struct executor *executor = load("good", NULL);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "t");
 	job.state = JOB_RECOVERING;
-	ck_assert_int_eq(executor_recover(executor, &job, &err), -ENOENT);
+	ck_assert_int_eq(executor_recover(executor, &job, &job.run, &err), -ENOENT);
 	ck_assert_str_eq(err.message, "no place, no trace");
-	ck_assert_ptr_null(job.instance);
+	ck_assert_int_eq(job.run->state, RUN_DONE);
 	(void)snprintf(job.place, sizeof job.place, "good/0");
-	ck_assert_int_eq(executor_recover(executor, &job, &err), 0);
-	ck_assert_ptr_eq(job.instance, executor);
+	ck_assert_int_eq(executor_recover(executor, &job, &job.run, &err), 0);
+	ck_assert_ptr_eq(job.run->executor, executor);
 	wait_done(1);
 	executor = load("bad-done-never", NULL);
-	ck_assert_int_eq(executor_recover(executor, &job, &err), -ENOSYS);
+	ck_assert_int_eq(executor_recover(executor, &job, &job.run, &err), -ENOSYS);
 }
 END_TEST
 
@@ -608,14 +607,14 @@ START_TEST(test_executors__detach_leaves_jobs_behind)
 {
 	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "t");
 	start(executor, &job);
 	ck_assert(executor_detach(executor));
 	turn(20); /* this module reports all the same */
 	ck_assert_uint_eq(seen.done, 0);
-	ck_assert_int_eq(executor_reserve(executor, &job, &err), -EAGAIN);
+	ck_assert_int_eq(reserve(executor, &job), -EAGAIN);
 }
 END_TEST
 
@@ -668,7 +667,7 @@ START_TEST(test_executors__new_version_beside_the_old)
 	static const char *const options[] = { "delay_ms=60000", NULL };
 	struct executor *old = load("good", options), *new;
 	char version[13];
-	struct job job, later;
+	static struct job job, later;
 
 	make_job(&job, 1, "t");
 	start(old, &job);
@@ -683,17 +682,17 @@ START_TEST(test_executors__new_version_beside_the_old)
 	ck_assert_str_eq(fact(old, "revision"), "revision-1");
 	ck_assert(executor_draining(old));
 	make_job(&later, 2, "t");
-	ck_assert_int_eq(executor_reserve(old, &later, &err), -EAGAIN);
+	ck_assert_int_eq(reserve(old, &later), -EAGAIN);
 	start(new, &later);
 	turn(0);
 	ck_assert_uint_eq(instances(), 2);
 
 	/* It ends with its last job, once the result is forgotten; and the dispatcher asks for
 	 * the name. */
-	executor_cancel(old, &job);
+	executor_cancel(job.run);
 	turn(0);
 	ck_assert_uint_eq(instances(), 2);
-	executor_forget(executors_find(set, "good"), 1, job.place);
+	executor_forget(job.run);
 	ck_assert_str_eq(fact(old, "forgets"), "1");
 	ck_assert_str_eq(fact(new, "forgets"), "0");
 	turn(0);
@@ -703,7 +702,7 @@ START_TEST(test_executors__new_version_beside_the_old)
 	apply("good", options);
 	ck_assert_str_eq(executor_version(executors_find(set, "good")), version);
 	ck_assert_str_eq(fact(executors_find(set, "good"), "revision"), "revision-1");
-	executor_cancel(new, &later);
+	executor_cancel(later.run);
 }
 END_TEST
 
@@ -711,7 +710,7 @@ START_TEST(test_executors__removed_section_drains)
 {
 	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 1, "t");
 	start(executor, &job);
@@ -721,8 +720,8 @@ START_TEST(test_executors__removed_section_drains)
 	wait_done(1);
 	turn(0);
 	ck_assert_ptr_eq(executors_find(set, "good"), executor); /* its result is not safe yet */
-	ck_assert_int_eq(executor_reserve(executor, &job, &err), -EAGAIN);
-	executor_forget(executor, 1, job.place);
+	ck_assert_int_eq(reserve(executor, &job), -EAGAIN);
+	executor_forget(job.run);
 	turn(0);
 	ck_assert_ptr_null(executors_find(set, "good"));
 	ck_assert_uint_eq(instances(), 1);
@@ -732,7 +731,7 @@ END_TEST
 START_TEST(test_executors__failing_reload_changes_nothing)
 {
 	struct executor *executor = load("good", NULL);
-	struct job job;
+	static struct job job;
 
 	install("bad-init-fails", 0);
 	install("good", '2');
@@ -761,7 +760,7 @@ START_TEST(test_executors__overwritten_file_does_not_hurt)
 	static const char *const options[] = { "delay_ms=1", NULL };
 	struct executor *executor = load("good", options);
 	char path[PATH_MAX], zeros[4096] = { 0 };
-	struct job job;
+	static struct job job;
 	int fd;
 
 	path_of(path, sizeof path, "good");
@@ -836,7 +835,7 @@ static void give_payload(struct job *job, const char *data, size_t size)
 START_TEST(test_executors__json_lines_writes_jobs)
 {
 	struct executor *executor = load_lines();
-	struct job job;
+	static struct job job;
 
 	make_job(&job, 42, "create/resource/\xc3\xa4\"b");
 	give_payload(&job, "{\"a\": 1}", 8);
@@ -867,7 +866,7 @@ static uint32_t recovered(struct executor *executor, struct job *job)
 	int r;
 
 	job->state = JOB_RECOVERING;
-	r = executor_recover(executor, job, &err);
+	r = executor_recover(executor, job, &job->run, &err);
 	if (r < 0)
 		return LSN_OUTCOME_LOST;
 	wait_done(before + 1);
@@ -877,18 +876,20 @@ static uint32_t recovered(struct executor *executor, struct job *job)
 START_TEST(test_executors__json_lines_recovers)
 {
 	struct executor *executor = load_lines();
-	struct job written, other, lost;
+	static struct job written, other, lost;
 	char moved[160];
 
 	make_job(&written, 1, "t");
 	make_job(&other, 11, "t");
 	make_job(&lost, 3, "t");
 	give_payload(&written, "", 0);
-	ck_assert_int_eq(executor_reserve(executor, &other, &err), 0);
-	executor_release(executor, &other);
+	ck_assert_int_eq(reserve(executor, &other), 0);
+	memcpy(other.place, other.run->place, sizeof other.place);
+	executor_release(other.run);
 	start(executor, &written);
 	wait_done(1);
 	(void)close(written.abi.payload_fd);
+	memcpy(written.place, written.run->place, sizeof written.place);
 	ck_assert_uint_eq(recovered(executor, &written), LSN_OUTCOME_SUCCESS);
 	ck_assert_uint_eq(recovered(executor, &other), LSN_OUTCOME_NOT_STARTED);
 	written.abi.attempt = 2; /* a later attempt is another line */
@@ -918,7 +919,7 @@ END_TEST
 static void fill_up(void)
 {
 	struct executor *executor;
-	struct job job;
+	static struct job job;
 	struct stat before, after;
 	char *big = calloc(1, 100000);
 

@@ -16,7 +16,6 @@ static void setup(void)
 	script = calloc(1, sizeof *script);
 	ck_assert_ptr_nonnull(script);
 	script->refs = 1;
-	script->fd = -1;
 	script->name = strdup("a.py");
 	script->filter = strdup("create/#");
 	(void)snprintf(script->version, sizeof script->version, "%064d", 1);
@@ -57,7 +56,6 @@ START_TEST(test_job__new_is_queued_and_filled)
 	ck_assert_uint_eq(job->abi.output_limit_bytes, JOB_OUTPUT_LIMIT_BYTES);
 	ck_assert_uint_eq(job->object, event_object(event));
 	ck_assert_uint_gt(job->created_realtime_usec, 0);
-	ck_assert_ptr_null(job->result);
 }
 END_TEST
 
@@ -77,13 +75,14 @@ END_TEST
 static const struct {
 	enum job_state from, to;
 } allowed[] = {
-	{ JOB_QUEUED, JOB_STARTING },     { JOB_QUEUED, JOB_BACKOFF },    { JOB_QUEUED, JOB_FINISHED },
-	{ JOB_STARTING, JOB_RUNNING },    { JOB_STARTING, JOB_QUEUED },   { JOB_STARTING, JOB_BACKOFF },
-	{ JOB_STARTING, JOB_FINISHED },   { JOB_STARTING, JOB_LOST },     { JOB_RUNNING, JOB_QUEUED },
-	{ JOB_RUNNING, JOB_BACKOFF },     { JOB_RUNNING, JOB_FINISHED },  { JOB_RUNNING, JOB_LOST },
-	{ JOB_RECOVERING, JOB_RUNNING },  { JOB_RECOVERING, JOB_QUEUED }, { JOB_RECOVERING, JOB_BACKOFF },
-	{ JOB_RECOVERING, JOB_FINISHED }, { JOB_RECOVERING, JOB_LOST },   { JOB_BACKOFF, JOB_QUEUED },
-	{ JOB_BACKOFF, JOB_FINISHED },    { JOB_FINISHED, JOB_QUEUED },   { JOB_LOST, JOB_QUEUED },
+	{ JOB_QUEUED, JOB_STARTING },    { JOB_QUEUED, JOB_BACKOFF },      { JOB_QUEUED, JOB_FINISHED },
+	{ JOB_BACKOFF, JOB_BACKOFF },    { JOB_STARTING, JOB_RUNNING },    { JOB_STARTING, JOB_QUEUED },
+	{ JOB_STARTING, JOB_BACKOFF },   { JOB_STARTING, JOB_FINISHED },   { JOB_STARTING, JOB_LOST },
+	{ JOB_RUNNING, JOB_QUEUED },     { JOB_RUNNING, JOB_BACKOFF },     { JOB_RUNNING, JOB_FINISHED },
+	{ JOB_RUNNING, JOB_LOST },       { JOB_RECOVERING, JOB_RUNNING },  { JOB_RECOVERING, JOB_QUEUED },
+	{ JOB_RECOVERING, JOB_BACKOFF }, { JOB_RECOVERING, JOB_FINISHED }, { JOB_RECOVERING, JOB_LOST },
+	{ JOB_BACKOFF, JOB_QUEUED },     { JOB_BACKOFF, JOB_FINISHED },    { JOB_FINISHED, JOB_QUEUED },
+	{ JOB_LOST, JOB_QUEUED },        { JOB_LOST, JOB_BACKOFF },        { JOB_LOST, JOB_FINISHED },
 };
 #define ALLOWED (sizeof allowed / sizeof allowed[0])
 
@@ -123,34 +122,46 @@ START_TEST(test_job__result_is_a_copy)
 				     .err_size = 5 };
 
 	memset(result.message, 'm', sizeof result.message);
-	ck_assert_int_eq(job_set_result(job, &result), 0);
+	struct job_result *copy, *again;
+	ck_assert_int_eq(job_result_new(&result, &copy), 0);
 	memset(out, 0, sizeof out);
 	memset(err, 0, sizeof err);
-	ck_assert_mem_eq(job->result->r.out, "out", 3);
-	ck_assert_mem_eq(job->result->r.err, "error", 5);
-	ck_assert_int_eq(job->result->r.exit_status, 3);
-	ck_assert_uint_eq(strlen(job->result->r.message), LSN_MESSAGE_SIZE - 1);
-	/* Also of itself. */
-	ck_assert_int_eq(job_set_result(job, &job->result->r), 0);
-	ck_assert_mem_eq(job->result->r.err, "error", 5);
+	ck_assert_mem_eq(copy->r.out, "out", 3);
+	ck_assert_mem_eq(copy->r.err, "error", 5);
+	ck_assert_int_eq(copy->r.exit_status, 3);
+	ck_assert_uint_eq(strlen(copy->r.message), LSN_MESSAGE_SIZE - 1);
 	result = (struct lsn_result){ .size = sizeof result, .outcome = 4711 };
-	ck_assert_int_eq(job_set_result(job, &result), 0);
-	ck_assert_uint_eq(job->result->r.outcome, LSN_OUTCOME_ERROR);
-	ck_assert_ptr_null(job->result->r.out);
+	ck_assert_int_eq(job_result_new(&result, &again), 0);
+	ck_assert_uint_eq(again->r.outcome, LSN_OUTCOME_ERROR);
+	ck_assert_ptr_null(again->r.out);
+	free(copy);
+	free(again);
 }
 END_TEST
 
-START_TEST(test_job__new_attempt_has_no_result)
+START_TEST(test_job__lists_know_their_length_and_jobs_their_list)
 {
-	struct lsn_result result = { .size = sizeof result, .outcome = LSN_OUTCOME_LOST };
+	struct jobs lane, other, stage;
+	struct job *second;
 
-	job_set_state(job, JOB_STARTING);
-	job_set_state(job, JOB_RUNNING);
-	ck_assert_int_eq(job_set_result(job, &result), 0);
-	job_set_state(job, JOB_QUEUED);
-	ck_assert_ptr_nonnull(job->result);
-	job_set_state(job, JOB_STARTING);
-	ck_assert_ptr_null(job->result);
+	ck_assert_int_eq(job_new(3, event, script, &second), 0);
+	jobs_init(&lane, JOBS_LANE);
+	jobs_init(&other, JOBS_LANE);
+	jobs_init(&stage, JOBS_STAGE);
+	jobs_insert(&lane, job);
+	jobs_insert(&lane, second); /* 3 before 9 */
+	jobs_add(&stage, job);
+	ck_assert_ptr_eq(jobs_first(&lane), second);
+	ck_assert_uint_eq(lane.length, 2);
+	ck_assert(job_is_in(job, &lane) && job_is_in(job, &stage) && !job_is_in(job, &other));
+	jobs_take(job, JOBS_LANE);
+	jobs_add(&other, job);
+	ck_assert_uint_eq(lane.length, 1);
+	ck_assert_uint_eq(other.length, 1);
+	ck_assert_uint_eq(stage.length, 1);
+	jobs_take(second, JOBS_STAGE); /* in none */
+	ck_assert_uint_eq(stage.length, 1);
+	job_unref(second);
 }
 END_TEST
 
@@ -178,7 +189,7 @@ int main(void)
 	tcase_add_loop_test_raise_signal(tc, test_job__forbidden_moves_abort, SIGABRT, 0,
 					 JOB_STATE_MAX * JOB_STATE_MAX);
 	tcase_add_test(tc, test_job__result_is_a_copy);
-	tcase_add_test(tc, test_job__new_attempt_has_no_result);
+	tcase_add_test(tc, test_job__lists_know_their_length_and_jobs_their_list);
 	tcase_add_test(tc, test_job__everything_has_a_name);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
