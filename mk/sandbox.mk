@@ -23,3 +23,8 @@ $(BUILD)/libexec/sandbox-init: $(SANDBOX_OBJ)
 $(BUILD)/libexec/forkserver.py $(BUILD)/libexec/seccomp.json: $(BUILD)/libexec/%: sandbox/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@.new && mv $@.new $@
+# The contract tests with the Python of any Debian that the mirror has.
+IMAGES ?= bullseye bookworm trixie forky sid
+check-images: sandbox
+	LISTENER_BUILD=$(BUILD) tests/run --images $(IMAGES)
+.PHONY: check-images

@@ -23,8 +23,15 @@
 # not there as a file. Runs on Python 3.4 and later.
 import sys
 import os
-import io
-import _signal
+import _io as io  # Python 3.15 has not imported io itself when a script starts
+
+try:
+    import _signal
+except ImportError:  # before 3.5 it had the name itself
+    import signal as _signal
+
+# Python 3.13 and later load it for the text behind -c, and not for a script.
+sys.modules.pop('linecache', None)
 
 PLAIN_MAIN = [(k, v) for k, v in sys.modules['__main__'].__dict__.items() if k.startswith('__')]
 THIS_MAIN = sys.modules['__main__']  # kept: its end would take our globals along
