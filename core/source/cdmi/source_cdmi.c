@@ -25,31 +25,10 @@
 #define LOGIN_BACKOFF_USEC (30 * USEC_PER_SEC) /* accounts get locked */
 #define RETRY_MIN_USEC (5 * USEC_PER_SEC)
 #define RETRY_MAX_USEC (300 * USEC_PER_SEC)
+#define SOON_USEC (250 * USEC_PER_MSEC)
 #define DEEP_EVERY_USEC (24 * 3600 * USEC_PER_SEC)
 
 static struct cdmi_source *cdmi_of(const struct source *source) { return (struct cdmi_source *)(uintptr_t)source; }
-
-bool name_push(struct name_list *list, const char *name)
-{
-	size_t size = strlen(name) + 1;
-	struct name_item *item = malloc(sizeof *item + size);
-
-	if (!item)
-		return false;
-	memcpy(item->name, name, size);
-	STAILQ_INSERT_TAIL(list, item, link);
-	return true;
-}
-
-void names_clear(struct name_list *list)
-{
-	struct name_item *item;
-
-	while ((item = STAILQ_FIRST(list))) {
-		STAILQ_REMOVE_HEAD(list, link);
-		free(item);
-	}
-}
 
 /* --------------------------------------------------------------------------------------- timers */
 
@@ -66,9 +45,11 @@ static void on_rescan_timer(void *data)
 
 	source->rescan_timer = NULL;
 	scan_start(source, now_monotonic_usec() - source->deep_monotonic_usec > DEEP_EVERY_USEC);
+	source->step(source);
 }
 
-void source_rescan_in(struct cdmi_source *source, uint64_t delay_usec)
+/* rescan_in - 0: not by time. */
+static void rescan_in(struct cdmi_source *source, uint64_t delay_usec)
 {
 	timer_stop(source, &source->rescan_timer);
 	source->rescan_due_usec = now_monotonic_usec() + delay_usec;
@@ -100,7 +81,7 @@ static void on_retry_timer(void *data)
 			fetch_go(fetch);
 	}
 	names_clear(&failed);
-	fetch_next(source);
+	source->step(source);
 }
 
 static void retry_in(struct cdmi_source *source)
@@ -115,20 +96,6 @@ static void retry_in(struct cdmi_source *source)
 
 /* ---------------------------------------------------------------------------------------- state */
 
-void source_note(struct cdmi_source *source, const char *what)
-{
-	char text[sizeof source->figures.error];
-
-	if (source->scan.running)
-		source->scan.errors++;
-	else
-		source->figures.errors++;
-	(void)snprintf(text, sizeof text, "%s", what);
-	if (!streq(source->figures.error, text))
-		log_warning("source=cdmi: %s", what);
-	memcpy(source->figures.error, text, sizeof text);
-}
-
 static void drop_fetches(struct cdmi_source *source)
 {
 	struct fetch *fetch;
@@ -139,9 +106,14 @@ static void drop_fetches(struct cdmi_source *source)
 	}
 }
 
-void source_away(struct cdmi_source *source, const char *what, bool login_refused)
+/* go_away - the archive (or our journal) cannot be worked with: forget all that is under way, and
+ * scan again after a while. */
+static void go_away(struct cdmi_source *source)
 {
-	source_note(source, what);
+	bool login_refused = source->trouble.login_refused;
+
+	source_note(source, source->trouble.what);
+	source->trouble.set = false;
 	source->away = true;
 	/* it may come back with other content, after events that nobody could send */
 	source->deep_due = true;
@@ -150,13 +122,26 @@ void source_away(struct cdmi_source *source, const char *what, bool login_refuse
 	scan_abort(source);
 	drop_fetches(source);
 	timer_stop(source, &source->retry_timer);
-	source_rescan_in(source, login_refused ? LOGIN_BACKOFF_USEC : source->backoff_usec);
+	rescan_in(source, login_refused ? LOGIN_BACKOFF_USEC : source->backoff_usec);
 	source->backoff_usec = source->backoff_usec * 2 < BACKOFF_MAX_USEC ? source->backoff_usec * 2
 									   : BACKOFF_MAX_USEC;
-	source->changed(source->changed_data);
 }
 
-void source_settle(struct cdmi_source *source)
+/* come_back - a scan saw everything. */
+static void come_back(struct cdmi_source *source)
+{
+	if (source->away)
+		log_notice("source=cdmi: the archive can be read again");
+	source->away = source->login_refused = false;
+	source->figures.scanned_realtime_usec = now_realtime_usec();
+	source->backoff_usec = BACKOFF_MIN_USEC;
+	if (source->scan.deep)
+		source->deep_monotonic_usec = now_monotonic_usec();
+	rescan_in(source, source->base.config->rescan_usec);
+}
+
+/* settle - the registry was updated: retry what could not be read. */
+static void settle(struct cdmi_source *source)
 {
 	size_t failed = registry_count(source->registry, SCRIPT_FETCH_FAILED);
 
@@ -168,20 +153,71 @@ void source_settle(struct cdmi_source *source)
 		if (!source->away && !source->scan.running && !source->scan.noted)
 			source->figures.error[0] = 0;
 	}
-	source->changed(source->changed_data);
 }
 
-void source_back(struct cdmi_source *source, bool deep)
+/* ------------------------------------------------------------------------------------- its step */
+
+/* plan_scan - an event asks for a scan: again after the one that runs, else soon, so that a burst
+ * of events makes one scan. */
+static void plan_scan(struct cdmi_source *source)
 {
-	if (source->away)
-		log_notice("source=cdmi: the archive can be read again");
-	source->away = source->login_refused = false;
-	source->figures.scanned_realtime_usec = now_realtime_usec();
-	source->backoff_usec = BACKOFF_MIN_USEC;
-	if (deep)
-		source->deep_monotonic_usec = now_monotonic_usec();
-	source_rescan_in(source, source->base.config->rescan_usec);
+	bool soon = source->scan.soon;
+
+	source->scan.soon = false;
+	if (soon && source->scan.running)
+		source->scan.again = true;
+	else if (soon && (!source->rescan_timer || source->rescan_due_usec > now_monotonic_usec() + SOON_USEC))
+		rescan_in(source, SOON_USEC);
+	if (source->scan.running)
+		timer_stop(source, &source->rescan_timer);
 }
+
+static void finish_scan(struct cdmi_source *source)
+{
+	if (scan_store(source))
+		come_back(source);
+}
+
+/* start_more - the next scan if one is wanted, the next listing, as many fetches as may fly. */
+static void start_more(struct cdmi_source *source)
+{
+	if (source->scan.again && !source->scan.running) {
+		source->scan.again = false;
+		scan_start(source, false);
+		timer_stop(source, &source->rescan_timer);
+	}
+	scan_next(source);
+	fetch_next(source);
+}
+
+/* cdmi_step - all that follows from what callbacks and events have changed, in this order: hand
+ * over what is done, end the scan, start what is next, forget everything if the archive is away,
+ * tell the daemon. */
+static void cdmi_step(struct cdmi_source *source)
+{
+	bool told = false;
+
+	plan_scan(source);
+	do {
+		if (offer_due(source))
+			offer_done(source);
+		if (!source->trouble.set && scan_is_over(source))
+			finish_scan(source);
+		if (!source->trouble.set && source->stored)
+			settle(source);
+		told |= source->stored;
+		source->stored = false;
+		if (!source->trouble.set)
+			start_more(source);
+	} while (!source->trouble.set && (offer_due(source) || scan_is_over(source)));
+	told |= source->trouble.set;
+	if (source->trouble.set)
+		go_away(source);
+	if (told)
+		source->changed(source->changed_data);
+}
+
+/* ------------------------------------------------------------------------------- what it answers */
 
 static const char *state_name(const struct cdmi_source *source)
 {
@@ -202,7 +238,13 @@ static void cdmi_figures(const struct source *base, struct source_figures *ret)
 
 /* ------------------------------------------------------------------------------------- its life */
 
-static void cdmi_rescan(struct source *base) { scan_start(cdmi_of(base), false); }
+static void cdmi_rescan(struct source *base)
+{
+	struct cdmi_source *source = cdmi_of(base);
+
+	scan_start(source, false);
+	cdmi_step(source);
+}
 
 static void cdmi_revalidate(struct source *base)
 {
@@ -210,8 +252,10 @@ static void cdmi_revalidate(struct source *base)
 
 	/* A broker that comes and goes must not have a refused login tried each time; the scan
 	 * that is due reads everything. */
-	if (!source->login_refused || source->scan.running)
+	if (!source->login_refused || source->scan.running) {
 		scan_start(source, true);
+		cdmi_step(source);
+	}
 }
 
 static void cdmi_free(struct source *base)
@@ -246,6 +290,7 @@ static struct cdmi_source *source_alloc(const struct source_config *config)
 	if (!source)
 		return NULL;
 	source->base.ops = &cdmi_ops;
+	source->step = cdmi_step;
 	source->base.config = config;
 	source->versioned = !cdmi_is_v2(config->url);
 	source->backoff_usec = BACKOFF_MIN_USEC;
@@ -301,6 +346,7 @@ int source_cdmi_new(sd_event *loop, const struct source_config *config, struct r
 		return r;
 	}
 	scan_start(source, true);
+	cdmi_step(source);
 	*ret = &source->base;
 	return 0;
 }

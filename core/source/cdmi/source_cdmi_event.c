@@ -112,16 +112,12 @@ static void commit_withdrawal(struct cdmi_source *source, bool all)
 	struct lsn_error err = { 0 };
 
 	if (offer_commit(source, all, &err) < 0) {
-		source_away(source, err.message, false);
+		source_fail(source, err.message, false);
 		return;
 	}
-	if (source->scan.running)
-		source->scan.again = true; /* its listing may be from before */
-	else if (source->full)
-		scan_soon(source); /* there is room for another now */
-	source_settle(source);
-	fetch_next(source);
-	scan_check(source);
+	/* A listing may be from before; or there is room for another now. */
+	source->scan.soon |= source->scan.running || source->full;
+	source->stored = true;
 }
 
 static void withdraw_script(struct cdmi_source *source, const char *path)
@@ -142,7 +138,7 @@ static void withdraw_below(struct cdmi_source *source, const char *path)
 
 	if (asprintf(&prefix, "%s/", path) < 0) {
 		prefix = NULL;
-		source_away(source, "out of memory", false);
+		source_fail(source, "out of memory", false);
 		return;
 	}
 	drop_below(source, *path ? prefix : "");
@@ -201,7 +197,7 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 		/* The archive lives, or it could not have published this. Still, a refused login
 		 * is not tried at everybody's beck and call. */
 		if (!source->login_refused)
-			scan_soon(source);
+			source->scan.soon = true;
 		return;
 	}
 	if (!registry_find(source->registry, news->path) &&
@@ -214,14 +210,13 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 	}
 	struct fetch *fetch = fetch_get(source, news->path);
 	if (!fetch) {
-		source_away(source, "out of memory", false);
+		source_fail(source, "out of memory", false);
 		return;
 	}
 	fetch_announce(fetch);
 	announce_filter(fetch, news);
 	announce_content(fetch, news);
 	fetch_go(fetch);
-	fetch_next(source);
 }
 
 /* ------------------------------------------------------------------------------------- an event */
@@ -231,7 +226,7 @@ static void on_collection(struct cdmi_source *source, const struct news *news)
 	if (news->parts.operation == TOPIC_DELETE)
 		withdraw_below(source, news->path);
 	else if (!*news->path || (news->parts.operation == TOPIC_CREATE && source->base.config->recursive))
-		scan_soon(source);
+		source->scan.soon = true;
 }
 
 static void on_script(struct cdmi_source *source, struct news *news)
@@ -250,7 +245,7 @@ static void on_news(struct cdmi_source *source, struct news *news)
 	switch (news_path(source, news)) {
 	case ELSEWHERE: break;
 	/* it concerns the collection, but how is not said */
-	case UNKNOWN: scan_soon(source); break;
+	case UNKNOWN: source->scan.soon = true; break;
 	case OURS:
 		if (news->parts.object == TOPIC_COLLECTION)
 			on_collection(source, news);
@@ -268,6 +263,7 @@ static const json_t *filled_object(const json_t *object, const char *key)
 
 void source_event(struct source *base, const char *topic, size_t topic_size, const void *payload, size_t payload_size)
 {
+	struct cdmi_source *source = (struct cdmi_source *)base;
 	struct news news = { 0 };
 
 	topic_split(topic, topic_size, &news.parts);
@@ -275,8 +271,9 @@ void source_event(struct source *base, const char *topic, size_t topic_size, con
 	news.pre = filled_object(news.payload, "pre");
 	news.post = filled_object(news.payload, "post");
 	news.state = news.post ? news.post : news.pre;
-	on_news((struct cdmi_source *)base, &news);
+	on_news(source, &news);
 	json_decref(news.payload);
+	source->step(source);
 }
 
 bool source_busy_for(struct source *base, const char *topic, size_t topic_size)

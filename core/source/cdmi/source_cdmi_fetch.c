@@ -52,8 +52,10 @@ struct fetch *fetch_get(struct cdmi_source *source, const char *name)
 
 void fetch_announce(struct fetch *fetch)
 {
-	if (!fetch->event)
+	if (!fetch->event) {
 		TAILQ_INSERT_TAIL(&fetch->source->announced, fetch, announced_link);
+		fetch->source->done_announced += fetch->where == FETCH_DONE;
+	}
 	fetch->event = true;
 	fetch->attempts = 0;
 }
@@ -78,6 +80,7 @@ static void fetch_leave(struct fetch *fetch)
 	case FETCH_DONE:
 		TAILQ_REMOVE(&source->done, fetch, link);
 		source->done_count--;
+		source->done_announced -= fetch->event;
 		source->done_bytes -= fetch->value_size;
 		break;
 	case FETCH_FLYING:
@@ -156,8 +159,8 @@ static void fetch_finish(struct fetch *fetch, enum fetch_end end)
 	fetch->where = FETCH_DONE;
 	TAILQ_INSERT_TAIL(&source->done, fetch, link);
 	source->done_count++;
+	source->done_announced += fetch->event;
 	source->done_bytes += fetch->value_size;
-	offer_ended(source, fetch);
 }
 
 void fetch_end_now(struct fetch *fetch, const char *problem)
@@ -178,7 +181,7 @@ static void on_retry(void *data)
 	fetch->timer = NULL;
 	fetch->where = FETCH_IDLE;
 	fetch_enqueue(fetch);
-	fetch_next(source);
+	source->step(source);
 }
 
 /* try_later - false: it was tried often enough. */
@@ -217,7 +220,7 @@ static void no_reply(struct fetch *fetch, const struct lsn_error *err)
 	if (source->strikes < STRIKES_MAX && try_later(fetch))
 		return;
 	if (source->strikes >= STRIKES_MAX || is_unreachable(err)) {
-		source_away(source, err->message, false);
+		source_fail(source, err->message, false);
 		return;
 	}
 	free(fetch->problem);
@@ -260,7 +263,7 @@ static void fetch_fail(struct fetch *fetch, enum cdmi_verdict verdict, const str
 	}
 	fetch->source->strikes = 0;
 	if (verdict == CDMI_LOGIN)
-		source_away(fetch->source, err->message, true);
+		source_fail(fetch->source, err->message, true);
 	else if (verdict == CDMI_GONE)
 		fetch_missing(fetch);
 	else
@@ -336,7 +339,7 @@ static void on_content(void *data, const struct http_reply *reply)
 	fetch->exchange = NULL;
 	source->figures.fetches++;
 	take_content(fetch, reply);
-	fetch_next(source);
+	source->step(source);
 }
 
 enum need { NEED_NOTHING, NEED_OFFER, NEED_CONTENT };
@@ -351,7 +354,7 @@ static enum need what_is_needed(const struct fetch *fetch)
 	char text[MARK_TEXT_SIZE];
 	struct mark now, old;
 
-	offer_mark(fetch, text);
+	mark_write(fetch, text);
 	if (fetch->content || !entry || !mark_parse(text, &now) || !mark_parse(entry->source_key, &old))
 		return NEED_CONTENT;
 	if (streq(text, entry->source_key) && (entry->state == SCRIPT_REFUSED || entry->state == SCRIPT_ACTIVE))
@@ -403,14 +406,15 @@ static void on_metadata(void *data, const struct http_reply *reply)
 	fetch->exchange = NULL;
 	source->figures.fetches++;
 	take_metadata(fetch, reply);
-	fetch_next(source);
+	source->step(source);
 }
 
 void fetch_next(struct cdmi_source *source)
 {
 	struct fetch *fetch;
 
-	while (source->flying < source->base.config->fetches && (fetch = TAILQ_FIRST(&source->queue))) {
+	while (!source->trouble.set && source->flying < source->base.config->fetches &&
+	       (fetch = TAILQ_FIRST(&source->queue))) {
 		fetch_leave(fetch);
 		fetch->where = FETCH_FLYING;
 		source->flying++;

@@ -6,62 +6,11 @@
 #include "source_cdmi_private.h"
 #include "util.h"
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BATCH_COUNT 64
 #define EVENT_BATCH_COUNT 8
 #define BATCH_BYTES ((size_t)4 << 20)
-
-/* ---------------------------------------------------------------------------------------- marks */
-
-/* A hexadecimal number and the blank behind it; what follows, or NULL. */
-static const char *mark_number(const char *text, uint64_t *ret)
-{
-	char *end;
-
-	*ret = strtoull(text, &end, 16);
-	return end > text && *end == ' ' ? end + 1 : NULL;
-}
-
-bool mark_parse(const char *text, struct mark *ret)
-{
-	size_t id_size = strcspn(text, " ");
-
-	*ret = (struct mark){ 0 };
-	if (id_size == 0 || id_size >= sizeof ret->id || !text[id_size])
-		return false;
-	memcpy(ret->id, text, id_size);
-	text = mark_number(text + id_size + 1, &ret->content_hash);
-	text = text ? mark_number(text, &ret->metadata_hash) : NULL;
-	if (text)
-		(void)snprintf(ret->url, sizeof ret->url, "%s", text);
-	return text;
-}
-
-/* An object without a usable ID is known by "-". */
-static const char *object_id(const json_t *object)
-{
-	const char *id = json_string_value(cdmi_get(object, "objectID"));
-	return id && *id && strlen(id) <= 128 && !id[strcspn(id, " \t\r\n\v\f")] ? id : "-";
-}
-
-void offer_mark(const struct fetch *fetch, char *buf)
-{
-	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
-	const char *id = object_id(fetch->object);
-	struct mark old = { 0 };
-
-	/* The URL of a content is never used again for another, so an older one does no harm:
-	 * what we have is that or newer. */
-	bool same = entry && mark_parse(entry->source_key, &old) && streq(old.id, id);
-	(void)snprintf(buf, MARK_TEXT_SIZE, "%s %" PRIx64 " %" PRIx64 " %s", id, cdmi_content_hash(fetch->object),
-		       cdmi_metadata_hash(fetch->object),
-		       fetch->url ? fetch->url
-		       : same     ? old.url
-				  : "");
-}
 
 /* ------------------------------------------------------------------------------------ one offer */
 
@@ -143,7 +92,7 @@ static int offer(const struct fetch *fetch, struct lsn_error *err)
 		return 0;
 	}
 	if (fetch->end == FETCH_OFFER || fetch->settled)
-		offer_mark(fetch, mark);
+		mark_write(fetch, mark);
 	if (fetch->end == FETCH_OFFER)
 		return offer_whole(fetch, mark, err);
 	const struct registry_offer problem = { .name = fetch->name,
@@ -190,33 +139,33 @@ static bool dismiss(struct cdmi_source *source, struct fetch *fetch)
 	return true;
 }
 
-static void flush(struct cdmi_source *source)
+void offer_done(struct cdmi_source *source)
 {
 	struct lsn_error err = { 0 };
 	struct fetch *fetch;
 
 	if (offer_all(source, &err) < 0) {
-		source_away(source, err.message, false);
+		source_fail(source, err.message, false);
 		return;
 	}
 	while ((fetch = TAILQ_FIRST(&source->done)))
 		if (!dismiss(source, fetch)) {
-			source_away(source, "out of memory", false);
+			source_fail(source, "out of memory", false);
 			return;
 		}
-	source_settle(source);
+	source->stored = true;
 }
 
-void offer_ended(struct cdmi_source *source, const struct fetch *fetch)
+/* Publications may be waiting for what was announced; of a burst of announcements a few share one
+ * commit. */
+bool offer_due(const struct cdmi_source *source)
 {
 	const struct fetch *next = TAILQ_FIRST(&source->queue);
-	size_t batch = fetch->event ? EVENT_BATCH_COUNT : BATCH_COUNT;
+	bool announced = source->done_announced > 0;
 
-	/* Publications may be waiting for what was announced; of a burst of announcements a few
-	 * share one commit. */
-	bool wanted = fetch->event && !(next && next->event);
-	if (wanted || source->done_count >= batch || source->done_bytes >= BATCH_BYTES ||
-	    (source->flying == 0 && !next))
-		flush(source);
-	scan_check(source);
+	if (source->done_count == 0)
+		return false;
+	return (announced && !(next && next->event)) ||
+	       source->done_count >= (announced ? EVENT_BATCH_COUNT : BATCH_COUNT) ||
+	       source->done_bytes >= BATCH_BYTES || (source->flying == 0 && !next);
 }

@@ -1,10 +1,16 @@
-/* source_cdmi_private.h - the parts of the CDMI source:
+/* source_cdmi_private.h - the parts of the CDMI source, lowest first:
  *
- *   source_cdmi.c        making it, what is known about it, what happens when the archive is away and when it is back
- *   source_cdmi_scan.c   full scans: lists the collection, has every script looked at
- *   source_cdmi_event.c  events on the collection: has what they are about looked at, withdraws what they say is gone
- *   source_cdmi_fetch.c  looks at one script: metadata, content if it is new, retry
- *   source_cdmi_offer.c  hands what was found to the registry */
+ *   source_cdmi_state.c   what went wrong, lists of names
+ *   source_cdmi_mark.c    what the registry keeps with each script
+ *   source_cdmi_fetch.c   looks at one script: metadata, content if it is new, retry
+ *   source_cdmi_offer.c   hands what was found to the registry
+ *   source_cdmi_scan.c    full scans: lists the collection, has every script looked at
+ *   source_cdmi_event.c   events on the collection: what they are about is looked at or withdrawn
+ *   source_cdmi.c         the step, the timers, making it
+ *
+ * Callbacks and events only change state: a fetch is done, a scan is wanted, something failed. Each
+ * ends with source->step(), cdmi_step() of source_cdmi.c, which does all that follows. Only the step
+ * frees fetches that ended, and only the step ends a scan or gives the archive up. */
 #ifndef CORE_SOURCE_CDMI_PRIVATE_H
 #define CORE_SOURCE_CDMI_PRIVATE_H
 
@@ -65,6 +71,7 @@ struct mark {
 
 struct scan {
 	bool running, deep;
+	bool soon; /* an event asks for a scan */
 	bool again; /* something happened that its listing may not show: scan once more */
 	bool noted; /* something was left out: its reason stays in figures.error */
 	unsigned left; /* folders and fetches that it waits for */
@@ -77,6 +84,11 @@ struct scan {
 	struct name_list seen; /* scripts that this scan or an event found alive */
 };
 
+struct trouble { /* source_fail() */
+	bool set, login_refused;
+	char what[600];
+};
+
 struct cdmi_source {
 	struct source base;
 	char *root; /* the configured collection, one leading slash, none at the end */
@@ -86,11 +98,15 @@ struct cdmi_source {
 	struct http *http;
 	void (*changed)(void *data);
 	void *changed_data;
+	void (*step)(struct cdmi_source *source); /* last in each callback */
+	struct trouble trouble;
+	bool stored; /* the registry was updated since the last step */
 	bool versioned; /* send the CDMI version header */
 
 	struct fetch_list all, queue, done, announced;
 	void *by_name; /* tsearch() tree of struct fetch */
 	unsigned flying, done_count;
+	unsigned done_announced; /* of those an event announced */
 	size_t done_bytes;
 	unsigned strikes; /* scripts in a row that no usable reply came for */
 
@@ -106,33 +122,26 @@ struct cdmi_source {
 	struct source_figures figures;
 };
 
-/* source_cdmi.c */
+/* source_cdmi_state.c */
 
 /* source_note - something went wrong: count it, show it, log it if it is news. */
 void source_note(struct cdmi_source *source, const char *what);
 
-/* source_away - the archive (or our journal) cannot be worked with: note WHAT, forget all that
- * is under way - every fetch is freed - and scan again after a while. */
-void source_away(struct cdmi_source *source, const char *what, bool login_refused);
-
-/* source_back - a scan saw everything. */
-void source_back(struct cdmi_source *source, bool deep);
-
-/* source_settle - after each update of the registry: retry what could not be read, tell the
- * daemon. */
-void source_settle(struct cdmi_source *source);
-void source_rescan_in(struct cdmi_source *source, uint64_t delay_usec); /* 0: not by time */
+/* source_fail - the archive (or our journal) cannot be worked with, because of WHAT.
+ * The step gives it up; of several failures before it the first counts. */
+void source_fail(struct cdmi_source *source, const char *what, bool login_refused);
 bool name_push(struct name_list *list, const char *name); /* false: no memory */
 void names_clear(struct name_list *list);
 
 /* source_cdmi_scan.c */
 void scan_start(struct cdmi_source *source, bool deep);
 
-/* scan_soon - because of an event; a burst of them makes one scan. */
-void scan_soon(struct cdmi_source *source);
+/* scan_next - start the next listing. */
+void scan_next(struct cdmi_source *source);
+bool scan_is_over(const struct cdmi_source *source);
 
-/* scan_check - is the scan over? */
-void scan_check(struct cdmi_source *source);
+/* scan_store - what it did not see is withdrawn; the scan ends. False: source_fail() was called. */
+bool scan_store(struct cdmi_source *source);
 void scan_abort(struct cdmi_source *source);
 
 /* source_cdmi_event.c */
@@ -153,7 +162,7 @@ struct fetch *fetch_find(struct cdmi_source *source, const char *name);
 /* fetch_announce - an event is about it. */
 void fetch_announce(struct fetch *fetch);
 
-/* fetch_go - queue it, or look again after what is under way. fetch_next() starts it. */
+/* fetch_go - queue it, or look again after what is under way. */
 void fetch_go(struct fetch *fetch);
 
 /* fetch_end_now - without looking: PROBLEM is known. */
@@ -167,15 +176,20 @@ void fetch_drop(struct fetch *fetch);
 
 /* source_cdmi_offer.c */
 
-/* offer_ended - a fetch has come to its end and stands in done: hand over what is ready.
- * May free every fetch. */
-void offer_ended(struct cdmi_source *source, const struct fetch *fetch);
+/* offer_due - it is time to hand over what is done: the batch is full, an announced script is
+ * among it, or nothing more is under way. */
+bool offer_due(const struct cdmi_source *source);
+
+/* offer_done - hand it over; the fetches are freed. */
+void offer_done(struct cdmi_source *source);
 
 /* offer_commit - registry_end() for all parts. */
 int offer_commit(struct cdmi_source *source, bool full, struct lsn_error *err);
 
-/* offer_mark - what FETCH has read, as text for the registry; MARK_TEXT_SIZE bytes. */
-void offer_mark(const struct fetch *fetch, char *buf);
+/* source_cdmi_mark.c */
+
+/* mark_write - what FETCH has read, as text for the registry; MARK_TEXT_SIZE bytes. */
+void mark_write(const struct fetch *fetch, char *buf);
 bool mark_parse(const char *text, struct mark *ret); /* false: no mark */
 
 #endif

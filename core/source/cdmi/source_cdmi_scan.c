@@ -12,9 +12,6 @@
 
 #define NAME_BYTES 256 /* of a listing, per script */
 #define FOLDERS_MAX 10000
-#define SOON_USEC (250 * USEC_PER_MSEC)
-
-static void list_next(struct cdmi_source *source);
 
 /* leave_out - something is not read, for a reason that is not going to pass by itself. */
 static void leave_out(struct cdmi_source *source, const char *what)
@@ -109,8 +106,6 @@ static bool add_child(struct cdmi_source *source, const char *parent, const char
 	return folder ? add_folder(source, path) : add_script(source, path);
 }
 
-/* Nothing here may end the scan or drop fetches: that waits until the list has been gone
- * through. */
 static bool add_children(struct cdmi_source *source, const char *parent, const json_t *children)
 {
 	const json_t *child;
@@ -120,8 +115,8 @@ static bool add_children(struct cdmi_source *source, const char *parent, const j
 		bool ok = json_is_string(child)
 				  ? add_child(source, parent, json_string_value(child), json_string_length(child))
 				  : add_unusable(source, parent, "(not a string)", 14);
-		if (!ok || !source->scan.running)
-			return ok;
+		if (!ok)
+			return false;
 	}
 	return true;
 }
@@ -142,7 +137,7 @@ static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi
 	if (*parent && (verdict == CDMI_DENIED || verdict == CDMI_REFERENCE))
 		leave_out(source, what);
 	else
-		source_away(source, what, verdict == CDMI_LOGIN);
+		source_fail(source, what, verdict == CDMI_LOGIN);
 }
 
 /* try_other_dialect - a CDMI 2.0 server may refuse the version header, all others need it. Once
@@ -167,7 +162,7 @@ static void take_listing(struct cdmi_source *source, const char *parent, const s
 	if (children) {
 		source->strikes = 0;
 		if (!add_children(source, parent, children))
-			source_away(source, "out of memory", false);
+			source_fail(source, "out of memory", false);
 	} else if (!try_other_dialect(source, parent, reply->status)) {
 		not_listed(source, parent, verdict == CDMI_OK ? CDMI_BAD : verdict, &err);
 	}
@@ -181,12 +176,8 @@ static void on_listing(void *data, const struct http_reply *reply)
 
 	source->scan.listing = NULL;
 	take_listing(source, parent, reply);
-	if (!source->scan.running) /* the archive is away */
-		return;
 	source->scan.left--;
-	list_next(source);
-	fetch_next(source);
-	scan_check(source);
+	source->step(source);
 }
 
 static int list_folder(struct cdmi_source *source, const char *path)
@@ -209,13 +200,13 @@ static int list_folder(struct cdmi_source *source, const char *path)
 	return http_start(source->http, &request, on_listing, source, &source->scan.listing);
 }
 
-/* list_next - one listing at a time. */
-static void list_next(struct cdmi_source *source)
+/* One listing at a time. */
+void scan_next(struct cdmi_source *source)
 {
 	struct name_item *folder = STAILQ_FIRST(&source->scan.todo);
 	char what[200];
 
-	if (!folder || source->scan.listing)
+	if (!folder || source->scan.listing || source->trouble.set)
 		return;
 	STAILQ_REMOVE_HEAD(&source->scan.todo, link);
 	int r = list_folder(source, folder->name);
@@ -223,7 +214,7 @@ static void list_next(struct cdmi_source *source)
 	if (r < 0) {
 		(void)snprintf(what, sizeof what, "cannot ask for the scripts collection, check [scripts] url: %s",
 			       strerror(-r));
-		source_away(source, what, false);
+		source_fail(source, what, false);
 	}
 }
 
@@ -243,20 +234,8 @@ void scan_start(struct cdmi_source *source, bool deep)
 	source->deep_due = false;
 	scan->noted = source->full = false;
 	scan->scripts = scan->folders = 0;
-	source_rescan_in(source, 0);
-	if (!add_folder(source, "")) {
-		source_away(source, "out of memory", false);
-		return;
-	}
-	list_next(source);
-}
-
-void scan_soon(struct cdmi_source *source)
-{
-	if (source->scan.running)
-		source->scan.again = true;
-	else if (!source->rescan_timer || source->rescan_due_usec > now_monotonic_usec() + SOON_USEC)
-		source_rescan_in(source, SOON_USEC);
+	if (!add_folder(source, ""))
+		source_fail(source, "out of memory", false);
 }
 
 static void scan_done(struct cdmi_source *source)
@@ -286,7 +265,9 @@ void scan_abort(struct cdmi_source *source)
 		scan_done(source);
 }
 
-static bool scan_store(struct cdmi_source *source)
+bool scan_is_over(const struct cdmi_source *source) { return source->scan.running && source->scan.left == 0; }
+
+bool scan_store(struct cdmi_source *source)
 {
 	struct lsn_error err = { 0 };
 	struct name_item *item;
@@ -294,23 +275,11 @@ static bool scan_store(struct cdmi_source *source)
 	registry_begin(source->registry);
 	STAILQ_FOREACH (item, &source->scan.seen, link)
 		registry_keep(source->registry, item->name);
-	if (offer_commit(source, true, &err) >= 0)
-		return true;
-	source_away(source, err.message, false);
-	return false;
-}
-
-void scan_check(struct cdmi_source *source)
-{
-	struct scan *scan = &source->scan;
-
-	if (!scan->running || scan->left > 0 || !scan_store(source))
-		return;
-	scan_done(source);
-	source_back(source, scan->deep);
-	source_settle(source);
-	if (scan->again) {
-		scan->again = false;
-		scan_start(source, false);
+	if (offer_commit(source, true, &err) < 0) {
+		source_fail(source, err.message, false);
+		return false;
 	}
+	scan_done(source);
+	source->stored = true;
+	return true;
 }
