@@ -24,7 +24,7 @@ install: all
 	install -m 644 conf.d/systemd/listenerd.sysusers $D$(SYSUSERSDIR)/listenerd.conf
 	$(call unit,$(SBINDIR),$(SYSCONFDIR)) >$D$(UNITDIR)/listenerd.service
 	for f in $(MANUALS); do install -m 644 $$f $D$(MANDIR)/man$${f##*.} || exit 1; done
-	install -m 644 README.md LICENSE CHANGELOG.md $(wildcard docs/*.md) conf.d/mosquitto/listenerd.conf $D$(DOCDIR)
+	install -m 644 README.md LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md) conf.d/mosquitto/listenerd.conf $D$(DOCDIR)
 	$(foreach f,$(CONFIGURATION),$(call install_configuration,conf.d/$f,$D$(CONFDIR)/$f)$(newline))
 	$(if $D,,$(GIVE_TO_USER))
 
