@@ -1,21 +1,30 @@
 # The Indigo Listener. Knobs (make NAME=value):
 #
-#   PREFIX=/usr/local   where `install` puts things; SYSCONFDIR, LOCALSTATEDIR, RUNSTATEDIR follow the usual rules
+#   PREFIX=/usr/local   where `install` puts things; SYSCONFDIR, LOCALSTATEDIR and RUNSTATEDIR
+#                       follow the usual rules
 #   DESTDIR=            staging folder put before every installed path
 #   DEVELOPER=1         strict warnings as errors; `make lint` runs clang-tidy and cppcheck
-#   SANITIZE=           e.g. address,undefined: build everything with these sanitizers (into build-address-undefined/)
+#   SANITIZE=           build everything with these sanitizers: SANITIZE=address,undefined builds
+#                       into build-address-undefined/
 #   T=                  check: only tests whose name contains this
 #   V=1                 show the commands
 #
 # Targets:
-#   all         the daemon, the executors, the tools            deps        install the Debian packages that are missing (root or sudo)
-#   check       deps, all, every test                           demo        deps, all, a real event runs a real script
-#   image       the sandbox image, into build/image.tar         lint        clang-tidy, cppcheck, function lengths
-#   install     below DESTDIR and PREFIX                        uninstall   what install put there
-#   clean       what was built, not image and roots              help        this text
-#   bench       the figures of docs/performance.md              chaos       exactly once, whatever dies: docs/exactly-once.md
-#   fuzz        the parsers, F=NAME for one of them             manuals     renew what manuals say about keys
-#   format      lay out the C files            (clang-format 14)
+#   all         the daemon, the executors, the tools
+#   deps        install the Debian packages that are missing (root or sudo)
+#   check       deps, all, every test
+#   demo        deps, all, a real event runs a real script
+#   image       the sandbox image, into build/image.tar
+#   install     put everything below DESTDIR and PREFIX
+#   uninstall   remove what install put there
+#   clean       remove what was built, except the image and roots
+#   bench       the figures of docs/performance.md
+#   chaos       exactly once under every fault: docs/exactly-once.md
+#   fuzz        the parsers, F=NAME for one of them
+#   lint        clang-tidy, cppcheck, function lengths
+#   format      lay out the C files (clang-format 14)
+#   manuals     renew what manuals say about keys
+#   help        print this text
 #
 # mk/*.mk are the parts' own rules: an executor, the tests, the tools, the benchmark each bring
 # theirs.
@@ -60,8 +69,9 @@ PKGS = libmosquitto jansson sqlite3 libcurl libsystemd libssl libcrypto inih
 PKGFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl
 
-# What is compiled in of the place it is built for. The header changes when one of them does, so that
-# `make all && sudo make install PREFIX=/usr` compiles again what has another path in it, and only that.
+# What is compiled in of the place it is built for. The header changes when one of them does, so
+# that `make all && sudo make install PREFIX=/usr` compiles again what has another path in it, and
+# only that.
 PLACE = $(BUILD)/include/place.h
 define PLACE_TEXT
 #define LISTENER_VERSION "$(VERSION)"
@@ -124,6 +134,7 @@ clean:
 	@for e in build/engine*; do [ ! -e $$e/engine ] || tools/private-engine stop $$e; done
 	rm -rf $(filter-out build/image% build/test-root build/vm,$(wildcard build/* build-*))
 .PHONY: all help clean
-# Not below build/engine*, build/test-root, build/vm: those are file systems of containers and of tests.
+# Not below build/engine*, build/test-root, build/vm: those are file systems of containers and of
+# tests.
 -include $(shell find $(BUILD) \( -path '$(BUILD)/engine*' -o -path '$(BUILD)/test-root' -o -path '$(BUILD)/vm' \) -prune -o -name '*.d' -type f -print 2>/dev/null)
 endif

@@ -4,7 +4,7 @@
  *   QUEUED ──▶ STARTING ──▶ RUNNING ──▶ FINISHED        STARTING: the intent waits for its commit
  *     ▲ ▲         │           │  ╲                      RUNNING: handed to an executor
  *     │ └─────────┘           ▼   ▶ LOST                BACKOFF: waits for its next attempt
- *     ├──────────────────  BACKOFF                      RECOVERING: after a restart, the executor is being asked
+ *     ├──────────────────  BACKOFF                      RECOVERING: the executor is being asked
  *     └────────────────── RECOVERING ──▶ RUNNING, FINISHED, LOST
  *
  * Not drawn: every unfinished state may end in FINISHED, LOST or BACKOFF; FINISHED and LOST go back

@@ -67,7 +67,8 @@ static size_t format_head(char *buf, size_t size, enum lsn_log_level level)
 		return (size_t)snprintf(buf, size, "<%d>", (int)level);
 	(void)gmtime_r(&seconds, &tm);
 	n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	return n + (size_t)snprintf(buf + n, size - n, ".%03uZ %s: ", (unsigned)(now / USEC_PER_MSEC % 1000), level_names[level]);
+	unsigned msec = (unsigned)(now / USEC_PER_MSEC % 1000);
+	return n + (size_t)snprintf(buf + n, size - n, ".%03uZ %s: ", msec, level_names[level]);
 }
 
 static void write_line(const char *line, size_t size)

@@ -5,9 +5,11 @@
  * while its source is away. Then the source reports:
  *
  *     registry_begin(r)
- *       registry_offer(r, &offer)  for each script that is new or changed        registry_withdraw(r, name)  for each that is gone
- *       registry_keep(r, name)     for each that is unchanged (full scans only)
- *     registry_end(r, full)        one transaction; FULL: what was neither offered nor kept is withdrawn
+ *       registry_offer(r, &offer)    for each script that is new or changed
+ *       registry_withdraw(r, name)   for each that is gone
+ *       registry_keep(r, name)       for each that is unchanged (full scans only)
+ *     registry_end(r, full)          one transaction; FULL: what was neither offered nor kept is
+ *                                    withdrawn
  *
  * Between begin and end the loop may turn; what was offered waits in memory, large amounts of
  * content in the journal. Changes reach the router only at registry_end(), and only if the

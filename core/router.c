@@ -4,15 +4,18 @@
  * A prefix "create / + / projects" is known by a keyed 64-bit hash that is computed level by
  * level:
  *
- *     hash(prefix, level) = mix(hash(prefix) ^ hash(level))        with hashes of their own for '+', '#' and the end
+ *     hash(prefix, level) = mix(hash(prefix) ^ hash(level))
+ *     with hashes of their own for '+', '#' and the end
  *
  * so the walk of a topic needs no pointer to find a child: it knows the hash, looks into the
  * table, and can ask for several cache lines at once. A slot of the table (12 bytes) holds 32
  * bits of the hash and one word, which is one of
  *
- *     INNER   a prefix that two or more filters share: how many pass through, and what kinds of children there are
+ *     INNER   a prefix that two or more filters share: how many pass through, and what kinds of
+ *             children there are
  *     LEAF    the one filter that continues here, with all of its remaining levels unexpanded
- *     VALUE   a further value of a filter that has several (so that adding the same value twice is noticed in one lookup)
+ *     VALUE   a further value of a filter that has several (so that adding the same value twice is
+ *             noticed in one lookup)
  *
  * A topic visits, level by level, the literal child and the '+' child of each INNER prefix it
  * reached, never more than the trie has, so a hostile set of "+/+/+/..." filters costs at most

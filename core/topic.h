@@ -1,7 +1,8 @@
 /* topic.h - MQTT topic names and filters (MQTT 3.1.1 and 5, sections 4.7), and the archive's own
  * grammar of topics.
  *
- * Valid name:   1..65535 bytes of well-formed UTF-8 without NUL, '+' and '#'. Empty levels are levels ("a//b", "/").
+ * Valid name:   1..65535 bytes of well-formed UTF-8 without NUL, '+' and '#'. Empty levels are
+ *               levels ("a//b", "/").
  * Valid filter: as a name, but '+' may stand as a whole level and '#' as the whole last level.
  *   "create/+/test/#"  "#"  "+/+"  valid;   "a#"  "a/#/b"  "a+/b"  ""  invalid.
  * A "$share/GROUP/FILTER" is a valid subscription but not a script's filter.

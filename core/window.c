@@ -71,8 +71,8 @@ static uint16_t entry_id(const struct entry *entry) { return (uint16_t)(entry->i
 static uint32_t number_of(const struct window *window, size_t slot) { return window->base + (uint32_t)slot; }
 static size_t slot_of(const struct window *window, uint32_t number) { return number - window->base; }
 
-/* digest_home - where ID's entry should be: multiplying by an odd number scatters neighbours, and is
- * one to one in 16 bits. */
+/* digest_home - where ID's entry should be: multiplying by an odd number scatters neighbours, and
+ * is one to one in 16 bits. */
 static size_t digest_home(const struct window *window, uint16_t id)
 {
 	return (uint16_t)(id * UINT32_C(40503)) >> window->index_shift;

@@ -1,4 +1,5 @@
-"""+/resource/demo/report.csv: any operation on one resource. The first level is the operation, '+' stands for any."""
+"""+/resource/demo/report.csv: any operation on one resource. The first level is the operation, '+'
+stands for any."""
 import json
 import sys
 

@@ -1,4 +1,5 @@
-"""create/+/demo/#: a new resource or collection anywhere below /demo. '+' is one level (the type), '#' all that is below, and /demo itself."""
+"""create/+/demo/#: a new resource or collection anywhere below /demo. '+' is one level (the type),
+'#' all that is below, and /demo itself."""
 import json
 import sys
 

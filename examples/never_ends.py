@@ -1,4 +1,5 @@
-"""delete/#: a script that misbehaves: it ignores the polite signal, tries to write where it can, leaves a child behind, and never ends."""
+"""delete/#: a script that misbehaves: it ignores the polite signal, tries to write where it can,
+leaves a child behind, and never ends."""
 import os
 import signal
 import time

@@ -1,4 +1,5 @@
-"""update/resource/demo/#: tell a web server, if the resource's metadata ask for it ("notify": URL). Ports 80 and 443 are open; most others are not."""
+"""update/resource/demo/#: tell a web server, if the resource's metadata ask for it ("notify": URL).
+Ports 80 and 443 are open; most others are not."""
 import json
 import os
 import socket
@@ -11,7 +12,9 @@ after = json.load(sys.stdin)['post']
 url = after.get('metadata', {}).get('notify')
 if not url:
     sys.exit(0)
-answer = requests.post(url, json={'topic': sys.argv[1], 'uuid': after['uuid'], 'event': os.environ['LISTENER_EVENT']}, timeout=5)
+answer = requests.post(
+    url, json={'topic': sys.argv[1], 'uuid': after['uuid'], 'event': os.environ['LISTENER_EVENT']}, timeout=5
+)
 print('told %s: %d %s' % (url, answer.status_code, answer.text.strip()))
 try:
     socket.create_connection((urlsplit(url).hostname, 8080), timeout=3)

@@ -1,6 +1,8 @@
-"""create/+/test/#: write metadata back to what was created, over CDMI. Set ARCHIVE and LOGIN; the user needs the right to edit below /test, no other.
+"""create/+/test/#: write metadata back to what was created, over CDMI. Set ARCHIVE and LOGIN; the
+user needs the right to edit below /test, no other.
 
-The update that this causes is an event too, "update/...": it does not run this script again, because its topic asks for create only."""
+The update that this causes is an event too, "update/...": it does not run this script again,
+because its topic asks for create only."""
 import json
 import sys
 from urllib.parse import quote
@@ -18,9 +20,14 @@ address = ARCHIVE + '/' + '/'.join(quote(level, safe='') for level in levels) + 
 
 archive = requests.Session()
 archive.auth = LOGIN
-archive.headers = {'X-CDMI-Specification-Version': '1.1', 'Accept': 'application/cdmi-' + kind, 'Content-Type': 'application/cdmi-' + kind}
+archive.headers = {
+    'X-CDMI-Specification-Version': '1.1',
+    'Accept': 'application/cdmi-' + kind,
+    'Content-Type': 'application/cdmi-' + kind,
+}
 
-# Ask instead of using the event's metadata: an object that comes by CDMI is announced without any, they follow a moment later.
+# Ask instead of using the event's metadata: an object that comes by CDMI is announced without any,
+# they follow a moment later.
 answer = archive.get(address, timeout=5)
 answer.raise_for_status()
 metadata = {key: value for key, value in answer.json()['metadata'].items() if key != 'cdmi_acl'}

@@ -187,8 +187,8 @@ static int errno_of(CURLcode code, CURL *easy)
 	}
 }
 
-/* error_unconnected - the system's reason. libcurl's text has none, and with a unix socket it names a
- * port that there is not. */
+/* error_unconnected - the system's reason. libcurl's text has none, and with a unix socket it names
+ * a port that there is not. */
 static const char *error_unconnected(CURL *easy)
 {
 	long os_errno = 0;

@@ -12,13 +12,13 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 
-/* What time it is; in clock.c, which stands alone so that a test can put its own in its place. Nothing
- * else in core/, lib/ and the executors asks a clock.
+/* What time it is; in clock.c, which stands alone so that a test can put its own in its place.
+ * Nothing else in core/, lib/ and the executors asks a clock.
  *
- * now_monotonic_usec - for deadlines, delays, ages and limits within one life of the daemon. It does
- * not jump, and stands still while the machine is suspended, as the scripts do.
- * now_realtime_usec - the wall clock, since the epoch: for people, and for what the next daemon reads
- * back. It can be set by hours at any moment: never wait by it. */
+ * now_monotonic_usec - for deadlines, delays, ages and limits within one life of the daemon. It
+ * does not jump, and stands still while the machine is suspended, as the scripts do.
+ * now_realtime_usec - the wall clock, since the epoch: for people, and for what the next daemon
+ * reads back. It can be set by hours at any moment: never wait by it. */
 uint64_t now_monotonic_usec(void);
 uint64_t now_realtime_usec(void);
 
@@ -40,8 +40,9 @@ void hex_encode(const void *data, size_t size, char *ret);
 /* Parsers for settings.
  * The whole of TEXT must be used up.
  * They return 0 and set *RET, or -EINVAL / -ERANGE with ERR saying what would be accepted.
- *   parse_duration  "12s", "500ms", "2min", "1h", "7d", a bare number is seconds; fractions allowed ("0.5s")
- *   parse_size      "64K", "128M", "2G" (powers of 1024, an optional "B" or "iB"), a bare number is bytes
+ *   parse_duration  "12s", "500ms", "2min", "1h", "7d"; a bare number is seconds; "0.5s" is allowed
+ *   parse_size      "64K", "128M", "2G" (powers of 1024, an optional "B" or "iB"); a bare number is
+ *                   bytes
  *   parse_bool      yes/no, true/false, on/off, 1/0
  *   parse_uint      decimal, 0 .. MAX */
 int parse_duration(const char *text, uint64_t *ret_usec, struct lsn_error *err);

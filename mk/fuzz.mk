@@ -1,8 +1,10 @@
 # fuzz.mk - the fuzz targets tests/fuzz/fuzz_NAME.c, with clang's libFuzzer, AddressSanitizer and
 # UndefinedBehaviorSanitizer.
 #
-#   make fuzz FUZZ_SECONDS=600 [F=topic]     each of them (or one) for so long; what is new and interesting goes to $(BUILD)/tests/fuzz/new/NAME
-#   make fuzz-corpus                         what of that covers something new is added to tests/fuzz/corpus/NAME
+#   make fuzz FUZZ_SECONDS=600 [F=topic]     run each of them (or one) for this time; inputs that
+#                                            cover new code go to $(BUILD)/tests/fuzz/new/NAME
+#   make fuzz-corpus                         add the inputs of that folder that still cover
+#                                            something new to tests/fuzz/corpus/NAME
 #
 # `make check` runs each for a few seconds (tests/run).
 FUZZ_CC ?= clang

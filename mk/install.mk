@@ -1,6 +1,6 @@
-# install.mk - what goes where: the daemon (sbin), listenerctl (bin), modules and helpers (lib/listenerd,
-# root's alone: the daemon refuses modules that others can write), configuration (never overwritten),
-# public headers, manual pages, the unit and its user.
+# install.mk - what goes where: the daemon (sbin), listenerctl (bin), modules and helpers
+# (lib/listenerd, root's alone: the daemon refuses modules that others can write), configuration
+# (never overwritten), public headers, manual pages, the unit and its user.
 CONFDIR = $(SYSCONFDIR)/listenerd
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d

@@ -34,7 +34,8 @@ lint: $(PLACE)
 		--std=c11 -D_GNU_SOURCE -D__x86_64__ $(PLACE_I) $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool $(LINT_SRC)
 	$(Q)tools/function-lengths $(LINT_SRC)
 	$(Q)tools/structure
-# The layout of C files is clang-format's to decide; version 14, as in Debian 12, is the one that counts.
+# The layout of C files is clang-format's to decide; version 14, as in Debian 12, is the one that
+# counts.
 FORMAT_SRC = $(shell git ls-files '*.c' '*.h')
 CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format 2>/dev/null))
 format:

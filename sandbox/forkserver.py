@@ -79,7 +79,8 @@ def new_output():
 
 
 def new_main(name, source):
-    """A __main__ as `python3 NAME` in /scripts has it. SOURCE gives the bytes, for tracebacks and inspect."""
+    """A __main__ as `python3 NAME` in /scripts has it. SOURCE gives the bytes, for tracebacks and
+    inspect."""
     path = '/scripts/' + name
     filename = path if sys.version_info >= (3, 9) else name
     main = type(sys)('__main__')
@@ -166,7 +167,8 @@ def clear(names):
 
 
 def finish(main, status, interrupted, collect):
-    """As Py_Finalize does it: threads, atexit, streams, the objects of __main__; but not the rest of the interpreter."""
+    """As Py_Finalize does it: threads, atexit, streams, the objects of __main__; but not the rest
+    of the interpreter."""
     threading = sys.modules.get('threading')
     if threading is not None:
         try:
@@ -251,7 +253,8 @@ class Server(object):
     discarded = False  # stderr, if it is /dev/null
 
     def __init__(self, score, job_score, modules):
-        """Imports beyond what a new interpreter has are C modules only, and the children do not see them."""
+        """Imports beyond what a new interpreter has are C modules only, and the children do not see
+        them."""
         self.score, self.job_score = score.encode(), job_score.encode()
         for module in modules:
             try:
@@ -295,7 +298,8 @@ class Server(object):
             self.random.append(sys.modules['numpy.random'].seed)
 
     def make_streams(self):
-        """As a job finds them whose input is a memfd and whose output is discarded. Made once here they cost no job the pages they lie on."""
+        """As a job finds them whose input is a memfd and whose output is discarded. Made once here
+        they cost no job the pages they lie on."""
         complaints = os.dup(2)
         for fd, like in ((0, NOTE_FD), (1, self.null), (2, self.null)):
             os.dup2(like, fd)
@@ -343,8 +347,8 @@ class Server(object):
         self.socket.send(self.struct.pack(SERVER, *frame))
 
     def fork(self):
-        """What the last run left may fill the process limit until init has swept it. The child inherits how likely the kernel is to
-        choose it when memory is short: likelier than us."""
+        """What the last run left may fill the process limit until init has swept it. The child
+        inherits how likely the kernel is to choose it when memory is short: likelier than us."""
         for _ in range(1000):
             try:
                 os.pwrite(OOM_FD, self.job_score, 0)
@@ -357,7 +361,8 @@ class Server(object):
         os._exit(1)
 
     def drop_frame(self):
-        """A child was killed with a frame at hand. If it had not taken it yet, nobody shall: init is told that the job has ended."""
+        """A child was killed with a frame at hand. If it had not taken it yet, nobody shall: init
+        is told that the job has ended."""
         try:
             self.socket.recv(1, MSG_DONTWAIT)
         except OSError:
@@ -389,7 +394,8 @@ class Server(object):
             os._exit(255)
 
     def take(self):
-        """The note is written before the frame is taken: at whatever moment we are killed, it is known whose frame that was."""
+        """The note is written before the frame is taken: at whatever moment we are killed, it is
+        known whose frame that was."""
         head = self.socket.recv(JOB_ID.stop, MSG_PEEK)
         if not head:
             os._exit(0)
@@ -485,7 +491,8 @@ class Server(object):
             del os.environb[key]
 
     def load_code(self, version, filename):
-        """What an earlier job has left; None: nothing of this version and name, or nothing that can be used."""
+        """What an earlier job has left; None: nothing of this version and name, or nothing that can
+        be used."""
         at = CODE_AT + self.struct.calcsize(CODE)
         try:
             left, size = self.struct.unpack(CODE, os.pread(NOTE_FD, at - CODE_AT, CODE_AT))

@@ -5,7 +5,7 @@
  * script's reach: another user id, not dumpable, pid 1, outside the script's Landlock domain.
  *
  *     init.c      options, signals, the loop
- *     control.c   the connection to the daemon's side: HELLO, READY, RESULT out; RUN, FORGET, CANCEL in
+ *     control.c   the connection to the executor: HELLO, READY, RESULT out; RUN, FORGET, CANCEL in
  *     run.c       the life of one run: start, limits, the end of every process of it, the result
  *     server.c    the warm interpreter (forkserver.py): starting, replacing, talking
  *     exec.c      runs in a new interpreter: `#!`, SB_RUN_EXEC

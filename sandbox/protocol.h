@@ -7,12 +7,16 @@
  * packet: a head, then the body of its type, little else. Everything from init is hostile input
  * to the executor: sizes, states and job ids are checked, a violation ends the sandbox.
  *
- *     init  -> HELLO    on every connect: who I am, what I can, what I am doing (IDLE, RUNNING job, FINISHED job)
- *     init  -> READY    the interpreter is warm (once per connection, at once if it is so already or there is none to warm)
- *     daemon-> RUN      + descriptors script, payload (sealed memfds of the sizes named, read-only, own offset); only when init is IDLE
+ *     init  -> HELLO    on every connect: who I am, what I can, what I am doing (IDLE, RUNNING job,
+ *                       FINISHED job)
+ *     init  -> READY    the interpreter is warm (once per connection, at once if it is so already
+ *                       or there is none to warm)
+ *     daemon-> RUN      + descriptors script, payload (sealed memfds of the sizes named, read-only,
+ *                       own offset); only when init is IDLE
  *     init  -> RESULT   + descriptors out, err if captured; repeated after a reconnect until FORGET
  *     daemon-> FORGET   the result is committed: drop it; init is IDLE
- *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing happens if it is another job
+ *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing
+ *                       happens if it is another job
  *
  * Byte order is the machine's: both ends run on it. Versions: HELLO carries the protocol
  * version; an executor speaks all older ones. */

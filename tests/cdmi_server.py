@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""cdmi_server.py - an archive for tests and demonstrations: CDMI over HTTP as Indigo serves it, quirks included, and the events that Indigo publishes.
+"""cdmi_server.py - an archive for tests and demonstrations: CDMI over HTTP as Indigo serves it,
+quirks included, and the events that Indigo publishes.
 
     archive = cdmi_server.Archive(broker_port=1883)
     server = cdmi_server.Server(archive).start()        # server.url: http://127.0.0.1:PORT/api/cdmi
@@ -7,8 +8,8 @@
     server.fault('a.py', 404, mode='content', times=2)  # 404, 404, then 200
     server.count('content')                             # requests seen
 
-flavour = 'indigo' (the default), 'radon', 'cdmi11', 'cdmi20' chooses whose habits it has. Run as a program it serves until killed; see --help.
-Python's standard library only."""
+flavour = 'indigo' (the default), 'radon', 'cdmi11', 'cdmi20' chooses whose habits it has. Run as a
+program it serves until killed; see --help. Python's standard library only."""
 import argparse
 import base64
 import datetime
@@ -65,7 +66,8 @@ def mqtt_packet(first, body):
 
 
 def publish(port, topic, payload, level=3, host='127.0.0.1'):
-    """QoS 0, one connection per message: CONNECT, PUBLISH, DISCONNECT. Level 3 is MQTT 3.1 (paho 1.1), 4 is 3.1.1."""
+    """QoS 0, one connection per message: CONNECT, PUBLISH, DISCONNECT. Level 3 is MQTT 3.1 (paho
+    1.1), 4 is 3.1.1."""
     name = 'paho/' + base64.b64encode(os.urandom(18)).decode()[:18]
     with socket.create_connection((host, port), 5) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -437,7 +439,8 @@ class Server:
         return self
 
     def stop(self):
-        """Away: refuses connections, breaks those there are. start() again serves on the same port."""
+        """Away: refuses connections, breaks those there are. start() again serves on the same
+        port."""
         listening, self.socket = self.socket, None
         if listening:
             listening.shutdown(socket.SHUT_RDWR)
@@ -450,9 +453,11 @@ class Server:
 
     # -------------------------------------------------------------------------------- for the tests
     def fault(self, pattern, action, mode=None, times=None):
-        """Requests whose path matches PATTERN (a regular expression) and whose mode is MODE (list, metadata, content) get ACTION, TIMES times or for good: a
-        status; 'slow:SECONDS'; 'cut' (chunks that do not end); 'short' (less than Content-Length); 'drop' (no reply); 'garbage'; 'redirect:URL' ('%' is
-        the path asked for); a function of the request that returns a Reply or None."""
+        """Requests whose path matches PATTERN (a regular expression) and whose mode is MODE (list,
+        metadata, content) get ACTION, TIMES times or for good: a status; 'slow:SECONDS'; 'cut'
+        (chunks that do not end); 'short' (less than Content-Length); 'drop' (no reply); 'garbage';
+        'redirect:URL' ('%' is the path asked for); a function of the request that returns a Reply
+        or None."""
         rule = Rule(pattern, action, mode, times)
         self.rules.append(rule)
         return rule

@@ -1,7 +1,8 @@
 /* broker.c - see broker.h. The states of the connection; broker_client.c knows how a client is
  * made.
  *
- *   DISCONNECTED --timer--> CONNECTING --CONNACK--> CONNECTED        any --lost--> DISCONNECTED, timer with back-off
+ *   DISCONNECTED --timer--> CONNECTING --CONNACK--> CONNECTED
+ *   any --lost--> DISCONNECTED, timer with back-off
  *   any --broker_pause()--> PAUSED --broker_resume()--> DISCONNECTED, timer at once
  *
  * Rules:
@@ -304,9 +305,9 @@ static int strv_length(char **list)
 	return n;
 }
 
-/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the configuration
- * may have changed since. Retained messages are not asked for again then (3.1.1 has no such
- * option and sends them; they are not events). */
+/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the
+ * configuration may have changed since. Retained messages are not asked for again then (3.1.1 has
+ * no such option and sends them; they are not events). */
 static void filters_subscribe(struct broker *broker)
 {
 	char **filters = broker->config->subscriptions, **old = broker->unsubscribe;

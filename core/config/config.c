@@ -562,8 +562,8 @@ static void loader_done(struct config_loader *loader)
 	free(loader->files);
 }
 
-/* files_gather - the objects of named sections become the arrays of struct config; in the order of the
- * sections, so that the n-th of a kind keeps its place. Memory of the objects goes with the
+/* files_gather - the objects of named sections become the arrays of struct config; in the order of
+ * the sections, so that the n-th of a kind keeps its place. Memory of the objects goes with the
  * sections, what they point to belongs to the arrays. */
 static int files_gather(struct config_loader *loader, const char *type_name, size_t size, void **ret, size_t *ret_count)
 {

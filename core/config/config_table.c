@@ -28,24 +28,25 @@ static const char *const executor_on_lost_names[] = { "report", "rerun", NULL };
 
 static const struct config_item listener_items[] = {
 	{ "identity", &config_type_string, IN(identity), .def = "listener",
-	  .help = "Name of this listener: 1 to 32 characters of a-z, 0-9 and '-'. Containers, networks and "
-		  "the MQTT client id carry it. Two listeners on one machine need two different names." },
+	  .help = "Name of this listener: 1 to 32 characters of a-z, 0-9 and '-'. Containers, networks "
+		  "and the MQTT client id carry it. Two listeners on one machine need two different names." },
 	{ "state_dir", &config_type_path, IN(state_dir), .def = LISTENER_STATEDIR, .def_text = "/var/lib/listenerd",
 	  .help = "Folder for what must survive a reboot: the journal and, by default, the scripts." },
 	{ "run_dir", &config_type_path, IN(run_dir), .def = LISTENER_RUNDIR, .def_text = "/run/listenerd",
-	  .help = "Folder for what must survive a restart of the daemon, but not a reboot: sockets and the "
-		  "folders of the sandboxes." },
+	  .help = "Folder for what must survive a restart of the daemon, but not a reboot: sockets and "
+		  "the folders of the sandboxes." },
 	{ "libexec_dir", &config_type_path, IN(libexec_dir), .def = LISTENER_LIBDIR "/libexec",
 	  .def_text = "PREFIX/lib/listenerd/libexec", .help = "Folder of the helper programs, such as sandbox-init." },
 	{ "log_level", &config_type_enum, IN(log_level), LSN_LOG_ERROR, 0, level_names, .def = "info",
-	  .help = "The least important messages that are logged: error, warning, notice, info or debug. "
-		  "Payloads are logged at debug only." },
+	  .help = "The least important messages that are logged: error, warning, notice, info or "
+		  "debug. Payloads are logged at debug only." },
 	{ "drain", &config_type_duration, IN(drain_usec), 0, DAY_USEC, .def = "15s",
-	  .help = "At SIGTERM, how long listenerd waits for running jobs that cannot continue without it. "
-		  "Jobs that still run after this time are reported as lost. Jobs of docker-sandbox continue in "
-		  "their sandboxes, so nothing waits for them; the next start takes them over." },
+	  .help = "At SIGTERM, how long listenerd waits for running jobs that cannot continue without "
+		  "it. Jobs that still run after this time are reported as lost. Jobs of docker-sandbox "
+		  "continue in their sandboxes, so nothing waits for them; the next start takes them over." },
 	{ "record_unmatched", &config_type_bool, IN(record_unmatched), .def = "no",
-	  .help = "yes: events that match no script are kept in the journal too. no: they are only counted." },
+	  .help = "yes: events that match no script are kept in the journal too. no: they are only "
+		  "counted." },
 	{ "payload_max", &config_type_size, IN(payload_max_bytes), 1 * K, 256 * M, .def = "8M",
 	  .help = "An event with a larger payload is recorded as rejected. It runs no script." },
 };
@@ -57,9 +58,9 @@ static const struct config_item broker_items[] = {
 	{ "port", &config_type_uint, IN(broker.port), 1, 65535, .def_text = "1883, with tls 8883",
 	  .help = "TCP port of the broker." },
 	{ "client_id", &config_type_string, IN(broker.client_id), .def_text = "listenerd-IDENTITY",
-	  .help = "The broker keeps a session under this name. The session holds the events that listenerd "
-		  "has not acknowledged yet. If you change the name, the events of the old session are never "
-		  "delivered." },
+	  .help = "The broker keeps a session under this name. The session holds the events that "
+		  "listenerd has not acknowledged yet. If you change the name, the events of the old session "
+		  "are never delivered." },
 	{ "user", &config_type_string, IN(broker.user), .help = "User name at the broker. Default: none." },
 	{ "password", &config_type_secret, IN(broker.password),
 	  .help = "Password at the broker. Write ${FILE:/path} or ${ENV:NAME} rather than the password "
@@ -68,8 +69,8 @@ static const struct config_item broker_items[] = {
 	  .help = "MQTT version: 3.1.1 or 5." },
 	{ "keepalive", &config_type_seconds, IN(broker.keepalive_sec), 5 * USEC_PER_SEC, 65535 * USEC_PER_SEC,
 	  .def = "60s",
-	  .help = "A connection that is silent for this time is tested with a ping. If the broker does not "
-		  "answer, listenerd connects again." },
+	  .help = "A connection that is silent for this time is tested with a ping. If the broker does "
+		  "not answer, listenerd connects again." },
 	{ "tls", &config_type_bool, IN(broker.tls), .def = "no", .help = "Encrypt the connection." },
 	{ "tls_verify", &config_type_bool, IN(broker.tls_verify), .def = "yes",
 	  .help = "Check the certificate and the name of the broker. Do not turn this off." },
@@ -81,20 +82,20 @@ static const struct config_item broker_items[] = {
 	  .help = "File with the private key for tls_cert_file." },
 	{ "subscriptions", &config_type_list, IN(broker.subscriptions),
 	  .def = "create/# update/# delete/# update_object/# update_metadata/#",
-	  .help = "Topic filters, separated by blanks or in several lines. No two may overlap, because the "
-		  "broker would deliver an event once for each of them. $share/GROUP/FILTER is possible. Older "
-		  "archives publish update_object and update_metadata instead of update." },
+	  .help = "Topic filters, separated by blanks or in several lines. No two may overlap, because "
+		  "the broker would deliver an event once for each of them. $share/GROUP/FILTER is possible. "
+		  "Older archives publish update_object and update_metadata instead of update." },
 	{ "reconnect_min", &config_type_duration, IN(broker.reconnect_min_usec), 10 * USEC_PER_MSEC, DAY_USEC,
 	  .def = "250ms",
-	  .help = "Wait before the first new attempt to connect. The wait doubles after each failure and "
-		  "varies at random." },
+	  .help = "Wait before the first new attempt to connect. The wait doubles after each failure "
+		  "and varies at random." },
 	{ "reconnect_max", &config_type_duration, IN(broker.reconnect_max_usec), 10 * USEC_PER_MSEC, DAY_USEC,
 	  .def = "30s", .help = "The longest wait between two attempts to connect." },
 	{ "receive_max", &config_type_uint, IN(broker.receive_max), 1, 65535, .def = "1000",
 	  .help = "How many events the broker may send before listenerd acknowledges them. With MQTT 5 "
 		  "listenerd tells the broker. With 3.1.1 the broker's own limit applies (mosquitto: "
-		  "max_inflight_messages). Re-sent events are recognised among the last 32768 events, or among the "
-		  "last receive_max events if that is more." },
+		  "max_inflight_messages). Re-sent events are recognised among the last 32768 events, or among "
+		  "the last receive_max events if that is more." },
 	{ "batch_max", &config_type_uint, IN(broker.batch_max), 1, 65535, .def = "1000",
 	  .help = "The most events that one commit of the journal stores." },
 };
@@ -103,37 +104,37 @@ static const struct config_item journal_items[] = {
 	{ "path", &config_type_path, IN(journal.path), .def_text = "STATE_DIR/journal.db",
 	  .help = "The database file (SQLite). It must be on a local file system." },
 	{ "size_max", &config_type_size, IN(journal.size_max_bytes), 16 * M, UINT64_MAX, .def = "4G",
-	  .help = "When the journal is larger than this, listenerd takes no events until there is room. The "
-		  "broker keeps them." },
-	{ "jobs_max", &config_type_uint64, IN(journal.jobs_max), 1, UINT64_MAX, .def = "1000000",
-	  .help = "When there are more unfinished jobs than this, listenerd takes no events until there is "
+	  .help = "When the journal is larger than this, listenerd takes no events until there is "
 		  "room. The broker keeps them." },
-	{ "disk_free_min", &config_type_size, IN(journal.disk_free_min_bytes), 0, UINT64_MAX, .def = "256M",
-	  .help = "When less than this is free on the journal's file system, listenerd takes no events until "
+	{ "jobs_max", &config_type_uint64, IN(journal.jobs_max), 1, UINT64_MAX, .def = "1000000",
+	  .help = "When there are more unfinished jobs than this, listenerd takes no events until "
 		  "there is room. The broker keeps them." },
+	{ "disk_free_min", &config_type_size, IN(journal.disk_free_min_bytes), 0, UINT64_MAX, .def = "256M",
+	  .help = "When less than this is free on the journal's file system, listenerd takes no events "
+		  "until there is room. The broker keeps them." },
 	{ "keep", &config_type_duration, IN(journal.keep_usec), 0, UINT64_MAX, .def = "7d",
-	  .help = "How long jobs and their events are kept after they ended. Jobs that are lost count as "
-		  "ended." },
+	  .help = "How long jobs and their events are kept after they ended. Jobs that are lost count "
+		  "as ended." },
 	{ "keep_jobs", &config_type_uint64, IN(journal.keep_jobs), 0, UINT64_MAX, .def = "100000",
-	  .help = "How many finished jobs are kept at most. The oldest go first. Jobs that are lost stay "
-		  "until keep has passed." },
+	  .help = "How many finished jobs are kept at most. The oldest go first. Jobs that are lost "
+		  "stay until keep has passed." },
 };
 
 static const struct config_item scripts_items[] = {
 	{ "source", &config_type_enum, IN(source.kind), SOURCE_DIRECTORY, 0, source_names, .def = "directory",
-	  .help = "directory: files in a folder, each with its metadata in NAME.meta. cdmi: a collection of "
-		  "the archive." },
+	  .help = "directory: files in a folder, each with its metadata in NAME.meta. cdmi: a "
+		  "collection of the archive." },
 	{ "directory", &config_type_path, IN(source.directory), .def_text = "STATE_DIR/scripts",
 	  .help = "Folder of the scripts. Changes in it count at once." },
 	{ "url", &config_type_string, IN(source.url),
 	  .help = "Address of the archive's CDMI service, without the collection. Example: "
 		  "https://archive.example.org/api/cdmi" },
 	{ "user", &config_type_string, IN(source.user),
-	  .help = "User name at the archive. The user must be able to read the scripts collection and needs "
-		  "no other right." },
+	  .help = "User name at the archive. The user must be able to read the scripts collection and "
+		  "needs no other right." },
 	{ "password", &config_type_secret, IN(source.password),
-	  .help = "Password at the archive. Write ${FILE:/path} or ${ENV:NAME} rather than the password "
-		  "itself." },
+	  .help = "Password at the archive. Write ${FILE:/path} or ${ENV:NAME} rather than the "
+		  "password itself." },
 	{ "ca_file", &config_type_path, IN(source.ca_file), .def_text = "the system's",
 	  .help = "File with the certificates (PEM) of the authorities to trust." },
 	{ "verify", &config_type_bool, IN(source.verify), .def = "yes",
@@ -143,8 +144,8 @@ static const struct config_item scripts_items[] = {
 	{ "fetches", &config_type_uint, IN(source.fetches), 1, 64, .def = "4",
 	  .help = "How many requests to the archive may be open at the same time." },
 	{ "collection", &config_type_string, IN(source.collection), .def = "/scripts",
-	  .help = "The archive's collection of scripts. No event on this collection, or on anything below "
-		  "it, runs a script. This holds for every source." },
+	  .help = "The archive's collection of scripts. No event on this collection, or on anything "
+		  "below it, runs a script. This holds for every source." },
 	{ "recursive", &config_type_bool, IN(source.recursive), .def = "yes",
 	  .help = "Scripts in sub-folders or sub-collections count too." },
 	{ "rescan", &config_type_duration, IN(source.rescan_usec), 0, 365 * DAY_USEC, .def = "10min",
@@ -163,23 +164,23 @@ static const struct config_item limits_items[] = {
 		  "killed." },
 	{ "timeout_max", &config_type_duration, IN(policy.timeout_max_usec), 10 * USEC_PER_MSEC, 7 * DAY_USEC,
 	  .def = "12s",
-	  .help = "The longest timeout a script may ask for. Example: with timeout_max = 1min a script with "
-		  "timeout = 30s is registered, one with timeout = 2min is refused." },
+	  .help = "The longest timeout a script may ask for. Example: with timeout_max = 1min a script "
+		  "with timeout = 30s is registered, one with timeout = 2min is refused." },
 	{ "memory", &config_type_size, IN(policy.defaults.memory_bytes), 8 * M, UINT64_MAX, .def = "128M",
 	  .help = "Memory of a script that asks for none. A script that needs more is killed." },
 	{ "memory_max", &config_type_size, IN(policy.memory_max_bytes), 8 * M, UINT64_MAX, .def = "128M",
 	  .help = "The most memory a script may ask for." },
 	{ "output", &config_type_enum, IN(policy.defaults.output), LSN_OUTPUT_DISCARD, 0, output_names,
 	  .def = "discard",
-	  .help = "discard: what scripts print is thrown away. capture: up to 64 KiB of each stream is kept "
-		  "in the journal." },
+	  .help = "discard: what scripts print is thrown away. capture: up to 64 KiB of each stream is "
+		  "kept in the journal." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes",
 	  .help = "A script may ask for output = capture." },
 	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names,
 	  .def = "executor",
-	  .help = "What happens to a job when listenerd cannot know whether it ran. report: the job stays "
-		  "lost until an operator acts. rerun: the job runs again, perhaps for the second time. executor: "
-		  "the section of its executor decides." },
+	  .help = "What happens to a job when listenerd cannot know whether it ran. report: the job "
+		  "stays lost until an operator acts. rerun: the job runs again, perhaps for the second time. "
+		  "executor: the section of its executor decides." },
 	{ "on_lost_allowed", &config_type_bool, IN(policy.on_lost_allowed), .def = "yes",
 	  .help = "A script may set on_lost." },
 	{ "retries", &config_type_uint, IN(policy.defaults.retries), 0, 100, .def = "0",
@@ -187,13 +188,13 @@ static const struct config_item limits_items[] = {
 	{ "retries_max", &config_type_uint, IN(policy.retries_max), 0, 100, .def = "5",
 	  .help = "The most retries a script may ask for." },
 	{ "retry_delay", &config_type_duration, IN(policy.defaults.retry_delay_usec), 0, 7 * DAY_USEC, .def = "10s",
-	  .help = "Wait before the second attempt. It doubles before each further one. Example: with 10s and "
-		  "retries = 3 the waits are 10, 20 and 40 seconds." },
+	  .help = "Wait before the second attempt. It doubles before each further one. Example: with "
+		  "10s and retries = 3 the waits are 10, 20 and 40 seconds." },
 	{ "retry_delay_max", &config_type_duration, IN(policy.retry_delay_max_usec), 0, 7 * DAY_USEC, .def = "1h",
 	  .help = "The longest wait between two attempts." },
 	{ "retry_on", &config_type_outcomes, IN(policy.defaults.retry_on), .def = "failure",
-	  .help = "The outcomes after which there is another attempt, separated by blanks: failure, signal, "
-		  "timeout, memory, cpu, output, processes, error, lost." },
+	  .help = "The outcomes after which there is another attempt, separated by blanks: failure, "
+		  "signal, timeout, memory, cpu, output, processes, error, lost." },
 };
 
 static const struct config_item dispatcher_items[] = {
@@ -202,7 +203,8 @@ static const struct config_item dispatcher_items[] = {
 	{ "per_script", &config_type_uint, IN(dispatch.per_script_max), 1, 100000, .def = "16",
 	  .help = "How many jobs of one script may run at the same time." },
 	{ "window", &config_type_uint, IN(dispatch.window), 1, 100000, .def = "256",
-	  .help = "How many waiting jobs of one script are kept in memory. Further ones wait in the journal." },
+	  .help = "How many waiting jobs of one script are kept in memory. Further ones wait in the "
+		  "journal." },
 	{ "default_executor", &config_type_name, IN(dispatch.default_executor), .def = "docker-sandbox",
 	  .help = "The executor for scripts that name none and match no [route]." },
 	{ "replay_rate", &config_type_rate, IN(dispatch.replay_rate_max), 1000, 1000000 * USEC_PER_SEC, .def = "50",
@@ -212,8 +214,8 @@ static const struct config_item dispatcher_items[] = {
 static const struct config_item executors_items[] = {
 	{ "folder", &config_type_path, IN(executors.folder), .def = LISTENER_LIBDIR "/executors",
 	  .def_text = "PREFIX/lib/listenerd/executors",
-	  .help = "Folder of the modules, NAME.so. Only root or the listener's user may be able to write the "
-		  "folder and the modules." },
+	  .help = "Folder of the modules, NAME.so. Only root or the listener's user may be able to "
+		  "write the folder and the modules." },
 };
 
 static const struct config_item control_items[] = {
@@ -222,16 +224,16 @@ static const struct config_item control_items[] = {
 	{ "group", &config_type_string, IN(control.group), .def_text = "the daemon's own",
 	  .help = "Unix group whose members may use every command." },
 	{ "readers", &config_type_list, IN(control.readers), .def = "",
-	  .help = "Users, or groups as @NAME, that may use the commands that only show something. Example: "
-		  "readers = alice @staff" },
+	  .help = "Users, or groups as @NAME, that may use the commands that only show something. "
+		  "Example: readers = alice @staff" },
 	{ "operators", &config_type_list, IN(control.operators), .def = "",
 	  .help = "Users, or groups as @NAME, that may use every command." },
 };
 
 static const struct config_item route_items[] = {
 	{ "script", &config_type_string, offsetof(struct route_config, script), .def_text = "any",
-	  .help = "The route applies to scripts whose name matches this pattern. *, ? and [a-z] mean what "
-		  "they mean in a shell. Example: audit-*" },
+	  .help = "The route applies to scripts whose name matches this pattern. *, ? and [a-z] mean "
+		  "what they mean in a shell. Example: audit-*" },
 	{ "filter", &config_type_string, offsetof(struct route_config, filter), .def_text = "any",
 	  .help = "The route applies to scripts whose topic filter selects nothing outside this topic "
 		  "filter. Example: a script with delete/user/# is covered by delete/#, one with # is not." },
@@ -246,8 +248,8 @@ static const struct config_item executor_items[] = {
 	  .help = "How many jobs the executor gets at the same time." },
 	{ "on_lost", &config_type_enum, offsetof(struct executor_config, on_lost), ON_LOST_REPORT, 0,
 	  executor_on_lost_names, .def = "report",
-	  .help = "What happens to a lost job if neither its script nor [limits] says it. report: it stays "
-		  "lost until an operator acts. rerun: it runs again." },
+	  .help = "What happens to a lost job if neither its script nor [limits] says it. report: it "
+		  "stays lost until an operator acts. rerun: it runs again." },
 	{ "open", &config_type_bool, offsetof(struct executor_config, open), .def = "no",
 	  .help = "yes: a script may choose this executor with its metadata key executor." },
 };
@@ -262,13 +264,14 @@ const struct config_section_type config_sections[] = {
 	{ "limits", ITEMS(limits_items), .help = "What scripts get, and what their metadata may ask for." },
 	{ "dispatcher", ITEMS(dispatcher_items), .help = "Which job starts when." },
 	{ "route", "NAME", sizeof(struct route_config), offsetof(struct route_config, name), true, ITEMS(route_items),
-	  .help = "Sends the jobs of some scripts to one executor. There may be any number of routes. The "
-		  "first one that applies is used, in the order of the files." },
+	  .help = "Sends the jobs of some scripts to one executor. There may be any number of routes. "
+		  "The first one that applies is used, in the order of the files." },
 	{ "executors", ITEMS(executors_items), .help = "Modules that run jobs." },
 	{ "executor", "NAME", sizeof(struct executor_config), offsetof(struct executor_config, name), false, true,
 	  ITEMS(executor_items),
-	  .help = "One instance of a module. Without any such section there is one instance, docker-sandbox. "
-		  "All other keys belong to the module: see listenerd-MODULE(5), such as listenerd-docker-sandbox(5)." },
+	  .help = "One instance of a module. Without any such section there is one instance, "
+		  "docker-sandbox. All other keys belong to the module: see listenerd-MODULE(5), such as "
+		  "listenerd-docker-sandbox(5)." },
 	{ "control", ITEMS(control_items), .help = "The control socket." },
 };
 const size_t config_section_count = ELEMENTSOF(config_sections);

@@ -11,12 +11,13 @@
 /* a clock that was set back may have put times out of the order of ids by so much */
 #define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
-#define JOB_ROWS                                                                                                                                      \
-	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''), ifnull(u.place, ''), j.state, j.outcome,"   \
-	" j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished, ifnull(u.duration, 0), length(e.payload),"                              \
-	" ifnull(j.message, ifnull(u.message, ''))"                                                                                                   \
-	" FROM jobs j CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision CROSS JOIN script_names n ON n.id = r.script" \
-	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"                                                                                 \
+#define JOB_ROWS                                                                                                       \
+	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
+	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
+	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, ''))"              \
+	" FROM jobs j CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"               \
+	" CROSS JOIN script_names n ON n.id = r.script"                                                                \
+	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"                                                  \
 	" WHERE j.id >= ?1 AND j.id < ?2 AND j.created >= ?3 AND j.created <= ?4"
 
 /* The terms name the partial indexes where one fits. */

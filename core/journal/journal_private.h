@@ -1,9 +1,13 @@
 /* journal_private.h - what the files of the journal share.
  *
- *   journal.c          open, close, ids, marks, commit           journal_db.c       SQLite: statements, transactions, errors
- *   journal_schema.c   the schema and its history                journal_scripts.c  registry, revisions, contents
- *   journal_load.c     rows become jobs again                    journal_history.c  questions of the control socket
- *   journal_capacity.c     figures and limits                        journal_prune.c    retention
+ *   journal.c           open, close, ids, marks, commit
+ *   journal_db.c        SQLite: statements, transactions, errors
+ *   journal_schema.c    the schema and its history
+ *   journal_scripts.c   registry, revisions, contents
+ *   journal_load.c      rows become jobs again
+ *   journal_history.c   questions of the control socket
+ *   journal_capacity.c  figures and limits
+ *   journal_prune.c     retention
  */
 #ifndef CORE_JOURNAL_PRIVATE_H
 #define CORE_JOURNAL_PRIVATE_H

@@ -2,7 +2,8 @@
  * file has had. A step, once released, is never changed: what comes later is a new step.
  *
  * Why these indexes and no more: each costs at every insert.
- *   events_state     counting events without reading payloads, and finding rejected ones; grows at its ends only
+ *   events_state     counting events without reading payloads, and finding rejected ones; grows at
+ *                    its ends only
  *   jobs_event       may an event go? grows at its end only
  *   jobs_waiting     the queue of a script
  *   jobs_unfinished  what was handed over; the oldest event that waits

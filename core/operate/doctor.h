@@ -1,10 +1,11 @@
 /* doctor.h - the parts of `listenerctl doctor`. Each part says what it found to a sink, one row
  * at a time; doctor.c puts them together.
  *
- *   doctor_checks.c     what the daemon knows or can look up at once                      loop thread, does not block
- *   doctor_disk.c       how long the journal's disk takes to store something              in the child
- *   doctor_broker.c     what the broker does with probe messages, by trying (doctor_client.c: one MQTT client)    in the child
- *   doctor_mosquitto.c  what can be seen of a mosquitto on this machine                   in the child
+ *   doctor_checks.c     what the daemon knows or can look up at once; on the loop, does not block
+ *   doctor_disk.c       how long the journal's disk takes to store something; in the child
+ *   doctor_broker.c     what the broker does with probe messages (doctor_client.c is one MQTT
+ *                       client); in the child
+ *   doctor_mosquitto.c  what can be seen of a mosquitto on this machine; in the child
  *   doctor_child.c      runs a part that blocks in a process of its own and relays its rows */
 #ifndef CORE_DOCTOR_H
 #define CORE_DOCTOR_H

@@ -142,8 +142,8 @@ static void check_synchronised(const struct doctor_sink *sink)
 			      "the kernel does not tell whether the clock is synchronised: %s", strerror(errno));
 	else if (r == TIME_ERROR || (state.status & STA_UNSYNC))
 		doctor_report(sink, WARNING, "clock",
-			      "start a time service (chrony, systemd-timesyncd): times in the history may be wrong, and "
-			      "[journal] keep and --since count by them; time limits and waits do not depend on it",
+			      "start a time service (chrony, systemd-timesyncd): times in the history may be wrong, "
+			      "and [journal] keep and --since count by them; time limits and waits do not depend on it",
 			      "the clock is not synchronised");
 	else
 		doctor_report(sink, OK, "clock", NULL, "synchronised, estimated error %ld ms", state.esterror / 1000);

@@ -340,8 +340,8 @@ static void run_too_long(void *data)
 /* A job that an earlier daemon handed over runs on under our eyes, or its result comes next. */
 static void sandbox_adopt(struct sandbox *sb)
 {
-	/* How much of it is used up only the wall clock could tell, and that may have been set since.
-	 * The init inside keeps the real limit; this one is for an init that does not. */
+	/* How much of it is used up only the wall clock could tell, and that may have been set
+	 * since. The init inside keeps the real limit; this one is for an init that does not. */
 	uint64_t allowed = sb->job->timeout_usec + sb->env->options->grace_usec + KILL_MARGIN_USEC;
 
 	sandbox_disarm(sb, &sb->deadline);

@@ -32,12 +32,12 @@ static const struct setting {
 	const char *meaning; /* for the manual */
 } settings[] = {
 	{ "path", "(required)", set_path, "is not an absolute path",
-	  "The file to append to, by its absolute path. It is made if it does not exist. It must be a regular file "
-	  "in a folder that the listener's user can write. It is opened again for each line, so you can rotate it by "
-	  "renaming it." },
+	  "The file to append to, by its absolute path. It is made if it does not exist. It must be a regular "
+	  "file in a folder that the listener's user can write. It is opened again for each line, so you can "
+	  "rotate it by renaming it." },
 	{ "sync", "no", set_sync, "is neither yes nor no",
-	  "yes: a job has succeeded when its line is on the disk. no: a job has succeeded when its line is written; "
-	  "a power cut can lose the last lines." },
+	  "yes: a job has succeeded when its line is on the disk. no: a job has succeeded when its line is "
+	  "written; a power cut can lose the last lines." },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 

@@ -276,93 +276,95 @@ static const struct setting {
 		key, fallback, parse, offsetof(struct options, field), meaning                                         \
 	}
 	S("socket", "/var/run/docker.sock", parse_socket, socket,
-	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// in front. The listener's user "
-	  "must be allowed to use it."),
+	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// in front. The "
+	  "listener's user must be allowed to use it."),
 	S("image", "listener-sandbox:latest", parse_image, image,
-	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is pulled. The "
-	  "tool build-image makes the default image."),
+	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is "
+	  "pulled. The tool build-image makes the default image."),
 	S("network", "bridge", parse_network, network,
-	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; the "
-	  "keys from network_name to ipv6 then have no effect."),
+	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; "
+	  "the keys from network_name to ipv6 then have no effect."),
 	S("network_name", "", parse_name, network_name,
-	  "Name of that network in the engine. If there is no such network, it is made. A network that does not "
-	  "belong to this listener is refused. Empty: the name is made from the names of the listener and of the "
-	  "section."),
+	  "Name of that network in the engine. If there is no such network, it is made. A network that does "
+	  "not belong to this listener is refused. Empty: the name is made from the names of the listener and "
+	  "of the section."),
 	S("subnet", "", parse_subnet, subnet,
 	  "IPv4 network of the sandboxes, with room for pool_max addresses. Example: 172.30.0.0/24. Empty: the "
 	  "engine chooses one."),
 	S("ports", "80, 443, 21, 22, 25, 587, 465", option_parse_ports, ports,
-	  "TCP ports that scripts may connect to. You can leave out some of these seven, but you cannot add others. "
-	  "Example: ports = 443, 587"),
+	  "TCP ports that scripts may connect to. You can leave out some of these seven, but you cannot add "
+	  "others. Example: ports = 443, 587"),
 	S("dns", "", parse_addresses, dns,
-	  "Addresses of the name servers that scripts may ask, eight at most. Example: 192.0.2.53. Empty: up to "
-	  "three name servers of this host that are not on its loopback interface. If there are none, scripts cannot "
-	  "resolve names."),
+	  "Addresses of the name servers that scripts may ask, eight at most. Example: 192.0.2.53. Empty: up "
+	  "to three name servers of this host that are not on its loopback interface. If there are none, "
+	  "scripts cannot resolve names."),
 	S("allow_networks", "", parse_prefixes, allow_networks,
-	  "Networks and addresses that scripts may connect to, such as 10.1.0.0/16 and fd00::/8. If any is listed, "
-	  "all others are refused, except the name servers. Empty: any address."),
+	  "Networks and addresses that scripts may connect to, such as 10.1.0.0/16 and fd00::/8. If any is "
+	  "listed, all others are refused, except the name servers. Empty: any address."),
 	S("deny_networks", "", parse_prefixes, deny_networks,
-	  "Networks and addresses that scripts must not connect to, even if allow_networks names them. Loopback, "
-	  "link-local, multicast and reserved addresses are always refused. Name servers are not."),
+	  "Networks and addresses that scripts must not connect to, even if allow_networks names them. "
+	  "Loopback, link-local, multicast and reserved addresses are always refused. Name servers are not."),
 	S("ftp_data", "off", option_parse_ftp, ftp_related,
-	  "off: an FTP server can be reached on its control connection (port 21) only. related: passive FTP may also "
-	  "open the data connection that the server has named."),
+	  "off: an FTP server can be reached on its control connection (port 21) only. related: passive FTP "
+	  "may also open the data connection that the server has named."),
 	S("ipv6", "no", parse_flag, ipv6,
-	  "Give sandboxes an IPv6 address (of fd00::/8) too. The port wall covers IPv4 and IPv6 in both cases. What "
-	  "scripts can reach by IPv6 depends on the engine's address translation (ip6tables)."),
+	  "Give sandboxes an IPv6 address (of fd00::/8) too. The port wall covers IPv4 and IPv6 in both cases. "
+	  "What scripts can reach by IPv6 depends on the engine's address translation (ip6tables)."),
 	S("connections", "4096", parse_count, connections,
 	  "How many connections and DNS questions a sandbox may have open at the same time. Further ones are "
-	  "refused, so that no script fills this host's table of connections. Connections that have ended do not "
-	  "count. 0: no limit."),
+	  "refused, so that no script fills this host's table of connections. Connections that have ended do "
+	  "not count. 0: no limit."),
 	S("pool_min", "1", parse_count, pool_min,
-	  "How many spares are kept: warm sandboxes that no script has used yet. With 0 the first job of a script "
-	  "waits for a container to start."),
+	  "How many spares are kept: warm sandboxes that no script has used yet. With 0 the first job of a "
+	  "script waits for a container to start."),
 	S("pool_max", "8", parse_count, pool_max,
-	  "The most sandboxes, and so the most jobs at the same time: at least 1 and at least pool_min. If all are "
-	  "in use, an idle sandbox of another script is ended to make room."),
+	  "The most sandboxes, and so the most jobs at the same time: at least 1 and at least pool_min. If all "
+	  "are in use, an idle sandbox of another script is ended to make room."),
 	S("starting", "2", parse_count, starting,
-	  "How many containers may be starting at the same time, at least 1. A larger number fills the pool faster "
-	  "and gives the engine more work."),
+	  "How many containers may be starting at the same time, at least 1. A larger number fills the pool "
+	  "faster and gives the engine more work."),
 	S("idle_timeout", "10min", parse_time, idle_timeout_usec,
 	  "A sandbox that has had no job for this time ends. pool_min spares stay. 0: never."),
 	S("reuse", "script", parse_reuse, reuse,
-	  "script: a sandbox runs further jobs of the same version of its script. never: each job gets a container "
-	  "that no job has used, so the engine starts one container per job. docs/security.md says what one run can "
-	  "learn from an earlier one."),
+	  "script: a sandbox runs further jobs of the same version of its script. never: each job gets a "
+	  "container that no job has used, so the engine starts one container per job. docs/security.md says "
+	  "what one run can learn from an earlier one."),
 	S("max_jobs", "10000", parse_count, max_jobs,
-	  "A sandbox ends after this many jobs, at least 1. Each sandbox gets a limit up to an eighth lower, so that "
-	  "the sandboxes of one script do not all end together."),
+	  "A sandbox ends after this many jobs, at least 1. Each sandbox gets a limit up to an eighth lower, "
+	  "so that the sandboxes of one script do not all end together."),
 	S("max_age", "1h", parse_time, max_age_usec,
 	  "A sandbox that is older than this ends when it has no job. 0: never."),
 	S("start", "fork", parse_start, start,
-	  "fork: a Python script is forked from an interpreter that is already running. exec: each job starts an "
-	  "interpreter, which takes about 12 ms more. Scripts in other languages are always started with exec."),
+	  "fork: a Python script is forked from an interpreter that is already running. exec: each job starts "
+	  "an interpreter, which takes about 12 ms more. Scripts in other languages are always started with "
+	  "exec."),
 	S("preload", "json", parse_modules, preload,
-	  "Python modules that every warm sandbox imports once, so that scripts import them without delay. Modules "
-	  "that the image does not have are left out. Example: preload = json, requests. Empty: none."),
+	  "Python modules that every warm sandbox imports once, so that scripts import them without delay. "
+	  "Modules that the image does not have are left out. Example: preload = json, requests. Empty: none."),
 	S("cpus", "1", parse_cpus, nano_cpus, "How many CPUs a sandbox may use, from 0.01 to 1024. Examples: 0.5, 2"),
 	S("pids", "64", parse_count, pids,
-	  "The most processes and threads in a sandbox, at least 8. Three of them do not belong to the script. A "
-	  "script that fails because of this limit has the outcome processes."),
+	  "The most processes and threads in a sandbox, at least 8. Three of them do not belong to the script. "
+	  "A script that fails because of this limit has the outcome processes."),
 	S("nofile", "256", parse_count, nofile, "The most open files of each process of a script, at least 16."),
 	S("cpu_time", "0", parse_time, cpu_time_usec,
-	  "The most CPU time of each process of a script, rounded up to whole seconds. A process that uses more is "
-	  "killed, and the outcome is cpu. 0: no limit except the script's timeout."),
+	  "The most CPU time of each process of a script, rounded up to whole seconds. A process that uses "
+	  "more is killed, and the outcome is cpu. 0: no limit except the script's timeout."),
 	S("grace", "1s", parse_time, grace_usec,
-	  "When its time is up, or when it is cancelled, a script gets SIGTERM. After this time everything that is "
-	  "left of it is killed."),
+	  "When its time is up, or when it is cancelled, a script gets SIGTERM. After this time everything "
+	  "that is left of it is killed."),
 	S("orphan_grace", "5min", parse_time, orphan_grace_usec,
-	  "When the listener has gone, an idle sandbox waits this time for the next one, in whole seconds, and then "
-	  "ends. A sandbox with a job finishes the job and keeps the result."),
+	  "When the listener has gone, an idle sandbox waits this time for the next one, in whole seconds, and "
+	  "then ends. A sandbox with a job finishes the job and keeps the result."),
 	S("memory", "128M", parse_bytes, memory_bytes,
-	  "The script memory that the first spares are made for. Later spares are made for what the latest job asked "
-	  "for. This key limits nothing; [limits] does. A spare of another size is changed before its first job."),
+	  "The script memory that the first spares are made for. Later spares are made for what the latest job "
+	  "asked for. This key limits nothing; [limits] does. A spare of another size is changed before its "
+	  "first job."),
 	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes,
-	  "Memory of a container in addition to the memory of its script. The init process and the warm interpreter "
-	  "need about 25M of it."),
+	  "Memory of a container in addition to the memory of its script. The init process and the warm "
+	  "interpreter need about 25M of it."),
 	S("landlock", "use", parse_landlock, landlock,
-	  "use: apply as many Landlock rules as the kernel offers. require: no job runs in a sandbox that could not "
-	  "apply the rules for files and, if it has a network, for TCP ports (Linux 6.7 or later)."),
+	  "use: apply as many Landlock rules as the kernel offers. require: no job runs in a sandbox that "
+	  "could not apply the rules for files and, if it has a network, for TCP ports (Linux 6.7 or later)."),
 	S("start_timeout", "30s", parse_time, start_timeout_usec,
 	  "A sandbox that is not ready after this time is given up. It must not be 0."),
 	S("engine_timeout", "30s", parse_time, engine_timeout_usec,

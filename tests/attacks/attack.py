@@ -1,4 +1,5 @@
-"""attack.py - what goes before every attack: counting, and ways to try things that may not return."""
+"""attack.py - what goes before every attack: counting, and ways to try things that may not
+return."""
 import ctypes
 import errno
 import json
@@ -24,7 +25,8 @@ def got(what):
 
 
 def attempt(what, function):
-    """function() gets through if it returns; an exception is a wall that holds. What it returns is closed if it is a descriptor of ours."""
+    """function() gets through if it returns; an exception is a wall that holds. What it returns is
+    closed if it is a descriptor of ours."""
     global attempts
     attempts += 1
     try:
@@ -54,7 +56,8 @@ def syscall(number, *args):
 
 
 def in_child(what, function, seconds=5):
-    """The same in a process of its own: it may be killed, hang, or change what it is. It gets through if function() returns."""
+    """The same in a process of its own: it may be killed, hang, or change what it is. It gets
+    through if function() returns."""
     global attempts
     attempts += 1
     try:

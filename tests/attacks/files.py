@@ -128,7 +128,8 @@ def check(result):
 
 
 def own_descriptors():
-    """What we were handed: the payload must not change under another script that reads the same event."""
+    """What we were handed: the payload must not change under another script that reads the same
+    event."""
     for fd in range(0, 64):
         try:
             info = os.fstat(fd)

@@ -98,7 +98,8 @@ def listen_for(host):
 
 
 def active_ftp_trick(host):
-    """Tell a firewall that reads along that we expect a connection: PORT on the control connection of a server that plays along."""
+    """Tell a firewall that reads along that we expect a connection: PORT on the control connection
+    of a server that plays along."""
     with socket.create_connection((host, 21), WAIT) as s:
         mine = s.getsockname()[0].replace('.', ',')
         s.sendall(b'PORT %s,117,48\r\n' % mine.encode())

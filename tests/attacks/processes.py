@@ -129,7 +129,8 @@ def everybody():
 
 
 def to_all():
-    """kill(-1) reaches ourselves too; it gets through if somebody is there who is not of our making."""
+    """kill(-1) reaches ourselves too; it gets through if somebody is there who is not of our
+    making."""
     mine = {os.getpid(), os.getppid()}
     for pid in others():
         if pid not in mine:

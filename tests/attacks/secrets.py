@@ -7,7 +7,8 @@ def close(fd):
 
 
 def sockets():
-    """Connect to every socket there is: in the file system, in /proc/net/unix, by names one would guess."""
+    """Connect to every socket there is: in the file system, in /proc/net/unix, by names one would
+    guess."""
     names = {
         '/listener-control/socket',
         '/var/run/docker.sock',

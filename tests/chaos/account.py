@@ -1,16 +1,20 @@
-"""account.py - published, acknowledged, journalled, run: compares what four independent witnesses say.
+"""account.py - published, acknowledged, journalled, run: compares what four independent witnesses
+say.
 
   published     the publisher's plan and what became of each message
   acknowledged  what the listener acknowledged, as seen on the wire
   journalled    events and jobs in the journal, read after the end
   run           what scripts reported to the ledger, and the lines of json-lines
 
-Equal messages are told apart by counting: for each content (topic and payload) so many were published, acknowledged, journalled, run.
+Equal messages are told apart by counting: for each content (topic and payload) so many were
+published, acknowledged, journalled, run.
 
   ran_twice      runs of a job beyond the first, and events journalled more often than published
-  missing        acknowledged and not journalled, journalled without the jobs of its scripts, or a job that did not run and is not reported as lost
+  missing        acknowledged and not journalled, journalled without the jobs of its scripts, or a
+                 job that did not run and is not reported as lost
   lost_reported  jobs in state lost
-  broker_lost    published and never acknowledged: the broker died with it. The listener never had it, so it cannot be missing."""
+  broker_lost    published and never acknowledged: the broker died with it. The listener never had
+                 it, so it cannot be missing."""
 import collections
 import json
 import os
@@ -24,7 +28,8 @@ AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15
 
 class Account:
     def __init__(self, folder, deaths, stops, engine_outages):
-        """deaths, stops: when mosquitto was killed, and stopped in order. engine_outages: (from, to, how) of Docker restarts."""
+        """deaths, stops: when mosquitto was killed, and stopped in order. engine_outages: (from,
+        to, how) of Docker restarts."""
         self.folder, self.deaths, self.stops, self.outages = folder, deaths, stops, engine_outages
         self.notes = []
         self.messages = [json.loads(line) for line in open(os.path.join(folder, 'plan'))]
@@ -42,7 +47,8 @@ class Account:
         self.notes.append(text)
 
     def read_wire(self):
-        """Publications acknowledged, by content. An acknowledgement of the packet id and content that the id stood for before is of a repeat."""
+        """Publications acknowledged, by content. An acknowledgement of the packet id and content
+        that the id stood for before is of a repeat."""
         counts, last = collections.Counter(), {}
         for line in open(os.path.join(self.folder, 'wire')):
             when, connection, packet, dup, content = line.split()
@@ -102,7 +108,8 @@ class Account:
         )
 
     def explained(self, job):
-        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it ran."""
+        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it
+        ran."""
         started, finished = (job['started'] or 0) / 1e6, job['finished'] / 1e6
         return any('live' not in how and started <= to + 1 and finished >= since - 1 for since, to, how in self.outages)
 

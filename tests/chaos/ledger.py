@@ -1,4 +1,5 @@
-"""ledger.py - the witness: an HTTP server that appends what scripts report to a file, on disk before it answers. Knows nothing of the listener.
+"""ledger.py - the witness: an HTTP server that appends what scripts report to a file, on disk
+before it answers. Knows nothing of the listener.
 
     ledger.py ADDRESS PORT FILE"""
 import http.server

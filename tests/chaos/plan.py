@@ -55,7 +55,8 @@ def message(r, number):
 
 
 def messages(seed, seconds, rate):
-    """[{at, topic, payload, qos}], by time. One in eight is published two or three times, at once or later: equal events that must all run."""
+    """[{at, topic, payload, qos}], by time. One in eight is published two or three times, at once
+    or later: equal events that must all run."""
     r, plan, number = lane(seed, 'messages'), [], 0
 
     def add(at):

@@ -1,10 +1,12 @@
-"""proxy.py - the network between broker and listener: passes bytes on, can be cut, and writes down what was said on the wire.
+"""proxy.py - the network between broker and listener: passes bytes on, can be cut, and writes down
+what was said on the wire.
 
     proxy.py PORT BROKER_PORT FILE      commands on stdin: "cut SECONDS", "stall SECONDS"
 
-cut: connections are reset and refused for so long. stall: nothing passes for so long, then connections are reset. FILE gets a line per publication that the
-listener acknowledged: time, connection, packet id, DUP, digest of topic and payload. It is written when the acknowledgement arrives here, whether or not it
-reaches the broker: what counts is that the listener gave it."""
+cut: connections are reset and refused for so long. stall: nothing passes for so long, then
+connections are reset. FILE gets a line per publication that the listener acknowledged: time,
+connection, packet id, DUP, digest of topic and payload. It is written when the acknowledgement
+arrives here, whether or not it reaches the broker: what counts is that the listener gave it."""
 import asyncio
 import hashlib
 import socket

@@ -2,9 +2,10 @@
 
     publisher.py PORT PLAN FILE
 
-PLAN has lines of JSON: {"at": seconds from the start, "topic", "payload", "qos"}. FILE gets one for each: its number, when, and what is known of it: "sent"
-(QoS 0: handed to the network), "taken" (QoS 1: the broker acknowledged it) or "unknown" (the connection broke first). Nothing is ever sent twice; what cannot be sent
-because the broker is away waits."""
+PLAN has lines of JSON: {"at": seconds from the start, "topic", "payload", "qos"}. FILE gets one for
+each: its number, when, and what is known of it: "sent" (QoS 0: handed to the network), "taken" (QoS
+1: the broker acknowledged it) or "unknown" (the connection broke first). Nothing is ever sent
+twice; what cannot be sent because the broker is away waits."""
 import json
 import os
 import sys

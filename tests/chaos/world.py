@@ -1,4 +1,5 @@
-"""world.py - everything the harness starts: engine, broker, network, disk, witness, listener; and how each is hurt."""
+"""world.py - everything the harness starts: engine, broker, network, disk, witness, listener; and
+how each is hurt."""
 import json
 import os
 import shutil
@@ -86,7 +87,8 @@ class Engine:
             json.dump({'live-restore': live}, f)
 
     def set_live(self, live):
-        """live-restore can be switched while it runs; the one that comes after it reads the same file."""
+        """live-restore can be switched while it runs; the one that comes after it reads the same
+        file."""
         self.write(live)
         os.kill(self.pid, signal.SIGHUP)
         harness.wait(
@@ -345,7 +347,8 @@ class World:
             thread.join(120)
 
     def calm_down(self):
-        """No more faults: everything is up, everything published is taken, everything taken is run."""
+        """No more faults: everything is up, everything published is taken, everything taken is
+        run."""
         listener = self.listener
         if listener.process.poll() is not None:
             self.death(listener.process, None)

@@ -1,4 +1,5 @@
-"""case.py - what the tests of docker-sandbox have in common: drivers that are ended, results that are looked at, scripts that are often run."""
+"""case.py - what the tests of docker-sandbox have in common: drivers that are ended, results that
+are looked at, scripts that are often run."""
 import unittest
 
 from driver import Driver, clean_up, docker

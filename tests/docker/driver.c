@@ -1,10 +1,11 @@
-/* driver.c - a small host for one executor module: loads it as listenerd does, over core/executors/host.c
- * and sd-event, and lets a test script hand it jobs over stdin. It keeps no journal; that is the
- * test's part.
+/* driver.c - a small host for one executor module: loads it as listenerd does, over
+ * core/executors/host.c and sd-event, and lets a test script hand it jobs over stdin. It keeps no
+ * journal; that is the test's part.
  *
  *   driver MODULE.so RUN_DIR LIBEXEC_DIR LISTENER [KEY=VALUE]...
  *
- *   job ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE    queue a job; offered until reserve() takes it
+ *   job ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE
+ *                       queue a job; offered until reserve() takes it
  *   recover ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE PLACE STARTED_USEC
  *   cancel ID | keep ID (no forget for it) | describe | probe | detach | quit
  *

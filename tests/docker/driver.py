@@ -1,4 +1,5 @@
-"""driver.py - runs build/tests/docker/driver (the module docker-sandbox on a small host of its own) and talks to it, for the tests beside it."""
+"""driver.py - runs build/tests/docker/driver (the module docker-sandbox on a small host of its own)
+and talks to it, for the tests beside it."""
 import atexit
 import binascii
 import json

@@ -1,4 +1,5 @@
-"""engine.py - a Docker Engine of the test's own (tools/private-engine) that may be killed and come again."""
+"""engine.py - a Docker Engine of the test's own (tools/private-engine) that may be killed and come
+again."""
 import os
 import shutil
 import signal
@@ -19,7 +20,8 @@ def alive(pid):
 
 
 class Engine:
-    """Only dockerd is killed, as a crash, an update or systemctl restart does: containerd and the containers' shims live on."""
+    """Only dockerd is killed, as a crash, an update or systemctl restart does: containerd and the
+    containers' shims live on."""
 
     def __init__(self, *args):
         self.folder = tempfile.mkdtemp(prefix='engine-test.')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""test_docker_sandbox.py - the executor docker-sandbox against a real Docker Engine, through a small host of its own (driver.c)."""
+"""test_docker_sandbox.py - the executor docker-sandbox against a real Docker Engine, through a
+small host of its own (driver.c)."""
 import os
 import re
 import shutil
@@ -323,7 +324,8 @@ class Wall(Case):
         return docker('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Gateway}}', name).stdout.strip()
 
     def gateway_of_ipv6(self):
-        """Of the bridge itself: the engine does not tell. It may be bound to once the kernel is sure that nobody else has it."""
+        """Of the bridge itself: the engine does not tell. It may be bound to once the kernel is
+        sure that nobody else has it."""
         name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
         bridge = docker(
             'network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name
@@ -352,7 +354,8 @@ class Wall(Case):
             self.addCleanup(s.socket.close)
 
     def without_landlock(self):
-        """A libexec folder whose init asks for no Landlock ports: what holds then is the port wall alone."""
+        """A libexec folder whose init asks for no Landlock ports: what holds then is the port wall
+        alone."""
         folder = tempfile.mkdtemp(prefix='libexec.')
         self.addCleanup(shutil.rmtree, folder, True)
         for name in os.listdir(BUILD + '/libexec'):
@@ -387,7 +390,8 @@ class Wall(Case):
         d = self.driver(libexec=self.without_landlock(), ipv6='yes', pool_min=2)
         d.job(
             1,
-            'import socket, time\ns = socket.socket(socket.AF_INET6)\ns.bind(("::", 8080))\ns.listen(1)\ntime.sleep(15)',
+            'import socket, time\n'
+            's = socket.socket(socket.AF_INET6)\ns.bind(("::", 8080))\ns.listen(1)\ntime.sleep(15)',
             timeout=20,
         )
         neighbour = inspect(container_of(d.running(1)))['NetworkSettings']['Networks'].popitem()[1]['GlobalIPv6Address']
@@ -649,7 +653,8 @@ class Probe(Case):
         wait_for('the containers to go', lambda: not containers())
 
     def test_hole(self):
-        """A wall that leaks is found: rules of the host's own let a closed port through, and init asks for too many."""
+        """A wall that leaks is found: rules of the host's own let a closed port through, and init
+        asks for too many."""
         folder = Wall.without_landlock(self)
         with open(folder + '/portwall', 'w') as f:
             f.write('#!/bin/sh\nread line\necho "ok up and full of holes"\nread line\n')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""test_engine_restart.py - docker-sandbox while its engine dies and comes again, with live-restore and without. The engine is the test's own."""
+"""test_engine_restart.py - docker-sandbox while its engine dies and comes again, with live-restore
+and without. The engine is the test's own."""
 import os
 import re
 import signal
@@ -89,7 +90,8 @@ class WithoutLiveRestore(Case):
         self.quiet(d)
 
     def test_killed_while_jobs_run(self):
-        """What is still running when the engine is back is ended by it: lost. What waits is run then; what ended meanwhile has its result."""
+        """What is still running when the engine is back is ended by it: lost. What waits is run
+        then; what ended meanwhile has its result."""
         d = self.driver()
         d.job(1, sleeper(60), timeout=60)
         d.job(2, sleeper(1.5, 'meanwhile'), timeout=60)
@@ -138,7 +140,8 @@ class WithoutLiveRestore(Case):
         self.quiet(d)
 
     def test_long_away(self):
-        """Attempts thin out; when it is back the waiting job runs within the longest pause of so short an absence."""
+        """Attempts thin out; when it is back the waiting job runs within the longest pause of so
+        short an absence."""
         d = self.driver()
         self.check(d.run(1, ECHO), 'success')
         self.engine.kill()

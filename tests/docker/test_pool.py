@@ -151,7 +151,8 @@ class Replaced(Case):
 
 
 class Netnss(Case):
-    """reuse = never: a backlog of one script is worked off in network namespaces that are kept for it."""
+    """reuse = never: a backlog of one script is worked off in network namespaces that are kept for
+    it."""
 
     def namespaces(self):
         return [

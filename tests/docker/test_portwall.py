@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""test_portwall.py - the privileged helper alone, in a network namespace of its own: what it refuses, and that no flush leaves a moment without rules."""
+"""test_portwall.py - the privileged helper alone, in a network namespace of its own: what it
+refuses, and that no flush leaves a moment without rules."""
 import os
 import socket
 import struct
@@ -47,7 +48,8 @@ for n in range(int(sys.argv[2])):
     kept.append(s)
 print(sent)
 '''
-# What another program's nf_tables message looks like, byte by byte: no tool writes what a later tool would.
+# What another program's nf_tables message looks like, byte by byte: no tool writes what a later
+# tool would.
 NEW_TABLE, DELETE_TABLE, NEW_SET, BATCH_BEGIN, BATCH_END = 0xA00, 0xA02, 0xA09, 0x10, 0x11
 
 
@@ -79,7 +81,8 @@ def commit(*messages):
 
 
 def put_strange_set(table):
-    """A set whose note about the type of its keys and data is of a kind that libnftables before 1.1.2 does not know."""
+    """A set whose note about the type of its keys and data is of a kind that libnftables before
+    1.1.2 does not know."""
     typeof = bytes([0, 4]) + struct.pack('=I', 200) + bytes([1, 4]) + bytes(4)
     note = bytes([3, len(typeof)]) + typeof + bytes([4, len(typeof)]) + typeof
     fields = text(1, table) + text(2, 'odd') + number(3, 0) + number(4, 7) + number(5, 4) + number(10, 1)
@@ -156,7 +159,8 @@ class Portwall(unittest.TestCase):
         self.assertTrue(self.ask(UP % 'off').startswith('ok up'))
 
     def test_what_strangers_keep_is_not_read(self):
-        """The nft command itself falls over such a set; ours is put up, repaired and taken down beside it."""
+        """The nft command itself falls over such a set; ours is put up, repaired and taken down
+        beside it."""
         for table in ('stranger', 'listenerd_z'):
             put_strange_set(table)
         self.assertLess(subprocess.call(['nft', 'list', 'ruleset'], stdout=subprocess.DEVNULL), 2)
@@ -176,7 +180,8 @@ class Portwall(unittest.TestCase):
         self.assertRegex(self.ask(UP % 'off'), '^error right ')
 
     def sender(self):
-        """A neighbour behind the bridge, 10.7.0.2 and fd07::2, with a route to everywhere by way of it."""
+        """A neighbour behind the bridge, 10.7.0.2 and fd07::2, with a route to everywhere by way of
+        it."""
         sh(
             'ip netns add sender; ip link add veth0 type veth peer name veth1; ip link set veth0 master %s up;'
             'ip link set veth1 netns sender; ip -n sender addr add 10.7.0.2/24 dev veth1; ip -n sender link set lo up;'
@@ -308,7 +313,8 @@ class Portwall(unittest.TestCase):
             time.sleep(0.02)
 
     def test_no_packet_while_flushed(self):
-        """A sender in another namespace behind the bridge, closed port, 300 flushes: nothing may arrive."""
+        """A sender in another namespace behind the bridge, closed port, 300 flushes: nothing may
+        arrive."""
         if 'flush-proof=yes' not in self.ask(UP % 'off'):
             self.skipTest('this kernel has no owned tables')
         sh(

@@ -1,4 +1,5 @@
-"""sandbox.py - the executor's side of a sandbox, for tests: a real container with the real options, and the socket its init connects to."""
+"""sandbox.py - the executor's side of a sandbox, for tests: a real container with the real options,
+and the socket its init connects to."""
 import array
 import fcntl
 import hashlib

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""test_sandbox.py - sandbox-init and its fork server in real containers, against their contract (executors/sandbox/protocol.h).
+"""test_sandbox.py - sandbox-init and its fork server in real containers, against their contract
+(sandbox/protocol.h).
 
     tests/sandbox/test_sandbox.py [-v] [part of a test's name ...]
 
-Needs a Docker engine (DOCKER_HOST), the image SANDBOX_IMAGE and the built SANDBOX_LIBEXEC (build/libexec)."""
+Needs a Docker engine (DOCKER_HOST), the image SANDBOX_IMAGE and the built SANDBOX_LIBEXEC
+(build/libexec)."""
 import os
 import struct
 import sys

@@ -1,4 +1,5 @@
-"""Servers for tests come from a root below build/, not from the machine: tools/test-root, tools/debian-sources."""
+"""Servers for tests come from a root below build/, not from the machine: tools/test-root,
+tools/debian-sources."""
 import os
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ RELEASES = ('bookworm', 'trixie')
 
 
 def say(command, **options):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
     return done.returncode, done.stdout
 
 
@@ -31,8 +34,17 @@ def test_a_server_of_each_release(t):
         root = debian.install('mosquitto', suite=suite)
         port, log = harness.free_port(), os.path.join(t.folder, suite + '.log')
         with open(log, 'wb') as f:
-            server = t.process(*debian.command('mosquitto', '-v', '-p', str(port), suite=suite), stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT)
-        t.wait(lambda: 'running' in open(log).read(), lambda: 'mosquitto of %s; it says: %s' % (suite, open(log).read()), 30)
+            server = t.process(
+                *debian.command('mosquitto', '-v', '-p', str(port), suite=suite),
+                stdin=subprocess.DEVNULL,
+                stdout=f,
+                stderr=subprocess.STDOUT
+            )
+        t.wait(
+            lambda: 'running' in open(log).read(),
+            lambda: 'mosquitto of %s; it says: %s' % (suite, open(log).read()),
+            30,
+        )
         check('mosquitto version %s ' % version in open(log).read(), 'another version runs: ' + open(log).read())
         with open('/proc/%d/comm' % server.pid) as f:
             equal(f.read(), 'mosquitto\n', 'the program of the process that was started')
@@ -44,16 +56,29 @@ def test_a_server_of_each_release(t):
 def test_what_a_program_writes_is_gone_with_it(t):
     root = debian.install('mosquitto')
     inside = os.path.join(t.folder, 'seen')
-    printed(debian.command('sh', '-c', 'echo 1 >/etc/mosquitto/written; echo 1 >/run/written; ls /etc/mosquitto/written /run/written >' + inside))
+    printed(
+        debian.command(
+            'sh',
+            '-c',
+            'echo 1 >/etc/mosquitto/written; echo 1 >/run/written; ls /etc/mosquitto/written /run/written >' + inside,
+        )
+    )
     equal(open(inside).read(), '/etc/mosquitto/written\n/run/written\n', 'what the program saw of its own')
-    check(not os.path.exists(root + '/etc/mosquitto/written') and not os.path.exists('/run/written'), 'what the program wrote stayed')
+    check(
+        not os.path.exists(root + '/etc/mosquitto/written') and not os.path.exists('/run/written'),
+        'what the program wrote stayed',
+    )
     with open('/proc/self/mounts') as f:
         check('test-root' not in f.read(), 'a mount stayed')
 
 
 def test_a_second_program_joins_the_first(t):
     debian.install('mosquitto')
-    first = t.process(*debian.command('sh', '-c', 'echo here >/etc/note; echo ready; exec sleep 600'), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    first = t.process(
+        *debian.command('sh', '-c', 'echo here >/etc/note; echo ready; exec sleep 600'),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE
+    )
     equal(first.stdout.readline(), b'ready\n')
     equal(printed(['nsenter', '-t', str(first.pid), '-m', '-r', '-w', 'cat', '/etc/note']), 'here\n')
 

@@ -1,4 +1,5 @@
-"""Which events run which scripts, with what. json-lines where only that counts, docker-sandbox where the script itself must tell."""
+"""Which events run which scripts, with what. json-lines where only that counts, docker-sandbox
+where the script itself must tell."""
 import base64
 import hashlib
 import os

@@ -1,5 +1,5 @@
-"""make: what is installed is built for where it goes, in whatever order it was asked for; what an administrator changed stays; uninstall takes the rest
-away. In a copy of the tree."""
+"""make: what is installed is built for where it goes, in whatever order it was asked for; what an
+administrator changed stays; uninstall takes the rest away. In a copy of the tree."""
 import glob
 import os
 import shutil
@@ -8,11 +8,26 @@ import subprocess
 import harness
 from harness import check, equal
 
-PARTS = ['Makefile', 'CHANGELOG.md', 'README.md', 'LICENSE', 'mk', 'lib', 'core', 'include', 'sandbox', 'executors', 'tools', 'conf.d', 'docs']
+PARTS = [
+    'Makefile',
+    'CHANGELOG.md',
+    'README.md',
+    'LICENSE',
+    'mk',
+    'lib',
+    'core',
+    'include',
+    'sandbox',
+    'executors',
+    'tools',
+    'conf.d',
+    'docs',
+]
 
 
 def copy_tree(t):
-    """The sources with what is built of them, times included: only what must be is compiled again."""
+    """The sources with what is built of them, times included: only what must be is compiled
+    again."""
     tree = os.path.join(t.folder, 'tree')
     os.makedirs(tree + '/build')
     parts = [os.path.join(harness.ROOT, part) for part in PARTS]
@@ -23,15 +38,27 @@ def copy_tree(t):
 
 
 def make(tree, *words, status=0):
-    environment = {key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'SANITIZE', 'PREFIX', 'DESTDIR')}
-    done = subprocess.run(['make', '-C', tree, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          env=environment)
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'SANITIZE', 'PREFIX', 'DESTDIR')
+    }
+    done = subprocess.run(
+        ['make', '-C', tree, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
     equal(done.returncode, status, 'make %s, which says: %s; status' % (' '.join(words), done.stdout[-3000:]))
     return done.stdout
 
 
 def files(folder):
-    return sorted(os.path.relpath(path, folder) for path in glob.glob(folder + '/**', recursive=True) if not os.path.isdir(path))
+    return sorted(
+        os.path.relpath(path, folder) for path in glob.glob(folder + '/**', recursive=True) if not os.path.isdir(path)
+    )
 
 
 def configuration_of(program):
@@ -57,8 +84,14 @@ def test_second_install_and_uninstall(t):
     there = ['PREFIX=/usr', 'DESTDIR=' + stage]
     make(tree, 'install', *there)
     first = files(stage)
-    for name in ('usr/include/listener/executor.h', 'usr/lib/listenerd/debian-sources', 'usr/lib/listenerd/libexec/portwall',
-                 'usr/lib/listenerd/executors/docker-sandbox.so', 'usr/share/man/man8/listenerd.8', 'etc/listenerd/listenerd.ini'):
+    for name in (
+        'usr/include/listener/executor.h',
+        'usr/lib/listenerd/debian-sources',
+        'usr/lib/listenerd/libexec/portwall',
+        'usr/lib/listenerd/executors/docker-sandbox.so',
+        'usr/share/man/man8/listenerd.8',
+        'etc/listenerd/listenerd.ini',
+    ):
         check(name in first, '%s is not installed' % name)
     make(tree, 'install', *there)
     equal(files(stage), first, 'what a second install leaves')
@@ -67,22 +100,34 @@ def test_second_install_and_uninstall(t):
         f.write('[listener]\nlog_level = debug\n')
     kept = open(ini).read()
     make(tree, 'install', *there)
-    equal(files(stage), sorted(first + ['etc/listenerd/listenerd.ini.new']), 'what an install leaves beside a changed file')
+    equal(
+        files(stage),
+        sorted(first + ['etc/listenerd/listenerd.ini.new']),
+        'what an install leaves beside a changed file',
+    )
     equal(open(ini).read(), kept, 'the changed file')
     make(tree, 'uninstall', *there)
     equal(files(stage), [name for name in first if name.startswith('etc/')], 'what uninstall leaves')
 
 
 def test_deps_goes_first_in_any_order(t):
-    """With nothing missing and no package tool that could do anything: only the order is looked at."""
+    """With nothing missing and no package tool that could do anything: only the order is looked
+    at."""
     tree = copy_tree(t)
     with open(tree + '/tools/deps', 'w') as f:
         f.write('#!/bin/sh\necho deps ran >>%s/order\n' % t.folder)
     with open(tree + '/Makefile', 'a') as f:
-        f.write('ifeq ($(filter deps,$(MAKECMDGOALS)),)\nnote one:\n\t@echo $@ in a make without deps >>%s/order\nendif\n' % t.folder)
+        f.write(
+            'ifeq ($(filter deps,$(MAKECMDGOALS)),)\nnote one:\n\t@echo $@ in a make without deps >>%s/order\nendif\n'
+            % t.folder
+        )
     for goals in (['deps', 'note', 'one'], ['note', 'deps', 'one'], ['-j4', 'note', 'one', 'deps']):
         make(tree, *goals)
-        equal(open(t.folder + '/order').read(), 'deps ran\nnote in a make without deps\none in a make without deps\n', ' '.join(goals))
+        equal(
+            open(t.folder + '/order').read(),
+            'deps ran\nnote in a make without deps\none in a make without deps\n',
+            ' '.join(goals),
+        )
         os.unlink(t.folder + '/order')
 
 
@@ -97,9 +142,16 @@ def test_missing_libraries_are_named(t):
 def test_packages_bring_no_other_servers(t):
     """Nothing of what tests need runs on the machine itself."""
     for words in ([], ['--tests'], ['--tests', '--vm', '--lint', '--bench']):
-        listed = subprocess.run([harness.ROOT + '/tools/deps', '--list', *words], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+        listed = subprocess.run(
+            [harness.ROOT + '/tools/deps', '--list', *words], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.split()
         check({'gcc', 'mosquitto', 'docker.io'} <= set(listed), listed)
-        servers = {name for name in listed for server in ('nginx', 'ftpd', 'openssh-server', 'exim', 'rabbitmq', 'nats', 'slurm') if server in name}
+        servers = {
+            name
+            for name in listed
+            for server in ('nginx', 'ftpd', 'openssh-server', 'exim', 'rabbitmq', 'nats', 'slurm')
+            if server in name
+        }
         equal(servers, set(), 'servers among the packages')
     check(shutil.which('make'), 'no make')
 

@@ -1,4 +1,5 @@
-"""How the daemon comes and goes, as a service manager sees it: it does not wait for jobs that go on without it, and says once why it cannot start."""
+"""How the daemon comes and goes, as a service manager sees it: it does not wait for jobs that go on
+without it, and says once why it cannot start."""
 import os
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ DRAIN_SECONDS = 120
 
 def test_stop_does_not_wait_for_jobs_that_go_on(t):
     broker = t.broker()
-    daemon = t.listener(broker, docker={}, ini={'listener': {'drain': '%ds' % DRAIN_SECONDS}, 'limits': {'timeout_max': '2min'}}).start()
+    daemon = t.listener(
+        broker, docker={}, ini={'listener': {'drain': '%ds' % DRAIN_SECONDS}, 'limits': {'timeout_max': '2min'}}
+    ).start()
     daemon.script('sleeper.py', SLEEPER, topic='create/#', output='capture', timeout='2min')
     broker.publish('create/resource/a', b'{"seconds": 10}')
     t.wait(lambda: [job for job in daemon.jobs() if job['state'] == 'running'], 'the job to run', 60)
@@ -42,11 +45,17 @@ def test_stop_waits_for_jobs_that_would_end(t):
 
 
 def as_a_service(daemon, *words):
-    """(status, what it prints, what it logs) with a log that is systemd's, as far as the daemon can see."""
+    """(status, what it prints, what it logs) with a log that is systemd's, as far as the daemon can
+    see."""
     read, write = os.pipe()
     stream = os.fstat(write)
-    process = subprocess.Popen([harness.BUILD + '/listenerd', '-c', daemon.file, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=write,
-                               env=dict(os.environ, JOURNAL_STREAM='%d:%d' % (stream.st_dev, stream.st_ino)))
+    process = subprocess.Popen(
+        [harness.BUILD + '/listenerd', '-c', daemon.file, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=write,
+        env=dict(os.environ, JOURNAL_STREAM='%d:%d' % (stream.st_dev, stream.st_ino)),
+    )
     os.close(write)
     with os.fdopen(read) as log:
         text = log.read()

@@ -1,4 +1,5 @@
-"""A reload that fails anywhere changes nothing and says why; one that works takes in new modules, swaps changed ones, drains removed ones."""
+"""A reload that fails anywhere changes nothing and says why; one that works takes in new modules,
+swaps changed ones, drains removed ones."""
 import os
 import re
 import shutil

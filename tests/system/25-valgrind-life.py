@@ -1,5 +1,5 @@
-"""A whole life of the daemon - start, run, reload, stop - leaks nothing and reads nothing it should not. Under valgrind, or in a build with sanitizers
-under them."""
+"""A whole life of the daemon - start, run, reload, stop - leaks nothing and reads nothing it should
+not. Under valgrind, or in a build with sanitizers under them."""
 import re
 import shutil
 
@@ -41,7 +41,8 @@ def ends_clean(daemon):
 
 
 def lead_a_life(daemon, broker, done):
-    """Events that run, are refused, match nothing; scripts that come, change and go; a good reload and a bad one; all that can be asked."""
+    """Events that run, are refused, match nothing; scripts that come, change and go; a good reload
+    and a bad one; all that can be asked."""
     daemon.script('a.py', 'print(1)\n', topic='create/#', output='capture')
     daemon.script('fails.py', 'raise SystemExit(3)\n', topic='update/#', retries='1', retry_delay='100ms')
     for i in range(5):

@@ -1,5 +1,6 @@
-"""Death at each named step, one test each: one event, one script in a sandbox and one in json-lines, SIGKILL at the Nth passing of the step. Deterministic:
-the daemon dies there and nowhere else, and whatever comes afterwards, each job has run once."""
+"""Death at each named step, one test each: one event, one script in a sandbox and one in
+json-lines, SIGKILL at the Nth passing of the step. Deterministic: the daemon dies there and nowhere
+else, and whatever comes afterwards, each job has run once."""
 import collections
 import signal
 
@@ -62,7 +63,8 @@ define('after-commit', 2)
 
 
 def test_again_before_the_recovery_is_committed(t):
-    """A job that certainly never began stays one, even if the daemon that found that out dies before it could say so."""
+    """A job that certainly never began stays one, even if the daemon that found that out dies
+    before it could say so."""
     broker = t.broker()
     daemon = t.listener(broker, docker={}).start()
     daemon.script('box.py', TEXT, topic='create/#', output='capture')

@@ -1,4 +1,5 @@
-"""A journal that cannot be written, and one that is full: nothing is acknowledged that is not stored, and all goes on when there is room."""
+"""A journal that cannot be written, and one that is full: nothing is acknowledged that is not
+stored, and all goes on when there is room."""
 import collections
 import contextlib
 import os
@@ -74,7 +75,8 @@ def test_disk_full_while_5000_events_arrive(t):
 
 
 def test_disk_full_and_killed(t):
-    """What was read while the disk was full was not acknowledged, so it comes again to the next daemon."""
+    """What was read while the disk was full was not acknowledged, so it comes again to the next
+    daemon."""
     folder, broker = small_disk(t, 48 << 20), t.broker()
     daemon = t.listener(broker, ini={'journal': {'path': folder + '/journal.db'}}).start()
     daemon.script('a.py', 'pass\n', topic='create/#')

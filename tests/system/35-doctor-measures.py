@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""listenerctl doctor: its rows follow what the broker, the disk, the source and the files really do."""
+"""listenerctl doctor: its rows follow what the broker, the disk, the source and the files really
+do."""
 import contextlib
 import json
 import os
@@ -47,7 +48,8 @@ def lacks(rows, area, words):
 
 
 def sessions_left(broker):
-    """What the broker still knows of probes: its database holds every session, and is written when it ends."""
+    """What the broker still knows of probes: its database holds every session, and is written when
+    it ends."""
     path = broker.folder + '/mosquitto.db'
     if os.path.exists(path):
         os.unlink(path)
@@ -88,7 +90,8 @@ def test_mosquitto_as_it_comes_is_not(t):
 
 
 def test_each_setting_is_seen_alone(t):
-    """Mosquitto queues at the QoS it would deliver at, so either setting makes it keep what comes while the daemon is away."""
+    """Mosquitto queues at the QoS it would deliver at, so either setting makes it keep what comes
+    while the daemon is away."""
     settings = 'max_queued_messages 5000\nmax_inflight_messages 2000\npersistence true\n'
     broker = t.broker(settings + 'upgrade_outgoing_qos true\n', drop_in=False)
     rows = examine(t.listener(broker).start())

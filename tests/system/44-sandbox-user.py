@@ -1,4 +1,5 @@
-"""The daemon as a user of its own: no root, the engine's group, CAP_NET_ADMIN in the port wall's helper alone."""
+"""The daemon as a user of its own: no root, the engine's group, CAP_NET_ADMIN in the port wall's
+helper alone."""
 import os
 import shutil
 import stat
@@ -85,7 +86,8 @@ def test_serves_without_root(t):
 
 
 def test_what_systemd_gives_is_for_the_helper(t):
-    """AmbientCapabilities=CAP_NET_ADMIN, as in the unit: the daemon passes it on and does not use it itself."""
+    """AmbientCapabilities=CAP_NET_ADMIN, as in the unit: the daemon passes it on and does not use
+    it itself."""
     world, broker, daemon = set_up(t, with_capability=False)
     daemon.wrapper = wrapper(more='--inh-caps=-all,+net_admin --ambient-caps=-all,+net_admin')
     daemon.start()

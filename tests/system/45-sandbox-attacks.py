@@ -1,4 +1,5 @@
-"""Every script of tests/attacks through the daemon, with both kinds of reuse, where nothing gets through; and in an ordinary container, where something does."""
+"""Every script of tests/attacks through the daemon, with both kinds of reuse, where nothing gets
+through; and in an ordinary container, where something does."""
 import glob
 import json
 import os
@@ -28,7 +29,8 @@ def result_of(text):
 
 
 class Echoes:
-    """Somebody who listens on many ports of this host, TCP and UDP, and answers, so that a refusal means the wall."""
+    """Somebody who listens on many ports of this host, TCP and UDP, and answers, so that a refusal
+    means the wall."""
 
     def __init__(self, t, count=100):
         self.sockets, self.stop = [], False
@@ -120,7 +122,8 @@ def test_nothing_gets_through_without_reuse(t):
 
 
 def test_attacks_are_real(t):
-    """The same scripts in a container with Docker's own settings: a writable root, its default seccomp profile, its bridge; user nobody."""
+    """The same scripts in a container with Docker's own settings: a writable root, its default
+    seccomp profile, its bridge; user nobody."""
     network = 'lsn-test-plain-%d-%d' % (os.getpid(), t.count())
     docker('network', 'create', network)
     t.stack.callback(lambda: docker('network', 'rm', network, check_status=False))

@@ -1,4 +1,5 @@
-"""What one script uses up is its own: hogs of every kind, their neighbours, and the daemon's memory meanwhile."""
+"""What one script uses up is its own: hogs of every kind, their neighbours, and the daemon's memory
+meanwhile."""
 import os
 import statistics
 import time
@@ -103,7 +104,8 @@ def test_hogs_end_and_neighbours_do_not_notice(t):
 
 
 def test_output_flood_is_bounded(t):
-    """A gigabyte on both streams, many times: what is kept is what the limit says, and the daemon does not grow with it."""
+    """A gigabyte on both streams, many times: what is kept is what the limit says, and the daemon
+    does not grow with it."""
     broker, daemon = start(t)
     daemon.script('flood.py', open(HOGS + '/output.py').read(), topic='create/#', output='capture')
     sizes = []
@@ -120,7 +122,8 @@ def test_output_flood_is_bounded(t):
 
 
 def test_nothing_outlives_a_run(t):
-    """Daemons, stopped ones, ones that ignore everything, ones that fork on: after the run the sandbox holds none of them, and serves again."""
+    """Daemons, stopped ones, ones that ignore everything, ones that fork on: after the run the
+    sandbox holds none of them, and serves again."""
     broker, daemon = start(t)
     daemon.script(
         'stay.py',

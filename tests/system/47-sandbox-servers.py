@@ -1,5 +1,5 @@
-"""Real servers on all seven ports, in a network namespace that plays the outside world, reached from a sandbox by Python's standard library; and all else
-closed."""
+"""Real servers on all seven ports, in a network namespace that plays the outside world, reached
+from a sandbox by Python's standard library; and all else closed."""
 import json
 import os
 import shutil

@@ -1,5 +1,7 @@
-"""The port wall under fire: the whole rule set flushed and the engine restarted while jobs try closed ports, all in a namespace of the test's own, with a
-capture in the outside world: not one packet may get there but to the open ports. And the wall's manners: what it leaves behind, what it leaves alone."""
+"""The port wall under fire: the whole rule set flushed and the engine restarted while jobs try
+closed ports, all in a namespace of the test's own, with a capture in the outside world: not one
+packet may get there but to the open ports. And the wall's manners: what it leaves behind, what it
+leaves alone."""
 import json
 import os
 import subprocess
@@ -75,7 +77,8 @@ def knock(broker, outside, number, seconds):
 
 
 def knock_without_landlock(t, daemon, outside, seconds):
-    """The same from an ordinary container in the sandboxes' network: there the wall stands alone. Its process."""
+    """The same from an ordinary container in the sandboxes' network: there the wall stands alone.
+    Its process."""
     network = t.wait(
         lambda: harness.docker(
             'network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}'
@@ -109,7 +112,8 @@ def knock_without_landlock(t, daemon, outside, seconds):
 
 
 def leaks(capture):
-    """What arrived that should not have: not ICMP and the like of the host itself, which the kernel sends by its own will (protocol 58: neighbours)."""
+    """What arrived that should not have: not ICMP and the like of the host itself, which the kernel
+    sends by its own will (protocol 58: neighbours)."""
     return {
         key: n
         for key, n in capture.seen.items()
@@ -154,8 +158,8 @@ def check_knocks(daemon, jobs):
 
 
 def test_nothing_leaves_while_the_engine_restarts(t):
-    """An engine that manages the firewall itself, restarted under running jobs, and all rules flushed while it is away: the jobs are lost, or live on; new
-    ones run afterwards."""
+    """An engine that manages the firewall itself, restarted under running jobs, and all rules
+    flushed while it is away: the jobs are lost, or live on; new ones run afterwards."""
     world, outside, broker, daemon = set_up(t, '--iptables=true')
     capture = worlds.Capture(world)
     knock(broker, outside, 0, 20)
@@ -172,7 +176,8 @@ def test_nothing_leaves_while_the_engine_restarts(t):
 
 
 def test_no_wall_no_sandbox(t):
-    """Rules that cannot be put back: nothing starts. The helper killed: they stay, and it comes again."""
+    """Rules that cannot be put back: nothing starts. The helper killed: they stay, and it comes
+    again."""
     world, outside, broker, daemon = set_up(t)
     knock(broker, outside, 0, 1)
     check_knocks(daemon, daemon.wait_jobs(1, 60))
@@ -188,7 +193,8 @@ def test_no_wall_no_sandbox(t):
 
 
 def test_sandboxes_that_could_meet_are_not_made(t):
-    """Where bridged frames pass no hook of ours nothing would keep neighbours apart: the wall says so and does not count as up."""
+    """Where bridged frames pass no hook of ours nothing would keep neighbours apart: the wall says
+    so and does not count as up."""
     world = worlds.World(t)
     before = [open('/proc/sys/net/bridge/bridge-nf-call-' + name).read().strip() for name in ('iptables', 'ip6tables')]
     for name in ('iptables', 'ip6tables'):

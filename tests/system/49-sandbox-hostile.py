@@ -1,5 +1,7 @@
-"""A sandbox that has been taken over entirely: in the place of init sits tests/attacks/hostile_init.py, which breaks every rule of the protocol, one after the
-other. The daemon must end it, say what happened to the job, serve on, and neither grow nor keep descriptors nor spin."""
+"""A sandbox that has been taken over entirely: in the place of init sits
+tests/attacks/hostile_init.py, which breaks every rule of the protocol, one after the other. The
+daemon must end it, say what happened to the job, serve on, and neither grow nor keep descriptors
+nor spin."""
 import os
 import re
 import shutil

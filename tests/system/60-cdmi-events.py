@@ -1,4 +1,5 @@
-"""What each action on the scripts collection publishes, and what the registry makes of it. tests/cdmi_server.py publishes as Indigo does."""
+"""What each action on the scripts collection publishes, and what the registry makes of it.
+tests/cdmi_server.py publishes as Indigo does."""
 import hashlib
 
 import cdmi
@@ -127,7 +128,8 @@ def test_delete_of_a_collection(t):
 
 
 def test_users_and_groups_are_not_the_collections_affair(t):
-    """Rows of the table that do not concern scripts: they are events like any other, with UUID or name as Indigo has it."""
+    """Rows of the table that do not concern scripts: they are events like any other, with UUID or
+    name as Indigo has it."""
     w = cdmi.World(t)
     w.archive.make('/scripts/user.py', cdmi.TEXT, {'topic': '+/user/+'})
     w.archive.make('/scripts/group.py', cdmi.TEXT, {'topic': '+/group/curators'})
@@ -266,7 +268,8 @@ def test_odd_payloads_do_no_harm(t):
 
 
 def test_after_its_event_the_new_version_is_matched(t):
-    """The ordering promise, with an archive that takes its time: events that could match wait for the fetch, others behind them too."""
+    """The ordering promise, with an archive that takes its time: events that could match wait for
+    the fetch, others behind them too."""
     w = cdmi.World(t)
     w.archive.make('/scripts/a.py', b'print("old")\n', {'topic': 'create/resource/data/#'})
     w.archive.make('/scripts/b.py', b'print("b")\n', {'topic': 'delete/#'})
@@ -313,7 +316,8 @@ def test_mqtt_311_publishers_too(t):
 
 
 def test_references_by_event(t):
-    """A reference has its bare name in the topic, NAME? in the payload: the scripts collection is not named at all in its topic."""
+    """A reference has its bare name in the topic, NAME? in the payload: the scripts collection is
+    not named at all in its topic."""
     w = cdmi.World(t).start()
     w.archive.web_reference('/scripts/ref.py', 'http://other.example.org/x', {'topic': 'create/#'})
     equal(w.archive.events[-1][0], 'create/resource/ref.py')

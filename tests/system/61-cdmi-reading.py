@@ -1,4 +1,5 @@
-"""What the archive answers, and what becomes of the script: every status, the habits of Indigo and of its relatives and standards."""
+"""What the archive answers, and what becomes of the script: every status, the habits of Indigo and
+of its relatives and standards."""
 import hashlib
 
 import cdmi
@@ -23,7 +24,8 @@ def simple(t, names=('a.py',), **options):
 
 
 def test_requests_are_what_indigo_wants(t):
-    """Version header and an explicit Accept for the description; neither for the content; slash after containers; credentials at once; no Range, no query."""
+    """Version header and an explicit Accept for the description; neither for the content; slash
+    after containers; credentials at once; no Range, no query."""
     w = simple(t, ('a.py', 'sub/b.py')).start()
     equal(sorted(w.active()), ['a.py', 'sub/b.py'])
     for request in w.server.requests:
@@ -117,7 +119,8 @@ def test_settings_from_metadata(t):
 
 
 def test_children_that_are_no_scripts(t):
-    """References, broken children, names that cannot be used: listed with the reason, and in nobody's way."""
+    """References, broken children, names that cannot be used: listed with the reason, and in
+    nobody's way."""
     w = simple(t)
     w.archive.make('/scripts/ref.py', b'', dict(TOPIC), kind='reference', url='http://192.0.2.1/x')
     w.archive.make('/scripts/broken.py', b'', dict(TOPIC)).broken = True
@@ -168,7 +171,8 @@ def test_another_collection(t):
 
 
 def status_of(t, mode, status, state, words, error=None, **options):
-    """A script that gets STATUS in MODE ends in STATE with WORDS as reason; its neighbour is active in any case."""
+    """A script that gets STATUS in MODE ends in STATE with WORDS as reason; its neighbour is active
+    in any case."""
     w = simple(t, ('a.py', 'z.py'), **options)
     w.server.fault('a.py', status, mode=mode)
     w.start()
@@ -201,7 +205,8 @@ def test_status_302_403_404_400_405_406(t):
 
 
 def test_status_5xx(t):
-    """Tried again, then the script is shown as unreadable and its older version serves on; the others are not concerned."""
+    """Tried again, then the script is shown as unreadable and its older version serves on; the
+    others are not concerned."""
     w = simple(t, ('a.py', 'z.py')).start()
     w.server.fault('a.py', 500, times=2)
     w.archive.replace('/scripts/a.py', b'print(2)\n')
@@ -241,7 +246,8 @@ def test_what_could_not_be_read_is_tried_again_by_itself(t):
 
 
 def test_one_bad_script_does_not_hurry_the_start(t):
-    """The daemon waits for its first scan before it takes events; one script that fails in it does not mean that the scan has failed."""
+    """The daemon waits for its first scan before it takes events; one script that fails in it does
+    not mean that the scan has failed."""
     w = cdmi.World(t)
     for number in range(100):
         w.archive.make('/scripts/s%03d.py' % number, cdmi.TEXT, dict(TOPIC))
@@ -253,7 +259,8 @@ def test_one_bad_script_does_not_hurry_the_start(t):
 
 
 def test_emptied_by_http_put(t):
-    """Indigo answers 500 for good: one such object must not stop the others, nor the withdrawal of what is gone."""
+    """Indigo answers 500 for good: one such object must not stop the others, nor the withdrawal of
+    what is gone."""
     w = simple(t, ('a.py', 'z.py', 'gone.py')).start()
     w.archive.http_put('/scripts/a.py', b'')
     t.wait(lambda: w.registry()['a.py'][0] == 'fetch-failed', 'fetch-failed')
@@ -394,7 +401,8 @@ def relative(t, flavour):
 
 
 def test_radon(t):
-    """Marks, other spelling of keys, 404 without the slash; its topics are not registration events."""
+    """Marks, other spelling of keys, 404 without the slash; its topics are not registration
+    events."""
     w = relative(t, 'radon')
     w.archive.make('/scripts/broken.py', b'', dict(TOPIC)).broken = True
     w.rescan()

@@ -1,4 +1,5 @@
-"""The archive away, slow or in another's hands; the daemon killed while it reads; ten thousand scripts."""
+"""The archive away, slow or in another's hands; the daemon killed while it reads; ten thousand
+scripts."""
 import hashlib
 import os
 import re
@@ -131,7 +132,8 @@ def test_away_in_the_middle_of_a_scan(t):
 
 
 def test_slower_than_allowed(t):
-    """A script that never comes is that script's trouble; a list that never comes is the archive's."""
+    """A script that never comes is that script's trouble; a list that never comes is the
+    archive's."""
     w = cdmi.World(t, scripts={'timeout': '300ms'})
     make(w, ('a.py', 'b.py'))
     w.start()
@@ -148,7 +150,8 @@ def test_slower_than_allowed(t):
 
 
 def test_lost_events_of_a_dead_broker(t):
-    """Indigo does not resend: what was published while the broker was down shows after the next session that it did not keep."""
+    """Indigo does not resend: what was published while the broker was down shows after the next
+    session that it did not keep."""
     w = cdmi.World(t)
     make(w, ('a.py', 'b.py'))
     w.start()
@@ -237,7 +240,8 @@ def test_plain_port_redirects_to_tls(t):
 
 
 def test_killed_at_every_step_of_a_refresh(t):
-    """SIGKILL before and after each commit, of scans and of events: the next start makes the registry equal the archive."""
+    """SIGKILL before and after each commit, of scans and of events: the next start makes the
+    registry equal the archive."""
     for step in ('after-scan', 'after-scan-commit'):
         for number in (1, 2, 3):
             w = cdmi.World(t)
@@ -259,7 +263,8 @@ def test_killed_at_every_step_of_a_refresh(t):
 
 
 def killed_in_event(w, step):
-    """A resumed session: one scan at the start with two commits at most when nothing changed, then the event's."""
+    """A resumed session: one scan at the start with two commits at most when nothing changed, then
+    the event's."""
     w.daemon.start(ready=False, env={'LISTENER_FAILPOINT': '%s:2' % step})
     w.t.wait(
         lambda: dead(w)
@@ -283,7 +288,8 @@ def dead(w):
 
 
 def test_killed_with_an_event_announced_but_not_read(t):
-    """The event was acknowledged, the fetch was not over: the deep scan of the next start makes up for it."""
+    """The event was acknowledged, the fetch was not over: the deep scan of the next start makes up
+    for it."""
     w = cdmi.World(t)
     make(w, ('a.py',))
     w.start()

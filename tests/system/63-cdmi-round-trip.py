@@ -1,4 +1,5 @@
-"""A script from the archive writes metadata back to it, from inside its sandbox, through port 80. The update this causes is an event like any other."""
+"""A script from the archive writes metadata back to it, from inside its sandbox, through port 80.
+The update this causes is an event like any other."""
 import json
 import os
 

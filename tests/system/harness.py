@@ -1,6 +1,8 @@
-"""harness.py - whole-daemon tests on real parts: a private mosquitto with the shipped drop-in, the real listenerd, real executors.
+"""harness.py - whole-daemon tests on real parts: a private mosquitto with the shipped drop-in, the
+real listenerd, real executors.
 
-A test is a function test_NAME(t) in a file NN-area-behaviour.py that ends with `harness.main()`. `t` makes what is needed and takes all of it down again:
+A test is a function test_NAME(t) in a file NN-area-behaviour.py that ends with `harness.main()`.
+`t` makes what is needed and takes all of it down again:
 
     def test_something(t):
         broker = t.broker()
@@ -11,8 +13,9 @@ A test is a function test_NAME(t) in a file NN-area-behaviour.py that ends with 
         broker.publish('create/resource/a', b'{}')
         job = daemon.wait_jobs(1)[0]
 
-Wait for a condition with a deadline (t.wait), never sleep and hope. A daemon that ends badly, or says something a sanitizer would say, fails the test
-whatever it checked itself. Python's standard library and mosquitto's own clients only."""
+Wait for a condition with a deadline (t.wait), never sleep and hope. A daemon that ends badly, or
+says something a sanitizer would say, fails the test whatever it checked itself. Python's standard
+library and mosquitto's own clients only."""
 import base64
 import contextlib
 import glob
@@ -134,11 +137,13 @@ class Broker:
         self.stop(signal.SIGKILL)
 
     def publish(self, topic, payload=b'', qos=0, retain=False):
-        """One message as Indigo publishes: CONNECT, PUBLISH at QoS 0, DISCONNECT, keepalive 60 (what paho's publish.single does)."""
+        """One message as Indigo publishes: CONNECT, PUBLISH at QoS 0, DISCONNECT, keepalive 60
+        (what paho's publish.single does)."""
         self.publish_all([(topic, payload)], qos, retain)
 
     def publish_all(self, messages, qos=0, retain=False):
-        """(topic, payload) pairs over one connection, in order. Returns when the broker has taken them (QoS 0: was sent them and is gone)."""
+        """(topic, payload) pairs over one connection, in order. Returns when the broker has taken
+        them (QoS 0: was sent them and is gone)."""
         with Publisher(self.port) as publisher:
             for topic, payload in messages:
                 publisher.publish(topic, payload, qos, retain)
@@ -148,7 +153,8 @@ class Broker:
 
 
 class Publisher:
-    """MQTT 3.1.1 as little as publishing needs: tests send what paho and mosquitto_pub refuse to, such as ill-formed topics."""
+    """MQTT 3.1.1 as little as publishing needs: tests send what paho and mosquitto_pub refuse to,
+    such as ill-formed topics."""
 
     def __init__(self, port, client_id=None):
         self.packet = 0
@@ -322,7 +328,8 @@ class Listener:
         return self.start()
 
     def clean(self):
-        """After a test: end it, take away what it left outside, complain about what it should not have done."""
+        """After a test: end it, take away what it left outside, complain about what it should not
+        have done."""
         try:
             if self.process and self.process.poll() is not None:
                 raise Failed(
@@ -437,7 +444,8 @@ class Listener:
         )
 
     def wait_jobs(self, number, seconds=30, state=('finished', 'lost')):
-        """Until there are NUMBER jobs and all of them ended; returns them, oldest first. More than that many fail the test."""
+        """Until there are NUMBER jobs and all of them ended; returns them, oldest first. More than
+        that many fail the test."""
 
         def ended():
             jobs = self.all_jobs()
@@ -457,7 +465,8 @@ class Listener:
 
     # -------------------------------------------------------------------------------------- scripts
     def script(self, name, text, topic=None, ready=True, **settings):
-        """Put a script into the folder as a careful user does (metadata first, renamed into place) and wait until the daemon knows it."""
+        """Put a script into the folder as a careful user does (metadata first, renamed into place)
+        and wait until the daemon knows it."""
         text = text.encode() if isinstance(text, str) else text
         if topic is not None:
             settings['topic'] = topic

@@ -1,5 +1,6 @@
-"""indigo.py - the messages an Indigo server really publishes (indigo-messages.txt: topic line, payload line), and MQTT's matching rules written down a second
-time, so that the daemon is not checked against itself."""
+"""indigo.py - the messages an Indigo server really publishes (indigo-messages.txt: topic line,
+payload line), and MQTT's matching rules written down a second time, so that the daemon is not
+checked against itself."""
 import os
 
 
@@ -11,7 +12,8 @@ def messages():
 
 
 def matches(filter_, topic):
-    """MQTT 3.1.1, 4.7: '+' is one level, '#' the level before it and all below, neither matches a first level that starts with '$'."""
+    """MQTT 3.1.1, 4.7: '+' is one level, '#' the level before it and all below, neither matches a
+    first level that starts with '$'."""
     wanted, levels = filter_.split('/'), topic.split('/')
     if levels[0].startswith('$') and wanted[0] in ('#', '+'):
         return False

@@ -1,5 +1,7 @@
-"""world.py - a network of the test's own: this process and all it starts are in a namespace of their own (an engine, the listener, the broker), connected by
-a veth pair to another one that plays the outside world and holds real servers. Nothing of the machine's own network or firewall is touched."""
+"""world.py - a network of the test's own: this process and all it starts are in a namespace of
+their own (an engine, the listener, the broker), connected by a veth pair to another one that plays
+the outside world and holds real servers. Nothing of the machine's own network or firewall is
+touched."""
 import contextlib
 import ctypes
 import os
@@ -81,11 +83,13 @@ class World:
         )
 
     def debian(self, *program, suite=None):
-        """The same with a program from the root of tools/test-root; its packages have been installed there before."""
+        """The same with a program from the root of tools/test-root; its packages have been
+        installed there before."""
         return self.server(*debian.command(*program, suite=suite), name=os.path.basename(program[0]))
 
     def in_outside(self, function):
-        """Run FUNCTION in a thread that lives in the outside world; what it returns. Sockets it makes stay there."""
+        """Run FUNCTION in a thread that lives in the outside world; what it returns. Sockets it
+        makes stay there."""
         result = []
 
         def work():
@@ -131,7 +135,8 @@ class World:
             return int(re.search(r'^dockerd=(\d+)', f.read(), re.MULTILINE).group(1))
 
     def restart_engine(self, meanwhile=lambda: None):
-        """End dockerd and start it again just as it was, as a package's update does; MEANWHILE() is called while it is not there."""
+        """End dockerd and start it again just as it was, as a package's update does; MEANWHILE() is
+        called while it is not there."""
         pid = self.engine_pid()
         with open('/proc/%d/cmdline' % pid, 'rb') as f:
             command = f.read().rstrip(b'\0').split(b'\0')

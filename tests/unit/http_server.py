@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The other end of test_http.c: a real HTTP server that also misbehaves on request.
 
-Usage: http_server.py FOLDER      writes FOLDER/socket (unix), FOLDER/cert.pem; prints "PORT TLS_PORT" when it is ready.
+Usage: http_server.py FOLDER
+
+Writes FOLDER/socket (unix), FOLDER/cert.pem; prints "PORT TLS_PORT" when it is ready.
 It ends when its standard input does, so that it cannot outlive the test.
 """
 import http.server

@@ -52,11 +52,11 @@ static void serving_configure(const char *extra)
 {
 	char text[1000];
 
-	(void)snprintf(
-		text, sizeof text,
-		"[listener]\nidentity = unit\nlog_level = error\nstate_dir = %1$s\nrun_dir = %1$s\nlibexec_dir = %1$s\n[journal]\ndisk_free_min = 0\n"
-		"[executors]\nfolder = %1$s/executors\n[dispatcher]\ndefault_executor = good\n",
-		serving_folder);
+	(void)snprintf(text, sizeof text,
+		       "[listener]\nidentity = unit\nlog_level = error\n"
+		       "state_dir = %1$s\nrun_dir = %1$s\nlibexec_dir = %1$s\n[journal]\ndisk_free_min = 0\n"
+		       "[executors]\nfolder = %1$s/executors\n[dispatcher]\ndefault_executor = good\n",
+		       serving_folder);
 	serving_write("listenerd.ini", text);
 	serving_write("conf.d/extra.ini", extra);
 }

@@ -236,8 +236,8 @@ static void fetch_refuse(struct fetch *fetch, const char *why)
 	fetch_finish(fetch, FETCH_PROBLEM);
 }
 
-/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'; a name may also
- * really end so, hence we have asked. */
+/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'; a name may
+ * also really end so, hence we have asked. */
 static void fetch_missing(struct fetch *fetch)
 {
 	size_t size = strlen(fetch->name);
