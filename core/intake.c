@@ -166,7 +166,8 @@ __attribute__((noreturn)) static void no_memory(const char *what)
 	abort();
 }
 
-/* message_reject - record what cannot be an event, with the reason; it is acknowledged like any other. */
+/* message_reject - record what cannot be an event, with the reason; it is acknowledged like any
+ * other. */
 static void message_reject(struct intake *intake, const struct broker_message *message, const char *reason)
 {
 	size_t topic_size = strlen(message->topic);
@@ -231,8 +232,9 @@ static void message_match(struct intake *intake, const struct broker_message *me
 	event_unref(m.event);
 }
 
-/* message_remember - only what is marked for the journal in the same turn may stand in the window: a
- * publication that is merely held back is not recorded yet, and must be new again if we die now. */
+/* message_remember - only what is marked for the journal in the same turn may stand in the window:
+ * a publication that is merely held back is not recorded yet, and must be new again if we die
+ * now. */
 static void message_remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest,
 			     bool live)
 {

@@ -11,13 +11,13 @@
  * they are they would fill one long stretch of the index, and dropping an entry looks through
  * the stretch it is in.
  *
- * The index knows the youngest entry of an id only; older ones have settled. Late repeats of those are
- * looked for entry by entry: they are rare.
+ * The index knows the youngest entry of an id only; older ones have settled. Late repeats of those
+ * are looked for entry by entry: they are rare.
  *
  * Saved form, and the form in memory: 18-byte records, least significant byte first. Record 0:
- * "LSNW", version, what is known of the broker, count (4), 8 zeros. Then the entries: packet id (2),
- * digest (16): COUNT of them, and any number that were added later. The lowest bit of a digest is not
- * its own: it says that the entry is live. */
+ * "LSNW", version, what is known of the broker, count (4), 8 zeros. Then the entries: packet id
+ * (2), digest (16): COUNT of them, and any number that were added later. The lowest bit of a digest
+ * is not its own: it says that the entry is live. */
 #include "window.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -187,10 +187,10 @@ static void slots_swap(struct window *window, size_t a, size_t b)
 	window->used[b] = used;
 }
 
-/* close_window - the beginning of the connection is over. What was repeated in it was delivered again,
- * after everything else in the list, so it goes to the end: the list stays in order of delivery, and
- * the rule of window_add() ("all before it") stays true when a broker that was restored from an
- * older state uses packet ids again which stand behind the repeats in the list. */
+/* close_window - the beginning of the connection is over. What was repeated in it was delivered
+ * again, after everything else in the list, so it goes to the end: the list stays in order of
+ * delivery, and the rule of window_add() ("all before it") stays true when a broker that was
+ * restored from an older state uses packet ids again which stand behind the repeats in the list. */
 static void close_window(struct window *window)
 {
 	size_t run = window->run, cursor = window->cursor;
@@ -318,8 +318,8 @@ static enum window_answer repeated(struct window *window, size_t slot)
 	return WINDOW_REPEAT;
 }
 
-/* find_late - one that has settled, as far as one could know, and is repeated all the same. Not at the
- * beginning of a connection: brokers that repeat there count as the rule says. 0: none. */
+/* find_late - one that has settled, as far as one could know, and is repeated all the same. Not at
+ * the beginning of a connection: brokers that repeat there count as the rule says. 0: none. */
 static size_t find_late(const struct window *window, uint16_t id, const uint8_t *digest)
 {
 	for (size_t slot = window->open ? window->head : window->settled; slot-- > window->head;)

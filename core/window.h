@@ -17,15 +17,16 @@
  *           Else it was sent before and never journalled: it runs, and is counted.
  *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
  *           digest and order must all agree with the list. The first that does not agree ends the
- *           beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
- *           it ("live" in window_add()) would come again with DUP 1, so an equal one without is another event.
+ * beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
+ * it ("live" in window_add()) would come again with DUP 1, so an equal one without is another
+ * event.
  *
  * Everything else is a different event, equal or not.
  *
  * A packet id that is used again proves, of all brokers but those that repeat late, that its older
- * use was confirmed, and so was all before it: these entries have settled, and only a late repeat can
- * be one of them. What was repeated counts as delivered again, last: at the end of the beginning it
- * goes to the end of the list.
+ * use was confirmed, and so was all before it: these entries have settled, and only a late repeat
+ * can be one of them. What was repeated counts as delivered again, last: at the end of the
+ * beginning it goes to the end of the list.
  *
  * Size: as many entries as can be unconfirmed on the broker. Its in-flight limit says little:
  * mosquitto 2.0.11 goes far beyond it while it catches up with a queue, and acknowledgements it

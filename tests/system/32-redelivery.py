@@ -72,8 +72,8 @@ def test_two_equal_updates_around_a_restart_of_the_broker(t):
 
 
 def test_two_equal_updates_around_the_death_of_the_broker(t):
-    """It comes back with an older state and gives the second update the packet id that the first one had. It has shown
-    before that a repeat of it bears the DUP flag."""
+    """It comes back with an older state and gives the second update the packet id that the first
+    one had. It has shown before that a repeat of it bears the DUP flag."""
     broker, daemon = one_script(t)
     die_at(daemon, 'after-commit', lambda: broker.publish('update/resource/before', b''))
     harness.wait(lambda: daemon.counters()['repeats'] == 1, 'the repeat')
@@ -140,7 +140,8 @@ def test_equal_updates_delivered_twice_among_others(t):
 
 
 def test_killed_while_it_catches_up_with_a_long_queue(t):
-    """mosquitto has far more on its way then than max_inflight_messages, and does not read our acknowledgements for long: they die with the connection."""
+    """mosquitto has far more on its way then than max_inflight_messages, and does not read our
+    acknowledgements for long: they die with the connection."""
     broker, daemon = one_script(t)
     daemon.stop()
     broker.publish_all([('update/resource/%d' % i, b'x' * 8000) for i in range(6000)])
@@ -165,7 +166,8 @@ def wrap(broker, number):
 
 
 def test_packet_ids_after_wrap_around(t):
-    """The broker has 65,535 packet ids: an equal event gets its predecessor's id, and must run; its repeat must not."""
+    """The broker has 65,535 packet ids: an equal event gets its predecessor's id, and must run; its
+    repeat must not."""
     broker, daemon = one_script(t)
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(1)
@@ -186,7 +188,8 @@ def test_packet_ids_after_wrap_around(t):
 
 
 def test_packet_id_after_wrap_around_and_death_before_the_commit(t):
-    """Between the two nothing was worth a row in the journal, so the window on disk could still know the old use of the id."""
+    """Between the two nothing was worth a row in the journal, so the window on disk could still
+    know the old use of the id."""
     broker, daemon = one_script(t)
     broker.publish('update/resource/a', b'{"same": 1}')
     daemon.wait_jobs(1)

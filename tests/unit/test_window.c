@@ -402,7 +402,8 @@ START_TEST(test_window__digest_knows_the_border)
 }
 END_TEST
 
-/* ------------------------------------------------------------------- brokers, as they were measured */
+/* ------------------------------------------------------------------- brokers, as they were
+ * measured */
 
 /* deliver - publications number FIRST to LAST under packet ids from ID. Returns how many ran. */
 static unsigned deliver(unsigned first, unsigned last, uint16_t id, bool dup)
@@ -475,8 +476,8 @@ START_TEST(test_window__rabbitmq_repeats_after_a_long_connection)
 }
 END_TEST
 
-/* New ones first, under the low ids again; the old ones later, under theirs, and once more while they are
- * not acknowledged. */
+/* New ones first, under the low ids again; the old ones later, under theirs, and once more while
+ * they are not acknowledged. */
 START_TEST(test_window__nats_repeats)
 {
 	window_connected(window, false);
