@@ -1,5 +1,4 @@
-/* util.c - strings, see util.h. The parsers are in parse.c, descriptors and files in
- * file.c. */
+/* util.c - strings, see util.h. The parsers are in parse.c, descriptors and files in file.c. */
 #include <util.h>
 
 #include <string.h>

@@ -12,13 +12,14 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 
-/* What time it is; in clock.c, which stands alone so that a test can put its own in its place.
+/* The time. It is in clock.c, a file of its own, so that a test can replace it.
  * Nothing else in core/, lib/ and the executors asks a clock.
  *
- * now_monotonic_usec - for deadlines, delays, ages and limits within one life of the daemon. It
- * does not jump, and stands still while the machine is suspended, as the scripts do.
+ * now_monotonic_usec - for deadlines, delays, ages and limits within one life of the daemon.
+ * It does not jump. It stops while the machine is suspended, as the scripts do.
  * now_realtime_usec - the wall clock, since the epoch: for people, and for what the next daemon
- * reads back. It can be set by hours at any moment: never wait by it. */
+ * reads back.
+ * It can be set by hours at any moment, so never wait by it. */
 uint64_t now_monotonic_usec(void);
 uint64_t now_realtime_usec(void);
 
@@ -29,8 +30,8 @@ bool str_startswith(const char *s, const char *prefix);
  * NUL. */
 bool utf8_valid(const void *s, size_t size);
 
-/* str_quote - a printable, quoted copy of S for logs and messages: controls and ill-formed bytes
- * as \xNN, cut after about MAX bytes.
+/* str_quote - a printable, quoted copy of S for logs and messages: control characters and
+ * ill-formed bytes as \xNN, cut if BUF is too small.
  * Returns BUF. */
 char *str_quote(char *buf, size_t buf_size, const void *s, size_t size);
 

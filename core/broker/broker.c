@@ -7,8 +7,8 @@
  *
  * Rules:
  * - write_out() is the only place that lets libmosquitto write, and it does so only while
- *   nothing is held: PINGREQ, SUBSCRIBE and DISCONNECT stand
- *   in the same queue as the acknowledgements and would take them along.
+ *   nothing is held: PINGREQ, SUBSCRIBE and DISCONNECT stand in the same queue as the
+ *   acknowledgements and would take them along.
  * - Nothing is read while something waits to be written: what is read then would queue
  *   acknowledgements behind what may go.
  * - A client is never destroyed inside one of its callbacks: they only take notes, and
