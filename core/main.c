@@ -21,15 +21,15 @@ static const char usage[] =
 	"foreground.\n"
 	"\n"
 	"  -c, --config FILE   configuration, with the *.ini of conf.d/ beside it (default: " DEFAULT_CONFIG ")\n"
-	"  -t, --test          test the configuration, print what it means; exit status 0, or 78 if the daemon "
-	"would not start\n"
+	"  -t, --test          test the configuration and print it; exit status 0, or 78 if the "
+	"daemon would not start\n"
 	"      --help-config   print every section and key with default and meaning\n"
 	"  -v, --verbose       log more (twice: everything)\n"
 	"  -q, --quiet         log warnings and errors only; with -t, print what is wrong only\n"
 	"      --version       print the version\n"
 	"  -h, --help          print this text\n"
 	"\n"
-	"SIGHUP reloads the configuration, SIGTERM drains and stops, a second SIGTERM stops at once.\n"
+	"SIGHUP reloads the configuration. SIGTERM drains and stops, a second SIGTERM stops at once.\n"
 	"See listenerd(8), listenerd.ini(5), listenerctl(1).\n";
 
 struct arguments {

@@ -159,8 +159,8 @@ static int section_open(struct file *file, const char *heading)
 	(void)snprintf(canonical, sizeof canonical, "%s%s%s", type->name, label ? " " : "", label ? label : "");
 	section = section_find(file->loader, canonical);
 	if (section && section->place.file == file->name)
-		return lsn_error_set(file->err, -EINVAL, "section [%s] stands in this file already, at line %u",
-				     canonical, section->place.line);
+		return lsn_error_set(file->err, -EINVAL, "section [%s] is already in this file, at line %u", canonical,
+				     section->place.line);
 	if (!section) {
 		r = section_new(file->loader, type, canonical, label, &section, file->err);
 		if (r < 0)
@@ -201,7 +201,7 @@ static int seen_already(const struct file *file, const char *key, unsigned line)
 		return lsn_error_set(
 			file->err, -EINVAL,
 			"the line is indented, so it continues \"%s\"; begin keys at the start of the line", key);
-	return lsn_error_set(file->err, -EINVAL, "%s stands in this section already, at line %u", key, line);
+	return lsn_error_set(file->err, -EINVAL, "%s is already set in this section, at line %u", key, line);
 }
 
 static int set_item(struct file *file, size_t index, const char *text)
@@ -299,7 +299,8 @@ static int set_key(struct file *file, const char *key, const char *text)
 	int index, r;
 
 	if (!file->section)
-		return lsn_error_set(file->err, -EINVAL, "\"%s\" stands before any [section]", key);
+		return lsn_error_set(file->err, -EINVAL,
+				     "\"%s\" is set before any [section]; put it below the section it belongs to", key);
 	if (strlen(key) >= HEADING_MAX)
 		return lsn_error_set(file->err, -EINVAL, "the key \"%.60s...\" is too long", key);
 	index = config_item_index(file->section->type, key);
@@ -333,12 +334,12 @@ static int check_heading(struct file *file, const char *line, size_t size)
 	_cleanup_free_ char *heading = NULL;
 
 	if (!close)
-		return lsn_error_set(file->err, -EINVAL, "the heading has no ']'");
+		return lsn_error_set(file->err, -EINVAL, "the section name has no ']'");
 	for (const char *p = close + 1; p < line + size; p++)
 		if (!strchr(" \t\r", *p))
-			return lsn_error_set(file->err, -EINVAL, "there is something behind the heading's ']'");
+			return lsn_error_set(file->err, -EINVAL, "there is text after the ']' of the section name");
 	if ((size_t)(close - line) > HEADING_MAX)
-		return lsn_error_set(file->err, -EINVAL, "the heading is too long");
+		return lsn_error_set(file->err, -EINVAL, "the section name is too long");
 	heading = strndup(line + 1, (size_t)(close - line) - 1);
 	if (!heading)
 		return lsn_error_set(file->err, -ENOMEM, "out of memory");
@@ -363,12 +364,13 @@ static int check_line(struct file *file, const char *line, size_t size, size_t r
 	if (first < line + size && *first == '[') {
 		if (file->indented)
 			return lsn_error_set(file->err, -EINVAL,
-					     "the line is indented; begin headings at the start of the line");
+					     "the line is indented; begin section names at the start of the line");
 		return check_heading(file, line, size);
 	}
 	if (!&ini_allow_inline_comments && (size_t)(first - line) < size && *first != ';' && *first != '#' &&
 	    memmem(first, size - (size_t)(first - line), " ;", 2))
-		return lsn_error_set(file->err, -EINVAL, "this build of inih would cut the value at \" ;\"");
+		return lsn_error_set(file->err, -EINVAL,
+				     "this build of inih would cut the value at \" ;\"; remove the blank before ;");
 	return 0;
 }
 

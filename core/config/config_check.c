@@ -176,7 +176,9 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 	struct lsn_error why;
 
 	if (!list || !list[0])
-		return config_complain(section, "subscriptions", err, "none is left: no event would ever come");
+		return config_complain(
+			section, "subscriptions", err,
+			"the list is empty, so no event would ever come; name at least one, such as create/#");
 	for (size_t i = 0; list[i]; i++) {
 		if (topic_check_subscription(list[i], strlen(list[i]), &why) < 0)
 			return config_complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
@@ -185,7 +187,7 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 				return config_complain(
 					section, "subscriptions", err,
 					"\"%.100s\" and \"%.100s\" overlap: the broker would deliver an event once "
-					"for each, and scripts would run as often",
+					"for each of them, and scripts would run twice",
 					list[j], list[i]);
 	}
 	return 0;
@@ -195,7 +197,7 @@ static int check_tls(const struct broker_config *b, const struct config_section 
 {
 	if (!b->tls_cert_file != !b->tls_key_file)
 		return config_complain(section, b->tls_cert_file ? "tls_cert_file" : "tls_key_file", err,
-				       "certificate and key go together: %s is missing",
+				       "set tls_cert_file and tls_key_file together: %s is missing",
 				       b->tls_cert_file ? "tls_key_file" : "tls_cert_file");
 	if (b->tls)
 		return 0;
@@ -214,7 +216,7 @@ static int check_broker(const struct config *config, const struct config_section
 	if (!b->client_id || strlen(b->client_id) > 65535)
 		return config_complain(section, "client_id", err, "must have 1 to 65535 bytes");
 	if (b->password && !b->user)
-		return config_complain(section, "password", err, "a password needs a user");
+		return config_complain(section, "password", err, "there is a password but no user; set user too");
 	if (b->reconnect_min_usec > b->reconnect_max_usec)
 		return config_complain(section, set_one(section, "reconnect_min", "reconnect_max"), err,
 				       "reconnect_min is longer than reconnect_max");
@@ -239,9 +241,9 @@ static int check_scripts(const struct config *config, const struct config_sectio
 		return config_complain(section, "collection", err, "must be a path in the archive, such as /scripts");
 	if (s->collection[strspn(s->collection, "/")] == '\0')
 		return config_complain(section, "collection", err,
-				       "cannot be the whole archive: then no event would ever run a script");
+				       "must not be the whole archive, because then no event would ever run a script");
 	if (s->password && !s->user)
-		return config_complain(section, "password", err, "a password needs a user");
+		return config_complain(section, "password", err, "there is a password but no user; set user too");
 	if (s->kind != SOURCE_CDMI)
 		return 0;
 	if (!s->url)
@@ -293,7 +295,7 @@ static int no_executor(const struct config *config, const struct config_section 
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "",
 					 config->executors.executors[i].name);
 	return config_complain(
-		section, key, err, "there is no [executor %s]; there is: %s%s", name, all,
+		section, key, err, "there is no [executor %s]; these exist: %s%s", name, all,
 		streq(name, "docker-sandbox") ? "; it needs a section, too, once another executor has one" : "");
 }
 
@@ -351,7 +353,8 @@ static int check_control(const struct config *config, const struct config_sectio
 	int r;
 
 	if (c->socket && strlen(c->socket) > 107) /* sun_path */
-		return config_complain(section, "socket", err, "the path of a socket has at most 107 bytes");
+		return config_complain(section, "socket", err,
+				       "the path of a socket can have at most 107 bytes; choose a shorter one");
 	r = check_people(c->readers, section, "readers", err);
 	return r < 0 ? r : check_people(c->operators, section, "operators", err);
 }

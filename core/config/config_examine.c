@@ -60,14 +60,14 @@ static void examine_state(const struct config *config, struct config_findings *f
 	for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
 		int r = can_be_made(paths[i]);
 		if (r < 0) {
-			(void)config_complain(listener, keys[i], &err, "%s is no folder that can be written to: %s",
-					      paths[i], strerror(-r));
+			(void)config_complain(listener, keys[i], &err, "the folder %s cannot be written: %s", paths[i],
+					      strerror(-r));
 			tell(findings, true, &err);
 		}
 	}
 	if (!is_folder(config->libexec_dir)) {
 		(void)config_complain(listener, "libexec_dir", &err,
-				      "there is no folder %s; executors look for their helpers there",
+				      "there is no folder %s, where executors look for their helpers",
 				      config->libexec_dir);
 		tell(findings, false, &err);
 	}
@@ -83,7 +83,7 @@ static void examine_place(const struct config *config, struct config_findings *f
 
 	if (!folder || streq(folder, config->state_dir) || streq(folder, config->run_dir) || is_folder(folder))
 		return;
-	(void)config_complain(section, key, &err, "there is no folder %s; make it", folder);
+	(void)config_complain(section, key, &err, "there is no folder %s; create it", folder);
 	tell(findings, true, &err);
 }
 
@@ -107,8 +107,7 @@ static void examine_scripts(const struct source_config *source, struct config_fi
 		examine_readable(findings, section, "ca_file", source->ca_file, false);
 	} else if (!is_folder(source->directory)) { /* the daemon waits for it */
 		(void)config_complain(section, "directory", &err,
-				      "there is no folder %s; there are no scripts until it is made",
-				      source->directory);
+				      "there is no folder %s, so there are no scripts; create it", source->directory);
 		tell(findings, false, &err);
 	}
 }

@@ -75,9 +75,9 @@ static int read_variable(const char *name, char **ret, struct lsn_error *err)
 	const char *value = getenv(name);
 
 	if (!value)
-		return lsn_error_set(err, -ENOENT, "the environment has no variable %.100s", name);
+		return lsn_error_set(err, -ENOENT, "the environment variable %.100s is not set", name);
 	if (!utf8_valid(value, strlen(value)) || strpbrk(value, "\r\n"))
-		return lsn_error_set(err, -EINVAL, "the environment's %.100s is not one line of text", name);
+		return lsn_error_set(err, -EINVAL, "the environment variable %.100s is not one line of text", name);
 	*ret = strdup(value);
 	return *ret ? 0 : lsn_error_set(err, -ENOMEM, "out of memory");
 }

@@ -71,7 +71,7 @@ static char *read_line(char *out, int size, void *stream)
 	}
 	char *equals = strchr(line, '=');
 	if (!equals || equals == line || equals - line > KEY_MAX) {
-		(void)complain(reader, "this is not KEY = VALUE");
+		(void)complain(reader, "this line is not KEY = VALUE");
 		return NULL;
 	}
 	*equals = '\0';
@@ -89,12 +89,12 @@ static int on_key(void *data, const char *section, const char *key, const char *
 	char number[16];
 	(void)snprintf(number, sizeof number, "%u", reader->line);
 	if (*section && !streq(section, "script"))
-		return complain(reader, "there is only a section [script]"), 0;
+		return complain(reader, "the only section that is allowed is [script]"), 0;
 	/* A ':' in the key would make inih split there. */
 	if (!text || !streq(value, number))
-		return complain(reader, "this is not KEY = VALUE"), 0;
+		return complain(reader, "this line is not KEY = VALUE"), 0;
 	if (meta_get(meta, key))
-		return complain(reader, "the key has been set above"), 0;
+		return complain(reader, "the key is already set above"), 0;
 	if (meta->count == META_KEYS_MAX)
 		return complain(reader, "the file has too many keys"), 0;
 	char *copy = text - strlen(key) - 1; /* there is room: the key stood before the '=' */

@@ -237,8 +237,9 @@ static int entry_look(struct directory_source *source, int root, const char *nam
 		r = look_once(source, folder, base, name, err);
 	if (r == -EAGAIN) {
 		look_plan(source, name, true);
-		r = offer_problem(source, name, "it changes while it is being read; it will be read when it is quiet",
-				  err);
+		r = offer_problem(
+			source, name,
+			"it was changed while it was being read; it will be read again when it no longer changes", err);
 	}
 	return r;
 }
@@ -481,8 +482,10 @@ static void limit_names(struct directory_source *source)
 	struct lsn_error err = { 0 };
 	if (names->count <= source->base.config->scripts_max)
 		return;
-	(void)lsn_error_set(&err, -E2BIG, "%zu files in %s, but scripts_max = %zu: the rest is left out", names->count,
-			    source->path, source->base.config->scripts_max);
+	(void)lsn_error_set(
+		&err, -E2BIG,
+		"there are %zu files in %s, more than [scripts] scripts_max = %zu: the others are not registered",
+		names->count, source->path, source->base.config->scripts_max);
 	scan_trouble(source, &err);
 	chosen.list = calloc(source->base.config->scripts_max + 1, sizeof(char *));
 	for (int known = 1; chosen.list && known >= 0; known--)
@@ -640,7 +643,8 @@ static int look_at_names(struct directory_source *source, int root, const struct
 	for (size_t i = 0; r >= 0 && i < names->count; i++) {
 		if (!registry_find(source->registry, names->list[i])) {
 			if (room == 0) {
-				log_warning("there are scripts_max = %zu scripts already: a new one is left out",
+				log_warning("there are already [scripts] scripts_max = %zu scripts: a new one "
+					    "is not registered",
 					    source->base.config->scripts_max);
 				continue;
 			}

@@ -130,7 +130,7 @@ static int json_lines_recover(void *instance, const struct lsn_job *job, const c
 
 	if (found < 0) /* it cannot be known: a negative return makes the job LOST */
 		return lsn_error_set(err, found, "%s: %s", self->options.path,
-				     found == -ESTALE ? "it is another file now" : strerror(-found));
+				     found == -ESTALE ? "it was replaced by another file" : strerror(-found));
 	run = run_new(self, job, err);
 	if (!run)
 		return -ENOMEM;
@@ -150,7 +150,7 @@ LSN_EXPORT const struct lsn_executor_module lsn_executor = {
 	.version = LSN_ABI_VERSION,
 	.size = sizeof lsn_executor,
 	.name = "json-lines",
-	.description = "appends each job to a file, one JSON object a line",
+	.description = "appends each job to a file, one JSON object per line",
 	.init = json_lines_init,
 	.free = json_lines_free,
 	.reserve = json_lines_reserve,

@@ -281,23 +281,23 @@ START_TEST(test_config__mistakes_in_the_text)
 	refuse("[executor Not Good]\n", ".ini:1: [executor Not Good]: \"Not Good\" is not a name");
 	refuse("[executor 123456789012345678901234567890123]\n", "is not a name");
 	refuse("[route]\n", ".ini:1: [route] needs a name: [route NAME]");
-	refuse("[broker\nhost = x\n", ".ini:1: the heading has no ']'");
-	refuse("[broker] host = x\n", ".ini:1: there is something behind the heading");
+	refuse("[broker\nhost = x\n", ".ini:1: the section name has no ']'");
+	refuse("[broker] host = x\n", ".ini:1: there is text after the ']' of the section name");
 	refuse("[broker]\n  [limits]\n", ".ini:2: the line is indented");
-	refuse("host = x\n", ".ini:1: \"host\" stands before any [section]");
+	refuse("host = x\n", ".ini:1: \"host\" is set before any [section]; put it below the section it belongs to");
 	refuse("[broker]\nhost\n", ".ini:2: neither \"key = value\"");
 	refuse("[broker]\nhost\n[nonsense]\n", ".ini:2: neither \"key = value\"");
 	refuse("[broker]\n= x\n", ".ini:2: the key is missing before '='");
-	refuse("[broker]\nhost = a\nport = 1\nhost = b\n", ".ini:4: host stands in this section already, at line 2");
+	refuse("[broker]\nhost = a\nport = 1\nhost = b\n", ".ini:4: host is already set in this section, at line 2");
 	refuse("[broker]\nhost = a\n  port = 1\n", ".ini:3: the line is indented, so it continues \"host\"");
 	refuse("[broker]\nhost = a\n[limits]\n[broker]\nport = 1\n",
-	       ".ini:4: section [broker] stands in this file already, at line 1");
-	refuse("[executor a]\n[executor  a]\n", ".ini:2: section [executor a] stands in this file already, at line 1");
-	refuse("[executor a]\nx = 1\nx = 2\n", ".ini:3: x stands in this section already, at line 2");
+	       ".ini:4: section [broker] is already in this file, at line 1");
+	refuse("[executor a]\n[executor  a]\n", ".ini:2: section [executor a] is already in this file, at line 1");
+	refuse("[executor a]\nx = 1\nx = 2\n", ".ini:3: x is already set in this section, at line 2");
 	refuse("\xef\xbb\xbf[broker]\n", ".ini:1: the file begins with a byte order mark");
 	refuse("[broker]\nhost = \xff\n", ".ini:2: the line is not UTF-8 text");
 	refuse("[an unbelievably long heading that inih would cut somewhere in the middle]\n",
-	       ".ini:1: the heading is too long");
+	       ".ini:1: the section name is too long");
 	put_bytes("listenerd.ini", "[broker]\nhost = a\0b\n", 20);
 	ck_assert_int_eq(load(), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.message, ".ini:2: the line is not UTF-8 text"));
@@ -331,13 +331,14 @@ START_TEST(test_config__mistakes_between_keys)
 {
 	refuse("[listener]\nidentity = Not good\n", ".ini:2: identity: \"Not good\" is not a name");
 	refuse("[listener]\nstate_dir =\n", ".ini:2: state_dir: cannot be empty");
-	refuse("[broker]\nsubscriptions =\n", ".ini:2: subscriptions: none is left");
+	refuse("[broker]\nsubscriptions =\n", ".ini:2: subscriptions: the list is empty");
 	refuse("[broker]\nsubscriptions = a/# b/#/c\n", ".ini:2: subscriptions: \"b/#/c\":");
 	refuse("[broker]\nsubscriptions = a/# +/b\n", ".ini:2: subscriptions: \"a/#\" and \"+/b\" overlap");
 	refuse("[broker]\nsubscriptions = a/#\nsubscriptions = $share/g/a/b\n",
 	       ".ini:3: subscriptions: \"a/#\" and \"$share/g/a/b\" overlap");
-	refuse("[broker]\npassword = x\n", ".ini:2: password: a password needs a user");
-	refuse("[broker]\ntls = yes\ntls_cert_file = /a\n", ".ini:3: tls_cert_file: certificate and key go together");
+	refuse("[broker]\npassword = x\n", ".ini:2: password: there is a password but no user; set user too");
+	refuse("[broker]\ntls = yes\ntls_cert_file = /a\n",
+	       ".ini:3: tls_cert_file: set tls_cert_file and tls_key_file together");
 	refuse("[broker]\ntls_ca_file = /a\n", ".ini:2: tls_ca_file: has no effect without tls");
 	refuse("[broker]\nreconnect_max = 100ms\n",
 	       ".ini:2: reconnect_max: reconnect_min is longer than reconnect_max");
@@ -345,12 +346,12 @@ START_TEST(test_config__mistakes_between_keys)
 	refuse("[scripts]\nsource = cdmi\nurl = archive/api\n", ".ini:3: url: \"archive/api\" is not an address");
 	refuse("[scripts]\nsource = cdmi\nurl = https://me:pw@archive/api\n",
 	       ".ini:3: url: leave user and password out");
-	refuse("[scripts]\ncollection = /\n", ".ini:2: collection: cannot be the whole archive");
+	refuse("[scripts]\ncollection = /\n", ".ini:2: collection: must not be the whole archive");
 	refuse("[limits]\ntimeout = 30s\n", ".ini:2: timeout: timeout is longer than timeout_max");
 	refuse("[limits]\ntimeout_max = 3s\n", ".ini:2: timeout_max: timeout is longer than timeout_max");
 	refuse("[limits]\nmemory_max = 64M\n", ".ini:2: memory_max: memory is more than memory_max");
 	refuse("[dispatcher]\ndefault_executor = gpu\n",
-	       ".ini:2: default_executor: there is no [executor gpu]; there is: docker-sandbox");
+	       ".ini:2: default_executor: there is no [executor gpu]; these exist: docker-sandbox");
 	refuse("[route r]\nscript = *\nexecutor = gpu\n", ".ini:3: executor: there is no [executor gpu]");
 	refuse("[route r]\nscript = *\n", ".ini:1: route r has no executor");
 	refuse("[route r]\nfilter = a#\nexecutor = docker-sandbox\n", ".ini:2: filter: ");
@@ -361,7 +362,7 @@ START_TEST(test_config__mistakes_between_keys)
 	put("listenerd.ini", "[executor e]\n");
 	ck_assert_int_eq(load(), -EINVAL);
 	ck_assert_str_eq(err.message,
-			 "[dispatcher]: default_executor: there is no [executor docker-sandbox]; there is: e; "
+			 "[dispatcher]: default_executor: there is no [executor docker-sandbox]; these exist: e; "
 			 "it needs a section, too, once another executor has one");
 }
 END_TEST
@@ -375,7 +376,7 @@ static void note_finding(void *data, bool fatal, const char *text)
 START_TEST(test_config__what_it_names_is_looked_for)
 {
 	static const char *const told[] = {
-		"fatal %1$s/listenerd.ini:2: state_dir: %1$s/file is no folder",
+		"fatal %1$s/listenerd.ini:2: state_dir: the folder %1$s/file cannot be written: ",
 		"%1$s/listenerd.ini:4: libexec_dir: there is no folder %1$s/no-libexec",
 		"fatal %1$s/listenerd.ini:7: tls_ca_file: %1$s/no-ca cannot be read: No such file",
 		"fatal %1$s/listenerd.ini:9: path: there is no folder %1$s/nowhere",
@@ -440,7 +441,7 @@ START_TEST(test_config__secrets)
 		refuse(text, "secret belongs to user 1234");
 	}
 	refuse("[broker]\nuser = ${ENV:TEST_CONFIG_NONE}\n",
-	       ".ini:2: user: the environment has no variable TEST_CONFIG_NONE");
+	       ".ini:2: user: the environment variable TEST_CONFIG_NONE is not set");
 	refuse("[broker]\nuser = ${FILE:/nonexistent}\n", ".ini:2: user: /nonexistent: No such file");
 	refuse("[broker]\nuser = ${FILE:relative}\n", ".ini:2: user: \"relative\" is not an absolute path");
 	refuse("[broker]\nuser = ${FILE:/dev/null}\n", ".ini:2: user: /dev/null is not a regular file");

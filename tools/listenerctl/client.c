@@ -28,11 +28,11 @@ static enum exit_code explain_denied(const char *path)
 	(void)fprintf(stderr, "listenerctl: you may not use %s", path);
 	/* the daemon runs as root: nobody should join that group for this */
 	if (group && group->gr_gid == 0)
-		(void)fprintf(stderr, ": it is root's; set [control] group or operators");
+		(void)fprintf(stderr, ": it belongs to root; set [control] group or operators");
 	else if (group)
 		(void)fprintf(stderr, ": it is for members of group '%s' (sudo usermod -aG %s YOU, then log in again)",
 			      group->gr_name, group->gr_name);
-	(void)fprintf(stderr, "; to let others look, set [control] readers\n");
+	(void)fprintf(stderr, "; to let others use the commands that only show something, set [control] readers\n");
 	return EXIT_FAILED;
 }
 

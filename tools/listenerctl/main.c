@@ -216,7 +216,7 @@ static int parse_job(const char *word, json_int_t *ret)
 {
 	uint64_t id;
 	if (parse_uint(word, INT64_MAX, &id, NULL) < 0 || id == 0)
-		return usage_complain("'%s' is not the number of a job", word);
+		return usage_complain("'%s' is not a job number", word);
 	*ret = (json_int_t)id;
 	return 0;
 }
@@ -249,7 +249,7 @@ static int fill_replay(struct invocation *invocation)
 	if (invocation->word_count && (invocation->options & O_FILTERS))
 		return usage_complain("%s takes either jobs or filters", "replay");
 	if (!invocation->word_count && !filters)
-		return usage_complain("%s wants jobs, or a filter such as --script", "replay");
+		return usage_complain("%s needs jobs, or a filter such as --script", "replay");
 	return invocation->word_count ? fill_jobs(invocation) : 0;
 }
 
@@ -310,17 +310,19 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 }
 
 static const struct command command_table[] = {
-	{ "status", "", "how the daemon is", 0, 0, 0, NULL, run_status },
-	{ "scripts", "[NAME] [--state S]", "what is registered, or why not", 0, 1, O_STATE, fill_name, run_scripts },
-	{ "why", "SCRIPT TOPIC", "would SCRIPT run on TOPIC, and why (not)", 2, 2, 0, fill_why, run_why },
-	{ "executors", "", "what runs the jobs", 0, 0, 0, NULL, run_executors },
-	{ "jobs", "[FILTERS] [--before JOB]", "what ran, runs, waits", 0, 0, O_FILTERS | O_BEFORE, NULL, run_jobs },
-	{ "show", "JOB [--payload]", "all about one job, with its output", 1, 1, O_PAYLOAD, fill_job, run_show },
-	{ "rejected", "[--limit N]", "messages that were not taken as events", 0, 0, O_LIMIT, NULL, run_rejected },
-	{ "doctor", "", "measure whether the promises can be kept", 0, 0, 0, NULL, run_doctor },
+	{ "status", "", "the state of the daemon", 0, 0, 0, NULL, run_status },
+	{ "scripts", "[NAME] [--state S]", "which scripts are registered, and why others are not", 0, 1, O_STATE,
+	  fill_name, run_scripts },
+	{ "why", "SCRIPT TOPIC", "whether SCRIPT would run on TOPIC, and why", 2, 2, 0, fill_why, run_why },
+	{ "executors", "", "the executors and their state", 0, 0, 0, NULL, run_executors },
+	{ "jobs", "[FILTERS] [--before JOB]", "jobs that ran, run or wait", 0, 0, O_FILTERS | O_BEFORE, NULL,
+	  run_jobs },
+	{ "show", "JOB [--payload]", "everything about one job, with its output", 1, 1, O_PAYLOAD, fill_job, run_show },
+	{ "rejected", "[--limit N]", "messages that were not accepted as events", 0, 0, O_LIMIT, NULL, run_rejected },
+	{ "doctor", "", "find out what is not set up well", 0, 0, 0, NULL, run_doctor },
 	{ "reload", "", "read the configuration and the modules again", 0, 0, 0, NULL, run_reload },
-	{ "rescan", "", "look at all scripts again", 0, 0, 0, NULL, run_rescan },
-	{ "retry", "JOB...", "another attempt at lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
+	{ "rescan", "", "read the list of all scripts again", 0, 0, 0, NULL, run_rescan },
+	{ "retry", "JOB...", "one more attempt for lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
 	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay,
 	  run_done },
 	{ "cancel", "JOB...", "end jobs that wait or run", 1, -1, 0, fill_jobs, run_done },
@@ -346,7 +348,7 @@ static void usage_print(FILE *out)
 		"         --outcome success|failure|signal|timeout|memory|...  --since 2h|DATE  --until ...  "
 		"--limit N\n"
 		"options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
-		"         --json  answers as JSON, one object a line     --version  --help\n"
+		"         --json  answers as JSON, one object per line     --version  --help\n"
 		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 "
 		"failures\n",
 		LISTENER_RUNDIR "/control");
@@ -394,7 +396,7 @@ static int parse_options(int argc, char **argv, struct invocation *invocation)
 
 static int complain_usage(const struct command *command)
 {
-	(void)fprintf(stderr, "listenerctl: it is written: listenerctl %s %s; see listenerctl --help\n", command->name,
+	(void)fprintf(stderr, "listenerctl: usage: listenerctl %s %s; see listenerctl --help\n", command->name,
 		      command->words);
 	return -1;
 }
@@ -407,7 +409,7 @@ static int check_command(const struct command *command, struct invocation *invoc
 	if (invocation->word_count < command->words_min)
 		return complain_usage(command);
 	if (command->words_max >= 0 && invocation->word_count > command->words_max)
-		return usage_complain("'%s' is one word too many", invocation->words[command->words_max]);
+		return usage_complain("unexpected argument '%s'", invocation->words[command->words_max]);
 	return command->fill ? command->fill(invocation) : 0;
 }
 

@@ -108,7 +108,7 @@ void print_executor(void *data, const json_t *row)
 	phrase(row, " ", "version", CELL_TEXT, ")");
 	phrase(row, ", ", "running", CELL_NUMBER, "");
 	phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
-	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open to scripts' choice" : "",
+	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open: scripts may choose it" : "",
 		     json_is_true(json_object_get(row, "draining")) ? ", draining" : "");
 	json_object_foreach (json_object_get(row, "details"), key, value) {
 		_cleanup_free_ char *name = text_escape(key, strlen(key), false);

@@ -114,7 +114,7 @@ static const char *status_remedy(enum cdmi_verdict verdict)
 		return "it is redirected too often, to another host or to plain http, which is not followed: check "
 		       "[scripts] url";
 	case CDMI_FAULT: return "the archive does not understand the request, check [scripts] url";
-	default: return "the archive is in trouble";
+	default: return "the archive cannot deliver it now";
 	}
 }
 
@@ -136,8 +136,8 @@ static enum cdmi_verdict body_parse(const struct http_reply *reply, json_t **ret
 	if (*ret)
 		(void)lsn_error_set(
 			err, -EINVAL,
-			"the reply is JSON, but no object: check that [scripts] url is the address of the archive's "
-			"CDMI service");
+			"the reply is JSON, but not an object: check that [scripts] url is the address of the "
+			"archive's CDMI service");
 	else
 		(void)lsn_error_set(
 			err, -EINVAL,
@@ -278,7 +278,10 @@ int cdmi_value(const json_t *object, void **ret, size_t *ret_size, struct lsn_er
 	size_t size = json_string_length(value);
 	if (encoding && streq(encoding, "base64")) {
 		int r = decode_base64(json_string_value(value), size, ret, ret_size);
-		return r == -EINVAL ? lsn_error_set(err, r, "its value is not base64 although it says so") : r;
+		return r == -EINVAL
+			       ? lsn_error_set(err, r,
+					       "its value is not base64, although its valuetransferencoding says so")
+			       : r;
 	}
 	char *copy = malloc(size + 1);
 	if (!copy)
