@@ -55,7 +55,8 @@ void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t co
 	lane->spilled = count;
 }
 
-/* ------------------------------------------------------------------------------------- its owner */
+/* ------------------------------------------------------------------------------------- its
+ * owner */
 
 /* waits_in_journal - rows up to read_until are in memory; those beyond are read when their turn
  * comes. */
@@ -176,7 +177,8 @@ void dispatcher_set(struct dispatcher *d, struct job *job, enum job_state state)
 		d->hooks.turn(d->hooks.data);
 }
 
-/* ----------------------------------------------------------------------------- memory and journal */
+/* ----------------------------------------------------------------------------- memory and
+ * journal */
 
 static void settle(struct dispatcher *d, struct job *job)
 {

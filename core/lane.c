@@ -38,7 +38,8 @@ void lane_free(struct lane *lane)
 	free(lane);
 }
 
-/* --------------------------------------------------------------------------- chains of an object */
+/* --------------------------------------------------------------------------- chains of an
+ * object */
 
 static uint64_t object_key(const struct lane *lane, uint64_t object)
 {
@@ -106,7 +107,8 @@ static void chain_remove(struct lane *lane, struct job *job)
 	lane_refresh(next);
 }
 
-/* ------------------------------------------------------------------------------------------ lists */
+/* ------------------------------------------------------------------------------------------
+ * lists */
 
 static struct jobs *list_for(struct lane *lane, enum job_state state)
 {

@@ -109,7 +109,8 @@ int journal_list_waiting(struct journal *journal, void (*fn)(void *data, const c
 int journal_load_job(struct journal *journal, uint64_t id, struct job **ret, struct lsn_error *err);
 
 /* ----------------------------------------------------------------------------------------- scripts
- * Written at once, not with the group. Between journal_scripts_begin() and _end() many changes share one transaction. */
+ * Written at once, not with the group. Between journal_scripts_begin() and _end() many changes
+ * share one transaction. */
 struct journal_script { /* a row of the registry; strings borrowed */
 	const char *name;
 	enum script_state state;

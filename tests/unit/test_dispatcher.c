@@ -244,7 +244,8 @@ START_TEST(test_dispatcher__overdue_jobs_do_not_wait_for_one_another)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------- executors that are trouble */
+/* -------------------------------------------------------------------------- executors that are
+ * trouble */
 
 static void check(void)
 {
