@@ -1,6 +1,6 @@
 /* dispatcher_jobs.c - which job is where. Its state decides who owns a job in memory:
  *
- *     QUEUED               its lane's queue; or, as long as the journal does not have it yet, `leaving`
+ *     QUEUED               its lane's queue; or `leaving`, until the journal has it
  *     STARTING             its lane's out, and `starting`
  *     RUNNING, RECOVERING  its lane's out, and `running`
  *     BACKOFF              its lane's backoff, and `alarms`

@@ -3,8 +3,9 @@
  *
  * Writing is in groups. The parts of the daemon change their objects and mark them:
  *
- *     journal_put_event(), journal_put_job(), journal_put_window()      any number, cheap, in memory only
- *     journal_commit()                                                   one transaction, one sync, at the end of the loop's turn
+ *     journal_put_event(), journal_put_job(), journal_put_window()
+ *                           any number, cheap, in memory only
+ *     journal_commit()      one transaction, one sync, at the end of the loop's turn
  *
  * When journal_commit() returns 0 everything marked is on disk and unmarked. When it fails
  * nothing was written, all stays marked and a later call tries again: the caller only has to

@@ -29,9 +29,10 @@ static const char *const statements[ST_MAX] = {
 	[ST_PUT_EVENT] =
 		"INSERT INTO events(id, received, state, reason, qos, topic, payload) VALUES(?1, ?2, ?3, ?4, ?5, "
 		"?6, ?7)",
-	[ST_ADD_JOB] =
-		"INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt, not_before, finished, outcome,"
-		" message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2, ?3, ?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
+	[ST_ADD_JOB] = "INSERT INTO jobs(id, event, revision, script, object, created, replay_of, state, attempt,"
+		       " not_before, finished, outcome,"
+		       " message) VALUES(?1, ?7, ?8, (SELECT script FROM revisions WHERE id = ?8), ?9, ?10, ?11, ?2,"
+		       " ?3, ?4, iif(?2 < 5, 0, ?5), ?6, ?12)",
 	/* Marking a finished job again must not make it finish later. */
 	[ST_UPDATE_JOB] =
 		"UPDATE jobs SET state = ?2, attempt = ?3, not_before = ?4,"
@@ -52,10 +53,14 @@ static const char *const statements[ST_MAX] = {
 		" system, max_rss, out_truncated, err_truncated, message, out, err)"
 		" SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17"
 		" WHERE EXISTS(SELECT 1 FROM jobs WHERE id = ?1)"
-		" ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started, started),"
-		" duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status, signal = excluded.signal,"
-		" user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated = excluded.out_truncated,"
-		" err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err = excluded.err"
+		" ON CONFLICT(job, attempt) DO UPDATE SET started = iif(excluded.started > 0, excluded.started,"
+		" started),"
+		" duration = excluded.duration, outcome = excluded.outcome, exit_status = excluded.exit_status,"
+		" signal = excluded.signal,"
+		" user = excluded.user, system = excluded.system, max_rss = excluded.max_rss, out_truncated ="
+		" excluded.out_truncated,"
+		" err_truncated = excluded.err_truncated, message = excluded.message, out = excluded.out, err ="
+		" excluded.err"
 		" WHERE runs.outcome IS NULL OR runs.outcome = 10",
 	[ST_DROP_UNSTARTED] = "DELETE FROM runs WHERE job = ?1 AND attempt > ?2 AND outcome IS NULL",
 	[ST_DROP_WINDOW] = "DELETE FROM window",

@@ -30,9 +30,10 @@ _Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1,
 #define SQL_LOST "state = 6"
 
 /* What journal_load.c reads of a job. */
-#define SQL_JOB_COLUMNS                                                                                                   \
-	"SELECT j.id, j.state, j.attempt, j.object, j.not_before, j.created, j.replay_of, j.event, j.revision, j.script," \
-	" j.outcome, u.executor, u.place, u.started FROM jobs j LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"
+#define SQL_JOB_COLUMNS                                                                                                \
+	"SELECT j.id, j.state, j.attempt, j.object, j.not_before, j.created, j.replay_of, j.event, j.revision,"        \
+	" j.script, j.outcome, u.executor, u.place, u.started"                                                         \
+	" FROM jobs j LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"
 
 /* Statements that are kept, prepared on first use. */
 enum statement {

@@ -1,10 +1,10 @@
 /* listener/executor.h - the executor ABI: how a loadable module runs jobs for listenerd.
  *
- * An executor is a shared object in the executors folder that exports exactly one symbol,
+ * An executor is a shared object in the executors folder. It exports exactly one symbol,
  * `lsn_executor`, a `const struct lsn_executor_module`. listenerd makes one instance of it for
- * every `[executor NAME]` section whose `module` names it, and calls it from one thread, the
- * loop thread, only. docs/executor-abi.md is the manual with a worked example and the change
- * log; executors/json-lines/ is the smallest executor that is useful.
+ * every `[executor NAME]` section whose `module` names it. All calls come from one thread, the
+ * loop thread. docs/executor-abi.md is the manual, with a worked example and the change log.
+ * executors/json-lines/ is the smallest useful executor.
  *
  * The life of a job, seen from an executor:
  *
@@ -18,18 +18,18 @@
  *
  * If reserve() or submit() fails, done() must not be called. A reservation that will not be used
  * is given back with release(). After a restart of the daemon the host calls recover() for every
- * job its journal shows as handed over.
+ * job that its journal shows as handed over.
  *
  * Rules for both sides:
- *  - every struct that crosses begins with `version` (major << 16 | minor) and `size`; another
- *    major is refused, only
- *    what `size` covers is read, new members go last, a NULL callback means "not offered";
- *  - nothing may block: use host->watch() and host->timer();
- *  - all times are microseconds; `_realtime` ones count from the Unix epoch;
- *  - strings are NUL-terminated UTF-8 unless a size stands beside them; pointers the host passes
- *    are borrowed for the
- *    call unless stated otherwise; the host never writes into an executor's structs;
- *  - descriptors the host passes are borrowed: dup() what must outlive the job.
+ *  - Every struct that crosses begins with `version` (major << 16 | minor) and `size`. Another
+ *    major is refused. Only what `size` covers is read. New members go last. A NULL callback
+ *    means "not offered".
+ *  - Nothing may block: use host->watch() and host->timer().
+ *  - All times are microseconds. `_realtime` ones count from the Unix epoch.
+ *  - Strings are NUL-terminated UTF-8, unless a size is given with them.
+ *  - Pointers that the host passes are borrowed for the call, unless stated otherwise. The host
+ *    never writes into an executor's structs.
+ *  - Descriptors that the host passes are borrowed: dup() what must outlive the job.
  *
  * Needs libc only. */
 #ifndef LISTENER_EXECUTOR_H
@@ -68,7 +68,7 @@ struct lsn_job {
 	uint32_t version, size;
 	uint64_t id; /* unique for the life of the journal, > 0 */
 	uint64_t event; /* the event's id, > 0 */
-	uint64_t replay_of; /* the job this one repeats on an operator's word, 0 = none */
+	uint64_t replay_of; /* the job that an operator has repeated as this one, 0 = none */
 	uint32_t attempt; /* 1 for the first */
 	uint32_t output; /* enum lsn_output_mode */
 	const char *script; /* the script's name, e.g. "on_create.py" or "sub/on_create.py" */
@@ -149,37 +149,40 @@ typedef void (*lsn_timer_fn)(void *data);
 struct lsn_host {
 	uint32_t version, size;
 	void *handle;
-	/* this listener's identity, [a-z0-9-]{1,32}: for labels on what is made outside */
+	/* this listener's identity, [a-z0-9-]{1,32}: for labels on what an executor makes */
 	const char *listener;
 	const char *instance; /* NAME of the section [executor NAME], [a-z0-9_-]{1,32} */
-	/* a folder of the instance's own, mode 0750, kept over restarts, gone after a reboot */
+	/* a folder of this instance, mode 0750, kept over restarts, gone after a reboot */
 	const char *run_dir;
 	/* where the listener's helper programs and data files are installed */
 	const char *libexec_dir;
 
-	/* log - one line; FORMAT as printf; neither level nor newline in the text. */
+	/* log - one line; FORMAT as for printf, without a level and a newline. */
 	void (*log)(void *handle, enum lsn_log_level level, const char *format, ...)
 		__attribute__((format(printf, 3, 4)));
-	/* watch - call FN with DATA whenever FD is ready for EVENTS (level-triggered). FD stays
-	 * the caller's and must stay open until unwatch(). At a hang-up or error FN gets
-	 * LSN_WATCH_HANGUP with all of EVENTS. Returns 0 and sets *RET_WATCH, or -EINVAL, -EPERM
-	 * (a kind of file that cannot be watched), -EEXIST (FD is watched already), -ENOMEM. */
+	/* watch - call FN with DATA whenever FD is ready for EVENTS (level-triggered).
+	 * FD stays the caller's and must stay open until unwatch().
+	 * At a hang-up or error FN gets LSN_WATCH_HANGUP with all of EVENTS.
+	 * Returns 0 and sets *RET_WATCH, or -EINVAL, -EPERM (a kind of file that cannot be
+	 * watched), -EEXIST (FD is watched already), -ENOMEM. */
 	int (*watch)(void *handle, int fd, uint32_t events, lsn_watch_fn fn, void *data, struct lsn_watch **ret_watch);
 	/* watch_set - change the mask; 0 pauses. */
 	void (*watch_set)(void *handle, struct lsn_watch *watch, uint32_t events);
 	/* unwatch - NULL is allowed. */
 	void (*unwatch)(void *handle, struct lsn_watch *watch);
-	/* timer - call FN with DATA once, DELAY_USEC from now (monotonic). Returns 0 and sets
-	 * *RET_TIMER or -ENOMEM. */
+	/* timer - call FN with DATA once, DELAY_USEC from now (monotonic).
+	 * Returns 0 and sets *RET_TIMER, or -ENOMEM. */
 	int (*timer)(void *handle, uint64_t delay_usec, lsn_timer_fn fn, void *data, struct lsn_timer **ret_timer);
 	/* timer_cancel - NULL is allowed; never pass a timer that has fired. */
 	void (*timer_cancel)(void *handle, struct lsn_timer *timer);
-	/* ready - places may have become free or stopped being wanted: jobs that reserve() put
-	 * off with -EAGAIN will be offered again soon (never from inside this call). */
+	/* ready - places may have become free, or jobs may have become impossible.
+	 * Jobs for which reserve() answered -EAGAIN will be offered again soon, never from inside
+	 * this call. */
 	void (*ready)(void *handle);
-	/* done - JOB has ended. Exactly once per successful submit() or recover(), never from
-	 * inside them (a job reported there is LOST; timer() with delay 0 is the way). The host
-	 * copies what it needs from RESULT. */
+	/* done - JOB has ended.
+	 * To be called exactly once per successful submit() or recover(), never from inside them:
+	 * a job that is reported there is LOST. Use timer() with delay 0 instead.
+	 * The host copies what it needs from RESULT. */
 	void (*done)(void *handle, const struct lsn_job *job, const struct lsn_result *result);
 };
 
@@ -206,51 +209,61 @@ struct lsn_executor_module {
 	const char *name; /* [a-z0-9-]{1,32}; the file is NAME.so */
 	const char *description; /* one line */
 
-	/* init - make an instance. OPTIONS (COUNT of them) are valid during the call only; an
-	 * unknown or bad one must be refused with file and line. HOST stays valid until free()
-	 * returns. May take its time to become ready: it then answers reserve() with -EAGAIN.
+	/* init - make an instance. Required.
+	 * OPTIONS (COUNT of them) are valid during the call only. An unknown or bad option must be
+	 * refused with file and line.
+	 * HOST stays valid until free() returns.
+	 * An instance that is not ready yet answers reserve() with -EAGAIN.
 	 * Returns 0 and sets *RET_INSTANCE, or a negative errno with ERR filled: then nothing of
-	 * the instance is left. Required. */
+	 * the instance is left. */
 	int (*init)(const struct lsn_host *host, const struct lsn_option *options, size_t count, void **ret_instance,
 		    struct lsn_error *err);
-	/* free - end the instance: no job is out and nothing of the host is used once it
-	 * returns. What was made for the purpose of running jobs must be removed, except what a
-	 * detached run (see detach) still needs. Required. */
+	/* free - end the instance. Required.
+	 * No job is out. Nothing of the host is used once it returns.
+	 * What was made for running jobs must be removed, except what a detached run (see detach)
+	 * still needs. */
 	void (*free)(void *instance);
-	/* reserve - find a place for JOB and write its name to PLACE (stable over restarts of
-	 * the daemon). Returns 0, -EAGAIN (none now; the executor calls host->ready() when that
-	 * may have changed), -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -EIO or -EPIPE (a shortage
-	 * that passes: the host asks again by itself), or another negative errno with ERR
-	 * filled: this job can never run here. NULL: submit() needs no place. */
+	/* reserve - find a place for JOB and write its name to PLACE, stable over restarts of the
+	 * daemon. NULL: submit() needs no place.
+	 * Returns 0.
+	 * Returns -EAGAIN: there is none now, and the executor calls host->ready() when that may
+	 * have changed.
+	 * Returns -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -EIO or -EPIPE: a shortage that passes, and
+	 * the host asks again by itself.
+	 * Returns another negative errno with ERR filled: this job can never run here. */
 	int (*reserve)(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
 	/* release - the reservation of JOB will not be used. Required with reserve. */
 	void (*release)(void *instance, const struct lsn_job *job);
-	/* submit - start JOB (at the place reserve() named). Returns 0, then done() follows
-	 * exactly once; or a negative errno with ERR filled, then the script certainly did not
-	 * start, the reservation is gone and done() is never called: with -EAGAIN (the place
-	 * went away since) or one of the shortages that reserve() names the job waits for
-	 * another place, with anything else it ends in ERROR. Required. */
+	/* submit - start JOB at the place that reserve() has named. Required.
+	 * Returns 0: done() follows exactly once.
+	 * Returns a negative errno with ERR filled: the script certainly did not start, the
+	 * reservation is gone, and done() is never called. With -EAGAIN (the place has gone in the
+	 * meantime) or one of the shortages that reserve() names, the job waits for another place.
+	 * With anything else it ends in ERROR. */
 	int (*submit)(void *instance, const struct lsn_job *job, struct lsn_error *err);
-	/* cancel - end JOB early; done() follows with CANCELLED, or with what really happened if
-	 * that came first. NULL: jobs cannot be cancelled. */
+	/* cancel - end JOB early. NULL: jobs cannot be cancelled.
+	 * done() follows with CANCELLED, or with what really happened if that came first. */
 	void (*cancel)(void *instance, const struct lsn_job *job);
-	/* recover - after a restart: JOB was handed over at PLACE by an earlier daemon. Returns
-	 * 0, then done() follows exactly once, whether it ended already, still runs (the
-	 * remaining time limit holds), is LOST or NOT_STARTED. Negative: LOST. NULL: every such
-	 * job is LOST. Called after init() and before the first reserve(). */
+	/* recover - after a restart: JOB was handed over at PLACE by an earlier daemon. Called
+	 * after init() and before the first reserve(). NULL: every such job is LOST.
+	 * Returns 0: done() follows exactly once, whether the job has ended, still runs (the
+	 * remaining time limit applies), is LOST or NOT_STARTED.
+	 * Returns a negative errno: the job is LOST. */
 	int (*recover)(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err);
-	/* forget - the result of job ID at PLACE is committed. May come for jobs the instance no
-	 * longer knows. NULL: not needed. */
+	/* forget - the result of job ID at PLACE is committed. NULL: not needed.
+	 * May come for jobs that the instance no longer knows. */
 	void (*forget)(void *instance, uint64_t id, const char *place);
-	/* detach - the daemon stops and leaves running jobs behind for its successor's
-	 * recover(): after it returns, done() is no longer called and only free() follows. NULL:
-	 * running jobs are waited for, then cancelled. */
+	/* detach - the daemon stops and leaves running jobs to recover() of its successor.
+	 * After it returns, done() is no longer called, and only free() follows.
+	 * NULL: the daemon waits for running jobs, at most as long as [listener] drain says. Those
+	 * that still run are reported as LOST by the next daemon. */
 	void (*detach)(void *instance);
 	/* describe - call FN for everything `listenerctl executors` should show. NULL: nothing. */
 	void (*describe)(void *instance, lsn_describe_fn fn, void *data);
-	/* probe - test by doing what the executor needs, for `listenerctl doctor`: call FN once
-	 * or more, then END once, both possibly later. Returns 0, or negative: neither will be
-	 * called. NULL: nothing to test. */
+	/* probe - for `listenerctl doctor`: test by doing what the executor needs. NULL: nothing to
+	 * test.
+	 * Call FN once or more, then END once; both may come later.
+	 * Returns 0, or a negative errno: then neither will be called. */
 	int (*probe)(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data);
 
 	/* Since 1.1. */
