@@ -32,7 +32,8 @@ check-installed: tests
 unit: $(UNIT_TESTS)
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run --only unit $(T)
 .PHONY: tests check check-installed unit
-# A booted Debian, SUITE=bookworm or trixie: up to 20 minutes with KVM, 90 without; not part of check.
+# A booted Debian, SUITE=bookworm or trixie: up to 20 minutes with KVM, 90 without; not part of
+# check.
 check-vm:
 	$(Q)tools/deps --tests --vm
 	$(Q)tests/vm/run $(or $(SUITE),trixie)

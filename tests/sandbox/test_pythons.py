@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""test_pythons.py - the tests of test_sandbox.py with the Pythons of other Debian releases than the default image's.
+"""test_pythons.py - the tests of test_sandbox.py with the Pythons of other Debian releases than the
+default image's.
 
     test_pythons.py [WORD...]              what scripts are promised, with the other supported releases: `make check`
     test_pythons.py --images SUITE...      all of it, with these, as far as the mirror has them: `make check-images`

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""What runs inside sandboxes runs on Python 3.4 too, the oldest that is supported: its grammar, its modules, its functions.
+"""What runs inside sandboxes runs on Python 3.4 too, the oldest that is supported: its grammar, its
+modules, its functions.
 
-The interpreter itself is hardly to be had any more (docs/pythons.md says how to test with one), so this reads the sources.
-A name that is missing below is added after a look into the documentation of 3.4; whether it stands in a newer Python says
-nothing. What is used only where it exists (`if hasattr`, `try: import`, `if sys.version_info`) need not be there."""
+The interpreter itself is hardly to be had any more (docs/pythons.md says how to test with one), so
+this reads the sources. A name that is missing below is added after a look into the documentation of
+3.4; whether it stands in a newer Python says nothing. What is used only where it exists (`if
+hasattr`, `try: import`, `if sys.version_info`) need not be there."""
 import ast
 import glob
 import os

@@ -1,7 +1,8 @@
-"""machine.py - a virtual machine from what make-disk left in a folder: boot it, run commands in it, end it.
+"""machine.py - a virtual machine from what make-disk left in a folder: boot it, run commands in it,
+end it.
 
-The disk is an overlay over disk.img, which stays as it was made. The only way in is ssh on a port of
-the loopback interface; the way out is QEMU's own network, which needs no privileges."""
+The disk is an overlay over disk.img, which stays as it was made. The only way in is ssh on a port
+of the loopback interface; the way out is QEMU's own network, which needs no privileges."""
 import os
 import shutil
 import socket
@@ -54,7 +55,8 @@ class Machine:
         console = self.path('console.log')
         if os.path.exists(console):
             os.unlink(console)
-        # tcg: a host thread for each processor; four levels of page tables are cheaper to walk in software.
+        # tcg: a host thread for each processor; four levels of page tables are cheaper to walk in
+        # software.
         how = ['-accel', 'kvm', '-cpu', 'host'] if self.accelerator == 'kvm' else \
             ['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'max,la57=off']
         self.process = subprocess.Popen(
@@ -74,7 +76,8 @@ class Machine:
             return f.read()
 
     def speaks(self):
-        """The kernel's first words: with a processor that offers KVM and cannot do it, they never come."""
+        """The kernel's first words: with a processor that offers KVM and cannot do it, they never
+        come."""
         end = time.monotonic() + FIRST_WORD_SECONDS * (1 if self.accelerator == 'kvm' else 10)
         while time.monotonic() < end and self.process.poll() is None:
             if 'Linux version' in self.text('console.log'):
@@ -125,7 +128,8 @@ class Machine:
                 '-o', 'ServerAliveCountMax=20', user + '@127.0.0.1']
 
     def ssh(self, command, quiet=False, data=None):
-        """(status, what it printed) of a shell command as user op; its lines are shown as they come unless QUIET."""
+        """(status, what it printed) of a shell command as user op; its lines are shown as they come
+        unless QUIET."""
         process = subprocess.Popen(self.ssh_command() + [command], stdin=subprocess.PIPE if data else subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if data:

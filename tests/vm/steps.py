@@ -1,4 +1,5 @@
-"""steps.py - what is proved in the virtual machine, step by step. Each step is a function that raises Failed.
+"""steps.py - what is proved in the virtual machine, step by step. Each step is a function that
+raises Failed.
 
 The witness outside counts each run of a script: its begin and its end."""
 import json
@@ -20,7 +21,8 @@ tell("begin")
 time.sleep(event["sleep"])
 tell("end")
 ''' % ADDRESS
-# Emulation is slow: making a sandbox takes many seconds there, and no figure of this file is one of speed.
+# Emulation is slow: making a sandbox takes many seconds there, and no figure of this file is one of
+# speed.
 SLOW = '[limits]\ntimeout_max = 10min\n'
 EMULATED = SLOW + '[executor docker-sandbox]\nstart_timeout = 5min\nengine_timeout = 5min\nconcurrency = 3\n'
 
@@ -115,7 +117,8 @@ def readme(world):
             world.until(lambda: any(job['state'] == 'finished' for job in world.ctl('jobs')), 'the script to run', 60)
         print('    $ ' + line, flush=True)
         status, text = world.machine.ssh('cd main && ' + line)
-        # doctor's 1 is a warning: a machine that has just booted may have no synchronised clock yet.
+        # doctor's 1 is a warning: a machine that has just booted may have no synchronised clock
+        # yet.
         check(status == 0 or 'doctor' in line and status == 1, '"%s" ended with status %d' % (line, status))
         if number == 0:
             check(units(world) == before, 'make deps or install left services: %s' % sorted(units(world) ^ before))
@@ -176,7 +179,8 @@ def watchdog(world):
 
 
 def failed_start(world):
-    """Stop, a configuration that cannot work, a start that fails, mended, start: the reason stands in the journal once, at error level."""
+    """Stop, a configuration that cannot work, a start that fails, mended, start: the reason stands
+    in the journal once, at error level."""
     world.run('sudo systemctl stop listenerd')
     world.write('/etc/listenerd/conf.d/99-wrong.ini', '[listener]\ndrain = soon\n')
     began = world.run('date +%s').strip()
@@ -274,7 +278,8 @@ for port in (443, 8080, 1883):
 
 
 def wall(world):
-    """Without Landlock before it: a plain container on the sandboxes' network, next to this release's own Docker rules."""
+    """Without Landlock before it: a plain container on the sandboxes' network, next to this
+    release's own Docker rules."""
     network = world.run('sudo docker network ls --format "{{.Name}}" --filter label=org.indigo.listener').split()[0]
     gateway = json.loads(world.run('sudo docker network inspect ' + network))[0]['IPAM']['Config'][0]['Gateway']
     for port in (443, 8080):

@@ -1,4 +1,5 @@
-"""witness.py - counts, outside of the virtual machine, what scripts tell it: it survives whatever happens to the machine.
+"""witness.py - counts, outside of the virtual machine, what scripts tell it: it survives whatever
+happens to the machine.
 
 Sandboxes reach it as http://ADDRESS/ on port 80. QEMU starts this file as a program for each connection, which joins it
 to the witness's own port on the loopback interface."""

@@ -217,7 +217,8 @@ static void cdmi_step(struct cdmi_source *source)
 		source->changed(source->changed_data);
 }
 
-/* ------------------------------------------------------------------------------- what it answers */
+/* ------------------------------------------------------------------------------- what it
+ * answers */
 
 static const char *state_name(const struct cdmi_source *source)
 {

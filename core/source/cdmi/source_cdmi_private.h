@@ -9,8 +9,8 @@
  *   source_cdmi.c         the step, the timers, making it
  *
  * Callbacks and events only change state: a fetch is done, a scan is wanted, something failed. Each
- * ends with source->step(), cdmi_step() of source_cdmi.c, which does all that follows. Only the step
- * frees fetches that ended, and only the step ends a scan or gives the archive up. */
+ * ends with source->step(), cdmi_step() of source_cdmi.c, which does all that follows. Only the
+ * step frees fetches that ended, and only the step ends a scan or gives the archive up. */
 #ifndef CORE_SOURCE_CDMI_PRIVATE_H
 #define CORE_SOURCE_CDMI_PRIVATE_H
 

@@ -1,5 +1,5 @@
-/* source_cdmi_state.c - what goes wrong is noted here, and lists of names. The bottom of the source:
- * it changes state and calls nobody. */
+/* source_cdmi_state.c - what goes wrong is noted here, and lists of names. The bottom of the
+ * source: it changes state and calls nobody. */
 #include "log.h"
 #include "source_cdmi_private.h"
 #include "util.h"
