@@ -2,8 +2,10 @@
 """test_pythons.py - the tests of test_sandbox.py with the Pythons of other Debian releases than the
 default image's.
 
-    test_pythons.py [WORD...]              what scripts are promised, with the other supported releases: `make check`
-    test_pythons.py --images SUITE...      all of it, with these, as far as the mirror has them: `make check-images`
+    test_pythons.py [WORD...]
+        what scripts are promised, with the other supported releases: `make check`
+    test_pythons.py --images SUITE...
+        all of it, with these, as far as the mirror has them: `make check-images`
 
 WORD: only if a name contains one of them. Any other interpreter: docs/pythons.md."""
 import os
@@ -17,12 +19,16 @@ OTHERS = ['trixie']
 
 def build_image(suite):
     """The image's name, or None: the mirror has no such release."""
-    sources = subprocess.run([ROOT + '/tools/debian-sources', suite], stdout=subprocess.PIPE, text=True, check=True).stdout
+    sources = subprocess.run(
+        [ROOT + '/tools/debian-sources', suite], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     if not sources.strip():
         return None
     tag = 'listener-sandbox:' + suite
     keep = ['--keep', os.path.join(ROOT, 'build/image-%s.tar' % suite)]
-    subprocess.run([ROOT + '/tools/build-image', '--if-missing', '--from-debian', suite, '--tag', tag, *keep], check=True)
+    subprocess.run(
+        [ROOT + '/tools/build-image', '--if-missing', '--from-debian', suite, '--tag', tag, *keep], check=True
+    )
     return tag
 
 

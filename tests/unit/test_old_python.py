@@ -13,12 +13,14 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SOURCES = ['sandbox/forkserver.py', 'executors/docker-sandbox/selftest.c'] + sorted(os.path.relpath(path, ROOT) for path in glob.glob(ROOT + '/examples/*.py'))
+SOURCES = ['sandbox/forkserver.py', 'executors/docker-sandbox/selftest.c'] + sorted(
+    os.path.relpath(path, ROOT) for path in glob.glob(ROOT + '/examples/*.py')
+)
 MODULES = {
     'sys': '__excepthook__ __stderr__ __stdin__ __stdout__ argv exc_info excepthook exit executable getfilesystemencoding last_traceback '
-           'last_type last_value modules path stderr stdin stdout version version_info',
+    'last_type last_value modules path stderr stdin stdout version version_info',
     'os': 'O_RDONLY O_RDWR _exit close closerange dup dup2 environ environb fork getgid getpid getuid kill open path pread putenv pwrite read '
-          'setgroups setresgid setresuid setsid strerror wait4 write',
+    'setgroups setresgid setresuid setsid strerror wait4 write',
     '_io': 'TextIOWrapper open',
     'signal': 'SIGALRM SIGINT SIGTERM SIG_DFL SIG_IGN alarm signal',
     '_ctypes': 'call_function dlopen dlsym',
@@ -49,7 +51,9 @@ def guards(tree):
     """The nodes that are reached only where something newer exists."""
     guarded = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and any('ImportError' in ast.dump(handler.type) for handler in node.handlers if handler.type):
+        if isinstance(node, ast.Try) and any(
+            'ImportError' in ast.dump(handler.type) for handler in node.handlers if handler.type
+        ):
             guarded.update(id(n) for part in node.body for n in ast.walk(part))
         elif isinstance(node, ast.If) and ('hasattr' in ast.dump(node.test) or 'version_info' in ast.dump(node.test)):
             guarded.update(id(n) for part in node.body for n in ast.walk(part))
@@ -62,7 +66,11 @@ def imported(node):
         return [(alias.name, alias.asname or alias.name.split('.')[0]) for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         return [(node.module, None)]
-    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == '__import__' and isinstance(node.args[0], ast.Constant):
+    if (
+        isinstance(node, ast.Call)
+        and getattr(node.func, 'id', None) == '__import__'
+        and isinstance(node.args[0], ast.Constant)
+    ):
         return [(node.args[0].value, None)]
     return []
 
@@ -80,12 +88,22 @@ def look(node, known):
             yield '%s.%s' % (known[node.value.id], node.attr)
     if isinstance(node, ast.Attribute) and node.attr in NEWER_METHODS:
         yield 'method %s()' % node.attr
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(getattr(node.left, 'value', None), bytes):
+    if (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Mod)
+        and isinstance(getattr(node.left, 'value', None), bytes)
+    ):
         yield '%-formatting of bytes'
-    if isinstance(node, ast.Call) and sum(isinstance(arg, ast.Starred) for arg in node.args) + sum(k.arg is None for k in node.keywords) > 2:
+    if (
+        isinstance(node, ast.Call)
+        and sum(isinstance(arg, ast.Starred) for arg in node.args) + sum(k.arg is None for k in node.keywords) > 2
+    ):
         yield 'several unpackings in a call'
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)) and isinstance(node.ctx if hasattr(node, 'ctx') else ast.Load(), ast.Load) and \
-            any(isinstance(element, ast.Starred) for element in node.elts):
+    if (
+        isinstance(node, (ast.List, ast.Tuple, ast.Set))
+        and isinstance(node.ctx if hasattr(node, 'ctx') else ast.Load(), ast.Load)
+        and any(isinstance(element, ast.Starred) for element in node.elts)
+    ):
         yield 'unpacking in a list'
     if isinstance(node, ast.Dict) and None in node.keys:
         yield 'unpacking in a dictionary'
@@ -110,7 +128,9 @@ def python_of(name):
         text = f.read()
     if not name.endswith('.c'):
         return text
-    literals = re.search(r'((?:^\s*"import (?:[^"\\]|\\.)*"\s*$)(?:\n^\s*"(?:[^"\\]|\\.)*";?\s*$)*)', text, re.MULTILINE).group(1)
+    literals = re.search(
+        r'((?:^\s*"import (?:[^"\\]|\\.)*"\s*$)(?:\n^\s*"(?:[^"\\]|\\.)*";?\s*$)*)', text, re.MULTILINE
+    ).group(1)
     return ''.join(ast.literal_eval(line.strip().rstrip(';')) for line in literals.splitlines())
 
 
@@ -123,8 +143,22 @@ def test_sources():
 def test_what_is_newer_is_found():
     with open(os.path.join(ROOT, SOURCES[0])) as f:
         good = f.read()
-    for line in ('import _signal', 'import enum34', 'import os\nos.scandir(".")', 'f"{1}"', 'x: int = 1', 'async def f(): pass', '1_000',
-                 'b"%d" % 1', '{**{}}', '[*[]]', 'b"".hex()', 'def f(a, /): pass', '__import__("contextvars")', 'import time\ntime.time_ns()'):
+    for line in (
+        'import _signal',
+        'import enum34',
+        'import os\nos.scandir(".")',
+        'f"{1}"',
+        'x: int = 1',
+        'async def f(): pass',
+        '1_000',
+        'b"%d" % 1',
+        '{**{}}',
+        '[*[]]',
+        'b"".hex()',
+        'def f(a, /): pass',
+        '__import__("contextvars")',
+        'import time\ntime.time_ns()',
+    ):
         assert newer(good + '\n' + line + '\n'), 'not found: ' + line
     guard = 'try:\n    import _signal\nexcept ImportError:\n    import signal as _signal\n_signal.signal(_signal.SIGINT, _signal.SIG_DFL)\n'
     assert not newer(guard), newer(guard)

@@ -37,8 +37,9 @@ class Machine:
     def new_disk(self):
         if os.path.exists(self.disk):
             os.unlink(self.disk)
-        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', self.path('disk.img'), self.disk],
-                       check=True)
+        subprocess.run(
+            ['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', self.path('disk.img'), self.disk], check=True
+        )
 
     def start(self, accelerator=None):
         """Boot: with KVM where a guest really boots with it, else in software emulation."""
@@ -57,17 +58,44 @@ class Machine:
             os.unlink(console)
         # tcg: a host thread for each processor; four levels of page tables are cheaper to walk in
         # software.
-        how = ['-accel', 'kvm', '-cpu', 'host'] if self.accelerator == 'kvm' else \
-            ['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'max,la57=off']
+        how = (
+            ['-accel', 'kvm', '-cpu', 'host']
+            if self.accelerator == 'kvm'
+            else ['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'max,la57=off']
+        )
         self.process = subprocess.Popen(
-            ['qemu-system-x86_64', '-machine', 'q35', *how, '-smp', str(self.processors), '-m', str(self.memory),
-             '-kernel', self.path('vmlinuz'), '-initrd', self.path('initrd.img'),
-             '-append', 'root=/dev/vda rw console=ttyS0 panic=-1',
-             '-drive', 'file=%s,if=virtio,format=qcow2,cache=unsafe' % self.disk,
-             '-netdev', 'user,id=n,hostfwd=tcp:127.0.0.1:%d-:22%s' % (self.port, self.network),
-             '-device', 'virtio-net-pci,netdev=n,romfile=', '-device', 'virtio-rng-pci', 
-             '-display', 'none', '-serial', 'file:' + console],
-            stdin=subprocess.DEVNULL, stdout=open(self.path('qemu.log'), 'ab'), stderr=subprocess.STDOUT)
+            [
+                'qemu-system-x86_64',
+                '-machine',
+                'q35',
+                *how,
+                '-smp',
+                str(self.processors),
+                '-m',
+                str(self.memory),
+                '-kernel',
+                self.path('vmlinuz'),
+                '-initrd',
+                self.path('initrd.img'),
+                '-append',
+                'root=/dev/vda rw console=ttyS0 panic=-1',
+                '-drive',
+                'file=%s,if=virtio,format=qcow2,cache=unsafe' % self.disk,
+                '-netdev',
+                'user,id=n,hostfwd=tcp:127.0.0.1:%d-:22%s' % (self.port, self.network),
+                '-device',
+                'virtio-net-pci,netdev=n,romfile=',
+                '-device',
+                'virtio-rng-pci',
+                '-display',
+                'none',
+                '-serial',
+                'file:' + console,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.path('qemu.log'), 'ab'),
+            stderr=subprocess.STDOUT,
+        )
 
     def text(self, name):
         if not os.path.exists(self.path(name)):
@@ -123,15 +151,43 @@ class Machine:
     # -------------------------------------------------------------------------------------- commands
     def ssh_command(self, user='op'):
         # One connection carries all commands: in emulation each greeting takes a second.
-        return ['ssh', '-q', '-o', 'ControlMaster=auto', '-o', 'ControlPersist=600', '-o', 'ControlPath=' + self.path('ssh'), '-i', self.path('key'), '-p', str(self.port), '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no',
-                '-o', 'UserKnownHostsFile=/dev/null', '-o', 'ConnectTimeout=30', '-o', 'ServerAliveInterval=30',
-                '-o', 'ServerAliveCountMax=20', user + '@127.0.0.1']
+        return [
+            'ssh',
+            '-q',
+            '-o',
+            'ControlMaster=auto',
+            '-o',
+            'ControlPersist=600',
+            '-o',
+            'ControlPath=' + self.path('ssh'),
+            '-i',
+            self.path('key'),
+            '-p',
+            str(self.port),
+            '-o',
+            'BatchMode=yes',
+            '-o',
+            'StrictHostKeyChecking=no',
+            '-o',
+            'UserKnownHostsFile=/dev/null',
+            '-o',
+            'ConnectTimeout=30',
+            '-o',
+            'ServerAliveInterval=30',
+            '-o',
+            'ServerAliveCountMax=20',
+            user + '@127.0.0.1',
+        ]
 
     def ssh(self, command, quiet=False, data=None):
         """(status, what it printed) of a shell command as user op; its lines are shown as they come
         unless QUIET."""
-        process = subprocess.Popen(self.ssh_command() + [command], stdin=subprocess.PIPE if data else subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            self.ssh_command() + [command],
+            stdin=subprocess.PIPE if data else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         if data:
             data(process.stdin)
             process.stdin.close()
@@ -150,9 +206,11 @@ class Machine:
 
     def send(self, path, name):
         """A file or folder of this machine, as NAME in the guest's home folder."""
+
         def write(stream):
             with tarfile.open(fileobj=stream, mode='w|') as archive:
                 archive.add(path, name)
+
         status, text = self.ssh('tar -xf -', True, write)
         if status != 0:
             raise Failed('cannot send %s: %s' % (path, text))

@@ -12,7 +12,8 @@ from witness import ADDRESS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPTS = '/var/lib/listenerd/scripts/'
-LIFE = '''import json, sys, time, urllib.request
+LIFE = (
+    '''import json, sys, time, urllib.request
 event = json.load(sys.stdin)["post"]
 def tell(what):
     body = ("%%s %%s" %% (what, event["name"])).encode()
@@ -20,7 +21,9 @@ def tell(what):
 tell("begin")
 time.sleep(event["sleep"])
 tell("end")
-''' % ADDRESS
+'''
+    % ADDRESS
+)
 # Emulation is slow: making a sandbox takes many seconds there, and no figure of this file is one of
 # speed.
 SLOW = '[limits]\ntimeout_max = 10min\n'
@@ -87,14 +90,20 @@ class World:
     def settled(self, names):
         def ended():
             jobs = self.jobs(names)
-            return jobs if len(jobs) >= len(names) and all(job['state'] in ('finished', 'lost') for job in jobs) else None
+            return (
+                jobs if len(jobs) >= len(names) and all(job['state'] in ('finished', 'lost') for job in jobs) else None
+            )
+
         return self.until(ended, '%d jobs to end' % len(names), 240)
 
     def check_each_ran_once(self, names):
         jobs = self.settled(names)
         counts = {what: self.witness.count(what, names) for what in ('begin', 'end')}
-        wrong = {name: (counts['begin'][name], counts['end'][name]) for name in names
-                 if (counts['begin'][name], counts['end'][name]) != (1, 1)}
+        wrong = {
+            name: (counts['begin'][name], counts['end'][name])
+            for name in names
+            if (counts['begin'][name], counts['end'][name]) != (1, 1)
+        }
         check(not wrong, 'not begun once and ended once, by the witness: %s\n%s' % (wrong, self.journal()))
         check(len(jobs) == len(names), '%d jobs for %d events' % (len(jobs), len(names)))
         bad = [job for job in jobs if job['outcome'] != 'success']
@@ -132,9 +141,15 @@ def readme(world):
 
 def units(world):
     """What runs, and what starts at boot."""
-    text = world.run('systemctl list-unit-files --state=enabled --no-legend --plain; '
-                     'systemctl list-units --type=service,socket --state=active --no-legend --plain')
-    return {line.split()[0] for line in text.splitlines() if not re.match(r'session-|user@|user-|run-|systemd-|ssh|apt-|man-db', line)}
+    text = world.run(
+        'systemctl list-unit-files --state=enabled --no-legend --plain; '
+        'systemctl list-units --type=service,socket --state=active --no-legend --plain'
+    )
+    return {
+        line.split()[0]
+        for line in text.splitlines()
+        if not re.match(r'session-|user@|user-|run-|systemd-|ssh|apt-|man-db', line)
+    }
 
 
 # -------------------------------------------------------------------------------------------- what systemd does
@@ -144,6 +159,7 @@ def life(name, act, sleep=20):
         world.until(lambda: len(world.begun(names)) >= (16 if world.native else 3), 'the first runs to begin', 120)
         act(world)
         world.check_each_ran_once(names)
+
     return name, step
 
 
@@ -169,13 +185,18 @@ def stop_and_start(world):
 def kill(world):
     pid = world.run('systemctl show listenerd -p MainPID --value').strip()
     world.run('sudo kill -9 ' + pid)
-    world.until(lambda: world.run('systemctl show listenerd -p MainPID --value').strip() not in ('0', pid), 'systemd to start it again')
+    world.until(
+        lambda: world.run('systemctl show listenerd -p MainPID --value').strip() not in ('0', pid),
+        'systemd to start it again',
+    )
 
 
 def watchdog(world):
     pid = world.run('systemctl show listenerd -p MainPID --value').strip()
     world.run('sudo kill -STOP ' + pid)
-    world.until(lambda: world.run('systemctl show listenerd -p MainPID --value').strip() not in ('0', pid), 'the watchdog', 120)
+    world.until(
+        lambda: world.run('systemctl show listenerd -p MainPID --value').strip() not in ('0', pid), 'the watchdog', 120
+    )
 
 
 def failed_start(world):
@@ -187,15 +208,24 @@ def failed_start(world):
     status, _ = world.machine.ssh('sudo systemctl start listenerd', True)
     check(status != 0, 'a broken configuration starts')
     time.sleep(5)
-    errors = world.run('sudo journalctl -u listenerd -p err --since @%s -o cat --no-pager | grep 99-wrong.ini || true' % began).splitlines()
-    check(len(errors) == 1 and '99-wrong.ini:2' in errors[0], 'the journal says at error level: %s\n%s' % (errors, world.journal()))
+    errors = world.run(
+        'sudo journalctl -u listenerd -p err --since @%s -o cat --no-pager | grep 99-wrong.ini || true' % began
+    ).splitlines()
+    check(
+        len(errors) == 1 and '99-wrong.ini:2' in errors[0],
+        'the journal says at error level: %s\n%s' % (errors, world.journal()),
+    )
     check(world.run('systemctl show listenerd -p NRestarts --value').strip() == '0', 'it was started again')
-    world.run('sudo rm /etc/listenerd/conf.d/99-wrong.ini; sudo systemctl reset-failed listenerd; sudo systemctl start listenerd')
+    world.run(
+        'sudo rm /etc/listenerd/conf.d/99-wrong.ini; sudo systemctl reset-failed listenerd; sudo systemctl start listenerd'
+    )
 
 
 def upgrade(world):
     """Another build in the place of the first, while the daemon runs; then a restart."""
-    world.run("cd main && sed -i '0,/^## [0-9.]*/s//## 99.0/' CHANGELOG.md && make all >/dev/null && sudo make install PREFIX=/usr >/dev/null")
+    world.run(
+        "cd main && sed -i '0,/^## [0-9.]*/s//## 99.0/' CHANGELOG.md && make all >/dev/null && sudo make install PREFIX=/usr >/dev/null"
+    )
     world.run('sudo systemctl restart listenerd')
     version = world.ctl('status')[0]['version']
     check(version == '99.0', 'the version after the upgrade is ' + version)
@@ -218,8 +248,13 @@ def reboot(world):
     check(all(count <= 1 for count in begun.values()), 'begun more than once: %s' % begun)
     check(len(jobs) == len(names), '%d jobs for %d events' % (len(jobs), len(names)))
     lost = [name for name in names if begun[name] and not ended[name]]
-    check(set(lost) >= running, 'runs that the reboot ended and that are told otherwise: %s' % sorted(running - set(lost)))
-    check(outcomes.count('lost') == len(lost), '%d lost runs by the witness, jobs end as %s\n%s' % (len(lost), outcomes, world.journal()))
+    check(
+        set(lost) >= running, 'runs that the reboot ended and that are told otherwise: %s' % sorted(running - set(lost))
+    )
+    check(
+        outcomes.count('lost') == len(lost),
+        '%d lost runs by the witness, jobs end as %s\n%s' % (len(lost), outcomes, world.journal()),
+    )
 
 
 # ----------------------------------------------------------------------------------------------- limits, the wall
@@ -256,14 +291,35 @@ def limits(world):
     check(world.run('stat -fc %T /sys/fs/cgroup').strip() == 'cgroup2fs', 'control groups v2 are not alone here')
     world.write(SCRIPTS + 'limits.py.meta', 'topic = create/resource/limits/#\noutput = capture\ntimeout = 1min\n')
     world.write(SCRIPTS + 'limits.py', LIMITS)
-    world.until(lambda: [s for s in world.ctl('scripts limits.py') if s['state'] == 'active'], 'limits.py to be registered')
+    world.until(
+        lambda: [s for s in world.ctl('scripts limits.py') if s['state'] == 'active'], 'limits.py to be registered'
+    )
     wrong = []
-    for what, wanted in [('memory', 'memory'), ('processes', 'processes'), ('timeout', 'timeout'), ('write', 'success')]:
-        world.run("mosquitto_pub -t create/resource/limits/%s -m '%s'" % (what, json.dumps({'pre': {}, 'post': {'name': what}})))
-        job = world.until(lambda: [job for job in world.ctl('jobs --topic create/resource/limits/' + what)
-                                   if job['state'] in ('finished', 'lost')], what, 120)[0]
+    for what, wanted in [
+        ('memory', 'memory'),
+        ('processes', 'processes'),
+        ('timeout', 'timeout'),
+        ('write', 'success'),
+    ]:
+        world.run(
+            "mosquitto_pub -t create/resource/limits/%s -m '%s'"
+            % (what, json.dumps({'pre': {}, 'post': {'name': what}}))
+        )
+        job = world.until(
+            lambda: [
+                job
+                for job in world.ctl('jobs --topic create/resource/limits/' + what)
+                if job['state'] in ('finished', 'lost')
+            ],
+            what,
+            120,
+        )[0]
         run = world.ctl('show %d' % job['id'])[0]['runs'][-1]
-        print('    %-10s %s' % (what, {key: run.get(key) for key in ('outcome', 'message', 'out', 'duration_usec', 'memory_peak')}), flush=True)
+        print(
+            '    %-10s %s'
+            % (what, {key: run.get(key) for key in ('outcome', 'message', 'out', 'duration_usec', 'memory_peak')}),
+            flush=True,
+        )
         if run['outcome'] != wanted:
             wrong.append('%s ended as %s' % (what, run['outcome']))
     check(not wrong, '; '.join(wrong))
@@ -287,10 +343,14 @@ def wall(world):
     world.write('/tmp/probe.py', PROBE % gateway)
 
     def probe(when):
-        text = world.run('sudo docker run --rm --network %s -v /tmp/probe.py:/probe.py:ro listener-sandbox:latest python3 /probe.py' % network)
+        text = world.run(
+            'sudo docker run --rm --network %s -v /tmp/probe.py:/probe.py:ro listener-sandbox:latest python3 /probe.py'
+            % network
+        )
         seen = dict(line.split(' ', 1) for line in text.splitlines())
         print('    %s: %s' % (when, seen), flush=True)
         check(seen == {'443': 'open', '8080': 'closed', '1883': 'closed'}, '%s: %s' % (when, seen))
+
     try:
         probe('as it is')
         world.run('sudo nft flush ruleset')
@@ -316,18 +376,39 @@ def doctor(world):
     status, text = world.machine.ssh('sudo listenerctl doctor')
     check('does not tell whether the clock' not in text, 'doctor cannot ask for the clock')
     check(status <= 1, 'doctor ended with status %d' % status)
-    check('deprecat' not in world.run('sudo journalctl -u docker --no-pager | grep -i "no-new-privileges" || true'), 'the engine calls an option deprecated')
+    check(
+        'deprecat' not in world.run('sudo journalctl -u docker --no-pager | grep -i "no-new-privileges" || true'),
+        'the engine calls an option deprecated',
+    )
 
 
 def uninstall(world):
     world.run('cd main && sudo make uninstall PREFIX=/usr')
-    left = world.run('systemctl is-active listenerd || true; ls /usr/sbin/listenerd /usr/bin/listenerctl /usr/lib/listenerd /run/listenerd '
-                     '/usr/lib/systemd/system/listenerd.service /usr/lib/sysusers.d/listenerd.conf /usr/include/listener 2>/dev/null || true; '
-                     'sudo docker ps -aq --filter label=org.indigo.listener; pgrep -l listenerd || true; sudo nft list tables | grep listenerd || true')
+    left = world.run(
+        'systemctl is-active listenerd || true; ls /usr/sbin/listenerd /usr/bin/listenerctl /usr/lib/listenerd /run/listenerd '
+        '/usr/lib/systemd/system/listenerd.service /usr/lib/sysusers.d/listenerd.conf /usr/include/listener 2>/dev/null || true; '
+        'sudo docker ps -aq --filter label=org.indigo.listener; pgrep -l listenerd || true; sudo nft list tables | grep listenerd || true'
+    )
     check(left.split() == ['inactive'], 'uninstall left: ' + left)
-    check(world.run('ls /etc/listenerd/listenerd.ini && sudo ls /var/lib/listenerd/journal.db'), 'uninstall took what is the administrator\'s')
+    check(
+        world.run('ls /etc/listenerd/listenerd.ini && sudo ls /var/lib/listenerd/journal.db'),
+        'uninstall took what is the administrator\'s',
+    )
 
 
-ALL = [('readme', readme), ('doctor', doctor), life('reload', reload), life('restart', restart), life('stop_and_start', stop_and_start),
-       life('kill', kill), life('failed_start', failed_start), ('limits', limits), ('wall', wall), life('watchdog', watchdog),
-       life('upgrade', upgrade), ('reboot', reboot), ('unit', unit), ('uninstall', uninstall)]
+ALL = [
+    ('readme', readme),
+    ('doctor', doctor),
+    life('reload', reload),
+    life('restart', restart),
+    life('stop_and_start', stop_and_start),
+    life('kill', kill),
+    life('failed_start', failed_start),
+    ('limits', limits),
+    ('wall', wall),
+    life('watchdog', watchdog),
+    life('upgrade', upgrade),
+    ('reboot', reboot),
+    ('unit', unit),
+    ('uninstall', uninstall),
+]

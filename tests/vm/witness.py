@@ -41,6 +41,7 @@ class Witness:
 def relay(port):
     """Standard input to the witness, its answers to standard output; one connection."""
     with socket.create_connection(('127.0.0.1', port)) as s:
+
         def up():
             while True:
                 data = sys.stdin.buffer.raw.read(65536)
@@ -48,6 +49,7 @@ def relay(port):
                     break
                 s.sendall(data)
             s.shutdown(socket.SHUT_WR)
+
         threading.Thread(target=up, daemon=True).start()
         while True:
             data = s.recv(65536)
