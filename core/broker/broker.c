@@ -220,6 +220,18 @@ static void end_connection(struct broker *broker, const char *why)
 		broker->hooks.disconnected(broker->hooks.data, reason);
 }
 
+/* rival_remark - MQTT 5 can tell that another client took the session over. mosquitto 2.0.21 does so,
+ * 2.0.11 does not, and 3.1.1 has no way to: there it is a guess, made only after several times. */
+static const char *rival_remark(const struct broker *broker, int rc)
+{
+	if (rc == MQTT_RC_SESSION_TAKEN_OVER)
+		return "; does another client use the same client id?";
+	if (broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) &&
+	    broker->failures >= RIVAL_FAILURES)
+		return " again; does another client use the same client id?";
+	return "";
+}
+
 static void end_by_library(struct broker *broker, int rc, int errno_now)
 {
 	char reason[400];
@@ -235,12 +247,8 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 			rc = broker->lost_rc;
 			errno_now = broker->lost_errno;
 		}
-		/* 3.1.1 has no way to tell, and mosquitto 2.0 does not tell either. */
-		bool rival = broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) &&
-			     broker->failures >= RIVAL_FAILURES;
 		(void)snprintf(reason, sizeof reason, "%s%s%s%s", broker_client_strerror(rc, errno_now),
-			       rival ? " again; does another client use the same client id?" : "",
-			       broker->detail[0] ? ": " : "", broker->detail);
+			       rival_remark(broker, rc), broker->detail[0] ? ": " : "", broker->detail);
 	}
 	end_connection(broker, reason);
 }

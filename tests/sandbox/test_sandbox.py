@@ -13,7 +13,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sandbox import CAPTURE, ENV, FINISHED, IDLE, RUNNING, Sandbox, docker, memfd, wait_until  # noqa: E402
+from sandbox import CAPTURE, ENV, FINISHED, IDLE, RUNNING, Sandbox, docker, engine_nice, memfd, wait_until  # noqa: E402
 
 REPORT = r'''
 import sys, os, json, signal, resource, random
@@ -135,7 +135,7 @@ def check_report(r, payload):
     for cap in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'):
         same(r['status'][cap], '0' * 16, cap)
     same([r['status']['NoNewPrivs'], r['status']['Seccomp']], ['1', '2'])
-    same([r['umask'], r['sid'], r['nice'], r['name'], r['path0']], [0o22, True, 0, '__main__', '/scripts'])
+    same([r['umask'], r['sid'], r['nice'], r['name'], r['path0']], [0o22, True, engine_nice(), '__main__', '/scripts'])
     same([r['nofile'], r['core'], r['mq']], [[256, 256], [0, 0], [0, 0]])
     same(r['fds'], [0, 1, 2])
 
@@ -360,7 +360,7 @@ print(random.random(), file=sys.stderr)
         outcome(s.run(dirty), 'success')
         after = outcome(s.run(look), 'success')
         same(after.out, before.out)
-        same(before.out, b'None 0o22 0 True False False False /scripts 1000 True True (256, 256)\n')
+        same(before.out, b'None 0o22 %d True False False False /scripts 1000 True True (256, 256)\n' % engine_nice())
         same(after.err != before.err, True, 'random state is fresh')
 
 

@@ -835,9 +835,8 @@ START_TEST(test_broker__silent_name_server)
 	(void)run_for(100 * USEC_PER_MSEC);
 	ck_assert_int_eq(state(), BROKER_CONNECTING);
 	stop();
-	(void)run_for(50 * USEC_PER_MSEC); /* what is left of it is reaped */
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 	ck_assert_uint_lt(now_monotonic_usec() - before, 4 * USEC_PER_SEC);
+	WAIT_FOR(waitpid(-1, NULL, WNOHANG) == -1); /* what is left of it is reaped */
 	(void)close(fd);
 }
 END_TEST
@@ -976,7 +975,10 @@ START_TEST(test_broker__rival_with_the_same_client_id)
 		WAIT_FOR(seen.connected == i);
 		ck_assert_int_eq(RUN("mosquitto_pub", "-p", port_text, "-i", config.client_id, "-t", "x", "-n"), 0);
 		WAIT_FOR(seen.disconnected == i);
-		ck_assert_int_eq(strstr(seen.reason, "the same client id?") != NULL, i > 3);
+		/* A broker that tells is believed at once, the silence of others is a guess. */
+		bool told = strstr(seen.reason, "taken over") != NULL;
+		ck_assert(versions[_i] == MQTT_V5 || !told);
+		ck_assert_int_eq(strstr(seen.reason, "the same client id?") != NULL, told || i > 3);
 	}
 }
 END_TEST
