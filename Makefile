@@ -64,7 +64,7 @@ endif
 OPT ?= -O2 -g
 HARDEN = -fstack-protector-strong -D_FORTIFY_SOURCE=2
 SANFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-BASE = -std=gnu17 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(SANITIZE),-fno-sanitize-recover=undefined,$(HARDEN)) $(SANFLAGS) $(CFLAGS)
+BASE = -std=gnu17 -D_GNU_SOURCE -include lib/banned.h $(OPT) $(WARN) $(if $(SANITIZE),-fno-sanitize-recover=undefined,$(HARDEN)) $(SANFLAGS) $(CFLAGS)
 PKGS = libmosquitto jansson sqlite3 libcurl libsystemd libssl libcrypto inih
 PKGFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CORE_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl

@@ -33,11 +33,12 @@ static bool is_folder(const char *path)
 static int can_be_made(const char *path)
 {
 	char parent[PATH_MAX];
+	size_t size = strlen(path) + 1;
 	struct stat st;
 
-	if (strlen(path) >= sizeof parent)
+	if (size > sizeof parent)
 		return -ENAMETOOLONG;
-	(void)strcpy(parent, path);
+	memcpy(parent, path, size);
 	while (stat(parent, &st) < 0) {
 		char *slash = strrchr(parent, '/');
 		if (errno != ENOENT)

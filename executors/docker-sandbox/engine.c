@@ -51,16 +51,21 @@ static void version_look(struct engine *engine);
 
 char *engine_escape(const char *text)
 {
+	static const char hex[] = "0123456789ABCDEF";
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
 	char *ret = malloc(3 * strlen(text) + 1), *at = ret;
 
 	if (!ret)
 		return NULL;
 	for (; *text; text++) {
-		if (strchr(plain, *text))
+		unsigned char c = (unsigned char)*text;
+		if (strchr(plain, *text)) {
 			*at++ = *text;
-		else
-			at += sprintf(at, "%%%02X", (unsigned char)*text);
+		} else {
+			*at++ = '%';
+			*at++ = hex[c >> 4];
+			*at++ = hex[c & 15];
+		}
 	}
 	*at = 0;
 	return ret;
