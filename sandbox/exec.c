@@ -182,11 +182,11 @@ __attribute__((noreturn)) static void become_script(const struct init *in, const
 	int oom_fd = oom_score_open(score, job_score);
 	(void)!write(oom_fd, job_score, strlen(job_score));
 	if (r == 0)
+		r = set_limits(req->frame); /* the walls refuse some of it */
+	if (r == 0)
 		r = walls_enter(in);
 	if (r == 0)
 		r = walls_drop();
-	if (r == 0)
-		r = set_limits(req->frame);
 	if (r == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
 		(void)execve(path, argv, env);
 		r = -errno;

@@ -11,9 +11,11 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,6 +33,12 @@
 #define FILTER_MAX 600
 #define NS_FLAGS 0x7e020000u /* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET */
 #define FASTOPEN 0x20000000u /* MSG_FASTOPEN */
+#define PARENT 0x8000u /* CLONE_PARENT */
+#define HUGE_PAGES 0x40000u /* MAP_HUGETLB */
+#define HUGE_FILE 0x4u /* MFD_HUGETLB */
+#ifndef IPV6_FREEBIND /* in the kernel since 4.15, in no libc header that we need */
+#define IPV6_FREEBIND 78
+#endif
 
 #define RET_ERRNO(e) (SECCOMP_RET_ERRNO | (e))
 
@@ -248,9 +256,56 @@ static void rule_not_init(struct filter *f, int nr)
 	end_call(f, call);
 }
 
+/* NR is refused if any bit of MASK is set in ARG. */
+static void rule_not_with(struct filter *f, int nr, int arg, uint32_t mask)
+{
+	unsigned short call = begin_call(f, nr);
+	load_arg(f, arg);
+	ret_if_any(f, mask, RET_ERRNO(EPERM));
+	end_call(f, call);
+}
+
+/* Limit the size of core dumps: only asked for, never set. See CORE_NONE in walls.c. */
+static void rules_core(struct filter *f)
+{
+	unsigned short call = begin_call(f, SYS_setrlimit);
+	load_arg(f, 0);
+	ret_if_equal(f, RLIMIT_CORE, RET_ERRNO(EPERM));
+	end_call(f, call);
+	call = begin_call(f, SYS_prlimit64);
+	load_arg(f, 1);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, RLIMIT_CORE, 1, 0);
+	insn_ret(f, SECCOMP_RET_ALLOW);
+	load_arg(f, 2); /* the new limit: a pointer of two halves */
+	ret_if_any(f, UINT32_MAX, RET_ERRNO(EPERM));
+	insn_load(f, offsetof(struct seccomp_data, args) + 2 * 8 + 4);
+	ret_if_any(f, UINT32_MAX, RET_ERRNO(EPERM));
+	end_call(f, call);
+}
+
+/* Options that let a socket send from addresses that are not ours. */
+static void rule_source_address(struct filter *f)
+{
+	unsigned short call = begin_call(f, SYS_setsockopt);
+	load_arg(f, 1);
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IP, 0, 5);
+	load_arg(f, 2);
+	ret_if_equal(f, IP_FREEBIND, RET_ERRNO(EPERM));
+	ret_if_equal(f, IP_TRANSPARENT, RET_ERRNO(EPERM));
+	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IPV6, 0, 5);
+	load_arg(f, 2);
+	ret_if_equal(f, IPV6_FREEBIND, RET_ERRNO(EPERM));
+	ret_if_equal(f, IPV6_TRANSPARENT, RET_ERRNO(EPERM));
+	end_call(f, call);
+}
+
 static void rules_by_argument(struct filter *f)
 {
 	unsigned short call;
+	rule_not_with(f, SYS_mmap, 3, HUGE_PAGES); /* often called: it comes first */
+	rule_not_with(f, SYS_memfd_create, 1, HUGE_FILE);
+	rules_core(f);
+	rule_source_address(f);
 	rule_socket(f);
 	call = begin_call(f, SYS_socketpair);
 	load_arg(f, 0);
@@ -259,7 +314,7 @@ static void rules_by_argument(struct filter *f)
 	end_call(f, call);
 	call = begin_call(f, SYS_clone);
 	load_arg(f, 0);
-	ret_if_any(f, NS_FLAGS, RET_ERRNO(EPERM));
+	ret_if_any(f, NS_FLAGS | PARENT, RET_ERRNO(EPERM));
 	end_call(f, call);
 	rule_fast_open(f, SYS_sendto, 3);
 	rule_fast_open(f, SYS_sendmsg, 2);

@@ -218,16 +218,21 @@ void reap(struct init *in)
 	}
 }
 
-/* A script's signals do not get here: another user, Landlock's scope. If one did (old kernels,
- * the moment kill_scripts() takes), its sender has a pid in our namespace; the engine, outside
- * of it, has none. */
+/* Only kill() by a process outside of our pid namespace, which is the engine's, has SI_USER without a
+ * sender: the kernel fills in both, and lets nobody else claim a code that is not negative. A script
+ * cannot reach us in any case (run.c, kill_scripts()). */
+static bool is_of_engine(const struct signalfd_siginfo *si)
+{
+	return si->ssi_signo != SIGCHLD && si->ssi_code == SI_USER && si->ssi_pid == 0;
+}
+
 static void read_signals(struct init *in)
 {
 	struct signalfd_siginfo si[16];
 	ssize_t n;
 	while ((n = read(in->signal_fd, si, sizeof si)) > 0)
 		for (size_t i = 0; i < (size_t)n / sizeof si[0]; i++)
-			if (si[i].ssi_signo != SIGCHLD && si[i].ssi_pid == 0)
+			if (is_of_engine(&si[i]))
 				exit(0);
 	reap(in);
 	if (in->run.phase == RUN_KILLING || in->run.phase == RUN_SWEEPING)

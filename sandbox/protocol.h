@@ -36,6 +36,7 @@
 #define SB_SCRIPTS_DIR "/scripts" /* working directory of scripts; an empty folder of the image */
 
 #define SB_SCRIPT_UID 65534 /* nobody */
+#define SB_INIT_UID 65533 /* the real user of init, and of nothing else; it acts as root */
 #define SB_SCRIPT_GID 65534 /* nogroup */
 
 #define SB_FRAME_MAX (160 * 1024) /* bytes of any frame */

@@ -29,16 +29,16 @@ static uint64_t realtime_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Both the real and the effective id change, for with a real id of 0 the fork server would be
- * hit too. The saved id stays 0 and with it the permitted capabilities; the way back makes them
- * effective again. Signals sent to us in between are harmless: we are pid 1 and block all of
- * them. */
+/* While it signals, init is nobody in its effective id only. That is enough to reach scripts, and them
+ * alone: who else is there has root's ids. Scripts cannot answer, as the ids that count for a target, the
+ * real and the saved one, are never theirs (SB_INIT_UID, 0). The saved id leads back, and the permitted
+ * capabilities become effective again with it. */
 int kill_scripts(int sig)
 {
-	if (syscall(SYS_setresuid, SB_SCRIPT_UID, SB_SCRIPT_UID, -1) < 0)
+	if (syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0)
 		return -errno;
 	int r = kill(-1, sig) < 0 ? -errno : 0;
-	for (int i = 0; syscall(SYS_setresuid, 0, 0, -1) < 0; i++)
+	for (int i = 0; syscall(SYS_setresuid, -1, 0, -1) < 0; i++)
 		if (i == 100)
 			abort(); /* an init that is nobody is no init: the container ends */
 	return r;

@@ -23,6 +23,10 @@
 #define CAPS_INIT (1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL)
 #define CAPS_SERVER (1u << CAP_SETUID | 1u << CAP_SETGID)
 
+/* Where core_pattern is a pipe the kernel starts its helper even with a limit of 0; 1 it takes for
+ * the helper's own dump, and starts nothing. */
+#define CORE_NONE 1
+
 enum { LL_CREATE_RULESET = 444, LL_ADD_RULE = 445, LL_RESTRICT_SELF = 446 };
 enum { LL_RULE_PATH = 1, LL_RULE_PORT = 2 };
 
@@ -232,12 +236,19 @@ int walls_init(struct init *in)
 	if (empty_bounding_set())
 		in->walls |= SB_WALL_NO_CAPS;
 	r = set_caps(CAPS_INIT, CAPS_SERVER);
+	if (r == 0 && setresuid(SB_INIT_UID, 0, 0) < 0)
+		r = -errno;
 	return r < 0 ? r : make_ruleset(in);
 }
 
 /* A root program loses what the (empty) bounding set lacks when it executes, but what it may
  * inherit it keeps. */
-int walls_keep_setid(void) { return set_caps(CAPS_SERVER, CAPS_SERVER); }
+int walls_keep_setid(void)
+{
+	if (setresuid(0, 0, 0) < 0)
+		return -errno;
+	return set_caps(CAPS_SERVER, CAPS_SERVER);
+}
 
 int walls_enter(const struct init *in)
 {
@@ -270,15 +281,19 @@ int walls_limits(void)
 	static const struct {
 		int resource;
 		rlim_t limit;
-	} table[] = { { RLIMIT_CORE, 0 },
+	} table[] = { { RLIMIT_CORE, CORE_NONE },
 		      { RLIMIT_MSGQUEUE, 0 },
 		      { RLIMIT_MEMLOCK, 64 * 1024 },
 		      { RLIMIT_NICE, 0 },
 		      { RLIMIT_RTPRIO, 0 } };
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-		struct rlimit old, new = { table[i].limit, table[i].limit };
-		if (getrlimit((__rlimit_resource_t)table[i].resource, &old) == 0 && old.rlim_max < new.rlim_max)
+		struct rlimit old = { 0 }, new = { table[i].limit, table[i].limit };
+		if (getrlimit((__rlimit_resource_t)table[i].resource, &old) < 0)
+			return -errno;
+		if (old.rlim_max < new.rlim_max)
 			new.rlim_cur = new.rlim_max = old.rlim_max;
+		if (old.rlim_cur == new.rlim_cur && old.rlim_max == new.rlim_max)
+			continue; /* the engine's filter may refuse to set what it has set */
 		if (setrlimit((__rlimit_resource_t)table[i].resource, &new) < 0)
 			return -errno;
 	}

@@ -36,6 +36,7 @@ struct engine {
 	struct http *http;
 	uint64_t timeout_usec;
 	bool up;
+	bool limits_sockets;
 	char api[16]; /* "1.41" */
 	char version[80];
 	struct lsn_error problem;
@@ -123,6 +124,13 @@ const char *engine_lacks(const json_t *info)
 			return needed[i].limit;
 	return NULL;
 }
+
+void engine_note_info(struct engine *engine, const json_t *info)
+{
+	engine->limits_sockets = json_is_true(json_object_get(info, "KernelMemoryTCP"));
+}
+
+bool engine_limits_sockets(const struct engine *engine) { return engine->limits_sockets; }
 
 /* "1.41" as 1041; 0 if it is anything else. */
 static unsigned api_number(const char *text)

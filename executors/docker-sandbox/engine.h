@@ -72,6 +72,12 @@ void engine_explain(const char *socket, struct lsn_error *err);
  * none. */
 const char *engine_lacks(const json_t *info);
 
+/* engine_note_info - remember of its reply to /info what is asked for below.
+ * engine_limits_sockets - must the memory of a sandbox's sockets be limited by a number of its own, and
+ * can it? Control groups of version 2 count it among the rest. False before engine_note_info(). */
+void engine_note_info(struct engine *engine, const json_t *info);
+bool engine_limits_sockets(const struct engine *engine);
+
 /* engine_api_version - from a reply to /version: writes "1.41" or so.
  * 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);

@@ -94,6 +94,7 @@ static void info_seen(void *data, const struct engine_reply *reply)
 
 	prereq->call = NULL;
 	if (reply->status == 200 && !lacks) {
+		engine_note_info(prereq->engine, reply->json);
 		step(prereq, PREREQ_IMAGE);
 		return;
 	}

@@ -285,6 +285,7 @@ static int ask_for_container(struct sandbox *sb)
 				   .id = sb->id,
 				   .folder = folder,
 				   .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
+				   .limit_sockets = engine_limits_sockets(env->engine),
 				   .gid = (unsigned)getegid() };
 	json_t *body = spec_create(&spec);
 	sandbox_name(env, sb->id, name, sizeof name);
@@ -305,7 +306,9 @@ static void update_replied(void *data, const struct engine_reply *reply)
 
 int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
 {
-	int r = sandbox_ask(sb, "POST", "/update", spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes),
+	int r = sandbox_ask(sb, "POST", "/update",
+			    spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes,
+					engine_limits_sockets(sb->env->engine)),
 			    update_replied);
 	if (r < 0)
 		return r;

@@ -18,6 +18,7 @@ struct selftest_report {
 	char python[64]; /* version, quoted if odd */
 	/* the first module of `preload` that the image does not have; "": it has all */
 	char missing[64];
+	bool uncounted_sockets; /* no limit holds the memory of their buffers */
 	bool doors; /* the gateway was known and these were tried */
 	char gateway[48];
 	unsigned port[SELFTEST_DOORS];

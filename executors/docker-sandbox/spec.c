@@ -20,6 +20,7 @@ static const char *const masked[] = {
 	"/proc/sched_debug",
 	"/proc/scsi",
 	"/proc/interrupts",
+	"/proc/pressure",
 	"/proc/kallsyms",
 	"/proc/modules",
 	"/proc/swaps",
@@ -40,6 +41,9 @@ static const char *const read_only[] = { "/proc/bus", "/proc/fs", "/proc/irq", "
 /* SETUID and SETGID to become nobody, KILL to end nobody's processes, SETPCAP to empty the
  * bounding set. */
 static const char *const capabilities[] = { "SETUID", "SETGID", "KILL", "SETPCAP" };
+
+/* What of a sandbox's memory its sockets may have more, where control groups do not count them. */
+#define SOCKET_SHARE 8
 
 static json_t *strings(const char *const *list, size_t count)
 {
@@ -116,10 +120,11 @@ static json_t *security(const struct spec *spec)
 
 static json_t *ulimits(const struct options *o)
 {
-	/* init's own; a script's is set per run */
+	/* core 1: with 0 the kernel would still start the helper of a core_pattern that is a pipe. nofile is
+	 * init's own; a script's is set per run. */
 	json_int_t nofile = (json_int_t)o->nofile < 1024 ? 1024 : (json_int_t)o->nofile;
 	return json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i},{s:s,s:I,s:I}]", "Name", "msgqueue", "Soft", 0, "Hard", 0,
-			 "Name", "core", "Soft", 0, "Hard", 0, "Name", "nofile", "Soft", nofile, "Hard", nofile);
+			 "Name", "core", "Soft", 1, "Hard", 1, "Name", "nofile", "Soft", nofile, "Hard", nofile);
 }
 
 static json_t *update(json_t *object, json_t *more)
@@ -136,16 +141,16 @@ static json_t *update(json_t *object, json_t *more)
 static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes)
 {
 	const struct options *o = spec->options;
-	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop",
-			      "ALL", "SecurityOpt", security(spec), "IpcMode", "none", "LogConfig", "Type", "none",
-			      "PidsLimit", (json_int_t)o->pids, "Memory", (json_int_t)memory_bytes, "MemorySwap",
-			      (json_int_t)memory_bytes, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits", ulimits(o));
+	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop", "ALL",
+			      "SecurityOpt", security(spec), "IpcMode", "none", "LogConfig", "Type", "none",
+			      "PidsLimit", (json_int_t)o->pids, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits",
+			      ulimits(o));
 	json_t *more = json_pack("{s:i, s:b, s:b, s:{s:s}, s:s, s:s, s:b, s:b, s:o, s:o}", "OomScoreAdj", 500, "Init",
 				 0, "AutoRemove", 0, "RestartPolicy", "Name", "no", "CgroupnsMode", "private",
 				 "UsernsMode", "host", "Privileged", 0, "PublishAllPorts", 0, "MaskedPaths",
 				 strings(masked, ELEMENTSOF(masked)), "ReadonlyPaths",
 				 strings(read_only, ELEMENTSOF(read_only)));
-	return update(c, more);
+	return update(update(c, more), spec_memory(memory_bytes, spec->limit_sockets));
 }
 
 /* NAME NULL: none. Resolvers are the namespace's: who joins one brings none. */
@@ -210,7 +215,13 @@ json_t *spec_netns(const struct spec *spec, const char *id)
 			 labels(spec, id), "HostConfig", config);
 }
 
-json_t *spec_memory(uint64_t memory_bytes)
+json_t *spec_memory(uint64_t memory_bytes, bool limit_sockets)
 {
-	return json_pack("{s:I, s:I}", "Memory", (json_int_t)memory_bytes, "MemorySwap", (json_int_t)memory_bytes);
+	json_t *body =
+		json_pack("{s:I, s:I}", "Memory", (json_int_t)memory_bytes, "MemorySwap", (json_int_t)memory_bytes);
+
+	if (body && limit_sockets)
+		(void)json_object_set_new(body, "KernelMemoryTCP",
+					  json_integer((json_int_t)memory_bytes / SOCKET_SHARE));
+	return body;
 }

@@ -15,6 +15,7 @@ struct spec {
 	const char *netns; /* the container whose network namespace is joined instead, or NULL */
 	const char *id, *folder; /* of the sandbox; its folder on this host */
 	uint64_t memory_bytes; /* script's and overhead */
+	bool limit_sockets; /* by a number of their own, see engine_limits_sockets() */
 	unsigned gid; /* the daemon's group, which may use the control socket */
 };
 
@@ -25,6 +26,7 @@ json_t *spec_create(const struct spec *spec);
 
 /* likewise, of a netns (netns.h); the spec's id, folder and netns are not looked at */
 json_t *spec_netns(const struct spec *spec, const char *id);
-json_t *spec_memory(uint64_t memory_bytes); /* body of POST /containers/ID/update */
+/* body of POST /containers/ID/update; both as in struct spec */
+json_t *spec_memory(uint64_t memory_bytes, bool limit_sockets);
 
 #endif

@@ -157,6 +157,16 @@ def clones():
             in_child('clone into a new %s namespace%s' % (name, ' with a user namespace' if extra else ''), clone)
 
 
+def siblings():
+    """A child that is its parent's brother: who must wait for it does not know it (CLONE_PARENT)."""
+
+    def clone():
+        if syscall({'x86_64': 56}.get(MACHINE, 220), 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+            os._exit(0)
+
+    in_child('a child of our parent', clone)
+
+
 def families():
     """A socket of any kind but TCP, UDP and unix."""
     for family in range(1, 46):
@@ -267,7 +277,11 @@ def become(path):
 def limits():
     import resource
 
-    attempt('core dumps', lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)))
+    if resource.getrlimit(resource.RLIMIT_CORE) != (1, 1):
+        got('a crash starts the helper of a core_pattern that is a pipe')
+    attempt('core dumps', lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    if hasattr(resource, 'prlimit'):
+        attempt('core dumps of ourselves by pid', lambda: resource.prlimit(os.getpid(), resource.RLIMIT_CORE, (0, 0)))
     attempt('real time priority', lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
     attempt('higher priority', lambda: os.setpriority(os.PRIO_PROCESS, 0, -5))
     attempt(
@@ -279,6 +293,29 @@ def limits():
     for name in ('RLIMIT_MEMLOCK', 'RLIMIT_MSGQUEUE', 'RLIMIT_NICE', 'RLIMIT_RTPRIO'):
         attempt('raise ' + name, lambda: resource.setrlimit(getattr(resource, name), (1 << 40, 1 << 40)))
     in_child('lock memory', lambda: check_zero(libc.mlock(ctypes.create_string_buffer(16 << 20), 16 << 20)))
+
+
+def huge_pages():
+    """Memory of the machine's own store, which no limit counts: the kernel must not even look whether there is any."""
+    import mmap
+
+    def refused_by_a_wall(function):
+        try:
+            function()
+        except OSError as e:
+            if e.errno in WALL:
+                raise
+
+    for kind in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
+        attempt(
+            'huge pages by mmap',
+            lambda: refused_by_a_wall(lambda: mmap.mmap(-1, 2 << 20, flags=kind | mmap.MAP_ANONYMOUS | 0x40000)),
+        )
+    for size in (0, 21 << 26, 30 << 26):
+        attempt(
+            'huge pages by memfd',
+            lambda: refused_by_a_wall(lambda: syscall({'x86_64': 319}.get(MACHINE, 279), b'attack', 4 | size)),
+        )
 
 
 def check_zero(result):
@@ -296,9 +333,11 @@ def injections():
 
 calls()
 clones()
+siblings()
 families()
 other_abis()
 identity()
 limits()
+huge_pages()
 injections()
 end()

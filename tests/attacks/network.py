@@ -117,6 +117,22 @@ def source_route(host, port):
         tcp(gate, port, [(socket.IPPROTO_IP, 4, route)])
 
 
+def from_invented_address(option):
+    """Send from an address that is not ours, the host's for one: whoever answers answers somebody else."""
+    level, name, kind, address = option
+    with socket.socket(kind, socket.SOCK_DGRAM) as s:
+        s.setsockopt(level, name, 1)
+        s.bind((address, 0))
+
+
+INVENTED = [
+    (0, 15, socket.AF_INET, '192.0.2.77'),  # IP_FREEBIND
+    (0, 19, socket.AF_INET, '192.0.2.77'),  # IP_TRANSPARENT
+    (41, 78, socket.AF_INET6, '2001:db8::77'),  # IPV6_FREEBIND
+    (41, 75, socket.AF_INET6, '2001:db8::77'),  # IPV6_TRANSPARENT
+]
+
+
 def tasks():
     hosts = want.get('hosts', []) + gateways()
     ports = [
@@ -145,6 +161,9 @@ def tasks():
         '127.0.0.1',
         '::1',
         'fd00:ec2::254',
+        '100.100.100.200',
+        '168.63.129.16',
+        '64:ff9b::a9fe:a9fe',
         '0.0.0.0',
         '255.255.255.255',
     ]:
@@ -156,6 +175,8 @@ def main():
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda task: attempt(task[0], lambda: task[1](task[2], task[3])), list(tasks())))
     attempt('listen for others', lambda: listen_for('')) if want.get('listen') else None
+    for option in INVENTED:
+        attempt('send from %s by option %d of level %d' % (option[3], option[1], option[0]), lambda: from_invented_address(option))
     end()
 
 

@@ -157,6 +157,8 @@ class Sandbox(object):
             'json-file',
             '--ulimit',
             'msgqueue=0:0',
+            '--ulimit',
+            'core=1:1',
             '--pids-limit',
             str(pids),
             '--memory',

@@ -136,7 +136,7 @@ def check_report(r, payload):
         same(r['status'][cap], '0' * 16, cap)
     same([r['status']['NoNewPrivs'], r['status']['Seccomp']], ['1', '2'])
     same([r['umask'], r['sid'], r['nice'], r['name'], r['path0']], [0o22, True, engine_nice(), '__main__', '/scripts'])
-    same([r['nofile'], r['core'], r['mq']], [[256, 256], [0, 0], [0, 0]])
+    same([r['nofile'], r['core'], r['mq']], [[256, 256], [1, 1], [0, 0]])
     same(r['fds'], [0, 1, 2])
 
 
