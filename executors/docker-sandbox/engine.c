@@ -36,7 +36,7 @@ struct engine {
 	struct http *http;
 	uint64_t timeout_usec;
 	bool up;
-	bool limits_sockets;
+	bool limits_sockets, proven;
 	char api[16]; /* "1.41" */
 	char version[80];
 	struct lsn_error problem;
@@ -131,6 +131,9 @@ void engine_note_info(struct engine *engine, const json_t *info)
 }
 
 bool engine_limits_sockets(const struct engine *engine) { return engine->limits_sockets; }
+bool engine_proven(const struct engine *engine) { return engine->proven; }
+void engine_set_proven(struct engine *engine) { engine->proven = true; }
+const char *engine_api(const struct engine *engine) { return engine->api; }
 
 /* "1.41" as 1041; 0 if it is anything else. */
 static unsigned api_number(const char *text)
@@ -204,7 +207,7 @@ static void engine_went(struct engine *engine, const struct lsn_error *why)
 {
 	bool was_up = engine->up, news = was_up || !streq(engine->problem.message, why->message);
 
-	engine->up = false;
+	engine->up = engine->proven = false;
 	engine->problem = *why;
 	if (news)
 		log_line(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
@@ -217,15 +220,19 @@ static void version_looked(void *data, const struct engine_reply *reply)
 {
 	struct engine *engine = data;
 	struct lsn_error err = reply->error;
-	char quoted[48];
+	char quoted[48], before[sizeof engine->version];
 
+	memcpy(before, engine->version, sizeof before);
 	if (reply->status == 200 && engine_api_version(reply->json, engine->api, &err) == 0) {
 		const json_t *version = json_object_get(reply->json, "Version");
 		const char *text = json_is_string(version) ? json_string_value(version) : "?";
 		(void)str_quote(quoted, sizeof quoted, text, strlen(text));
 		(void)snprintf(engine->version, sizeof engine->version, "%s (API %s)", quoted, engine->api);
 		engine->retry_usec = 0;
+		if (engine->up && streq(before, engine->version))
+			return; /* asked for again after a refusal: it is the same engine */
 		engine->up = true;
+		engine->proven = false;
 		log_line(engine->host, INFO, "Docker Engine %s is there", engine->version);
 		engine->hooks.changed(engine->hooks.data);
 		return;
@@ -286,6 +293,9 @@ static void version_replied(void *data, const struct http_reply *http)
 	json_decref(json);
 	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
 		engine_went(engine, &reply.error);
+	/* Perhaps it was replaced by one that does not speak our version any more. */
+	if (reply.status == 400 && !probe && engine->up)
+		look_later(engine);
 }
 
 static int call_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn,

@@ -78,6 +78,14 @@ const char *engine_lacks(const json_t *info);
 void engine_note_info(struct engine *engine, const json_t *info);
 bool engine_limits_sockets(const struct engine *engine);
 
+/* engine_proven - has a container of ours been compared with what was asked for (contract.h), since this
+ * engine came? */
+bool engine_proven(const struct engine *engine);
+void engine_set_proven(struct engine *engine);
+
+/* "1.41" or so, as negotiated */
+const char *engine_api(const struct engine *engine);
+
 /* engine_api_version - from a reply to /version: writes "1.41" or so.
  * 0, -EPROTO, -EPROTONOSUPPORT with ERR. */
 int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
@@ -87,8 +95,9 @@ int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
  * time). */
 int engine_check_now(const char *socket, const char *image, uint64_t budget_usec, struct lsn_error *err);
 
-/* engine_sweep_now - DELETE these PATHS (COUNT of them), all at the same time; what is not there
+/* engine_sweep_now - in version API (see engine_api()), DELETE these PATHS (COUNT of them), all at the same time; what is not there
  * is asked for again for RETRY_USEC; what is not done in time is left. */
-void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint64_t retry_usec, uint64_t budget_usec);
+void engine_sweep_now(const char *socket, const char *api, char *const *paths, size_t count, uint64_t retry_usec,
+		      uint64_t budget_usec);
 
 #endif

@@ -150,7 +150,8 @@ static void sweep(CURLM *multi, uint64_t retry_usec, uint64_t budget_usec)
 	} while (running > 0);
 }
 
-void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint64_t retry_usec, uint64_t budget_usec)
+void engine_sweep_now(const char *socket, const char *api, char *const *paths, size_t count, uint64_t retry_usec,
+		      uint64_t budget_usec)
 {
 	CURL *easy[SWEEP_MAX] = { 0 };
 	CURLM *multi = count > 0 ? curl_multi_init() : NULL;
@@ -161,7 +162,7 @@ void engine_sweep_now(const char *socket, char *const *paths, size_t count, uint
 		count = SWEEP_MAX;
 	for (size_t i = 0; i < count; i++) {
 		char url[256];
-		(void)snprintf(url, sizeof url, "http://engine%s", paths[i]);
+		(void)snprintf(url, sizeof url, "http://engine/v%s%s", api, paths[i]);
 		easy[i] = request(socket, "DELETE", url, budget_usec, NULL);
 		if (easy[i])
 			(void)curl_multi_add_handle(multi, easy[i]);

@@ -15,6 +15,7 @@
 #include "executor.h"
 #include "engine.h"
 #include "log_line.h"
+#include "resolver_file.h"
 #include "options.h"
 #include "protocol.h"
 #include "wall.h"
@@ -91,7 +92,10 @@ static int read_files(struct instance *in, struct lsn_error *err)
 	if (!json)
 		return lsn_error_set(err, -EINVAL, "%s/seccomp.json is not JSON", dir);
 	in->run_dir_fd = open(in->host->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return in->run_dir_fd >= 0 ? 0 : lsn_error_set(err, -errno, "%s: %s", in->host->run_dir, strerror(errno));
+	if (in->run_dir_fd < 0)
+		return lsn_error_set(err, -errno, "%s: %s", in->host->run_dir, strerror(errno));
+	r = resolver_file_write(in->run_dir_fd, &in->options);
+	return r < 0 ? lsn_error_set(err, r, "%s/" RESOLVER_FILE ": %s", in->host->run_dir, strerror(-r)) : 0;
 }
 
 /* An engine that is down at boot will come; an image that is not there will not. */
@@ -180,7 +184,7 @@ static void remove_network(struct instance *in)
 
 	(void)snprintf(path, sizeof path, "/networks/%s", in->prereq.network.name);
 	if (in->prereq.wall && engine_up(in->prereq.engine))
-		engine_sweep_now(in->options.socket, paths, 1, 0, SWEEP_BUDGET_USEC);
+		engine_sweep_now(in->options.socket, engine_api(in->prereq.engine), paths, 1, 0, SWEEP_BUDGET_USEC);
 }
 
 static void docker_free(void *instance)

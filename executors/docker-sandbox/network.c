@@ -123,7 +123,10 @@ static void network_removed(void *data, const struct engine_reply *reply)
 	network->call = NULL;
 	if (reply->status == 204 || reply->status == 404)
 		make(network);
-	else
+	else if (reply->status == 403) { /* containers are in it, so it is whole */
+		network->broken = false;
+		network_finish(network, NULL);
+	} else
 		network_finish(network, &reply->error);
 }
 
@@ -146,8 +149,8 @@ static void inspected(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (reply->status == 200 && network->broken && check(network, reply->json, &err) == 0) {
-		log_line(network->host, WARNING, "the engine lists network %s but cannot use it: making it anew",
-			 network->name);
+		log_line(network->host, WARNING,
+			 "no container starts in network %s, which the engine lists: making it anew", network->name);
 		if (network_look(network, "DELETE", network_removed) == 0)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");

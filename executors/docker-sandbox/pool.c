@@ -803,7 +803,8 @@ static void sweep_add(struct sweep *s, const char *id)
 static void sweep_now(struct sweep *s)
 {
 	if (s->count > 0)
-		engine_sweep_now(s->pool->options->socket, s->paths, s->count, SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
+		engine_sweep_now(s->pool->options->socket, engine_api(s->pool->prereq->engine), s->paths, s->count,
+				 SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
 	for (size_t i = 0; i < s->count; i++) {
 		sandbox_remove_folder(s->pool->env.run_dir_fd, s->ids + i * SANDBOX_ID_SIZE);
 		free(s->paths[i]);

@@ -1,6 +1,7 @@
 /* sandbox.c - the state machine of one sandbox. */
 #include "sandbox.h"
 #include "log_line.h"
+#include "contract.h"
 #include "netns.h"
 #include "protocol.h"
 #include "spec.h"
@@ -223,22 +224,15 @@ static void maybe_warm(struct sandbox *sb)
 	become_idle(sb);
 }
 
-/* An engine whose firewall was reloaded while it started may list a network that its driver does
- * not have. It has no status of its own for that. */
-static bool is_network_gone(const struct engine_reply *reply)
-{
-	const char *message = reply->error.message;
-
-	return reply->status == 500 && strstr(message, "on network ") && strstr(message, " does not exist");
-}
-
 static void start_replied(void *data, const struct engine_reply *reply)
 {
 	struct sandbox *sb = data;
 
 	sb->call = NULL;
 	if (reply->status != 204 && reply->status != 304) {
-		sb->network_gone = is_network_gone(reply);
+		/* An engine whose firewall was reloaded while it started may list a network that its driver does not
+		 * have. It has no status of its own for that; a network that is in use stays (network.c). */
+		sb->network_gone = reply->status == 500 && sb->env->network;
 		sb->missing = reply->status == 404 || sb->network_gone;
 		sandbox_trouble(sb, reply->error.message);
 		return;
@@ -250,30 +244,16 @@ static void start_replied(void *data, const struct engine_reply *reply)
 		sandbox_arm(sb, &sb->patience, START_LOOK_USEC, look_again);
 }
 
-static void create_replied(void *data, const struct engine_reply *reply)
+/* What its container is to be; NULL without memory. */
+static json_t *container_spec(const struct sandbox *sb)
 {
-	struct sandbox *sb = data;
-
-	sb->call = NULL;
-	if (reply->status != 201) {
-		sb->missing = reply->status == 404;
-		sandbox_trouble(sb, reply->error.message);
-		return;
-	}
-	sandbox_set_state(sb, SANDBOX_STARTING);
-	if (sandbox_ask(sb, "POST", "/start", NULL, start_replied) < 0)
-		sandbox_trouble(sb, "out of memory");
-}
-
-static int ask_for_container(struct sandbox *sb)
-{
-	char path[192], name[128], netns[128];
+	char netns[128];
 	_cleanup_free_ char *folder = NULL;
 	const struct sandbox_env *env = sb->env;
 
 	if (asprintf(&folder, "%s/%s", env->host->run_dir, sb->id) < 0) {
 		folder = NULL;
-		return -ENOMEM;
+		return NULL;
 	}
 	if (sb->netns)
 		sandbox_name(env, sb->netns->id, netns, sizeof netns);
@@ -287,10 +267,57 @@ static int ask_for_container(struct sandbox *sb)
 				   .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
 				   .limit_sockets = engine_limits_sockets(env->engine),
 				   .gid = (unsigned)getegid() };
-	json_t *body = spec_create(&spec);
-	sandbox_name(env, sb->id, name, sizeof name);
+	return spec_create(&spec);
+}
+
+static void start_container(struct sandbox *sb)
+{
+	if (sandbox_ask(sb, "POST", "/start", NULL, start_replied) < 0)
+		sandbox_trouble(sb, "out of memory");
+}
+
+static void inspect_replied(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+	struct lsn_error err = reply->error;
+	json_t *asked = container_spec(sb);
+
+	sb->call = NULL;
+	bool kept = reply->status == 200 && contract_check(asked, reply->json, &err) == 0;
+	json_decref(asked);
+	if (!kept) {
+		sandbox_trouble(sb, err.message);
+		return;
+	}
+	engine_set_proven(sb->env->engine);
+	start_container(sb);
+}
+
+static void create_replied(void *data, const struct engine_reply *reply)
+{
+	struct sandbox *sb = data;
+
+	sb->call = NULL;
+	if (reply->status != 201) {
+		sb->missing = reply->status == 404;
+		sandbox_trouble(sb, reply->error.message);
+		return;
+	}
+	sandbox_set_state(sb, SANDBOX_STARTING);
+	if (engine_proven(sb->env->engine))
+		start_container(sb);
+	else if (sandbox_ask(sb, "GET", "/json", NULL, inspect_replied) < 0)
+		sandbox_trouble(sb, "out of memory");
+}
+
+static int ask_for_container(struct sandbox *sb)
+{
+	char path[192], name[128];
+	json_t *body = container_spec(sb);
+
+	sandbox_name(sb->env, sb->id, name, sizeof name);
 	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
-	return body ? engine_start(env->engine, "POST", path, body, create_replied, sb, &sb->call) : -ENOMEM;
+	return body ? engine_start(sb->env->engine, "POST", path, body, create_replied, sb, &sb->call) : -ENOMEM;
 }
 
 static void update_replied(void *data, const struct engine_reply *reply)

@@ -50,8 +50,8 @@ static const char script[] =
 	"    with open('/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes') as f:\n"
 	"        if int(f.read()) > 1 << 50:\n"
 	"            print('uncounted sockets', flush=True)\n"
-	"except (OSError, ValueError):\n" /* control groups of version 2: they count sockets among the rest */
-	"    pass\n"
+	"except (OSError, ValueError):\n"
+	"    pass # control groups of version 2 count sockets among the rest\n"
 	"for name, kind, host, port in task['doors']:\n"
 	"    try:\n"
 	"        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM)\n"

@@ -6,6 +6,7 @@
 #include <util.h>
 
 #include "engine.h"
+#include "resolver_file.h"
 
 /* Docker's own list, which ours replaces, and what a script has no business with. /dev/pts:
  * opening ptmx makes a file there that the script owns. */
@@ -108,6 +109,8 @@ static json_t *binds(const struct spec *spec)
 	json_t *array = json_array();
 	add_format(array, "%s:" SB_DIR ":ro", spec->host->libexec_dir);
 	add_format(array, "%s:" SB_CONTROL_DIR ":ro", spec->folder);
+	if (spec->network)
+		add_format(array, "%s/" RESOLVER_FILE ":/etc/resolv.conf:ro", spec->host->run_dir);
 	return array;
 }
 
@@ -153,6 +156,14 @@ static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes
 	return update(update(c, more), spec_memory(memory_bytes, spec->limit_sockets));
 }
 
+/* For the engine's own name server, which a script can ask although its resolv.conf names ours. Without
+ * any the engine would take this host's, and ask it from the host's side of the wall: so it gets one that
+ * nobody has (RFC 5737). */
+static json_t *resolvers(const struct str_list *dns)
+{
+	return dns->count > 0 ? string_list(dns) : json_pack("[s]", "192.0.2.1");
+}
+
 /* NAME NULL: none. Resolvers are the namespace's: who joins one brings none. */
 static void set_network(json_t *config, const struct spec *spec)
 {
@@ -165,8 +176,10 @@ static void set_network(json_t *config, const struct spec *spec)
 		       : spec->network ? spec->network
 				       : "none");
 	(void)json_object_set_new(config, "NetworkMode", json_string(text));
-	if (spec->network && !spec->netns && spec->options->dns.count > 0)
-		(void)json_object_set_new(config, "Dns", string_list(&spec->options->dns));
+	if (*spec->options->runtime)
+		(void)json_object_set_new(config, "Runtime", json_string(spec->options->runtime));
+	if (spec->network && !spec->netns)
+		(void)json_object_set_new(config, "Dns", resolvers(&spec->options->dns));
 }
 
 static json_t *host_config(const struct spec *spec)

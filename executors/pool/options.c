@@ -281,6 +281,9 @@ static const struct setting {
 	S("image", "listener-sandbox:latest", parse_image, image,
 	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is "
 	  "pulled. The tool build-image makes the default image."),
+	S("runtime", "", parse_name, runtime,
+	  "The OCI runtime that sandboxes run with, by the name that the engine knows it by. Empty: the engine's "
+	  "default. docs/security.md says what is known of others than runc."),
 	S("network", "bridge", parse_network, network,
 	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; "
 	  "the keys from network_name to ipv6 then have no effect."),
@@ -385,6 +388,7 @@ void options_clear(struct options *o)
 {
 	free(o->socket);
 	free(o->image);
+	free(o->runtime);
 	free(o->network_name);
 	free(o->subnet);
 	str_list_clear(&o->ports);

@@ -25,6 +25,7 @@ struct str_list {
 
 struct options {
 	char *socket, *image;
+	char *runtime; /* "": the engine's own choice */
 	unsigned network; /* enum network_mode */
 	char *network_name; /* "": chosen from the listener's and the instance's name */
 	char *subnet; /* "": the engine chooses */

@@ -32,6 +32,11 @@ def containers(all_states=True):
     return found.stdout.split()
 
 
+def folders(driver):
+    """What lies in its folder of sandboxes; the resolv.conf of all of them stays."""
+    return [name for name in os.listdir(driver.folder + '/run') if name != 'resolv.conf']
+
+
 def place_of(container):
     return docker('inspect', '-f', '{{index .Config.Labels "org.indigo.sandbox"}}', container).stdout.strip()
 

@@ -24,6 +24,7 @@ from driver import (
     container_of,
     containers,
     docker,
+    folders,
     inspect,
     tables,
     there,
@@ -261,7 +262,7 @@ class Restart(Case):
         wait_for('the orphans to go', lambda: not left & set(containers()))
         self.check(d.run(2, ECHO), 'success')
         self.assertEqual(d.end(), 0)
-        self.assertEqual((containers(), os.listdir(d.folder + '/run')), ([], []))
+        self.assertEqual((containers(), folders(d)), ([], []))
 
     def test_neighbour_instance_is_left_alone(self):
         first = self.driver(pool_min=2)

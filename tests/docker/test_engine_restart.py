@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import case
 import driver
 from case import ECHO, sleeper
-from driver import LISTENER, containers, docker, place_of, tables, there, wait_for
+from driver import LISTENER, containers, docker, folders, place_of, tables, there, wait_for
 from engine import Engine
 
 
@@ -52,13 +52,13 @@ class Case(case.Case):
         """Containers, folders and networks are those in use; afterwards there are none."""
         figures = [int(n) for n in re.findall(r'\d+', d.describe()['pool'])][:5]
         self.assertEqual(len(containers()), sum(figures), figures)
-        self.assertEqual(sorted(os.listdir(d.folder + '/run')), sorted(place_of(c) for c in containers()))
+        self.assertEqual(sorted(folders(d)), sorted(place_of(c) for c in containers()))
         self.assertEqual(len(networks()), 1)
         self.assertEqual(d.end(), 0)
         # The end is bounded in time: what a slow engine has not done by then (the network comes
         # last) serves the next start, or is removed by it.
         self.assertLessEqual(len(networks()), 1)
-        wait_for('nothing to be left', lambda: (containers(), os.listdir(d.folder + '/run'), tables()) == ([], [], []))
+        wait_for('nothing to be left', lambda: (containers(), folders(d), tables()) == ([], [], []))
         for left in networks():
             docker('network', 'rm', left)
 

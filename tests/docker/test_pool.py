@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import case
 from case import ECHO
-from driver import container_of, containers, docker, inspect, there, wait_for
+from driver import container_of, containers, docker, folders, inspect, there, wait_for
 
 SLEEPER = 'import sys, time\ntime.sleep(float(sys.stdin.read()))\n'
 
@@ -193,7 +193,7 @@ class Netnss(Case):
         self.assertNotIn(self.netns_of(other) if there(other) else None, taken)
         wait_for('the namespaces to go', lambda: not self.namespaces(), 40)
         self.assertEqual(d.end(), 0)
-        self.assertEqual((containers(), os.listdir(d.folder + '/run')), ([], []))
+        self.assertEqual((containers(), folders(d)), ([], []))
 
     def test_never_two_scripts(self):
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=4)
@@ -232,7 +232,7 @@ class Netnss(Case):
         self.assertEqual(d.done(job).outcome, 'success', d.results)
         wait_for('all of it to go', lambda: not containers())
         self.assertEqual(d.end(), 0)
-        self.assertEqual(os.listdir(d.folder + '/run'), [])
+        self.assertEqual(folders(d), [])
 
     def test_detached(self):
         d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)

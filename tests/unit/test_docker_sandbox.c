@@ -7,7 +7,9 @@
 #include <jansson.h>
 #include <util.h>
 
+#include "../../executors/docker-sandbox/contract.h"
 #include "../../executors/pool/control.h"
+#include "../../executors/pool/resolver_file.h"
 #include "../../executors/docker-sandbox/engine.h"
 #include "../../executors/pool/options.h"
 #include "suite.h"
@@ -216,6 +218,67 @@ START_TEST(test_docker_sandbox__engine_text)
 }
 END_TEST
 
+/* ASKED_HOST and KEPT_HOST are members of HostConfig; the wall that is not kept, or NULL. */
+static const char *weakened(const char *asked_host, const char *kept_host)
+{
+	static struct lsn_error err;
+	json_t *asked = json_pack("{s:s, s:o}", "User", "0:7", "HostConfig", json_loads(asked_host, 0, NULL));
+	json_t *kept =
+		json_pack("{s:{s:s}, s:o}", "Config", "User", "0:7", "HostConfig", json_loads(kept_host, 0, NULL));
+	int r = contract_check(asked, kept, &err);
+
+	json_decref(asked);
+	json_decref(kept);
+	return r < 0 ? err.message : NULL;
+}
+
+START_TEST(test_docker_sandbox__contract)
+{
+	static const struct {
+		const char *asked, *kept, *wall;
+	} cases[] = {
+		{ "{\"Memory\": 5, \"IpcMode\": \"none\"}", "{\"Memory\": 5, \"IpcMode\": \"none\", \"More\": 1}",
+		  NULL },
+		{ "{\"Memory\": 5}", "{\"Memory\": 0}", "memory limit" },
+		{ "{\"Memory\": 5}", "{}", "memory limit" },
+		{ "{\"CapAdd\": [\"KILL\", \"SETUID\"]}", "{\"CapAdd\": [\"CAP_SETUID\", \"CAP_KILL\"]}", NULL },
+		{ "{\"CapAdd\": [\"KILL\"]}", "{\"CapAdd\": [\"KILL\", \"SYS_ADMIN\"]}", "CapAdd" },
+		{ "{\"MaskedPaths\": [\"/a\"]}", "{\"MaskedPaths\": [\"/b\", \"/a\"]}", NULL },
+		{ "{\"MaskedPaths\": [\"/a\"]}", "{\"MaskedPaths\": null}", "masked paths" },
+		{ "{\"Ulimits\": [{\"Name\": \"core\", \"Hard\": 1}]}",
+		  "{\"Ulimits\": [{\"Name\": \"core\", \"Soft\": 1, \"Hard\": 1}]}", NULL },
+		{ "{\"Ulimits\": [{\"Name\": \"core\", \"Hard\": 1}]}",
+		  "{\"Ulimits\": [{\"Name\": \"core\", \"Hard\": 0}]}", "Ulimits" },
+		{ "{}", "{\"Tmpfs\": {}}", NULL },
+		{ "{}", "{\"Tmpfs\": {\"/tmp\": \"rw\"}}", "file systems" },
+		{ "{\"IpcMode\": \"none\"}", "[]", "shared memory" },
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		const char *told = weakened(cases[i].asked, cases[i].kept);
+		ck_assert_msg(!told == !cases[i].wall, "%s %s: %s", cases[i].asked, cases[i].kept,
+			      told ? told : "kept");
+		ck_assert(!told || strstr(told, cases[i].wall));
+	}
+	ck_assert_int_eq(contract_check(NULL, NULL, NULL), 0); /* nothing was asked */
+}
+END_TEST
+
+START_TEST(test_docker_sandbox__resolver_file)
+{
+	char *addresses[] = { (char *)"192.0.2.53", (char *)"2001:db8::53" }, text[RESOLVER_FILE_MAX];
+	struct options o = { .dns = { addresses, 2 } };
+
+	resolver_file_text(
+		&o, "# x\nnameserver 127.0.0.53\nsearch  example.org sub\noptions edns0\nsearchx y\nsearch\n", text);
+	ck_assert_str_eq(text,
+			 "nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org sub\noptions edns0\n");
+	resolver_file_text(&(struct options){ 0 }, "search \x01\ndomain a", text);
+	ck_assert_str_eq(text, "domain a\n");
+	resolver_file_text(&(struct options){ 0 }, NULL, text);
+	ck_assert_str_eq(text, "");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("docker_sandbox");
@@ -228,6 +291,8 @@ int main(void)
 	tcase_add_test(tc, test_docker_sandbox__results);
 	tcase_add_test(tc, test_docker_sandbox__api_version);
 	tcase_add_test(tc, test_docker_sandbox__engine_text);
+	tcase_add_test(tc, test_docker_sandbox__contract);
+	tcase_add_test(tc, test_docker_sandbox__resolver_file);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

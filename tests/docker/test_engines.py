@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""test_engines.py - engines that are not what they were, or do not do what they say: the real one, behind a proxy that changes what passes."""
+import http.client
+import http.server
+import json
+import os
+import re
+import socket
+import socketserver
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from case import ECHO, Case, need_image
+from driver import SOCKET, clean_up, containers, docker, wait_for
+
+
+class Connection(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(SOCKET)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        status, answer = self.server.proxy.answer(self.command, self.path, body)
+        self.send_response(status)
+        self.send_header('Content-Type', 'application/json')
+        if status != 204:
+            self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_DELETE = pass_on
+
+    def address_string(self):
+        return 'proxy'
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def handle_error(self, request, address):
+        """The client does not wait for every answer."""
+
+
+class Proxy:
+    """In front of the real engine. `oldest` is the oldest version it seems to speak; weaken(reply) changes what it tells of a container."""
+
+    def __init__(self, case):
+        self.folder = tempfile.mkdtemp(prefix='engine-proxy.')
+        self.socket, self.oldest, self.weaken, self.seen = self.folder + '/socket', None, None, []
+        server = Server(self.socket, Handler)
+        server.proxy = self
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        case.addCleanup(server.server_close)
+        case.addCleanup(server.shutdown)
+
+    def answer(self, method, path, body):
+        version = re.match(r'/v1\.(\d+)', path)
+        self.seen.append((method, path))
+        if version and self.oldest and int(version.group(1)) < self.oldest:
+            return 400, json.dumps({'message': 'Diese Version spricht hier niemand mehr'}).encode()
+        if version:
+            path = path.replace(version.group(0), '/v1.41', 1)
+        status, answer = self.ask(method, path, body)
+        if path == '/version' and self.oldest:
+            changed = dict(json.loads(answer), MinAPIVersion='1.%d' % self.oldest, ApiVersion='1.%d' % (self.oldest + 3))
+            answer = json.dumps(dict(changed, Version='99.0')).encode()
+        if self.weaken and re.search(r'/containers/[^/]*/json', path) and status == 200:
+            changed = json.loads(answer)
+            self.weaken(changed['HostConfig'], changed)
+            answer = json.dumps(changed).encode()
+        return status, answer
+
+    def ask(self, method, path, body):
+        connection = Connection('engine', timeout=60)
+        connection.request(method, path, body or None, {'Content-Type': 'application/json'} if body else {})
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        return response.status, answer
+
+
+class Engines(Case):
+    def test_upgraded_meanwhile(self):
+        """It refuses the version that was agreed on: another is agreed on, also for what is removed at the end."""
+        proxy = Proxy(self)
+        d = self.driver(socket=proxy.socket, reuse='never')
+        self.check(d.run(1, ECHO), 'success')
+        proxy.oldest = 44
+        proxy.seen.clear()
+        self.check(d.run(2, ECHO, timeout=60), 'success')
+        self.check(d.run(3, ECHO, timeout=60), 'success')
+        wait_for('the new version', lambda: 'API 1.44' in d.describe()['engine'])
+        proxy.seen.clear()
+        self.assertEqual(d.end(), 0)
+        removed = [path for method, path in proxy.seen if method == 'DELETE']
+        self.assertTrue(removed)
+        self.assertEqual([path for path in removed if not path.startswith('/v1.44/')], [])
+        wait_for('the containers to go', lambda: not containers())
+
+    def test_weakened(self):
+        """Nothing starts in a container that is not as it was asked for, and the reason names the wall."""
+        for key, value, wall in (
+            ('IpcMode', 'shareable', 'shared memory'),
+            ('ReadonlyRootfs', False, 'read-only root'),
+            ('Tmpfs', {'/tmp': 'rw'}, 'file systems'),
+            ('MaskedPaths', ['/proc/kcore'], 'masked paths'),
+            ('CapAdd', ['SETUID', 'SETGID', 'KILL', 'SETPCAP', 'SYS_ADMIN'], 'capabilities'),
+            ('SecurityOpt', ['no-new-privileges'], 'system calls'),
+            ('PidsLimit', None, 'processes'),
+        ):
+            with self.subTest(key):
+                proxy = Proxy(self)
+                proxy.weaken = lambda host, whole: host.update({key: value})
+                d = self.driver(socket=proxy.socket)
+                d.job(1, ECHO)
+                problem = wait_for('the reason', lambda: (lambda p: p if 'weakens' in p else None)(d.describe()['problem']))
+                self.assertIn(wall, problem)
+                self.assertEqual(d.results, {})
+                self.assertFalse([path for method, path in proxy.seen if path.endswith('/start')])
+                d.kill()
+                clean_up()
+
+    def test_looked_at_once(self):
+        """The look costs the first container only."""
+        proxy = Proxy(self)
+        d = self.driver(socket=proxy.socket, reuse='never', pool_min=0)
+        for number in range(3):
+            self.check(d.run(number + 1, ECHO), 'success')
+        looks = [path for method, path in proxy.seen if method == 'GET' and path.endswith('/json') and '/containers/' in path]
+        self.assertEqual(len([path for path in looks if '/containers/json' not in path]), 1, looks)
+
+
+class Names(Case):
+    def test_only_the_resolvers_that_the_wall_opens(self):
+        """By resolv.conf, by the engine's own name server, with no resolver at all."""
+        look = 'print(open("/etc/resolv.conf").read())'
+        d = self.driver(dns='192.0.2.53,192.0.2.54')
+        lines = d.run(1, look).out.decode().splitlines()
+        self.assertEqual([l for l in lines if l.startswith('nameserver')], ['nameserver 192.0.2.53', 'nameserver 192.0.2.54'])
+        host = docker('inspect', '-f', '{{json .HostConfig.Dns}}', *containers()).stdout.split()
+        self.assertEqual(set(host), {'["192.0.2.53","192.0.2.54"]'})
+
+
+def setUpModule():
+    need_image()
+
+
+def tearDownModule():
+    clean_up()
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
