@@ -218,9 +218,9 @@ void reap(struct init *in)
 	}
 }
 
-/* Only kill() by a process outside of our pid namespace, which is the engine's, has SI_USER without a
- * sender: the kernel fills in both, and lets nobody else claim a code that is not negative. A script
- * cannot reach us in any case (run.c, kill_scripts()). */
+/* Only kill() by a process outside of our pid namespace, which is the engine's, has SI_USER
+ * without a sender: the kernel fills in both, and lets nobody else claim a code that is not
+ * negative. A script cannot reach us in any case (run.c, kill_scripts()). */
 static bool is_of_engine(const struct signalfd_siginfo *si)
 {
 	return si->ssi_signo != SIGCHLD && si->ssi_code == SI_USER && si->ssi_pid == 0;

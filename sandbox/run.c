@@ -29,10 +29,10 @@ static uint64_t realtime_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* While it signals, init is nobody in its effective id only. That is enough to reach scripts, and them
- * alone: who else is there has root's ids. Scripts cannot answer, as the ids that count for a target, the
- * real and the saved one, are never theirs (SB_INIT_UID, 0). The saved id leads back, and the permitted
- * capabilities become effective again with it. */
+/* While it signals, init is nobody in its effective id only. That is enough to reach scripts,
+ * and them alone: who else is there has root's ids. Scripts cannot answer, as the ids that count
+ * for a target, the real and the saved one, are never theirs (SB_INIT_UID, 0). The saved id
+ * leads back, and the permitted capabilities become effective again with it. */
 int kill_scripts(int sig)
 {
 	if (syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0)

@@ -73,13 +73,15 @@ void engine_explain(const char *socket, struct lsn_error *err);
 const char *engine_lacks(const json_t *info);
 
 /* engine_note_info - remember of its reply to /info what is asked for below.
- * engine_limits_sockets - must the memory of a sandbox's sockets be limited by a number of its own, and
- * can it? Control groups of version 2 count it among the rest. False before engine_note_info(). */
+ * engine_limits_sockets - must the memory of a sandbox's sockets be limited by a number of its
+ * own, and can it?
+ * Control groups of version 2 count it among the rest.
+ * False before engine_note_info(). */
 void engine_note_info(struct engine *engine, const json_t *info);
 bool engine_limits_sockets(const struct engine *engine);
 
-/* engine_proven - has a container of ours been compared with what was asked for (contract.h), since this
- * engine came? */
+/* engine_proven - has a container of ours been compared with what was asked for (contract.h),
+ * since this engine came? */
 bool engine_proven(const struct engine *engine);
 void engine_set_proven(struct engine *engine);
 
@@ -95,8 +97,9 @@ int engine_api_version(const json_t *json, char ret[16], struct lsn_error *err);
  * time). */
 int engine_check_now(const char *socket, const char *image, uint64_t budget_usec, struct lsn_error *err);
 
-/* engine_sweep_now - in version API (see engine_api()), DELETE these PATHS (COUNT of them), all at the same time; what is not there
- * is asked for again for RETRY_USEC; what is not done in time is left. */
+/* engine_sweep_now - in version API (see engine_api()), DELETE these PATHS (COUNT of them), all
+ * at the same time; what is not there is asked for again for RETRY_USEC; what is not done in
+ * time is left. */
 void engine_sweep_now(const char *socket, const char *api, char *const *paths, size_t count, uint64_t retry_usec,
 		      uint64_t budget_usec);
 

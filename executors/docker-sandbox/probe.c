@@ -164,8 +164,8 @@ static void tried(void *data, const struct selftest_report *r)
 		     "image %s has no Python module %s: it is not preloaded", p->in->options.image, r->missing);
 	if (!r->problem && r->uncounted_sockets)
 		tell(p, LSN_PROBE_WARNING,
-		     "boot with control groups of version 2 (systemd.unified_cgroup_hierarchy=1); see docs/security.md, "
-		     "What a kernel cannot count",
+		     "boot with control groups of version 2 (systemd.unified_cgroup_hierarchy=1); see "
+		     "docs/security.md, What a kernel cannot count",
 		     "what scripts keep in the buffers of sockets is in no memory limit");
 	if (!r->problem && r->doors) {
 		tell_open(p, r);

@@ -230,8 +230,9 @@ static void start_replied(void *data, const struct engine_reply *reply)
 
 	sb->call = NULL;
 	if (reply->status != 204 && reply->status != 304) {
-		/* An engine whose firewall was reloaded while it started may list a network that its driver does not
-		 * have. It has no status of its own for that; a network that is in use stays (network.c). */
+		/* An engine whose firewall was reloaded while it started may list a network that
+		 * its driver does not have. It has no status of its own for that; a network that
+		 * is in use stays (network.c). */
 		sb->network_gone = reply->status == 500 && sb->env->network;
 		sb->missing = reply->status == 404 || sb->network_gone;
 		sandbox_trouble(sb, reply->error.message);

@@ -123,8 +123,8 @@ static json_t *security(const struct spec *spec)
 
 static json_t *ulimits(const struct options *o)
 {
-	/* core 1: with 0 the kernel would still start the helper of a core_pattern that is a pipe. nofile is
-	 * init's own; a script's is set per run. */
+	/* core 1: with 0 the kernel would still start the helper of a core_pattern that is a
+	 * pipe. nofile is init's own; a script's is set per run. */
 	json_int_t nofile = (json_int_t)o->nofile < 1024 ? 1024 : (json_int_t)o->nofile;
 	return json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i},{s:s,s:I,s:I}]", "Name", "msgqueue", "Soft", 0, "Hard", 0,
 			 "Name", "core", "Soft", 1, "Hard", 1, "Name", "nofile", "Soft", nofile, "Hard", nofile);
@@ -156,9 +156,9 @@ static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes
 	return update(update(c, more), spec_memory(memory_bytes, spec->limit_sockets));
 }
 
-/* For the engine's own name server, which a script can ask although its resolv.conf names ours. Without
- * any the engine would take this host's, and ask it from the host's side of the wall: so it gets one that
- * nobody has (RFC 5737). */
+/* For the engine's own name server, which a script can ask although its resolv.conf names ours.
+ * Without any the engine would take this host's, and ask it from the host's side of the wall: so
+ * it gets one that nobody has (RFC 5737). */
 static json_t *resolvers(const struct str_list *dns)
 {
 	return dns->count > 0 ? string_list(dns) : json_pack("[s]", "192.0.2.1");

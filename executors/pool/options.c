@@ -316,7 +316,7 @@ static const struct setting {
 	S("connections", "4096", parse_count, connections,
 	  "How many connections and DNS questions a sandbox may have open at the same time. Further ones are "
 	  "refused, so that no script fills this host's table of connections. Connections that have ended do "
-	  "not count. 0: no limit."),
+	  "not count, but after the first so many only a twentieth of it may begin each second. 0: no limit."),
 	S("pool_min", "1", parse_count, pool_min,
 	  "How many spares are kept: warm sandboxes that no script has used yet. With 0 the first job of a "
 	  "script waits for a container to start."),

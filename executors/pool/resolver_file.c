@@ -1,4 +1,5 @@
-/* resolver_file.c - lines for resolvers, and what of the host's own file says nothing about them. */
+/* resolver_file.c - lines for resolvers, and what of the host's own file says nothing about
+ * them. */
 #include "resolver_file.h"
 
 #include <errno.h>
@@ -62,7 +63,8 @@ int resolver_file_write(int dir_fd, const struct options *options)
 	char text[RESOLVER_FILE_MAX];
 	size_t size;
 
-	(void)read_file_limited(AT_FDCWD, HOST_FILE, HOST_MAX, &host, &size); /* may be a link, or not there */
+	/* may be a link, or not there */
+	(void)read_file_limited(AT_FDCWD, HOST_FILE, HOST_MAX, &host, &size);
 	resolver_file_text(options, host, text);
 	_cleanup_close_ int fd =
 		openat(dir_fd, RESOLVER_FILE ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);

@@ -158,7 +158,7 @@ def clones():
 
 
 def siblings():
-    """A child that is its parent's brother: who must wait for it does not know it (CLONE_PARENT)."""
+    """A child that is its parent's brother: who must wait does not know it (CLONE_PARENT)."""
 
     def clone():
         if syscall({'x86_64': 56}.get(MACHINE, 220), 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
@@ -296,7 +296,7 @@ def limits():
 
 
 def huge_pages():
-    """Memory of the machine's own store, which no limit counts: the kernel must not even look whether there is any."""
+    """Memory that no limit counts: the kernel must not even look whether there is any."""
     import mmap
 
     def refused_by_a_wall(function):

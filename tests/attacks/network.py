@@ -118,7 +118,7 @@ def source_route(host, port):
 
 
 def from_invented_address(option):
-    """Send from an address that is not ours, the host's for one: whoever answers answers somebody else."""
+    """Send from an address that is not ours, such as the host's."""
     level, name, kind, address = option
     with socket.socket(kind, socket.SOCK_DGRAM) as s:
         s.setsockopt(level, name, 1)
@@ -176,7 +176,8 @@ def main():
         list(pool.map(lambda task: attempt(task[0], lambda: task[1](task[2], task[3])), list(tasks())))
     attempt('listen for others', lambda: listen_for('')) if want.get('listen') else None
     for option in INVENTED:
-        attempt('send from %s by option %d of level %d' % (option[3], option[1], option[0]), lambda: from_invented_address(option))
+        what = 'send from %s by option %d of level %d' % (option[3], option[1], option[0])
+        attempt(what, lambda: from_invented_address(option))
     end()
 
 

@@ -77,15 +77,15 @@ def neighbour(t, network):
     return docker('inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', name).strip()
 
 
-# What Landlock alone refuses: a script's own files in /proc, bytes for the kernel's pool of randomness, a listening socket
-# that nobody can reach, our programs, which hold no secret. docs/security.md names them.
+# What Landlock alone refuses: a script's own files in /proc, bytes for the kernel's randomness, a
+# listening socket that nobody can reach, our programs, which hold no secret. See docs/security.md.
 HELD_BY_LANDLOCK = re.compile(
     r'(open for writing|truncate).* /proc/(self|\d+)/|(open for writing).* /dev/u?random$|listen for others$|read /listener/'
 )
 
 
 def without_landlock(t):
-    """A folder of helper programs whose seccomp list has no Landlock in it, as if the kernel had none."""
+    """A folder of programs whose seccomp list has no Landlock, as if the kernel had none."""
     folder = os.path.join(t.folder, 'libexec')
     shutil.copytree(harness.BUILD + '/libexec', folder)
     os.chmod(folder, 0o755)
@@ -170,7 +170,7 @@ def test_nothing_gets_through_without_landlock_and_reuse(t):
 
 
 def forge(t, reuse):
-    """Scripts that say to init what only the engine may say end by their time limit; no event is run again."""
+    """Scripts that say to init what only the engine says: they end by their time limit."""
     broker, daemon = start(t, reuse, False)
     with open(ATTACKS + '/hogs/forger.py') as f:
         daemon.script('forger.py', f.read(), topic='create/#', timeout='500ms', on_lost='rerun')
@@ -191,7 +191,7 @@ def test_init_takes_no_forged_signal_without_reuse(t):
 
 
 def test_the_fork_server_gets_no_foreign_child(t):
-    """One that it does not wait for would turn a success of milliseconds into a timeout of the whole container."""
+    """One that it does not wait for would turn a success of 10 ms into a timeout."""
     broker, daemon = start(t, 'script', True)
     daemon.script('sibling.py', attack('sibling'), topic='create/#', timeout='1s', output='capture')
     broker.publish('create/resource/1', b'{}')

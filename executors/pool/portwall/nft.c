@@ -3,6 +3,7 @@
 #include "nft.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ struct nft {
 	struct mnl_nlmsg_batch *batch;
 	struct nlmsghdr *head; /* the message being written, NULL: none */
 	struct nlmsghdr *last; /* the one before */
-	struct nlattr *expressions, *expression, *expression_data; /* of the rule being written */
+	/* of the rule being written */
+	struct nlattr *expressions, *expression, *expression_data, *memory;
 	uint32_t seq;
 	uint8_t family;
 	bool full, closed;
@@ -373,7 +375,8 @@ void nft_if_ct_port_in(struct nft *t, const char *set)
 	look_up(t, set, false);
 }
 
-void nft_if_more_than(struct nft *t, uint32_t offset, uint32_t size, const char *set, uint32_t count)
+/* What a set keeps for each sender: the expression NAME, whose own attributes come next. */
+static struct nlattr *memory_begin(struct nft *t, uint32_t offset, uint32_t size, const char *set, const char *name)
 {
 	load_payload(t, NFT_PAYLOAD_NETWORK_HEADER, offset, size);
 	expression_begin(t, "dynset");
@@ -381,13 +384,37 @@ void nft_if_more_than(struct nft *t, uint32_t offset, uint32_t size, const char 
 	put_number(t, NFTA_DYNSET_OP, NFT_DYNSET_OP_ADD);
 	put_number(t, NFTA_DYNSET_SREG_KEY, REGISTER);
 	struct nlattr *inner = mnl_attr_nest_start(t->head, NFTA_DYNSET_EXPR);
-	put_text(t, NFTA_EXPR_NAME, "connlimit");
-	struct nlattr *data = mnl_attr_nest_start(t->head, NFTA_EXPR_DATA);
-	put_number(t, NFTA_CONNLIMIT_COUNT, count);
-	put_number(t, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
-	mnl_attr_nest_end(t->head, data);
+	put_text(t, NFTA_EXPR_NAME, name);
+	t->memory = mnl_attr_nest_start(t->head, NFTA_EXPR_DATA);
+	return inner;
+}
+
+static void memory_end(struct nft *t, struct nlattr *inner)
+{
+	mnl_attr_nest_end(t->head, t->memory);
 	mnl_attr_nest_end(t->head, inner);
 	expression_end(t);
+}
+
+void nft_if_more_than(struct nft *t, uint32_t offset, uint32_t size, const char *set, uint32_t count)
+{
+	struct nlattr *inner = memory_begin(t, offset, size, set, "connlimit");
+
+	put_number(t, NFTA_CONNLIMIT_COUNT, count);
+	put_number(t, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
+	memory_end(t, inner);
+}
+
+void nft_if_faster_than(struct nft *t, uint32_t offset, uint32_t size, const char *set, uint64_t rate, uint32_t burst)
+{
+	struct nlattr *inner = memory_begin(t, offset, size, set, "limit");
+
+	mnl_attr_put_u64(t->head, NFTA_LIMIT_RATE, htobe64(rate));
+	mnl_attr_put_u64(t->head, NFTA_LIMIT_UNIT, htobe64(1));
+	put_number(t, NFTA_LIMIT_BURST, burst);
+	put_number(t, NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	put_number(t, NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+	memory_end(t, inner);
 }
 
 void nft_verdict(struct nft *t, int code, const char *chain)

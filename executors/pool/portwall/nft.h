@@ -86,8 +86,11 @@ void nft_if_ct_helper(struct nft *t, const char *helper);
 void nft_if_ct_port_in(struct nft *t, const char *set);
 
 /* nft_if_more_than - holds once the sender, the key of SIZE bytes at OFFSET of the network
- * header, has more than COUNT connections; SET must be dynamic. */
+ * header, has more than COUNT connections that have not ended. nft_if_faster_than - holds for
+ * what it sends beyond RATE packets a second, after the first BURST.
+ * SET must be dynamic, and of one of the two only. */
 void nft_if_more_than(struct nft *t, uint32_t offset, uint32_t size, const char *set, uint32_t count);
+void nft_if_faster_than(struct nft *t, uint32_t offset, uint32_t size, const char *set, uint64_t rate, uint32_t burst);
 
 /* Consequences.
  * CODE of NF_DROP, NF_ACCEPT, NFT_GOTO, NFT_JUMP; CHAIN for the last two. */

@@ -361,13 +361,39 @@ void wall_rules_early(struct nft *t, const struct wall_request *req, const char 
 	put_way(&p, NFT_META_IIFNAME, "judge_early");
 }
 
-static void refuse_beyond(const struct place *p, uint8_t family, uint32_t offset, uint32_t size, const char *set)
+/* The table forgets a connection that has ended after two minutes at most: what a sandbox may
+ * begin in that time is bounded too. */
+#define BEGUN_SECONDS 20
+
+struct sender {
+	uint8_t family;
+	uint32_t offset, size;
+	enum nft_key key;
+	const char *counted, *timed; /* sets */
+};
+
+static const struct sender senders[] = {
+	{ NFPROTO_IPV4, IP4_SOURCE, 4, NFT_KEY_IPV4, "senders4", "rates4" },
+	{ NFPROTO_IPV6, IP6_SOURCE, 16, NFT_KEY_IPV6, "senders6", "rates6" },
+};
+
+static void begins_connection(const struct place *p, const struct sender *s)
 {
 	begin(p);
 	nft_if_name(p->t, NFT_META_IIFNAME, p->req->bridge);
 	nft_if_ct_state(p->t, STATE_BIT(IP_CT_NEW));
-	of_family(p, family);
-	nft_if_more_than(p->t, offset, size, set, p->req->connections);
+	of_family(p, s->family);
+}
+
+static void refuse_beyond(const struct place *p, const struct sender *s)
+{
+	uint32_t most = p->req->connections, rate = most / BEGUN_SECONDS;
+
+	begins_connection(p, s);
+	nft_if_more_than(p->t, s->offset, s->size, s->counted, most);
+	refuse(p);
+	begins_connection(p, s);
+	nft_if_faster_than(p->t, s->offset, s->size, s->timed, rate > 0 ? rate : 1, most);
 	refuse(p);
 }
 
@@ -379,13 +405,15 @@ void wall_rules_count(struct nft *t, const struct wall_request *req, const char 
 	} places[] = { { "count_forward", NF_INET_FORWARD }, { "count_input", NF_INET_LOCAL_IN } };
 	struct place p = { t, req, name, NULL };
 
-	nft_set(t, name, "senders4", NFT_KEY_IPV4, NFT_SET_EVAL);
-	nft_set(t, name, "senders6", NFT_KEY_IPV6, NFT_SET_EVAL);
+	for (size_t i = 0; i < sizeof senders / sizeof *senders; i++) {
+		nft_set(t, name, senders[i].counted, senders[i].key, NFT_SET_EVAL);
+		nft_set(t, name, senders[i].timed, senders[i].key, NFT_SET_EVAL);
+	}
 	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
 		p.chain = places[i].chain;
 		put_hook(&p, places[i].hook, COUNT_PRIORITY);
-		refuse_beyond(&p, NFPROTO_IPV4, IP4_SOURCE, 4, "senders4");
-		refuse_beyond(&p, NFPROTO_IPV6, IP6_SOURCE, 16, "senders6");
+		for (size_t k = 0; k < sizeof senders / sizeof *senders; k++)
+			refuse_beyond(&p, &senders[k]);
 	}
 }
 

@@ -1,4 +1,6 @@
-"""Says to init what only the engine says: SIGTERM from nobody, again and again, also at the moment init ends the script."""
+"""Says to init what only the engine says, again and again: SIGTERM from nobody.
+
+So also at the moment at which init ends the script."""
 import ctypes
 import os
 import signal
@@ -8,7 +10,7 @@ import time
 libc = ctypes.CDLL(None, use_errno=True)
 RT_SIGQUEUEINFO = {'x86_64': 129}.get(os.uname().machine, 138)
 # number, errno, code SI_QUEUE, pid 0, user 0
-FORGED = [(number, struct.pack('=iiiii', number, 0, -1, 0, 0) + bytes(128)) for number in (signal.SIGTERM, signal.SIGINT)]
+FORGED = [(n, struct.pack('=iiiii', n, 0, -1, 0, 0) + bytes(128)) for n in (signal.SIGTERM, signal.SIGINT)]
 
 for _ in range(4):
     if os.fork() == 0:

@@ -1,4 +1,6 @@
-"""Fills the receive buffers of many UDP sockets on its own loopback and reads none. Prints the bytes that the kernel holds for them."""
+"""Fills the receive buffers of many UDP sockets on its own loopback and reads none.
+
+Prints the bytes that the kernel holds for them."""
 import os
 import socket
 import struct
