@@ -3,6 +3,7 @@ tools/debian-sources."""
 import os
 import shutil
 import subprocess
+import tempfile
 
 import debian
 import harness
@@ -70,6 +71,17 @@ def test_what_a_program_writes_is_gone_with_it(t):
     )
     with open('/proc/self/mounts') as f:
         check('test-root' not in f.read(), 'a mount stayed')
+
+
+def test_a_program_sees_the_paths_it_is_lent(t):
+    debian.install('mosquitto')
+    lent = tempfile.mkdtemp(prefix='listener-test.', dir='/run')
+    t.stack.callback(shutil.rmtree, lent)
+    with open(lent + '/file', 'w') as f:
+        f.write('lent\n')
+    equal(printed(debian.command('cat', lent + '/file', paths=[lent])), 'lent\n')
+    equal(printed(debian.command('cat', lent + '/file', paths=[lent + '/file'])), 'lent\n')
+    equal(say(debian.command('cat', lent + '/file'))[0], 1, 'status without the path')
 
 
 def test_a_second_program_joins_the_first(t):

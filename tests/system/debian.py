@@ -33,9 +33,9 @@ def install(*packages, suite=None):
     return done.stdout.decode().strip()
 
 
-def command(*program, suite=None):
-    """The argument vector that runs PROGRAM with its arguments from the root of SUITE."""
-    return [TOOL] + release(suite) + ['run', *program]
+def command(*program, suite=None, paths=()):
+    """The argument vector that runs PROGRAM with its arguments from the root of SUITE. It sees PATHS of the machine too."""
+    return [TOOL] + release(suite) + ['run'] + [word for path in paths for word in ('-b', path)] + [*program]
 
 
 def release(suite):
