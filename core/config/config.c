@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <ini.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -443,13 +444,26 @@ static int check_owner(int fd, const char *name, struct lsn_error *err)
 	return 0;
 }
 
+/* config_not_opened - errno has the reason. A file that root made with a careful mask is not readable
+ * for the listener's group. */
+static int config_not_opened(const char *name, struct lsn_error *err)
+{
+	int code = errno;
+	const struct group *group = code == EACCES ? getgrgid(getegid()) : NULL;
+
+	if (!group)
+		return lsn_error_set(err, -code, "%s: %s", name, strerror(code));
+	return lsn_error_set(err, -code, "%s: %s; remedy: chgrp %s %s; chmod 640 %s", name, strerror(code),
+			     group->gr_name, name, name);
+}
+
 static int read_config(const char *name, char **ret, size_t *ret_size, struct lsn_error *err)
 {
 	_cleanup_close_ int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int r;
 
 	if (fd < 0)
-		return lsn_error_set(err, -errno, "%s: %s", name, strerror(errno));
+		return config_not_opened(name, err);
 	r = check_owner(fd, name, err);
 	if (r < 0)
 		return r;

@@ -19,6 +19,7 @@
 #define ENGINE_LABEL_LISTENER "org.indigo.listener"
 #define ENGINE_LABEL_INSTANCE "org.indigo.instance"
 #define ENGINE_LABEL_SANDBOX "org.indigo.sandbox"
+#define ENGINE_LABEL_LIBRARIES "listener.libraries" /* of an image: tools/build-image --with */
 
 struct engine;
 struct engine_call;

@@ -253,6 +253,8 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
 	fn(data, "engine_calls", text);
 	fn(data, "image", in->options.image);
+	if (in->prereq.libraries[0])
+		fn(data, "libraries", in->prereq.libraries);
 	fn(data, "network", in->prereq.wall ? in->prereq.network.name : "none");
 	if (in->prereq.wall) {
 		fn(data, "wall", wall_state(in->prereq.wall));

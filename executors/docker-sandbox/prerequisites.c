@@ -70,6 +70,14 @@ static void network_there(void *data, const struct lsn_error *error)
 		step(prereq, PREREQ_WALL);
 }
 
+static void note_libraries(struct prerequisites *prereq, const json_t *image)
+{
+	const json_t *labels = json_object_get(json_object_get(image, "Config"), "Labels");
+	const char *libraries = json_string_value(json_object_get(labels, ENGINE_LABEL_LIBRARIES));
+
+	(void)snprintf(prereq->libraries, sizeof prereq->libraries, "%s", libraries ? libraries : "");
+}
+
 static void image_seen(void *data, const struct engine_reply *reply)
 {
 	struct prerequisites *prereq = data;
@@ -77,11 +85,12 @@ static void image_seen(void *data, const struct engine_reply *reply)
 
 	prereq->call = NULL;
 	if (reply->status == 200) {
+		note_libraries(prereq, reply->json);
 		step(prereq, prereq->options->network == NETWORK_NONE ? PREREQ_UP : PREREQ_NETWORK);
 		return;
 	}
 	if (reply->status == 404)
-		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with `tools/build-image`",
+		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with build-image, of the folder lib/listenerd",
 				    prereq->options->image);
 	prereq_trouble(prereq, &err);
 }

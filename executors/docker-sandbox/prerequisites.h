@@ -33,6 +33,7 @@ struct prerequisites {
 	struct lsn_timer *retry;
 	uint64_t retry_usec;
 	char problem[256]; /* "" if none */
+	char libraries[256]; /* what build-image was told to add to the image */
 };
 
 int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,

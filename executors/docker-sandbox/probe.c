@@ -191,7 +191,7 @@ static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 {
 	const char *remedy = why->code == -EACCES
 				     ? "let the listener's user be a member of the socket's group, and start it anew"
-				     : "start the Docker Engine";
+				     : "start the Docker Engine: systemctl start docker";
 
 	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->options.socket, why->message);
 	probe_end(p);

@@ -579,7 +579,7 @@ class Settings(Case):
 
     def test_missing_image(self):
         self.assertIn(
-            'image nobody/has-this:1 not found: build it with `tools/build-image`',
+            'image nobody/has-this:1 not found: build it with build-image, of the folder lib/listenerd',
             self.refused(image='nobody/has-this:1'),
         )
 

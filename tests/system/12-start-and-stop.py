@@ -79,6 +79,23 @@ def test_a_broken_configuration_is_said_once(t):
         check(len(errors) == 1 and where in errors[0], '%s: the log is:\n%s' % (change, log))
 
 
+def test_an_unreadable_file_is_named_with_its_remedy(t):
+    """As root makes it with a careful mask; the daemon is another user."""
+    daemon, program = t.listener(None), os.path.join(t.folder, 'listenerd')
+    if os.getuid() != 0:
+        raise harness.Skip('needs root to become another user')
+    shutil.copy(harness.BUILD + '/listenerd', program)
+    drop_ins = os.path.join(daemon.folder, 'conf.d')
+    os.mkdir(drop_ins, 0o755)
+    for path, mode in ((program, 0o755), (daemon.folder, 0o755), (daemon.file, 0o644)):
+        os.chmod(path, mode)
+    with open(drop_ins + '/50-mine.ini', 'w') as f:
+        os.fchmod(f.fileno(), 0o600)
+    text = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, '-t', '-c', daemon.file], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    check('50-mine.ini: Permission denied; remedy: chgrp nogroup ' in text, text)
+
+
 def test_quiet_test_prints_only_what_is_wrong(t):
     daemon = t.listener(None)
     equal(as_a_service(daemon, '-t', '-q'), (0, '', ''))
