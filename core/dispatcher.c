@@ -64,13 +64,15 @@ static struct lane_list *ring_of(struct dispatcher *d, enum lane_where where)
 
 void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_where where)
 {
-	if (ring_of(d, lane->where))
-		TAILQ_REMOVE(ring_of(d, lane->where), lane, ring);
+	struct lane_list *before = ring_of(d, lane->where), *after = ring_of(d, where);
+
+	if (before)
+		TAILQ_REMOVE(before, lane, ring);
 	if (lane->where == LANE_PAUSED)
 		heap_remove(&d->pauses, &lane->pause);
 	lane->where = where;
-	if (ring_of(d, where))
-		TAILQ_INSERT_TAIL(ring_of(d, where), lane, ring);
+	if (after)
+		TAILQ_INSERT_TAIL(after, lane, ring);
 }
 
 static bool may_start(const struct dispatcher *d, const struct lane *lane)
