@@ -367,6 +367,7 @@ static bool is_repeat(struct intake *intake, const struct broker_message *messag
 					    : window_ask(intake->window, message->packet_id, digest, message->dup);
 
 	intake->counters.repeats += answer == WINDOW_REPEAT;
+	intake->window_dirty |= answer == WINDOW_REPEAT; /* it may have learnt something */
 	intake->counters.unknown_repeats += answer == WINDOW_UNKNOWN_REPEAT;
 	intake->counters.doubtful += answer == WINDOW_DOUBTFUL;
 	if (answer == WINDOW_UNKNOWN_REPEAT || answer == WINDOW_DOUBTFUL)

@@ -66,6 +66,12 @@ struct window {
 
 static uint16_t entry_id(const struct entry *entry) { return (uint16_t)(entry->id[0] | entry->id[1] << 8); }
 
+static void entry_set_id(struct entry *entry, uint16_t id)
+{
+	entry->id[0] = (uint8_t)id;
+	entry->id[1] = (uint8_t)(id >> 8);
+}
+
 /* ---------------------------------------------------------------------------------------- index */
 
 static uint32_t number_of(const struct window *window, size_t slot) { return window->base + (uint32_t)slot; }
@@ -311,18 +317,18 @@ static void learn(struct window *window, enum manner manner)
 static enum window_answer repeated(struct window *window, size_t slot)
 {
 	window->used[slot] = true;
-	if (window->open && !window->cursor)
+	if (window->open && !window->cursor && slot >= window->settled)
 		window->run = window->cursor = slot;
 	if (slot == window->cursor)
 		window->cursor++;
 	return WINDOW_REPEAT;
 }
 
-/* find_late - one that has settled, as far as one could know, and is repeated all the same. Not at
- * the beginning of a connection: brokers that repeat there count as the rule says. 0: none. */
+/* find_late - one that has settled, as far as one could know, and is repeated all the same.
+ * 0: none. */
 static size_t find_late(const struct window *window, uint16_t id, const uint8_t *digest)
 {
-	for (size_t slot = window->open ? window->head : window->settled; slot-- > window->head;)
+	for (size_t slot = window->settled; slot-- > window->head;)
 		if (entry_id(&window->slots[slot]) == id && entry_is(window, slot, digest))
 			return slot;
 	return 0;
@@ -353,18 +359,32 @@ static size_t find_renumbered(const struct window *window, uint16_t id, const ui
 	return 0;
 }
 
+/* entry_renumber - it was delivered again, as ID: that its older id is used again proves nothing. */
+static void entry_renumber(struct window *window, size_t slot, uint16_t id)
+{
+	struct entry *entry = &window->slots[slot];
+
+	if (entry_find(window, entry_id(entry)) == slot)
+		index_drop(window, entry_id(entry));
+	entry_set_id(entry, id);
+	window->index[index_seek(window, id)] = number_of(window, slot);
+	window->whole = true;
+}
+
 /* ask_again - with DUP 1. */
 static enum window_answer ask_again(struct window *window, uint16_t id, const uint8_t *digest)
 {
 	size_t slot = window->manner & NUMBERS_ANEW ? 0 : entry_find(window, id);
 
 	learn(window, SHOWS_DUP);
-	if (slot && (!entry_is(window, slot, digest) || (window->open && slot < window->settled)))
+	if (slot && !entry_is(window, slot, digest))
 		slot = 0;
 	if (!slot && !(window->manner & NUMBERS_ANEW))
 		slot = find_late(window, id, digest);
-	if (!slot && (slot = find_renumbered(window, id, digest)))
+	if (!slot && (slot = find_renumbered(window, id, digest))) {
 		learn(window, NUMBERS_ANEW);
+		entry_renumber(window, slot, id);
+	}
 	return slot ? repeated(window, slot) : WINDOW_UNKNOWN_REPEAT;
 }
 
@@ -400,8 +420,7 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 	if (r < 0)
 		return r;
 	struct entry *entry = &window->slots[window->end];
-	entry->id[0] = (uint8_t)packet_id;
-	entry->id[1] = (uint8_t)(packet_id >> 8);
+	entry_set_id(entry, packet_id);
 	memcpy(entry->digest, digest, EVENT_DIGEST_SIZE);
 	entry->digest[EVENT_DIGEST_SIZE - 1] =
 		(uint8_t)((entry->digest[EVENT_DIGEST_SIZE - 1] & ~LIVE) | (live ? LIVE : 0));

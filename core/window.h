@@ -24,9 +24,9 @@
  * Everything else is a different event, equal or not.
  *
  * A packet id that is used again proves, of all brokers but those that repeat late, that its older
- * use was confirmed, and so was all before it: these entries have settled, and only a late repeat
- * can be one of them. What was repeated counts as delivered again, last: at the end of the
- * beginning it goes to the end of the list.
+ * use was confirmed, and so was all before it: these entries have settled, and only a repeat
+ * with DUP 1 can be one of them. What was repeated counts as delivered again, last: at the end of
+ * the beginning it goes to the end of the list.
  *
  * Size: as many entries as can be unconfirmed on the broker. Its in-flight limit says little:
  * mosquitto 2.0.11 goes far beyond it while it catches up with a queue, and acknowledgements it

@@ -465,6 +465,20 @@ START_TEST(test_window__rabbitmq_repeats)
 }
 END_TEST
 
+/* Cut while the repeats are not acknowledged: the ids of new ones prove nothing about them. */
+START_TEST(test_window__rabbitmq_repeats_twice)
+{
+	window_connected(window, false);
+	ck_assert_uint_eq(deliver(1, 20, 1, false), 20);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(11, 20, 1, true), 0);
+	ck_assert_uint_eq(deliver(21, 30, 11, false), 10);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(17, 30, 1, true), 0);
+	ck_assert_uint_eq(deliver(31, 35, 15, false), 5);
+}
+END_TEST
+
 /* So many that the list does not know the low ids any more. */
 START_TEST(test_window__rabbitmq_repeats_after_a_long_connection)
 {
@@ -490,6 +504,20 @@ START_TEST(test_window__nats_repeats)
 	/* 10 to 12 on the living connection */
 	ck_assert_uint_eq(deliver(10, 12, 1, true), 0);
 	ck_assert_uint_eq(deliver(32, 33, 23, false), 2);
+}
+END_TEST
+
+/* Nothing new comes first, and two that are not acknowledged have one id. */
+START_TEST(test_window__nats_repeats_without_new_events)
+{
+	window_connected(window, false);
+	ck_assert_uint_eq(deliver(1, 9, 1, false), 9);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(10, 10, 1, false), 1);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(1, 9, 1, true), 0);
+	ck_assert_uint_eq(deliver(10, 10, 1, true), 0);
+	ck_assert_uint_eq(deliver(11, 12, 2, false), 2);
 }
 END_TEST
 
@@ -737,8 +765,10 @@ int main(void)
 	tcase_add_test(tc, test_window__mosquitto_repeats);
 	tcase_add_test(tc, test_window__mosquitto_equal_events);
 	tcase_add_test(tc, test_window__rabbitmq_repeats);
+	tcase_add_test(tc, test_window__rabbitmq_repeats_twice);
 	tcase_add_test(tc, test_window__rabbitmq_repeats_after_a_long_connection);
 	tcase_add_test(tc, test_window__nats_repeats);
+	tcase_add_test(tc, test_window__nats_repeats_without_new_events);
 	tcase_add_test(tc, test_window__aedes_repeats);
 	tcase_add_test(tc, test_window__dup_0_is_believed_of_who_has_shown_dup_1);
 	tcase_add_test(tc, test_window__what_cannot_be_decided_runs_and_is_told);
