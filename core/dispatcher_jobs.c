@@ -59,9 +59,11 @@ void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t co
  * owner */
 
 /* waits_in_journal - rows up to read_until are in memory; those beyond are read when their turn
- * comes. */
+ * comes. Not a job that an executor still has to report: there must be no second one of it. */
 static bool waits_in_journal(const struct dispatcher *d, const struct lane *lane, const struct job *job)
 {
+	if (!LIST_EMPTY(&job->runs))
+		return false;
 	return job->abi.id > lane->read_until && (lane->spilled > 0 || lane->queue.length >= d->config->window);
 }
 
@@ -71,7 +73,7 @@ static void lane_trim(struct dispatcher *d, struct lane *lane)
 	struct job *last;
 
 	while (lane->queue.length > 2 * d->config->window && (last = TAILQ_LAST(&lane->queue.list, job_list)) &&
-	       last->stored && !last->dirty && !last->settling) {
+	       last->stored && !last->dirty && !last->settling && LIST_EMPTY(&last->runs)) {
 		lane->read_until = last->abi.id - 1;
 		dispatcher_set_spilled(d, lane, lane->spilled + 1);
 		lane_leave(last);
@@ -277,6 +279,8 @@ void dispatcher_refill(struct dispatcher *d)
 		if (lane->spilled > 0) { /* others first, next time */
 			TAILQ_REMOVE(&d->spilled, lane, spill);
 			TAILQ_INSERT_TAIL(&d->spilled, lane, spill);
+			if (lane->queue.length <= d->config->window / 2) /* what came backs off */
+				d->hooks.turn(d->hooks.data);
 		}
 	}
 }

@@ -65,10 +65,11 @@ static void found_waiting(void *data, const char *script, uint64_t jobs)
 
 int dispatcher_recover(struct dispatcher *d, struct lsn_error *err)
 {
-	int r = journal_load_running(d->journal, recover_one, d, err);
+	/* First what waits: a lane that seems to have no rows believes that it has read them all. */
+	int r = journal_list_waiting(d->journal, found_waiting, d, err);
 
 	if (r >= 0)
-		r = journal_list_waiting(d->journal, found_waiting, d, err);
+		r = journal_load_running(d->journal, recover_one, d, err);
 	d->hooks.turn(d->hooks.data);
 	return r;
 }
