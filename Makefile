@@ -21,6 +21,8 @@
 #   bench       the figures of docs/performance.md
 #   chaos       exactly once under every fault: docs/exactly-once.md
 #   fuzz        the parsers, F=NAME for one of them
+#   sim         the middle of the daemon in a simulated world: tests/sim/README.md
+#   sim-faults  does the simulation find faults that were repaired?
 #   lint        clang-tidy, cppcheck, function lengths
 #   format      lay out the C files (clang-format 14)
 #   manuals     renew what manuals say about keys
