@@ -17,5 +17,8 @@ $(SIM): $(SIM_OBJ) $(BUILD)/tests/core.a
 	$(Q)$(CC) $(BASE) -pie -Wl,--wrap=close,--wrap=memfd_sealed $^ -o $@ $(SIM_LIBS)
 sim: $(SIM)
 	$(Q)$(SIM) --seconds $(SIM_SECONDS) --seed $(SIM_SEED)
+# Does it find faults that were repaired? Builds a copy for each of tests/sim/faults/*.patch.
+sim-faults:
+	$(Q)tests/sim/faults/run
 TEST_PARTS += $(SIM)
-.PHONY: sim
+.PHONY: sim sim-faults

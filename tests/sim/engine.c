@@ -110,10 +110,12 @@ static void execution_plan(struct execution *run, const struct lsn_job *job)
 	uint32_t kind = draw(&s, 100);
 
 	run->outcome = LSN_OUTCOME_SUCCESS;
-	if (kind >= 75)
+	if (world.profile.bulk && kind < 90)
+		run->outcome = LSN_OUTCOME_FAILURE;
+	else if (kind >= 75)
 		run->outcome = draw(&s, 2) == 0 ? LSN_OUTCOME_FAILURE : 1 + draw(&s, LSN_OUTCOME_CANCELLED - 1);
 	kind = draw(&s, 100);
-	took = kind < 60 || world.calm ? draw(&s, 50000)
+	took = kind < 60 || world.calm || world.profile.bulk ? draw(&s, 50000)
 	       : kind < 90             ? draw(&s, 2000000)
 				       : draw(&s, (uint32_t)job->timeout_usec);
 	run->reports_usec = run->begun_usec + took;

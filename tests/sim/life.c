@@ -149,7 +149,7 @@ static void script_offer(unsigned which)
 		{ "executor", executor },
 		{ "retries", retries },
 		{ "retry_on", draw(&s, 2) ? "failure timeout" : "failure timeout lost signal" },
-		{ "retry_delay", world.profile.bulk ? "20s" : "3s" },
+		{ "retry_delay", world.profile.bulk ? "60s" : "3s" },
 		{ "on_lost", draw(&s, 2) ? "rerun" : "report" },
 	};
 	const struct registry_offer offer = { .name = name,

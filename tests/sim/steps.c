@@ -42,7 +42,10 @@ static bool run_one(uint64_t max_usec)
 
 static void step_run(uint32_t chance)
 {
-	(void)run_one(chance % 16 == 0 ? 300 * USEC_PER_SEC : chance % 2 ? USEC_PER_SEC : 0);
+	unsigned n = world.profile.bulk ? 64 : 1;
+
+	while (n-- > 0 && !world.dead)
+		(void)run_one(chance % 16 == 0 ? 300 * USEC_PER_SEC : chance % 2 ? USEC_PER_SEC : 0);
 }
 
 static void step_wait(uint32_t chance)

@@ -27,7 +27,7 @@ const char *const broker_kind_names[BROKER_KIND_MAX] = {
 static void profile_draw(struct profile *p, uint64_t seed)
 {
 	uint64_t s = mix(seed, 0xf11e);
-	uint32_t size = draw(&s, 40);
+	uint32_t size = draw(&s, 60);
 
 	*p = (struct profile){ .scripts = 1 + draw(&s, 5),
 			       .window = 2 + draw(&s, 12),
