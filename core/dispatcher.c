@@ -435,7 +435,7 @@ static void hand_over(struct dispatcher *d, struct job *job)
 	}
 	dispatcher_begun(job, run);
 	job->refusals = 0;
-	dispatcher_watch(d, job, 0);
+	dispatcher_watch(d, job);
 	failpoint("after-handover");
 }
 

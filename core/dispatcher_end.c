@@ -234,11 +234,10 @@ static uint64_t later(uint64_t usec, uint64_t by_usec)
 	return __builtin_add_overflow(usec, by_usec, &sum) ? LSN_NEVER : sum;
 }
 
-void dispatcher_watch(struct dispatcher *d, struct job *job, uint64_t started_ago_usec)
+void dispatcher_watch(struct dispatcher *d, struct job *job)
 {
-	uint64_t grace = executor_grace_usec(job->run), timeout = job->abi.timeout_usec;
-	uint64_t left = started_ago_usec < timeout ? timeout - started_ago_usec : 0;
-	uint64_t limit = later(now_monotonic_usec(), left);
+	uint64_t grace = executor_grace_usec(job->run);
+	uint64_t limit = later(now_monotonic_usec(), job->abi.timeout_usec);
 
 	job->chased = false;
 	job->due_usec = grace == LSN_NEVER ? LSN_NEVER : later(limit, grace);

@@ -112,9 +112,10 @@ void dispatcher_attempt_failed(struct dispatcher *d, struct job *job, enum lsn_o
 /* dispatcher_close - JOB ends without an attempt that would say how. */
 void dispatcher_close(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message);
 
-/* dispatcher_watch - JOB runs since about STARTED_AGO_USEC: its executor is overdue some time
- * after its limit. */
-void dispatcher_watch(struct dispatcher *d, struct job *job, uint64_t started_ago_usec);
+/* dispatcher_watch - JOB has been handed over, or found again: its executor is overdue some time after
+ * its whole limit. How much of that an earlier daemon saw only the wall clock could tell, and that may
+ * have been set since. */
+void dispatcher_watch(struct dispatcher *d, struct job *job);
 
 /* dispatcher_retry_delay - before JOB's next attempt. */
 uint64_t dispatcher_retry_delay(const struct dispatcher *d, const struct job *job);

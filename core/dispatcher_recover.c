@@ -10,13 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static uint64_t started_ago(const struct job *job)
-{
-	uint64_t now = now_realtime_usec(), started = job->abi.started_realtime_usec;
-
-	return started && now > started ? now - started : 0;
-}
-
 /* ask - 0: RET_RUN is out; negative: it cannot be known, and RET_RUN, if there is one, is to be
  * forgotten. */
 static int ask(struct dispatcher *d, struct job *job, struct run **ret_run, struct lsn_error *err)
@@ -44,7 +37,7 @@ static void recover_one(void *data, struct job *job)
 	if (ask(d, job, &run, &err) >= 0) {
 		dispatcher_begun(job, run);
 		dispatcher_set(d, job, JOB_RUNNING);
-		dispatcher_watch(d, job, started_ago(job));
+		dispatcher_watch(d, job);
 		return;
 	}
 	if (run)

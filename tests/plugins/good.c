@@ -1,7 +1,7 @@
 /* An executor that keeps the rules and uses all of the ABI; its "runs" are timers.
  *
- * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4). describe() tells
- * what has been called. */
+ * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4), grace_ms
+ * (report_grace(), a minute). describe() tells what has been called. */
 #include "plugin.h"
 
 /* the tests make a second version by changing this in a copy of the file */
@@ -9,7 +9,7 @@
 
 struct good {
 	const struct lsn_host *host;
-	unsigned long delay_ms, places, running, reserved;
+	unsigned long delay_ms, places, grace_ms, running, reserved;
 	unsigned long submits, recovers, forgets, cancels, waiting;
 	bool detached;
 	struct run *runs;
@@ -31,10 +31,12 @@ static int good_init(const struct lsn_host *host, const struct lsn_option *optio
 
 	if (!self)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	*self = (struct good){ .host = host, .delay_ms = 20, .places = 4 };
+	*self = (struct good){ .host = host, .delay_ms = 20, .places = 4, .grace_ms = 60000 };
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(options[i].key, "delay_ms") == 0) {
 			self->delay_ms = strtoul(options[i].value, NULL, 10);
+		} else if (strcmp(options[i].key, "grace_ms") == 0) {
+			self->grace_ms = strtoul(options[i].value, NULL, 10);
 		} else if (strcmp(options[i].key, "places") == 0) {
 			self->places = strtoul(options[i].value, NULL, 10);
 		} else {
@@ -207,6 +209,14 @@ static int good_probe(void *instance, lsn_probe_fn fn, void (*end_fn)(void *data
 	return 0;
 }
 
+static uint64_t good_report_grace(void *instance, const struct lsn_job *job)
+{
+	const struct good *self = instance;
+
+	(void)job;
+	return self->grace_ms * 1000;
+}
+
 PLUGIN("good", .init = good_init, .free = good_free, .reserve = good_reserve, .release = good_release,
        .submit = good_submit, .cancel = good_cancel, .recover = good_recover, .forget = good_forget,
-       .detach = good_detach, .describe = good_describe, .probe = good_probe)
+       .detach = good_detach, .describe = good_describe, .probe = good_probe, .report_grace = good_report_grace)
