@@ -47,7 +47,7 @@ struct dispatcher {
 	bool stopped;
 };
 
-/* ------------------------------------------------------------------------------------------ dispatcher.c */
+/* --------------------------------------------------------------------------------- dispatcher.c */
 
 /* dispatcher_lane - the lane of a script, made on first use.
  * NULL: out of memory. */
@@ -68,7 +68,7 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 void dispatcher_place_freed(struct dispatcher *d, const char *executor);
 void dispatcher_shortage_over(struct dispatcher *d);
 
-/* ------------------------------------------------------------------------------------- dispatcher_jobs.c */
+/* ---------------------------------------------------------------------------- dispatcher_jobs.c */
 
 /* dispatcher_find - a job in memory, or NULL. */
 struct job *dispatcher_find(const struct dispatcher *d, uint64_t id);
@@ -96,7 +96,7 @@ void dispatcher_refill(struct dispatcher *d);
 /* dispatcher_set_spilled - about so many jobs of LANE wait in the journal only. */
 void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count);
 
-/* -------------------------------------------------------------------------------------- dispatcher_end.c */
+/* ----------------------------------------------------------------------------- dispatcher_end.c */
 
 /* dispatcher_begun - RUN is JOB's current attempt. dispatcher_unbegun - it is no more. */
 void dispatcher_begun(struct job *job, struct run *run);
@@ -112,9 +112,9 @@ void dispatcher_attempt_failed(struct dispatcher *d, struct job *job, enum lsn_o
 /* dispatcher_close - JOB ends without an attempt that would say how. */
 void dispatcher_close(struct dispatcher *d, struct job *job, enum lsn_outcome outcome, const char *message);
 
-/* dispatcher_watch - JOB has been handed over, or found again: its executor is overdue some time after
- * its whole limit. How much of that an earlier daemon saw only the wall clock could tell, and that may
- * have been set since. */
+/* dispatcher_watch - JOB has been handed over, or found again: its executor is overdue some time
+ * after its whole limit. How much of that an earlier daemon saw only the wall clock could tell,
+ * and that may have been set since. */
 void dispatcher_watch(struct dispatcher *d, struct job *job);
 
 /* dispatcher_retry_delay - before JOB's next attempt. */

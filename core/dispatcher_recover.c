@@ -58,7 +58,7 @@ static void found_waiting(void *data, const char *script, uint64_t jobs)
 
 int dispatcher_recover(struct dispatcher *d, struct lsn_error *err)
 {
-	/* First what waits: a lane that seems to have no rows believes that it has read them all. */
+	/* First what waits: a lane that knows of no rows believes that it has read them all. */
 	int r = journal_list_waiting(d->journal, found_waiting, d, err);
 
 	if (r >= 0)

@@ -359,7 +359,7 @@ static size_t find_renumbered(const struct window *window, uint16_t id, const ui
 	return 0;
 }
 
-/* entry_renumber - it was delivered again, as ID: that its older id is used again proves nothing. */
+/* entry_renumber - it was delivered again, as ID: its older id may be used again unacknowledged. */
 static void entry_renumber(struct window *window, size_t slot, uint16_t id)
 {
 	struct entry *entry = &window->slots[slot];

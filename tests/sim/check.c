@@ -235,11 +235,11 @@ static void check_matches(void)
 	for (unsigned i = 0; i < world.profile.scripts; i++)
 		update += life_script_wants_updates(i);
 	char sql[400];
-	(void)snprintf(
-		sql, sizeof sql,
-		"SELECT e.id FROM events e WHERE (SELECT count(*) FROM jobs j WHERE j.event = e.id AND j.replay_of = 0) <>"
-		" iif(e.topic GLOB 'create/*', %u, %u) LIMIT 1",
-		create, update);
+	(void)snprintf(sql, sizeof sql,
+		       "SELECT e.id FROM events e WHERE"
+		       " (SELECT count(*) FROM jobs j WHERE j.event = e.id AND j.replay_of = 0) <>"
+		       " iif(e.topic GLOB 'create/*', %u, %u) LIMIT 1",
+		       create, update);
 	int64_t event = life_number(sql);
 	if (event >= 0)
 		sim_fail("event %lld has not one job for each script that wants it", (long long)event);

@@ -44,7 +44,7 @@ static struct file *file_find(const char *name, bool make)
 	if (!make)
 		return NULL;
 	assert(unused && strlen(name) < sizeof unused->name);
-	(void)strcpy(unused->name, name);
+	(void)snprintf(unused->name, sizeof unused->name, "%s", name);
 	unused->exists = true;
 	unused->size = unused->unsynced = 0;
 	return unused;

@@ -1,12 +1,13 @@
-/* engine.c - three executor modules and what they run. The runs outlive the daemon; the instances do not.
+/* engine.c - three executor modules and what they run. The runs outlive the daemon; the instances
+ * do not.
  *
- *   full   has all of the ABI; its runs survive the daemon, and it knows after a restart what became of them
- *   bare   submit() only: its runs end with the daemon, and nobody can say how far they came
- *   slow   as full, but it cannot cancel, and it reports from inside cancel() of nobody
+ * full   has all of the ABI; its runs survive the daemon, and it knows after a restart what became
+ * of them bare   submit() only: its runs end with the daemon, and nobody can say how far they came
+ * slow   as full, but it cannot cancel, and it reports from inside cancel() of nobody
  *
  * They refuse for want of a place, fail to submit for reasons that concern the job and for reasons
- * that do not, report late, report after they were given up, and report never. What a run does is a
- * hash of the event, the script and the attempt. */
+ * that do not, report late, report after they were given up, and report never. What a run does is
+ * a hash of the event, the script and the attempt. */
 #include "sim.h"
 
 #include "engine.h"
@@ -116,8 +117,8 @@ static void execution_plan(struct execution *run, const struct lsn_job *job)
 		run->outcome = draw(&s, 2) == 0 ? LSN_OUTCOME_FAILURE : 1 + draw(&s, LSN_OUTCOME_CANCELLED - 1);
 	kind = draw(&s, 100);
 	took = kind < 60 || world.calm || world.profile.bulk ? draw(&s, 50000)
-	       : kind < 90             ? draw(&s, 2000000)
-				       : draw(&s, (uint32_t)job->timeout_usec);
+	       : kind < 90                                   ? draw(&s, 2000000)
+							     : draw(&s, (uint32_t)job->timeout_usec);
 	run->reports_usec = run->begun_usec + took;
 	kind = world.profile.bulk || world.calm ? 99 : draw(&s, 100);
 	if (kind < 2 * world.profile.harshness) /* late, perhaps long after it was given up */
@@ -223,7 +224,7 @@ static void engine_free(void *data)
 	free(instance);
 }
 
-/* luck - does what an executor is asked for fail this time? One in N, more often in a harsh world. */
+/* luck - does what is asked for fail this time? One in N, more often in a harsh world. */
 static bool luck(uint32_t n)
 {
 	uint64_t s = mix(world.seed, engine.tries++);

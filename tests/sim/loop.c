@@ -1,6 +1,6 @@
 /* loop.c - sd-event in virtual time: as much of it as the simulated parts use, with the same
  * rules. Sources run by priority, then in the order in which they became due; a one-shot source is
- * off before its handler runs. Linked in place of libsystemd, so the parts under test do not know. */
+ * off before its handler runs. Linked in place of libsystemd: the parts under test do not know. */
 #include "sim.h"
 
 #include <errno.h>

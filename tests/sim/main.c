@@ -1,4 +1,5 @@
-/* main.c - runs cases until the time is over or something is found; then makes the case short and shows it.
+/* main.c - runs cases until the time is over or something is found; then makes the case short and
+ * shows it.
  *
  *     sim [--seconds N | --cases N] [--seed N] [--steps N] [--no-shrink]
  *     sim --case SEED | --script FILE [--verbose]
@@ -211,9 +212,9 @@ static size_t shrink(uint64_t seed, struct step *list, size_t count)
 static void show(uint64_t seed, const struct step *list, size_t count)
 {
 	(void)case_fails(seed, list, count);
-	(void)printf(
-		"\nsim: FOUND: %s\n\nThe script that shows it, %zu steps (sim --script FILE [--verbose]):\n\nseed %llu\n",
-		shared->found, count, (unsigned long long)seed);
+	(void)printf("\nsim: FOUND: %s\n\n"
+		     "The script that shows it, %zu steps (sim --script FILE [--verbose]):\n\nseed %llu\n",
+		     shared->found, count, (unsigned long long)seed);
 	for (size_t i = 0; i < count; i++)
 		(void)printf("%s %u\n", step_name(list[i].kind), list[i].chance);
 	(void)fflush(stdout);
@@ -261,7 +262,7 @@ static int found(void)
 	uint64_t seed = shared->seed;
 	char what[sizeof shared->found];
 
-	(void)strcpy(what, shared->found);
+	memcpy(what, shared->found, sizeof what);
 	(void)printf("sim: case %llu (seed %llu, after %llu cases and %llu steps): %s\n", (unsigned long long)seed,
 		     (unsigned long long)option.seed, (unsigned long long)shared->cases,
 		     (unsigned long long)shared->steps, what);
@@ -284,7 +285,7 @@ static void options_read(int argc, char **argv)
 		else if (!value)
 			exit(2);
 		else if (streq(argv[i], "--seconds"))
-			option.seconds = atof(argv[++i]);
+			option.seconds = strtod(argv[++i], NULL);
 		else if (streq(argv[i], "--cases"))
 			option.cases = strtoull(argv[++i], NULL, 10);
 		else if (streq(argv[i], "--seed"))

@@ -1,5 +1,5 @@
-/* clock_stubs.c - a wall clock that can be set, in place of lib/clock.c. The monotonic one is real: it
- * drives the loop. */
+/* clock_stubs.c - a wall clock that can be set, in place of lib/clock.c. The monotonic one is
+ * real: it drives the loop. */
 #include "clock_stubs.h"
 #include "util.h"
 

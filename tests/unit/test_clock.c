@@ -1,5 +1,5 @@
-/* test_clock.c - the wall clock is set while jobs run and wait: nothing within one life of the daemon
- * depends on it, and what is read back after a restart is bounded. */
+/* test_clock.c - the wall clock is set while jobs run and wait: nothing within one life of the
+ * daemon depends on it, and what is read back after a restart is bounded. */
 #include "clock_stubs.h"
 #include "dispatcher.h"
 #include "executors.h"
@@ -74,7 +74,7 @@ START_TEST(test_clock__set_back_by_a_day_during_a_back_off)
 }
 END_TEST
 
-/* The next daemon has only the wall clock to go by: a back-off takes no longer than it would anew. */
+/* The next daemon has only the wall clock to go by: a back-off takes no longer than anew. */
 START_TEST(test_clock__set_back_by_a_day_during_a_back_off_and_a_restart)
 {
 	reopen(GOOD RETRYING);
@@ -87,7 +87,7 @@ START_TEST(test_clock__set_back_by_a_day_during_a_back_off_and_a_restart)
 }
 END_TEST
 
-/* A recovered job gets its whole limit again: what the wall clock says of its start may be wrong. */
+/* A recovered job gets its whole limit again: the wall clock may be wrong about its start. */
 START_TEST(test_clock__set_forward_by_an_hour_before_a_recovery)
 {
 	reopen(GOOD "delay_ms = 1000\ngrace_ms = 600\n");
