@@ -36,6 +36,7 @@ struct execution {
 	bool reported; /* done() was called in this life of the daemon */
 	bool forgotten;
 	char place[LSN_PLACE_SIZE];
+	struct execution *before; /* of the same job */
 	/* while an instance has it */
 	struct instance *instance;
 	const struct lsn_job *abi;
@@ -54,6 +55,8 @@ static const char *const names[SIM_EXECUTORS] = { "full", "bare", "slow" };
 static struct {
 	struct execution **runs;
 	size_t count, size;
+	struct execution **last; /* by job id */
+	size_t last_size;
 	uint64_t tries; /* of everything: so that what failed once need not fail for ever */
 	bool hangs[SIM_EXECUTORS];
 	LIST_HEAD(, instance) instances;
@@ -66,30 +69,51 @@ static bool execution_began(const struct execution *run)
 	return run->state != EXECUTION_RESERVED && run->state != EXECUTION_NEVER;
 }
 
+static struct execution *execution_last(uint64_t job) { return job < engine.last_size ? engine.last[job] : NULL; }
+
 struct execution *engine_execution(uint64_t job, uint32_t attempt)
 {
-	for (size_t i = engine.count; i-- > 0;)
-		if (engine.runs[i]->job == job && engine.runs[i]->attempt == attempt && execution_began(engine.runs[i]))
-			return engine.runs[i];
-	return NULL;
+	struct execution *run = execution_last(job);
+
+	while (run && (run->attempt != attempt || !execution_began(run)))
+		run = run->before;
+	return run;
 }
 
 /* execution_reserved - the place that JOB was given last. */
 static struct execution *execution_reserved(const struct lsn_job *job)
 {
-	for (size_t i = engine.count; i-- > 0;)
-		if (engine.runs[i]->job == job->id && engine.runs[i]->state == EXECUTION_RESERVED)
-			return engine.runs[i];
-	return NULL;
+	struct execution *run = execution_last(job->id);
+
+	while (run && run->state != EXECUTION_RESERVED)
+		run = run->before;
+	return run;
 }
 
-static struct execution *execution_new(void)
+static struct execution **execution_slot(uint64_t job)
 {
+	if (job >= engine.last_size) {
+		size_t size = 2 * (size_t)job + 64;
+		engine.last = realloc(engine.last, size * sizeof(struct execution *));
+		memset(engine.last + engine.last_size, 0, (size - engine.last_size) * sizeof(struct execution *));
+		engine.last_size = size;
+	}
+	return &engine.last[job];
+}
+
+static struct execution *execution_new(const struct lsn_job *job, unsigned which, enum execution_state state)
+{
+	struct execution **slot = execution_slot(job->id), *run = calloc(1, sizeof *run);
+
+	*run = (struct execution){
+		.job = job->id, .attempt = job->attempt, .engine = which, .state = state, .before = *slot
+	};
+	*slot = run;
 	if (engine.count == engine.size) {
 		engine.size = engine.size ? 2 * engine.size : 256;
 		engine.runs = realloc(engine.runs, engine.size * sizeof(struct execution *));
 	}
-	return engine.runs[engine.count++] = calloc(1, sizeof(struct execution));
+	return engine.runs[engine.count++] = run;
 }
 
 static uint64_t hash_of(const struct lsn_job *job)
@@ -259,10 +283,7 @@ static int engine_reserve(void *data, const struct lsn_job *job, char place[LSN_
 		instance->refused = true;
 		return -EAGAIN;
 	}
-	struct execution *run = execution_new();
-	*run = (struct execution){
-		.job = job->id, .attempt = job->attempt, .engine = instance->engine, .state = EXECUTION_RESERVED
-	};
+	struct execution *run = execution_new(job, instance->engine, EXECUTION_RESERVED);
 	(void)snprintf(run->place, sizeof run->place, "%s-%llu-%zu", names[instance->engine],
 		       (unsigned long long)job->id, engine.count);
 	memcpy(place, run->place, sizeof run->place);
@@ -313,7 +334,8 @@ static int engine_submit(void *data, const struct lsn_job *job, struct lsn_error
 	if (world.dead)
 		return -EAGAIN;
 	check_submit(job);
-	struct execution *run = instance->engine == 1 ? execution_new() : execution_reserved(job);
+	struct execution *run = instance->engine == 1 ? execution_new(job, 1, EXECUTION_RESERVED)
+						      : execution_reserved(job);
 	if (!run || (run->state == EXECUTION_RESERVED && run->attempt != job->attempt && instance->engine != 1))
 		sim_fail("job %llu attempt %u is handed over without a place", (unsigned long long)job->id,
 			 job->attempt);
@@ -341,10 +363,11 @@ static int engine_submit(void *data, const struct lsn_job *job, struct lsn_error
 
 static struct execution *execution_of(const struct lsn_job *job)
 {
-	for (size_t i = engine.count; i-- > 0;)
-		if (engine.runs[i]->abi == job)
-			return engine.runs[i];
-	return NULL;
+	struct execution *run = execution_last(job->id);
+
+	while (run && run->abi != job)
+		run = run->before;
+	return run;
 }
 
 static void engine_cancel(void *data, const struct lsn_job *job)
@@ -371,13 +394,9 @@ static void engine_cancel(void *data, const struct lsn_job *job)
 /* recover_unknown - the intent was stored, and nothing of the job ever arrived. */
 static struct execution *recover_unknown(const struct instance *instance, const struct lsn_job *job)
 {
-	struct execution *run = execution_new();
+	struct execution *run = execution_new(job, instance->engine, EXECUTION_NEVER);
 
-	*run = (struct execution){ .job = job->id,
-				   .attempt = job->attempt,
-				   .engine = instance->engine,
-				   .state = EXECUTION_NEVER,
-				   .outcome = LSN_OUTCOME_NOT_STARTED };
+	run->outcome = LSN_OUTCOME_NOT_STARTED;
 	return run;
 }
 
@@ -411,9 +430,8 @@ static void engine_forget(void *data, uint64_t id, const char *place)
 	if (world.dead)
 		return;
 	check_forget(id, place);
-	for (size_t i = engine.count; i-- > 0;)
-		if (engine.runs[i]->job == id && streq(engine.runs[i]->place, place))
-			engine.runs[i]->forgotten = true;
+	for (struct execution *run = execution_last(id); run; run = run->before)
+		run->forgotten |= streq(run->place, place);
 }
 
 static void engine_detach(void *data) { (void)data; }
@@ -524,6 +542,7 @@ void engine_end(void)
 	for (size_t i = 0; i < engine.count; i++)
 		free(engine.runs[i]);
 	free(engine.runs);
+	free(engine.last);
 	memset(&engine, 0, sizeof engine);
 }
 
