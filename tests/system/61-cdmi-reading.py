@@ -1,6 +1,7 @@
 """What the archive answers, and what becomes of the script: every status, the habits of Indigo and
 of its relatives and standards."""
 import hashlib
+import json
 
 import cdmi
 import harness
@@ -25,12 +26,14 @@ def simple(t, names=('a.py',), **options):
 
 def test_requests_are_what_indigo_wants(t):
     """Version header and an explicit Accept for the description; neither for the content; slash
-    after containers; credentials at once; no Range, no query."""
+    after containers; credentials at once; no Range; of a container only its children, for its
+    metadata is anybody's."""
     w = simple(t, ('a.py', 'sub/b.py')).start()
     equal(sorted(w.active()), ['a.py', 'sub/b.py'])
     for request in w.server.requests:
         check(request.authorization, 'the credentials come with every request')
-        check(not request.query and 'range' not in request.headers, request.target)
+        check('range' not in request.headers, request.target)
+        equal(request.query, 'children' if request.mode == 'list' else '', 'the query of ' + request.target)
         header, accept = request.headers.get('x-cdmi-specification-version'), request.headers.get('accept')
         should = {
             'list': ('1.1', 'application/cdmi-container'),
@@ -116,6 +119,60 @@ def test_settings_from_metadata(t):
     for name in ('bad.py', 'over.py'):
         equal(w.registry()[name][0], 'refused', name)
         check('timeout' in w.reason(name), w.reason(name))
+
+
+NO_JSON = {
+    'n': 10**19,
+    'huge': 10**400,
+    'nan': float('nan'),
+    'inf': [float('-inf')],
+    'half': 'a\ud800b',
+    '\udfff': {'k\0': '\0'},
+    'deep': json.loads('[' * 900 + ']' * 900),
+}
+
+
+def test_metadata_that_json_parsers_refuse(t):
+    """Anybody may set it: it takes neither the script nor the collection away, and no setting that is somebody else's is touched."""
+    w = cdmi.World(t)
+    w.archive.nodes['/scripts'].metadata.update(NO_JSON)
+    w.archive.make('/scripts/a.py', cdmi.TEXT, dict(NO_JSON, topic='create/#'))
+    w.archive.make('/scripts/b.py', cdmi.TEXT, {'topic': 'create/#', 'timeout': 10**19})
+    w.start()
+    equal(w.active(), {'a.py': 'create/#'})
+    check('10000000000000000000' in w.reason('b.py'), w.reason('b.py'))
+    w.archive.cdmi_put('/scripts/a.py', {'metadata': dict(NO_JSON, topic='update/#')})
+    t.wait(lambda: w.active() == {'a.py': 'update/#'}, lambda: 'the new topic: %s' % w.registry())
+    w.archive.delete('/scripts/a.py')
+    t.wait(lambda: w.active() == {}, 'it to be withdrawn', 5)
+
+
+def test_a_server_that_does_not_list_children_alone(t):
+    """It may refuse the question, or answer another one; the collection's metadata comes along then."""
+    for answer in (
+        lambda r: cdmi.cdmi_server.Reply(400) if r.query else None,
+        lambda r: cdmi.cdmi_server.Reply(406) if r.query else None,
+        lambda r: cdmi.cdmi_server.Reply(200, b'{"objectName": "scripts"}') if r.query else None,
+    ):
+        w = cdmi.World(t)
+        w.archive.nodes['/scripts'].metadata.update(NO_JSON)
+        w.archive.make('/scripts/a.py', cdmi.TEXT, {'topic': 'create/#'})
+        w.server.fault('/scripts/$', answer)
+        w.start()
+        equal(w.active(), {'a.py': 'create/#'})
+
+
+def test_what_the_parser_says(t):
+    w = cdmi.World(t)
+    w.archive.make('/scripts/a.py', cdmi.TEXT, {'topic': 'create/#'})
+    w.server.fault(
+        'a.py',
+        lambda r: cdmi.cdmi_server.Reply(200, b'{"metadata": {"topic": "create/#",}}', 'application/cdmi-object'),
+        mode='metadata',
+    )
+    w.start()
+    check('line 1, byte 35' in w.reason('a.py') and "'}'" in w.reason('a.py'), w.reason('a.py'))
+    check('url' not in w.reason('a.py'), 'the address is not to blame: ' + w.reason('a.py'))
 
 
 def test_children_that_are_no_scripts(t):

@@ -1,5 +1,6 @@
 /* test_cdmi.c - URLs, headers, verdicts and parsers of core/source/cdmi/cdmi.c. */
 #include "cdmi.h"
+#include "json_tolerant.h"
 #include "suite.h"
 
 #include <cleanup.h>
@@ -21,6 +22,7 @@ START_TEST(test_cdmi__url_of_container_has_its_slash)
 	is_url("http://h/api/cdmi/", "/scripts/", CDMI_CONTAINER, "http://h/api/cdmi/scripts/");
 	is_url("http://h/api/cdmi//", "scripts//sub/", CDMI_CONTAINER, "http://h/api/cdmi/scripts/sub/");
 	is_url("http://h", "", CDMI_CONTAINER, "http://h/");
+	is_url("http://h/api/cdmi", "/scripts", CDMI_CHILDREN, "http://h/api/cdmi/scripts/?children");
 }
 END_TEST
 
@@ -48,6 +50,87 @@ START_TEST(test_cdmi__names)
 
 	for (size_t i = 0; i < ELEMENTSOF(rows); i++)
 		ck_assert_msg(cdmi_name_ok(rows[i].name, rows[i].size) == rows[i].ok, "row %zu", i);
+}
+END_TEST
+
+/* becomes - TEXT is read, and is SHOULD in compact form; NULL: it is not read. */
+static void becomes(const char *text, const char *should)
+{
+	struct lsn_error err = { 0 };
+	json_t *value = json_load_tolerant(text, strlen(text), &err);
+	_cleanup_free_ char *is = value ? json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+
+	json_decref(value);
+	if (!should) {
+		ck_assert_msg(!is, "%s: read as %s", text, is);
+		ck_assert(err.message[0]);
+		return;
+	}
+	ck_assert_msg(is, "%s: %s", text, err.message);
+	ck_assert_str_eq(is, should);
+}
+
+START_TEST(test_cdmi__json_of_python)
+{
+	becomes("{\"a\": [1, 2.5, true, null, \"x\"]}", "{\"a\":[1,2.5,true,null,\"x\"]}");
+	becomes("{\"n\": 10000000000000000000}", "{\"n\":\"10000000000000000000\"}");
+	becomes("{\"n\": -9223372036854775808}", "{\"n\":-9223372036854775808}");
+	becomes("{\"n\": [-9223372036854775809,1e400 , -1e400]}",
+		"{\"n\":[\"-9223372036854775809\",\"1e400\",\"-1e400\"]}");
+	becomes("{\"n\":NaN,\"i\":Infinity,\"j\":-Infinity,\"t\":true}",
+		"{\"n\":\"NaN\",\"i\":\"Infinity\",\"j\":\"-Infinity\",\"t\":true}");
+	becomes("{\"n\":.5, \"o\":01, \"x\":0x1F}", "{\"n\":\".5\",\"o\":\"01\",\"x\":\"0x1F\"}");
+	becomes("{\"h\":\"a\\ud800b\",\"l\":\"\\udc00\"}", "{\"h\":\"a\\uFFFDb\",\"l\":\"\\uFFFD\"}");
+	becomes("{\"h\":\"\\ud800\\ud83d\\ude00\"}", "{\"h\":\"\\uFFFD\\uD83D\\uDE00\"}");
+	becomes("{\"h\":\"\\ud800\\\\udc00\"}", "{\"h\":\"\\uFFFD\\\\udc00\"}");
+	becomes("{\"\\ud800\" : 1}", "{\"\\uFFFD\":1}");
+	becomes("{\"k\\u0000\": \"v\\u0000\"}", "{\"k\\uFFFD\":\"v\\u0000\"}");
+	becomes("{\"t\":\"a\tb\nc\"}", "{\"t\":\"a\\tb\\nc\"}");
+	becomes("{\"u\":\"\xff\xc3\xa9\xed\xa0\x80\"}", "{\"u\":\"\\uFFFD\\u00E9\\uFFFD\\uFFFD\\uFFFD\"}");
+	becomes("{\"s\":\"NaN, [1e999] \\\" {\",\"n\":NaN}", "{\"s\":\"NaN, [1e999] \\\" {\",\"n\":\"NaN\"}");
+}
+END_TEST
+
+START_TEST(test_cdmi__json_that_is_none)
+{
+	static const char *const texts[] = { "",
+					     " ",
+					     "{",
+					     "}",
+					     "{]",
+					     "[1",
+					     "{\"a\"}",
+					     "{\"a\":1,}",
+					     "{\"a\":\"b}",
+					     "{\"a\":\"b\\",
+					     "{\"a\":\"\\u12\"}",
+					     "{\"a\":NaN",
+					     "<html>",
+					     "{\"a\":1}x",
+					     "{\"\\" };
+
+	for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+		becomes(texts[i], NULL);
+}
+END_TEST
+
+/* Deeper than any parser goes, with a string in it that looks like the end. */
+START_TEST(test_cdmi__json_nested_deeply)
+{
+	enum { DEPTH = 5000 };
+	char text[2 * DEPTH + 64];
+	size_t n = (size_t)snprintf(text, sizeof text, "{\"a\":");
+
+	memset(text + n, '[', DEPTH);
+	n += DEPTH;
+	n += (size_t)snprintf(text + n, sizeof text - n, "\"]]\\\"}\"");
+	memset(text + n, ']', DEPTH);
+	n += DEPTH;
+	(void)snprintf(text + n, sizeof text - n, ",\"topic\":\"create/#\"}");
+	json_t *value = json_load_tolerant(text, strlen(text), NULL);
+	ck_assert(json_is_array(json_object_get(value, "a")));
+	ck_assert_str_eq(json_string_value(json_object_get(value, "topic")), "create/#");
+	json_decref(value);
 }
 END_TEST
 
@@ -353,6 +436,9 @@ int main(void)
 	tcase_add_test(tc, test_cdmi__inline_values);
 	tcase_add_test(tc, test_cdmi__base64_is_exact);
 	tcase_add_test(tc, test_cdmi__hashes);
+	tcase_add_test(tc, test_cdmi__json_of_python);
+	tcase_add_test(tc, test_cdmi__json_that_is_none);
+	tcase_add_test(tc, test_cdmi__json_nested_deeply);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

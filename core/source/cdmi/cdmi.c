@@ -1,6 +1,7 @@
 /* cdmi.c - see cdmi.h. */
 #include "cdmi.h"
 #include "cleanup.h"
+#include "json_tolerant.h"
 #include "util.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -43,8 +44,10 @@ static char *encode_path(char *to, const char *path)
 
 char *cdmi_url(const char *base, const char *path, enum cdmi_mode mode)
 {
+	static const char children[] = "?children";
 	size_t base_size = strlen(base);
-	char *url = malloc(base_size + 3 * strlen(path) + 3), *end;
+	bool container = mode == CDMI_CONTAINER || mode == CDMI_CHILDREN;
+	char *url = malloc(base_size + 3 * strlen(path) + 3 + sizeof children), *end;
 
 	if (!url)
 		return NULL;
@@ -54,8 +57,10 @@ char *cdmi_url(const char *base, const char *path, enum cdmi_mode mode)
 	if (*path != '/')
 		*end++ = '/';
 	end = encode_path(end, path);
-	if (mode == CDMI_CONTAINER && end[-1] != '/')
+	if (container && end[-1] != '/')
 		*end++ = '/';
+	if (mode == CDMI_CHILDREN)
+		end = mempcpy(end, children, sizeof children - 1);
 	*end = 0;
 	return url;
 }
@@ -78,7 +83,7 @@ const char *const *cdmi_headers(enum cdmi_mode mode, bool versioned)
 #undef VERSION
 	if (mode == CDMI_CONTENT)
 		return versioned ? content : content_v2;
-	if (mode == CDMI_CONTAINER)
+	if (mode == CDMI_CONTAINER || mode == CDMI_CHILDREN)
 		return versioned ? container : container_v2;
 	return versioned ? object : object_v2;
 }
@@ -124,27 +129,21 @@ static bool is_description(const char *content_type)
 	return strncasecmp(content_type, prefix, sizeof prefix - 1) == 0;
 }
 
+/* body_parse - what came with status 200. Whether the address is wrong cannot be known if the server
+ * calls its reply CDMI. */
 static enum cdmi_verdict body_parse(const struct http_reply *reply, json_t **ret, struct lsn_error *err)
 {
-	json_error_t why;
+	bool described = is_description(reply->content_type);
+	const char *advice = described ? "" : "; is [scripts] url the address of the archive's CDMI service?";
+	struct lsn_error why = { 0 };
 
-	/* A NUL is legal in JSON; one child's or one key's name must not make the whole reply
-	 * unreadable. */
-	*ret = json_loadb(reply->body, reply->body_size, JSON_ALLOW_NUL, &why);
+	*ret = json_load_tolerant(reply->body, reply->body_size, &why);
 	if (json_is_object(*ret))
 		return CDMI_OK;
 	if (*ret)
-		(void)lsn_error_set(
-			err, -EINVAL,
-			"the reply is JSON, but not an object: check that [scripts] url is the address of the "
-			"archive's CDMI service");
+		(void)lsn_error_set(err, -EINVAL, "the reply is JSON, but no object%s", advice);
 	else
-		(void)lsn_error_set(
-			err, -EINVAL,
-			"the reply is not JSON (line %d, byte %d of %zu): check that [scripts] url is the address "
-			"of the archive's "
-			"CDMI service",
-			why.line, why.position, reply->body_size);
+		(void)lsn_error_set(err, -EINVAL, "the reply is not JSON (%s)%s", why.message, advice);
 	json_decref(*ret);
 	*ret = NULL;
 	return CDMI_BAD;

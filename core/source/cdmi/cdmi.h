@@ -26,7 +26,13 @@ enum cdmi_verdict {
 	CDMI_BAD, /* 200 with something that is not CDMI, or too large */
 };
 
-enum cdmi_mode { CDMI_CONTAINER, CDMI_OBJECT, CDMI_CONTENT };
+enum cdmi_mode {
+	CDMI_CONTAINER,
+	/* a container's list of children alone; a server may refuse this with 400 or 406 */
+	CDMI_CHILDREN,
+	CDMI_OBJECT,
+	CDMI_CONTENT,
+};
 
 /* cdmi_url - BASE ("https://host/api/cdmi") and archive PATH ("/scripts/a b.py"), each name
  * percent-encoded; a container gets its slash. malloc()ed, NULL: no memory. */

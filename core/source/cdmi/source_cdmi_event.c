@@ -2,6 +2,7 @@
  * its payload: topics lose '#', '+' and surplus slashes. What becomes of a script is read from
  * the archive; the event only says when to look, and what publications should wait for that. */
 #include "cleanup.h"
+#include "json_tolerant.h"
 #include "log.h"
 #include "registry.h"
 #include "script.h"
@@ -267,7 +268,7 @@ void source_event(struct source *base, const char *topic, size_t topic_size, con
 	struct news news = { 0 };
 
 	topic_split(topic, topic_size, &news.parts);
-	news.payload = json_loadb(payload_size ? payload : "", payload_size, JSON_ALLOW_NUL, NULL);
+	news.payload = json_load_tolerant(payload, payload_size, NULL);
 	news.pre = filled_object(news.payload, "pre");
 	news.post = filled_object(news.payload, "post");
 	news.state = news.post ? news.post : news.pre;

@@ -73,6 +73,8 @@ struct scan {
 	bool running, deep;
 	bool soon; /* an event asks for a scan */
 	bool again; /* something happened that its listing may not show: scan once more */
+	bool everything; /* the server does not list the children alone */
+	bool other_dialect; /* with or without the version header: both were tried */
 	bool noted; /* something was left out: its reason stays in figures.error */
 	unsigned left; /* folders and fetches that it waits for */
 	/* counted in figures when it is over: until then nobody shall take it for failed */

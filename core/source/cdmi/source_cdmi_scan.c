@@ -140,14 +140,21 @@ static void not_listed(struct cdmi_source *source, const char *parent, enum cdmi
 		source_fail(source, what, verdict == CDMI_LOGIN);
 }
 
-/* try_other_dialect - a CDMI 2.0 server may refuse the version header, all others need it. Once
- * per scan at most. */
-static bool try_other_dialect(struct cdmi_source *source, const char *parent, long status)
+/* try_otherwise - a server may refuse to list the children alone, or refuse the version header
+ * (CDMI 2.0), which all others need. Each once per scan. */
+static bool try_otherwise(struct cdmi_source *source, const char *parent, long status)
 {
-	if (*parent || source->scan.folders > 1)
+	struct scan *scan = &source->scan;
+
+	if (*parent || (status != 400 && status != 406 && status != 200))
 		return false;
-	if (source->versioned ? status != 400 : status != 400 && status != 406)
+	if (!scan->everything) {
+		scan->everything = true;
+		return add_folder(source, parent);
+	}
+	if (scan->other_dialect || status == 200 || (source->versioned && status == 406))
 		return false;
+	scan->other_dialect = true;
 	source->versioned = !source->versioned;
 	return add_folder(source, parent);
 }
@@ -163,7 +170,7 @@ static void take_listing(struct cdmi_source *source, const char *parent, const s
 		source->strikes = 0;
 		if (!add_children(source, parent, children))
 			source_fail(source, "out of memory", false);
-	} else if (!try_other_dialect(source, parent, reply->status)) {
+	} else if (!try_otherwise(source, parent, reply->status)) {
 		not_listed(source, parent, verdict == CDMI_OK ? CDMI_BAD : verdict, &err);
 	}
 	json_decref(object);
@@ -183,17 +190,19 @@ static void on_listing(void *data, const struct http_reply *reply)
 static int list_folder(struct cdmi_source *source, const char *path)
 {
 	_cleanup_free_ char *whole = NULL, *url = NULL;
+	/* The collection's metadata is not asked for: it is of no use here, and anybody's. */
+	enum cdmi_mode mode = source->scan.everything ? CDMI_CONTAINER : CDMI_CHILDREN;
 
 	if (asprintf(&whole, "%s/%s", source->root, path) < 0) {
 		whole = NULL;
 		return -ENOMEM;
 	}
 	if (!(source->scan.listing_path = strdup(path)) ||
-	    !(url = cdmi_url(source->base.config->url, whole, CDMI_CONTAINER)))
+	    !(url = cdmi_url(source->base.config->url, whole, mode)))
 		return -ENOMEM;
 	const struct http_request request = { .method = "GET",
 					      .url = url,
-					      .headers = cdmi_headers(CDMI_CONTAINER, source->versioned),
+					      .headers = cdmi_headers(mode, source->versioned),
 					      .timeout_usec = source->base.config->timeout_usec,
 					      .max_body = NAME_BYTES * source->base.config->scripts_max +
 							  ((size_t)1 << 20) };
@@ -233,6 +242,7 @@ void scan_start(struct cdmi_source *source, bool deep)
 	scan->deep = source->deep_due;
 	source->deep_due = false;
 	scan->noted = source->full = false;
+	scan->everything = scan->other_dialect = false;
 	scan->scripts = scan->folders = 0;
 	if (!add_folder(source, ""))
 		source_fail(source, "out of memory", false);
