@@ -187,8 +187,12 @@ bool topic_filter_covers(const char *a, const char *b)
 {
 	if (dollar_apart(a, b))
 		return false;
+	/* The same names, and easier to compare: '#' stands for the level before it, too, but no
+	 * name is empty. */
 	if (strcmp(b, "#") == 0)
-		b = "+/#"; /* the same names, and easier to compare */
+		b = "+/#";
+	else if (strcmp(b, "/#") == 0)
+		b = "/+/#";
 	struct level x = level_at(a), y = level_at(b);
 	for (; x.p && y.p; x = level_next(x), y = level_next(y)) {
 		if (level_is(x, '#'))

@@ -37,7 +37,7 @@ bool topic_matches_sized(const char *filter, size_t filter_size, const char *nam
 bool topic_filters_overlap(const char *a, const char *b);
 
 /* topic_filter_covers - every name that B matches is matched by A too (valid filters).
- * "+/#" covers "#": a name has at least one level. */
+ * "+/#" covers "#" and "/+/#" covers "/#", for no name is empty. */
 bool topic_filter_covers(const char *a, const char *b);
 
 enum topic_operation { TOPIC_CREATE, TOPIC_UPDATE, TOPIC_DELETE, TOPIC_OPERATION_OTHER };
