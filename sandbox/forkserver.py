@@ -103,7 +103,7 @@ def flush(stream):
         if stream is not None and not stream.closed:
             stream.flush()
         return True
-    except Exception:
+    except BaseException:
         return False
 
 
@@ -166,9 +166,17 @@ def clear(names):
         names[key] = None
 
 
+def flush_files():
+    """What modules, cycles or the interpreter still hold open; it would close it now. Of the objects
+    made before the fork none is a file of the script's."""
+    for thing in __import__('gc').get_objects():
+        if issubclass(type(thing), io._IOBase):
+            flush(thing)
+
+
 def finish(main, status, interrupted, collect):
-    """As Py_Finalize does it: threads, atexit, streams, the objects of __main__; but not the rest
-    of the interpreter."""
+    """As Py_Finalize does it: threads, atexit, streams, the objects of __main__; of the rest of the
+    interpreter only open files."""
     threading = sys.modules.get('threading')
     if threading is not None:
         try:
@@ -186,9 +194,11 @@ def finish(main, status, interrupted, collect):
     flush(sys.stderr)
     stdout, stderr = sys.stdout, sys.stderr
     clear(main.__dict__)
+    flush_files()  # of a cycle the file may be closed before what buffers for it
     collect()
     ok = flush(stdout) and ok
     flush(stderr)
+    flush_files()
     if interrupted:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         os.kill(os.getpid(), _signal.SIGINT)

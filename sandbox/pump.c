@@ -1,17 +1,32 @@
 /* pump.c - bounded copies of what a script writes. The reader is init, not the daemon: a pipe
  * whose reader dies with the daemon would kill the script with SIGPIPE and lose what it wrote. */
 #include "init.h"
+#include "protocol.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* A pipe belongs to the effective user who makes it, and nobody else may open it by name. In the
+ * script /dev/stdout is to work as it does without a pump. */
+static int script_pipe(int ends[2])
+{
+	if (syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0)
+		return -errno;
+	int r = pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
+	if (syscall(SYS_setresuid, -1, 0, -1) < 0)
+		abort(); /* an init that is nobody is no init: the container ends */
+	return r;
+}
 
 int pump_open(struct pump *pump, const char *name, uint64_t limit, int *ret_write_fd)
 {
-	int ends[2];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
+	int ends[2], r = script_pipe(ends);
+	if (r < 0)
+		return r;
 	int mem = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* Only our end is non-blocking: the script's is an ordinary pipe. */
 	if (mem < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
@@ -27,6 +42,7 @@ int pump_open(struct pump *pump, const char *name, uint64_t limit, int *ret_writ
 	return 0;
 }
 
+/* What there is no room for is read all the same: the script is not to notice. */
 static void keep(struct pump *pump, const char *buf, size_t size)
 {
 	uint64_t room = pump->limit - pump->size;

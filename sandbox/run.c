@@ -153,8 +153,6 @@ static void run_finish(struct init *in, bool clean)
 		result.err_size = run->err.size;
 		result.out_truncated = run->out.truncated;
 		result.err_truncated = run->err.truncated;
-		if ((run->out.truncated || run->err.truncated) && run->judged < 0)
-			run->judged = LSN_OUTCOME_OUTPUT;
 	}
 	outcome_judge(run, &result);
 	run->phase = RUN_NONE;
@@ -279,17 +277,8 @@ void run_server_died(struct init *in)
 
 void run_pump(struct init *in)
 {
-	struct run *run = &in->run;
-	(void)pump_read(&run->out);
-	(void)pump_read(&run->err);
-	if ((run->out.truncated || run->err.truncated) && (run->phase == RUN_ACTIVE || run->phase == RUN_ENDING)) {
-		if (run->judged < 0) {
-			run->judged = LSN_OUTCOME_OUTPUT;
-			(void)snprintf(run->message, sizeof run->message, "it wrote more than it may to %s",
-				       run->out.truncated ? "stdout" : "stderr");
-		}
-		kill_now(in);
-	}
+	(void)pump_read(&in->run.out);
+	(void)pump_read(&in->run.err);
 }
 
 /* ------------------------------------------------------------------------------------- starting */

@@ -419,21 +419,33 @@ def test_limits__cpu():
 
 
 def test_limits__output():
+    """The copy is cut and says so; the script is not to notice."""
     with Sandbox() as s:
         s.wait_ready()
         for exec_ in (False, True):
             r = outcome(
-                s.run('import sys\nwhile 1: sys.stdout.write("x" * 4096)', limit=10000, exec_=exec_),
-                'output',
+                s.run(
+                    'import sys\nfor _ in range(500): sys.stdout.write("x" * 4096)\nsys.exit(3)',
+                    limit=10000,
+                    exec_=exec_,
+                ),
+                'failure',
+                exit_status=3,
                 out_truncated=1,
                 out_size=10000,
             )
             same(r.out, b'x' * 10000)
-        r = outcome(
-            s.run('import sys\nsys.stderr.write("x" * 10001)', limit=10000), 'output', err_truncated=1, err_size=10000
+        outcome(
+            s.run('import sys\nsys.stderr.write("x" * 10001)', limit=10000), 'success', err_truncated=1, err_size=10000
         )
-        r = outcome(
+        outcome(
             s.run('import sys\nsys.stderr.write("x" * 10000)', limit=10000), 'success', err_truncated=0, err_size=10000
+        )
+        outcome(
+            s.run('import sys\nwhile 1: sys.stdout.write("x" * 4096)', limit=10000, timeout=0.5),
+            'timeout',
+            out_truncated=1,
+            out_size=10000,
         )
         r = outcome(
             s.run('import fcntl, os, sys\nfcntl.fcntl(1, 1031, 1 << 20)\nos.write(1, b"y" * 900000)', limit=1000000),
@@ -441,6 +453,39 @@ def test_limits__output():
             out_size=900000,
         )
         outcome(s.run('import sys\nfor _ in range(1 << 12): sys.stdout.write("x" * 4096)', capture=False), 'success')
+
+
+def test_output__opened_by_name():
+    """With output = capture and without."""
+    script = (
+        'import os\nfor fd, name in (1, "stdout"), (2, "stderr"), (1, "fd/1"):\n    with open("/dev/" + name, "w") as f: f.write(name + "\\n")\n'
+        'assert os.system("echo sh >/dev/stdout") == 0'
+    )
+    with Sandbox() as s:
+        s.wait_ready()
+        for exec_ in (False, True):
+            outcome(s.run(script, capture=False, exec_=exec_), 'success')
+            r = outcome(s.run(script, exec_=exec_), 'success')
+            same((r.out, r.err), (b'stdout\nfd/1\nsh\n', b'stderr\n'))
+
+
+BUFFERED = [  # what is in a file's buffer when the script ends, wherever the file is held
+    'import sys\nprint("x", file=sys.__stdout__)\nsys.stdout = open("/dev/null", "w")',
+    'import sys, colorsys\ncolorsys.f = open(1, "w", closefd=False)\ncolorsys.f.write("x\\n")',
+    'import sys\nsys.f = open(1, "wb", closefd=False)\nsys.f.write(b"x\\n")',
+    'class A: pass\na = A(); a.a = a; a.f = open(1, "w", closefd=False); a.f.write("x\\n")',
+    'import builtins\nclass A:\n    def __init__(self): self.me = self; self.f = open(1, "w", closefd=False); self.f.write("x\\n")\nbuiltins.a = A()',
+    'import subprocess, colorsys\ncolorsys.p = p = subprocess.Popen(["cat"], stdin=subprocess.PIPE)\np.stdin.write(b"x\\n")\n'
+    'import threading, time\nthreading.Thread(target=time.sleep, args=(.3,)).start()\ndel p',
+]
+
+
+def test_output__buffered_at_the_end():
+    with Sandbox() as s:
+        s.wait_ready()
+        for script in BUFFERED:
+            for exec_ in (False, True):
+                same(outcome(s.run(script, exec_=exec_), 'success').out, b'x\n', script)
 
 
 def test_limits__processes():
