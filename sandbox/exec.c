@@ -41,30 +41,118 @@ static void read_shebang(int script_fd, struct shebang *ret)
 	if (!*at)
 		return;
 	ret->interpreter = at;
-	at += strcspn(at, " \t");
+	/* blanks in a path of Windows are part of it */
+	at += strchr(at, '\\') ? strlen(at) : strcspn(at, " \t");
 	if (*at) {
 		*at++ = '\0';
 		ret->argument = at + strspn(at, " \t");
 	}
 }
 
-/* python, python3, python3.11: scripts in the language the listener is for run on the sandbox's
- * own Python 3. python2 is another. */
-static bool names_python(const char *path)
+/* -------------------------------------------------------------------------------- which program
+ *
+ * The rule, as docs/scripts.md has it: a script is for the sandbox's own Python 3 unless its first line
+ * names something else that is there. Python by another name (python2, pypy3, python.exe) that the image
+ * does not have is the sandbox's own. Options to Python are not used. */
+
+enum program { PROGRAM_PYTHON, PROGRAM_OTHER_PYTHON, PROGRAM_OTHER };
+
+/* base_name - what stands behind the last slash of either kind; SIZE bytes at most of NAME,
+ * lower case, without ".exe". */
+static void base_name(const char *name, size_t size, char base[SHEBANG_MAX])
 {
-	const char *base = strrchr(path, '/');
-	base = base ? base + 1 : path;
-	return strcmp(base, "python") == 0 || strcmp(base, "python3") == 0 || strncmp(base, "python3.", 8) == 0;
+	size_t from = 0, n = 0;
+	for (size_t i = 0; i < size; i++)
+		if (name[i] == '/' || name[i] == '\\')
+			from = i + 1;
+	for (size_t i = from; i < size; i++)
+		base[n++] = (char)tolower((unsigned char)name[i]);
+	base[n] = '\0';
+	if (n > 4 && strcmp(base + n - 4, ".exe") == 0)
+		base[n - 4] = '\0';
 }
 
-static bool is_python(const struct shebang *s)
+static enum program classify(const char *name, size_t size)
 {
+	char base[SHEBANG_MAX];
+	base_name(name, size, base);
+	if (strcmp(base, "python") == 0 || strcmp(base, "python3") == 0 || strncmp(base, "python3.", 8) == 0)
+		return PROGRAM_PYTHON;
+	return strncmp(base, "python", 6) == 0 || strncmp(base, "pypy", 4) == 0 ? PROGRAM_OTHER_PYTHON : PROGRAM_OTHER;
+}
+
+/* env_option - how many bytes of the word of SIZE bytes at AT are no program's name: an option
+ * of env or VARIABLE=VALUE. */
+static size_t env_option(const char *at, size_t size)
+{
+	static const char split[] = "--split-string=";
+	if (strncmp(at, split, sizeof split - 1) == 0)
+		return sizeof split - 1;
+	if (at[0] == '-' && at[1] == 'S' && size > 2)
+		return 2;
+	return at[0] == '-' || memchr(at, '=', size) ? size : 0;
+}
+
+/* env_program - the first word of env's argument that is a program's name; *RET_SIZE 0: there is
+ * none. */
+static const char *env_program(const char *at, size_t *ret_size)
+{
+	while (*(at += strspn(at, " \t"))) {
+		size_t size = strcspn(at, " \t"), skip = env_option(at, size);
+		if (skip == 0) {
+			*ret_size = size;
+			return at;
+		}
+		bool takes_word = size == 2 && (strncmp(at, "-u", 2) == 0 || strncmp(at, "-C", 2) == 0);
+		at += skip;
+		if (takes_word) {
+			at += strspn(at, " \t");
+			at += strcspn(at, " \t");
+		}
+	}
+	*ret_size = 0;
+	return at;
+}
+
+static bool is_executable(const char *folder, size_t folder_size, const char *name, size_t size)
+{
+	char path[2 * SHEBANG_MAX];
+	int n = snprintf(path, sizeof path, "%.*s%s%.*s", (int)folder_size, folder, folder_size > 0 ? "/" : "",
+			 (int)size, name);
+	return n > 0 && (size_t)n < sizeof path && access(path, X_OK) == 0;
+}
+
+/* is_there - can the script run the program NAME: a path, or for env a name to be looked for in
+ * PATH? */
+static bool is_there(const struct run_request *req, const char *name, size_t size)
+{
+	const char *at = req->env, *path = "/usr/local/bin:/usr/bin:/bin";
+	if (memchr(name, '/', size))
+		return is_executable("", 0, name, size);
+	for (uint32_t i = 0; i < req->frame->env_count; i++, at += strlen(at) + 1)
+		if (strncmp(at, "PATH=", 5) == 0)
+			path = at + 5;
+	for (; *path; path += *path == ':') {
+		size_t folder = strcspn(path, ":");
+		if (folder > 0 && is_executable(path, folder, name, size))
+			return true;
+		path += folder;
+	}
+	return false;
+}
+
+static bool is_python(const struct run_request *req, const struct shebang *s)
+{
+	char base[SHEBANG_MAX];
 	if (!s->interpreter)
 		return true;
-	const char *base = strrchr(s->interpreter, '/');
-	if (s->argument && strcmp(base ? base + 1 : s->interpreter, "env") == 0)
-		return names_python(s->argument);
-	return names_python(s->interpreter);
+	const char *name = s->interpreter;
+	size_t size = strlen(name);
+	base_name(name, size, base);
+	if (s->argument && strcmp(base, "env") == 0)
+		name = env_program(s->argument, &size);
+	enum program program = classify(name, size);
+	return program == PROGRAM_PYTHON || (program == PROGRAM_OTHER_PYTHON && !is_there(req, name, size));
 }
 
 bool exec_wanted(const struct init *in, const struct run_request *req)
@@ -73,7 +161,7 @@ bool exec_wanted(const struct init *in, const struct run_request *req)
 	if ((req->frame->flags & SB_RUN_EXEC) || !server_usable(in))
 		return true;
 	read_shebang(req->script_fd, &s);
-	return !is_python(&s);
+	return !is_python(req, &s);
 }
 
 /* ------------------------------------------------------------------------------------ arguments */
@@ -102,8 +190,9 @@ static const char *make_argv(const struct init *in, const struct run_request *re
 {
 	static char stub[] = "import os;exec(compile(os.pread(4,1<<20,0),'<forkserver>','exec'))";
 	static char script[] = "/proc/self/fd/3";
+	bool python = is_python(req, s);
 	int n = 0;
-	if (is_python(s)) {
+	if (python) {
 		argv[n++] = (char *)in->options.python;
 		argv[n++] = (char *)"-c";
 		argv[n++] = stub;
@@ -118,7 +207,7 @@ static const char *make_argv(const struct init *in, const struct run_request *re
 	argv[n++] = (char *)req->topic;
 	argv[n] = payload;
 	argv[n + 1] = NULL;
-	return is_python(s) ? in->options.python : s->interpreter;
+	return python ? in->options.python : s->interpreter;
 }
 
 static void make_env(const struct run_request *req, char *env[65])
@@ -212,7 +301,7 @@ int exec_start(struct init *in, const struct run_request *req, int out_fd, int e
 		return -errno;
 	pid_t pid = fork();
 	if (pid == 0)
-		become_script(in, req, out_fd, err_fd, report[1], path, argv, env, is_python(&s));
+		become_script(in, req, out_fd, err_fd, report[1], path, argv, env, is_python(req, &s));
 	int fork_errno = errno;
 	(void)close(report[1]);
 	/* Blocks until execve has happened, not longer: the script has no say before that. */
@@ -223,7 +312,8 @@ int exec_start(struct init *in, const struct run_request *req, int out_fd, int e
 		return -fork_errno;
 	}
 	if (n == (ssize_t)sizeof told) {
-		(void)snprintf(why, 128, "cannot execute %.80s: %s", path, strerror(-told));
+		(void)snprintf(why, 128, "cannot execute %.60s%s: %s", path,
+			       path == s.interpreter ? ", which its first line names" : "", strerror(-told));
 		return told < 0 ? told : -EIO;
 	}
 	*ret_pid = pid;

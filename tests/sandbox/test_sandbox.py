@@ -418,6 +418,45 @@ def test_limits__cpu():
         outcome(s.run('import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile 1: pass', cpu=1), 'cpu')
 
 
+PYTHON_LINES = [
+    '#!/usr/bin/env python2',
+    '#!C:\\Python34\\python.exe',
+    '#!"C:\\Program Files\\Python\\Python.EXE" -u',
+    '#!C:\\Program Files\\python3.exe',
+    '#!/usr/local/bin/pypy3',
+    '#!/usr/bin/env python3 -u',
+    '#!/usr/bin/env -S python3 -u -X dev',
+    '#!/usr/bin/env -Spython3',
+    '#!/usr/bin/env -i A=b -u HOME python3',
+    '#!/usr/bin/env --split-string=python3 -O',
+    '#! /usr/bin/python2.7\t-E ',
+    '#!python',
+    '#!/usr/bin/env pypy',
+    '#!/opt/python/bin/python3.99',
+    '#!',
+    '#!/usr/bin/env python3\r',
+    '\ufeff#!/usr/bin/env python3',
+]
+
+
+def test_other_languages__python_by_any_name():
+    """A Python script is never refused for its first line."""
+    with Sandbox() as s:
+        s.wait_ready()
+        for line in PYTHON_LINES:
+            r = outcome(s.run((line + '\nimport sys; print(sys.version_info[0], len(sys.argv))\n').encode()), 'success')
+            same(r.out, b'3 3\n', line)
+
+
+def test_other_languages__what_is_there_is_used():
+    with Sandbox() as s:
+        s.wait_ready()
+        for line in '#!/bin/sh', '#!/usr/bin/env sh', '#!/usr/bin/env -S sh -e', '#!/bin/sh\r':
+            same(outcome(s.run((line + '\necho "$0"\n').encode()), 'success').out, b'/proc/self/fd/3\n', line)
+        r = outcome(s.run(b'#!/opt/rakudo/bin/raku\nsay 1\n'), 'error')
+        same('/opt/rakudo/bin/raku, which its first line names: No such file' in r.message, True, r.message)
+
+
 def test_limits__output():
     """The copy is cut and says so; the script is not to notice."""
     with Sandbox() as s:
