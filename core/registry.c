@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <suggest.h>
 #include <util.h>
 
 #define STAGED_MAX_BYTES ((size_t)4 << 20) /* contents of an unfinished update in memory */
@@ -336,26 +337,70 @@ static int set_state(struct change *change, enum script_state state, const char 
 	return change->reason ? 0 : -ENOMEM;
 }
 
+/* What a .meta file may set; an archive's metadata may hold anything besides. */
+static const char *const known_keys[] = { "topic",   "timeout", "memory",      "output",   "executor",
+					  "on_lost", "retries", "retry_delay", "retry_on", NULL };
+
+static int unknown_key(const char *key, struct lsn_error *err)
+{
+	char quoted[64];
+	const char *near = suggest_from(key, known_keys);
+	str_quote(quoted, sizeof quoted, key, strlen(key));
+	if (near)
+		return lsn_error_set(err, -EINVAL, "unknown key %s: did you mean %s?", quoted, near);
+	return lsn_error_set(
+		err, -EINVAL,
+		"unknown key %s: there are topic, timeout, memory, output, executor, on_lost, retries, retry_delay and retry_on",
+		quoted);
+}
+
 static int read_settings(const struct registry *registry, const struct registry_offer *offer,
 			 struct script_settings *ret, struct lsn_error *err)
 {
 	*ret = registry->policy.defaults;
 	for (size_t i = 0; i < offer->meta_count; i++) {
 		const struct registry_meta *meta = &offer->meta[i];
-		char quoted[64];
 		if (streq(meta->key, "topic"))
 			continue;
 		int r = script_settings_set(ret, &registry->policy, meta->key, meta->value, err);
 		if (r < 0)
 			return r;
 		if (r > 0 && offer->meta_strict)
-			return lsn_error_set(
-				err, -EINVAL,
-				"unknown key %s: there are topic, timeout, memory, output, executor, on_lost, "
-				"retries, retry_delay and retry_on",
-				str_quote(quoted, sizeof quoted, meta->key, strlen(meta->key)));
+			return unknown_key(meta->key, err);
 	}
 	return 0;
+}
+
+/* The key that stands where "topic" should: "Topic", "topci". NULL: none does. */
+static const char *mistaken_topic(const struct registry_offer *offer)
+{
+	static const char *const topic[] = { "topic", NULL };
+	for (size_t i = 0; i < offer->meta_count; i++) {
+		const char *near = suggest_from(offer->meta[i].key, known_keys);
+		if (near && streq(near, *topic))
+			return offer->meta[i].key;
+	}
+	return NULL;
+}
+
+/* Why there is no topic: what the author should write, and instead of what. */
+static int change_to_no_topic(struct change *change, const struct entry *entry, const struct registry_offer *offer)
+{
+	struct lsn_error why = { 0 };
+	char quoted[64];
+	const char *mistaken = mistaken_topic(offer);
+	if (mistaken)
+		(void)lsn_error_set(&why, 0, "it has no %stopic, but %s: did you mean topic?",
+				    offer->meta_strict ? "" : "metadata ",
+				    str_quote(quoted, sizeof quoted, mistaken, strlen(mistaken)));
+	else if (offer->meta_strict)
+		(void)lsn_error_set(
+			&why, 0, "it has no topic: write a line such as \"topic = create/+/projects/#\" into %s.meta",
+			entry->name);
+	else
+		(void)lsn_error_set(&why, 0,
+				    "it has no metadata \"topic\": add it, for example topic = create/+/projects/#");
+	return set_state(change, mistaken && offer->meta_strict ? SCRIPT_REFUSED : SCRIPT_NO_TOPIC, why.message);
 }
 
 static bool settings_equal(const struct script_settings *a, const struct script_settings *b)
@@ -466,15 +511,8 @@ static int offer_judge(struct registry *registry, const struct entry *entry, con
 		return change_to_fetch_failed(change, entry, offer->problem);
 	if (offer->problem)
 		return set_state(change, SCRIPT_REFUSED, offer->problem);
-	if (!offer->topic && offer->meta_strict) {
-		(void)lsn_error_set(
-			&why, 0, "it has no topic: write a line such as \"topic = create/+/projects/#\" into %s.meta",
-			entry->name);
-		return set_state(change, SCRIPT_NO_TOPIC, why.message);
-	}
 	if (!offer->topic)
-		return set_state(change, SCRIPT_NO_TOPIC,
-				 "it has no metadata \"topic\": add it, for example topic = create/+/projects/#");
+		return change_to_no_topic(change, entry, offer);
 	int r = make_script(registry, entry, offer, &script, &why);
 	if (r == -ENOMEM)
 		return r;

@@ -16,6 +16,7 @@
 #include <ini.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <suggest.h>
 #include <util.h>
 
 #define FILE_MAX (1 << 20)
@@ -130,7 +131,7 @@ static int type_find(const char *heading, const struct config_section_type **ret
 		if (strlen(config_sections[i].name) == word && strncmp(config_sections[i].name, heading, word) == 0)
 			type = &config_sections[i];
 	if (!type) {
-		const char *near = config_suggest(heading, next_section_name, NULL);
+		const char *near = suggest_word(heading, next_section_name, NULL);
 		return lsn_error_set(err, -EINVAL, "unknown section [%s]%s%s%s", heading,
 				     near ? "; did you mean [" : "", near ? near : "",
 				     near ? "]?" : "; see listenerd --help-config");
@@ -183,7 +184,7 @@ static const char *next_key(void *data, size_t index)
 
 static int unknown_key(const struct config_section *section, const char *key, struct lsn_error *err)
 {
-	const char *near = config_suggest(key, next_key, (void *)(uintptr_t)section->type);
+	const char *near = suggest_word(key, next_key, (void *)(uintptr_t)section->type);
 
 	if (near)
 		return lsn_error_set(err, -EINVAL, "unknown key \"%s\" in [%s]; did you mean \"%s\"?", key,
@@ -352,9 +353,6 @@ static int check_line(struct file *file, const char *line, size_t size, size_t r
 {
 	const char *first = line;
 
-	if (file->line == 1 && size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-		return lsn_error_set(file->err, -EINVAL,
-				     "the file begins with a byte order mark; save it as plain UTF-8");
 	if (size + 3 > room)
 		return lsn_error_set(file->err, -EINVAL, "the line is longer than %zu bytes", room - 3);
 	if (!utf8_valid(line, size))
@@ -498,8 +496,9 @@ static int load_file(struct config_loader *loader, const char *name, struct lsn_
 		return r;
 	if (remember_file(loader, name, &file.name) < 0)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	file.next = text;
 	file.end = text + size;
+	/* a byte order mark, as editors of Windows put it there */
+	file.next = text + (str_startswith(text, "\xef\xbb\xbf") ? 3 : 0);
 	r = parse_text(&file);
 	/* inih says which line was wrong first; that is ours unless it is one it could not take
 	 * apart at all. */

@@ -1,60 +1,12 @@
-/* config_check.c - names and suggestions, defaults that depend on other keys, and what no single
- * key can tell. */
+/* config_check.c - names, defaults that depend on other keys, and what no single key can tell. */
 #include "config_private.h"
 #include "source.h"
 #include "topic.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <util.h>
-
-/* ---------------------------------------------------------------------------------- suggestions */
-
-#define WORD_MAX 48
-
-static unsigned distance_min(unsigned a, unsigned b, unsigned c)
-{
-	unsigned ab = a < b ? a : b;
-
-	return ab < c ? ab : c;
-}
-
-/* Levenshtein's distance: how many letters to insert, drop or change. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-	unsigned row[WORD_MAX + 1];
-	size_t size = strlen(b);
-
-	if (size > WORD_MAX || strlen(a) > WORD_MAX)
-		return UINT32_MAX;
-	for (unsigned j = 0; j <= size; j++)
-		row[j] = j;
-	for (unsigned i = 1; *a; a++, i++) {
-		unsigned diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= size; j++) {
-			unsigned above = row[j];
-			row[j] = distance_min(above + 1, row[j - 1] + 1, diagonal + (*a != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[size];
-}
-
-const char *config_suggest(const char *word, const char *(*next)(void *data, size_t index), void *data)
-{
-	unsigned best = (unsigned)strlen(word) / 3 + 2; /* farther away it is another word */
-	const char *near = NULL, *candidate;
-
-	for (size_t i = 0; (candidate = next(data, i)); i++) {
-		unsigned d = edit_distance(word, candidate);
-		if (d < best) {
-			best = d;
-			near = candidate;
-		}
-	}
-	return near;
-}
 
 /* -------------------------------------------------------------------------------------- look-up */
 
@@ -207,12 +159,51 @@ static int check_tls(const struct broker_config *b, const struct config_section 
 	return 0;
 }
 
+/* host_problem - why HOST can be no host, for people; NULL: it can. */
+static const char *host_problem(const char *host)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+	unsigned char address[sizeof(struct in6_addr)];
+	char scoped[INET6_ADDRSTRLEN] = "";
+
+	if (host[0] == '/')
+		return NULL;
+	/* fe80::1%eth0 */
+	(void)snprintf(scoped, sizeof scoped, "%.*s", (int)strcspn(host, "%"), host);
+	if (inet_pton(AF_INET6, scoped, address) == 1)
+		return NULL;
+	if (strpbrk(host, "\"'"))
+		return "leave the quotation marks out";
+	if (strpbrk(host, " \t;#"))
+		return "a host has no blanks; a comment stands on a line of its own";
+	if (strstr(host, "://"))
+		return "leave the scheme out and give the port in port; for TLS set tls = yes";
+	if (strpbrk(host, "[]"))
+		return "leave the brackets out; the port goes to port";
+	if (strchr(host, '/'))
+		return "the path of a unix socket begins with a slash";
+	if (strchr(host, ':'))
+		return "give the port in port";
+	if (host[strspn(host, plain)] || strlen(host) > 253)
+		return "a host is a name, an address or the path of a unix socket";
+	return NULL;
+}
+
+static int check_host(const struct broker_config *b, const struct config_section *section, struct lsn_error *err)
+{
+	if (!b->host)
+		return config_complain(section, "host", err, "cannot be empty");
+	const char *problem = host_problem(b->host);
+	return problem ? config_complain(section, "host", err, "\"%.200s\" is no host: %s", b->host, problem) : 0;
+}
+
 static int check_broker(const struct config *config, const struct config_section *section, struct lsn_error *err)
 {
 	const struct broker_config *b = &config->broker;
 
-	if (!b->host)
-		return config_complain(section, "host", err, "cannot be empty");
+	int r = check_host(b, section, err);
+	if (r < 0)
+		return r;
 	if (!b->client_id || strlen(b->client_id) > 65535)
 		return config_complain(section, "client_id", err, "must have 1 to 65535 bytes");
 	if (b->password && !b->user)
@@ -220,7 +211,7 @@ static int check_broker(const struct config *config, const struct config_section
 	if (b->reconnect_min_usec > b->reconnect_max_usec)
 		return config_complain(section, set_one(section, "reconnect_min", "reconnect_max"), err,
 				       "reconnect_min is longer than reconnect_max");
-	int r = check_tls(b, section, err);
+	r = check_tls(b, section, err);
 	return r < 0 ? r : check_subscriptions(b->subscriptions, section, err);
 }
 

@@ -75,7 +75,8 @@ struct config_loader {
 
 extern const struct config_type config_type_string, config_type_secret, config_type_path, config_type_name,
 	config_type_bool, config_type_uint, config_type_uint64, config_type_duration, config_type_seconds,
-	config_type_size, config_type_rate, config_type_enum, config_type_list, config_type_outcomes;
+	config_type_size, config_type_rate, config_type_enum, config_type_list, config_type_outcomes,
+	config_type_filter;
 
 /* config_expand - TEXT with ${ENV:NAME} and ${FILE:/path} replaced; *RET_SECRET: at least one
  * was.
@@ -88,10 +89,6 @@ bool config_name_valid(const char *name, bool underscore);
 /* config_find - section TYPE_NAME (its first one). config_item_index - of KEY, or -1. */
 const struct config_section *config_find(const struct config_loader *loader, const char *type_name);
 int config_item_index(const struct config_section_type *type, const char *key);
-
-/* config_suggest - the valid word nearest to WORD, NULL if none is near.
- * NEXT yields the words, NULL at the end. */
-const char *config_suggest(const char *word, const char *(*next)(void *data, size_t index), void *data);
 
 /* config_derive - defaults that depend on other keys. config_check - what no single key can
  * tell.

@@ -234,9 +234,10 @@ static const struct config_item route_items[] = {
 	{ "script", &config_type_string, offsetof(struct route_config, script), .def_text = "any",
 	  .help = "The route applies to scripts whose name matches this pattern. *, ? and [a-z] mean "
 		  "what they mean in a shell. Example: audit-*" },
-	{ "filter", &config_type_string, offsetof(struct route_config, filter), .def_text = "any",
+	{ "filter", &config_type_filter, offsetof(struct route_config, filter), .def_text = "any",
 	  .help = "The route applies to scripts whose topic filter selects nothing outside this topic "
-		  "filter. Example: a script with delete/user/# is covered by delete/#, one with # is not." },
+		  "filter. Example: a script with delete/user/# is covered by delete/#, one with # is not. "
+		  "Empty levels are left out, as in the filters of scripts." },
 	{ "executor", &config_type_name, offsetof(struct route_config, executor), .def_text = "required",
 	  .help = "Name of the executor that runs their jobs." },
 };

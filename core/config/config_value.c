@@ -3,9 +3,11 @@
 #include "config_private.h"
 #include "job.h"
 #include "script.h"
+#include "topic.h"
 
 #include <errno.h>
 #include <string.h>
+#include <suggest.h>
 #include <util.h>
 
 /* ---------------------------------------------------------------------------- strings and names */
@@ -56,6 +58,19 @@ static void clear_secret(void *target)
 	if (*string)
 		explicit_bzero(*string, strlen(*string));
 	clear_string(target);
+}
+
+/* A topic filter is compared with those of scripts, which have no empty levels. "/" and the like
+ * are no filter, and stay for config_check() to refuse. */
+static int parse_filter(const struct config_item *item, void *target, const char *text, bool append,
+			struct lsn_error *err)
+{
+	char **string = target;
+	int r = parse_string(item, target, text, append, err);
+
+	if (r == 0 && *string)
+		(void)topic_normalise_filter(*string);
+	return r;
 }
 
 static int parse_path(const struct config_item *item, void *target, const char *text, bool append,
@@ -286,8 +301,6 @@ static void print_rate(const struct config_item *item, const void *target, FILE 
 
 /* ------------------------------------------------------------------------------ words and lists */
 
-static const char *next_name(void *data, size_t index) { return ((const char *const *)data)[index]; }
-
 static int parse_enum(const struct config_item *item, void *target, const char *text, bool append,
 		      struct lsn_error *err)
 {
@@ -302,7 +315,7 @@ static int parse_enum(const struct config_item *item, void *target, const char *
 		}
 		used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", item->names[i]);
 	}
-	const char *near = config_suggest(text, next_name, (void *)(uintptr_t)item->names);
+	const char *near = suggest_from(text, item->names);
 	return lsn_error_set(err, -EINVAL, "\"%.64s\" is not one of %s%s%s%s", text, all, near ? "; did you mean " : "",
 			     near ? near : "", near ? "?" : "");
 }
@@ -419,6 +432,7 @@ static bool equal_list(const void *a, const void *b)
 
 const struct config_type config_type_string = { parse_string, print_string, equal_string, clear_string, false };
 const struct config_type config_type_secret = { parse_string, print_secret, equal_string, clear_secret, false };
+const struct config_type config_type_filter = { parse_filter, print_string, equal_string, clear_string, false };
 const struct config_type config_type_path = { parse_path, print_string, equal_string, clear_string, false };
 const struct config_type config_type_name = { parse_name, print_name, equal_name, NULL, false };
 const struct config_type config_type_bool = { parse_boolean, print_boolean, equal_bool, NULL, false };

@@ -217,8 +217,8 @@ START_TEST(test_config__line_ends_and_blanks)
 	ck_assert_str_eq(config->broker.user, "u");
 	load_text("[broker]\nhost = last-line-without-end");
 	ck_assert_str_eq(config->broker.host, "last-line-without-end");
-	load_text("[broker]  \n  host = indented first key\n");
-	ck_assert_str_eq(config->broker.host, "indented first key");
+	load_text("[broker]  \n  host = indented-first-key\n");
+	ck_assert_str_eq(config->broker.host, "indented-first-key");
 }
 END_TEST
 
@@ -294,13 +294,73 @@ START_TEST(test_config__mistakes_in_the_text)
 	       ".ini:4: section [broker] is already in this file, at line 1");
 	refuse("[executor a]\n[executor  a]\n", ".ini:2: section [executor a] is already in this file, at line 1");
 	refuse("[executor a]\nx = 1\nx = 2\n", ".ini:3: x is already set in this section, at line 2");
-	refuse("\xef\xbb\xbf[broker]\n", ".ini:1: the file begins with a byte order mark");
+	refuse("[broker]\n\xef\xbb\xbf"
+	       "host = a\n",
+	       ".ini:2: "); /* only at the beginning */
 	refuse("[broker]\nhost = \xff\n", ".ini:2: the line is not UTF-8 text");
 	refuse("[an unbelievably long heading that inih would cut somewhere in the middle]\n",
 	       ".ini:1: the section name is too long");
 	put_bytes("listenerd.ini", "[broker]\nhost = a\0b\n", 20);
 	ck_assert_int_eq(load(), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.message, ".ini:2: the line is not UTF-8 text"));
+}
+END_TEST
+
+START_TEST(test_config__byte_order_mark)
+{
+	load_text("\xef\xbb\xbf[broker]\nhost = a\n");
+
+	ck_assert_str_eq(config->broker.host, "a");
+	load_text("\xef\xbb\xbf# nothing else");
+	ck_assert_str_eq(config->broker.host, "localhost");
+}
+END_TEST
+
+START_TEST(test_config__hosts)
+{
+	static const char *const good[] = { "localhost",         "127.0.0.1",           "::1",         "fe80::1%eth0",
+					    "mq_1.example.org.", "/run/mosquitto.sock", "/run/a b;c:1" };
+	static const struct {
+		const char *host, *remedy;
+	} bad[] = {
+		{ "\"127.0.0.1\"", "quotation marks" },
+		{ "'localhost'", "quotation marks" },
+		{ "mqtt://localhost", "scheme" },
+		{ "mqtts://h:8883", "scheme" },
+		{ "localhost:1883", "port" },
+		{ "127.0.0.1:1883", "port" },
+		{ "[::1]", "brackets" },
+		{ "[::1]:1883", "brackets" },
+		{ "localhost ; comment", "comment" },
+		{ "localhost # comment", "comment" },
+		{ "localhost;x", "comment" },
+		{ "run/mosquitto.sock", "slash" },
+		{ "h\xc3\xb6st", "name" },
+		{ "a,b", "name" },
+	};
+	char text[200];
+
+	for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+		(void)snprintf(text, sizeof text, "[broker]\nhost = %s\n", good[i]);
+		load_text(text);
+		ck_assert_str_eq(config->broker.host, good[i]);
+	}
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+		(void)snprintf(text, sizeof text, "[broker]\nhost = %s\n", bad[i].host);
+		refuse(text, ".ini:2: host: ");
+		refuse(text, bad[i].remedy);
+	}
+}
+END_TEST
+
+START_TEST(test_config__filters_of_routes_are_normalised)
+{
+	load_text(
+		"[executor e]\n[dispatcher]\ndefault_executor = e\n[route r]\nfilter = /create//+/projects/#\nexecutor = e\n");
+
+	ck_assert_str_eq(config->dispatch.routes[0].filter, "create/+/projects/#");
+	refuse("[executor e]\n[dispatcher]\ndefault_executor = e\n[route r]\nfilter = //\nexecutor = e\n",
+	       ".ini:5: filter: ");
 }
 END_TEST
 
@@ -625,6 +685,9 @@ int main(void)
 	tcase_add_test(tc, test_config__lists);
 	tcase_add_test(tc, test_config__drop_ins);
 	tcase_add_test(tc, test_config__mistakes_in_the_text);
+	tcase_add_test(tc, test_config__byte_order_mark);
+	tcase_add_test(tc, test_config__hosts);
+	tcase_add_test(tc, test_config__filters_of_routes_are_normalised);
 	tcase_add_test(tc, test_config__mistakes_in_values);
 	tcase_add_test(tc, test_config__mistakes_between_keys);
 	tcase_add_test(tc, test_config__what_it_names_is_looked_for);

@@ -186,6 +186,43 @@ START_TEST(test_registry__the_same_offer_changes_nothing)
 }
 END_TEST
 
+START_TEST(test_registry__keys_that_were_meant_otherwise)
+{
+	static const char *const topics[] = { "Topic", "topci", "TOPIC", "topics" }, *const others[] = { "Timeout",
+													 "retires",
+													 "outputs" };
+	struct registry_offer offer = offer_of("a.py", NULL, "1");
+	struct registry_meta meta = { "", "create/#" };
+	offer.meta = &meta;
+	offer.meta_count = 1;
+	for (size_t i = 0; i < ELEMENTSOF(topics); i++) {
+		meta.key = topics[i];
+		offer.meta_strict = true;
+		give(&offer);
+		ck_assert_int_eq(find("a.py")->state, SCRIPT_REFUSED);
+		ck_assert_ptr_nonnull(strstr(find("a.py")->reason, topics[i]));
+		ck_assert_ptr_nonnull(strstr(find("a.py")->reason, "did you mean topic?"));
+		offer.meta_strict = false; /* an archive's, which may hold anything */
+		give(&offer);
+		ck_assert_int_eq(find("a.py")->state, SCRIPT_NO_TOPIC);
+		ck_assert_ptr_nonnull(strstr(find("a.py")->reason, topics[i]));
+	}
+	offer.topic = "create/#";
+	offer.meta_strict = true;
+	for (size_t i = 0; i < ELEMENTSOF(others); i++) {
+		meta.key = others[i];
+		give(&offer);
+		ck_assert_int_eq(find("a.py")->state, SCRIPT_REFUSED);
+		ck_assert_ptr_nonnull(strstr(find("a.py")->reason, "did you mean"));
+	}
+	offer.topic = NULL;
+	offer.meta_strict = false;
+	meta.key = "title";
+	give(&offer);
+	ck_assert_ptr_null(strstr(find("a.py")->reason, "title"));
+}
+END_TEST
+
 START_TEST(test_registry__reasons)
 {
 	static const struct registry_meta long_timeout = { "timeout", "10min" }, unknown = { "colour", "red" },
@@ -447,6 +484,7 @@ int main(void)
 	tcase_add_test(tc, test_registry__a_script_comes_changes_and_goes);
 	tcase_add_test(tc, test_registry__an_update_in_progress_is_not_seen);
 	tcase_add_test(tc, test_registry__the_same_offer_changes_nothing);
+	tcase_add_test(tc, test_registry__keys_that_were_meant_otherwise);
 	tcase_add_test(tc, test_registry__reasons);
 	tcase_add_test(tc, test_registry__a_refused_change_stops_the_old_revision_and_a_failed_fetch_does_not);
 	tcase_add_test(tc, test_registry__metadata_alone);
