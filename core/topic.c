@@ -80,6 +80,12 @@ int topic_check_subscription(const char *text, size_t size, struct lsn_error *er
 	return check_wildcards(slash + 1, (size_t)(end - slash - 1), err);
 }
 
+const char *topic_subscription_filter(const char *subscription)
+{
+	const char *slash = starts_share(subscription, strlen(subscription)) ? strchr(subscription + 7, '/') : NULL;
+	return slash ? slash + 1 : subscription;
+}
+
 size_t topic_normalise_filter(char *filter)
 {
 	char *out = filter;

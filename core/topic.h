@@ -23,6 +23,10 @@ int topic_check_filter(const char *filter, size_t size, struct lsn_error *err);
 /* topic_check_subscription - a filter, or a well-formed $share/GROUP/FILTER. */
 int topic_check_subscription(const char *text, size_t size, struct lsn_error *err);
 
+/* topic_subscription_filter - the filter of a valid SUBSCRIPTION: what follows "$share/GROUP/",
+ * or all of it. */
+const char *topic_subscription_filter(const char *subscription);
+
 /* topic_normalise_filter - drop empty levels as the archive's publisher does ("/create//a/" ->
  * "create/a"), in place.
  * Returns the new size. */

@@ -114,15 +114,6 @@ static int check_listener(const struct config *config, const struct config_secti
 	return 0;
 }
 
-/* The filter of a subscription, without $share/GROUP/. */
-static const char *filter_of(const char *subscription)
-{
-	const char *slash = str_startswith(subscription, "$share/") ? strchr(subscription + strlen("$share/"), '/')
-								    : NULL;
-
-	return slash ? slash + 1 : subscription;
-}
-
 static int check_subscriptions(char *const *list, const struct config_section *section, struct lsn_error *err)
 {
 	struct lsn_error why;
@@ -135,7 +126,8 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 		if (topic_check_subscription(list[i], strlen(list[i]), &why) < 0)
 			return config_complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
 		for (size_t j = 0; j < i; j++)
-			if (topic_filters_overlap(filter_of(list[i]), filter_of(list[j])))
+			if (topic_filters_overlap(topic_subscription_filter(list[i]),
+						  topic_subscription_filter(list[j])))
 				return config_complain(
 					section, "subscriptions", err,
 					"\"%.100s\" and \"%.100s\" overlap: the broker would deliver an event once "

@@ -1,6 +1,7 @@
 /* commands.c - the control commands about the daemon itself and its scripts: status, scripts,
  * explain, executors, reload, rescan. The rows are those of docs/control.md. */
 #include "commands.h"
+#include "advice.h"
 #include "broker.h"
 #include "control.h"
 #include "control_access.h"
@@ -228,9 +229,13 @@ static void send_script(void *data, const struct registry_entry *entry)
 	json_t *object = json_object();
 	json_set_string(object, "name", entry->name);
 	json_set_string(object, "state", script_state_names[entry->state]);
-	json_set_string(object, "reason", entry->reason);
+	char advice[ADVICE_SIZE] = "";
+	bool stuck = entry->script && entry->state == SCRIPT_ACTIVE &&
+		     advise(rows->daemon->config, entry->script, advice);
+	json_set_string(object, "reason", advice[0] ? advice : entry->reason);
 	if (entry->script)
 		add_revision(rows->daemon, object, entry->script);
+	json_set_bool(object, "undeliverable", stuck);
 	json_set_uint(object, "updated_realtime_usec", entry->updated_realtime_usec);
 	control_send(rows->reply, object);
 }
@@ -259,15 +264,9 @@ struct explanation {
 
 static bool is_subscribed(const struct daemon *daemon, const char *topic)
 {
-	for (char **s = daemon->config->broker.subscriptions; s && *s; s++) {
-		const char *filter = *s;
-		if (str_startswith(filter, "$share/")) {
-			filter = strchr(filter + 7, '/');
-			filter = filter ? filter + 1 : "";
-		}
-		if (topic_matches(filter, topic))
+	for (char **s = daemon->config->broker.subscriptions; s && *s; s++)
+		if (topic_matches(topic_subscription_filter(*s), topic))
 			return true;
-	}
 	return false;
 }
 

@@ -60,14 +60,6 @@ struct probe {
 
 /* ---------------------------------------------------------------------------------------- names */
 
-/* filter_bare - the filter of a subscription without "$share/GROUP/". */
-static const char *filter_bare(const char *subscription)
-{
-	const char *slash = str_startswith(subscription, "$share/") ? strchr(subscription + strlen("$share/"), '/')
-								    : NULL;
-	return slash ? slash + 1 : subscription;
-}
-
 static bool choose_names(struct probe *probe)
 {
 	/* a leading wildcard does not match the second */
@@ -85,7 +77,7 @@ static bool choose_names(struct probe *probe)
 		for (char **s = probe->config->subscriptions; *s; s++) {
 			char all[PREFIX_SIZE + 4];
 			(void)snprintf(all, sizeof all, "%s/#", probe->prefix);
-			covered = covered || topic_filters_overlap(filter_bare(*s), all);
+			covered = covered || topic_filters_overlap(topic_subscription_filter(*s), all);
 		}
 		if (!covered)
 			return true;
@@ -164,7 +156,7 @@ static int subscribe(struct probe *probe)
 		wanted++;
 	for (; n < wanted; n++)
 		if (asprintf(&filters[n], n ? "%s/s/%s" : "%s", n ? probe->prefix : probe->topic,
-			     n ? filter_bare(probe->config->subscriptions[n - 1]) : "") < 0)
+			     n ? topic_subscription_filter(probe->config->subscriptions[n - 1]) : "") < 0)
 			break;
 	int r = n == wanted ? probe_subscribe(&probe->subscriber, filters, n, &err) : -ENOMEM;
 	while (n > 0)
@@ -231,7 +223,7 @@ static bool check_copies(struct probe *probe, int count)
 	for (int i = 0; i < tried; i++) {
 		const char payload[2] = { (char)(KIND_COPY + i), 0 };
 		char name[1024], topic[1024 + PREFIX_SIZE];
-		example_name(filter_bare(probe->config->subscriptions[i]), name, sizeof name);
+		example_name(topic_subscription_filter(probe->config->subscriptions[i]), name, sizeof name);
 		(void)snprintf(topic, sizeof topic, "%s/s/%s", probe->prefix, name);
 		if (!probe_queue(probe, topic, payload, 1))
 			return false;
