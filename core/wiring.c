@@ -6,13 +6,63 @@
 #include "source.h"
 #include "subscriptions.h"
 #include "util.h"
+#include <string.h>
+#include <time.h>
+
+/* how much later than noted the broker may have had our session, if the daemon is killed */
+#define SESSION_NOTE_USEC (60 * USEC_PER_SEC)
 
 static void on_message(void *data, const struct broker_message *message)
 {
 	intake_message(((struct daemon *)data)->intake, message);
 }
 
-static void on_batch(void *data) { turn_batch(((struct daemon *)data)->turn); }
+static const char *format_time(uint64_t realtime_usec, char *buf, size_t size)
+{
+	time_t seconds = (time_t)(realtime_usec / USEC_PER_SEC);
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) || !strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		buf[0] = 0;
+	return buf;
+}
+
+/* note_session - the broker has our session now; written to disk at most once a minute while it stays so. */
+static void note_session(struct daemon *daemon, bool at_once)
+{
+	uint64_t now = now_realtime_usec(), known = daemon->session.known_realtime_usec;
+
+	if (!at_once && known <= now && now - known < SESSION_NOTE_USEC)
+		return;
+	daemon->session.known_realtime_usec = now;
+	int r = session_note_save(&daemon->session, daemon->config->state_dir);
+	if (r < 0)
+		log_debug("the state of the session cannot be noted: %s", strerror(-r));
+}
+
+static void on_batch(void *data)
+{
+	struct daemon *daemon = data;
+
+	turn_batch(daemon->turn);
+	note_session(daemon, false);
+}
+
+/* take_session - is it the one that the broker had for us? */
+static void take_session(struct daemon *daemon, bool present)
+{
+	const struct broker_config *config = &daemon->config->broker;
+	struct session_note *note = &daemon->session;
+	char whose[SESSION_WHOSE_SIZE], from[32], to[32];
+
+	(void)snprintf(whose, sizeof whose, "%.200s at %.160s:%u", config->client_id, config->host, config->port);
+	if (session_note_connected(note, whose, present, now_realtime_usec()))
+		log_warning("the broker has lost our session: events published between %s and %s are missing",
+			    format_time(note->lost_from_realtime_usec, from, sizeof from),
+			    format_time(note->lost_to_realtime_usec, to, sizeof to));
+	note_session(daemon, true);
+	daemon->session_open = true;
+}
 
 static void on_connected(void *data, bool session_present)
 {
@@ -22,6 +72,7 @@ static void on_connected(void *data, bool session_present)
 	intake_connected(daemon->intake, session_present);
 	broker_get_figures(daemon->broker, &figures);
 	log_notice("connected to the broker, session %s", session_present ? "resumed" : "new");
+	take_session(daemon, session_present);
 	/* What happened on the scripts collection while the broker or we were away may never
 	 * have been told: archives publish at QoS 0, once. */
 	const struct source_ops *ops = daemon->source->ops;
@@ -35,7 +86,12 @@ static void on_connected(void *data, bool session_present)
 
 static void on_disconnected(void *data, const char *reason)
 {
-	turn_disconnected(((struct daemon *)data)->turn);
+	struct daemon *daemon = data;
+
+	turn_disconnected(daemon->turn);
+	if (daemon->session_open)
+		note_session(daemon, true);
+	daemon->session_open = false;
 	log_warning("disconnected from the broker: %s", reason);
 }
 
@@ -51,6 +107,8 @@ int daemon_connect(struct daemon *daemon, struct lsn_error *err)
 	struct lsn_error why = { 0 };
 	char **stale = NULL;
 
+	if (!daemon->session.whose[0])
+		session_note_load(&daemon->session, daemon->config->state_dir);
 	if (subscriptions_note(daemon->config->state_dir, config->subscriptions, &stale, &why) < 0)
 		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
 	int r = broker_new(daemon->loop, config, stale, &hooks, &daemon->broker, err);
@@ -71,6 +129,12 @@ int daemon_make_source(struct daemon *daemon, const struct source_config *config
 	if (config->kind == SOURCE_CDMI)
 		return source_cdmi_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
 	return source_directory_new(daemon->loop, config, daemon->registry, on_scripts_changed, daemon, ret, err);
+}
+
+void daemon_seen(struct daemon *daemon)
+{
+	daemon->session.lost_from_realtime_usec = daemon->session.lost_to_realtime_usec = 0;
+	(void)session_note_save(&daemon->session, daemon->config->state_dir);
 }
 
 void daemon_set_parts(struct daemon *daemon)

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "control.h"
 #include "registry.h"
+#include "session_note.h"
 #include "turn.h"
 
 enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_STATE_MAX };
@@ -23,6 +24,8 @@ struct daemon {
 	struct source *source;
 	struct broker *broker;
 	struct control *control;
+	struct session_note session; /* at the broker */
+	bool session_open; /* the broker is connected */
 	/* waits for the first scan before it connects to the broker; at the end, for the drain */
 	sd_event_source *settle_timer;
 	sd_event_source *prune_timer;
@@ -35,6 +38,9 @@ int daemon_connect(struct daemon *daemon, struct lsn_error *err);
 int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret,
 		       struct lsn_error *err);
 void daemon_bind_policy(struct config *config);
+
+/* daemon_seen - somebody has seen what status warns of: a lost session. */
+void daemon_seen(struct daemon *daemon);
 
 /* daemon_set_parts - tell the parts that borrow them about a new source or configuration. */
 void daemon_set_parts(struct daemon *daemon);

@@ -18,6 +18,7 @@
  * came: queueing an acknowledgement also writes to an internal socket pair nobody drains, which
  * leaves the same errno. */
 #include "broker.h"
+#include "broker_grants.h"
 #include "broker_private.h"
 #include "subscriptions.h"
 #include "log.h"
@@ -34,7 +35,6 @@
 #define GOODBYE_TIMEOUT_USEC (2 * USEC_PER_SEC) /* for a DISCONNECT that cannot be written */
 /* a connection that held so long starts the back-off anew */
 #define STABLE_USEC (10 * USEC_PER_SEC)
-#define RESUBSCRIBE_USEC (30 * USEC_PER_SEC)
 /* so many short connections in a row look like two clients that throw each other out */
 #define RIVAL_FAILURES 3
 /* Edge-triggered where libmosquitto cannot say whether it still waits for the socket to be
@@ -79,7 +79,8 @@ struct broker {
 	bool reached; /* something listens at the address */
 	/* while connected, monotonic */
 	uint64_t connected_usec, in_usec, out_usec, keepalive_usec;
-	uint64_t resubscribe_usec; /* when to try the refused subscriptions again; 0: none was */
+	struct broker_grants grants;
+	char **asked; /* room for as many filters as are configured */
 	int subscribe_id;
 };
 
@@ -130,10 +131,10 @@ static uint64_t keepalive_due(const struct broker *broker)
 
 static void arm_next(struct broker *broker)
 {
-	uint64_t now = now_monotonic_usec(), due = keepalive_due(broker);
+	uint64_t now = now_monotonic_usec(), due = keepalive_due(broker), again = grants_due(&broker->grants);
 
-	if (broker->resubscribe_usec && broker->resubscribe_usec < due)
-		due = broker->resubscribe_usec;
+	if (again && again < due)
+		due = again;
 	if (due == UINT64_MAX)
 		timer_disarm(broker);
 	else
@@ -168,7 +169,7 @@ static void drop_client(struct broker *broker)
 		mosquitto_destroy(broker->mosq);
 	broker->mosq = NULL;
 	broker->held = broker->goodbye = broker->keepalive_missed = false;
-	broker->resubscribe_usec = 0;
+	broker->figures.session_expiry_sec = 0;
 	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
 }
 
@@ -220,36 +221,52 @@ static void end_connection(struct broker *broker, const char *why)
 		broker->hooks.disconnected(broker->hooks.data, reason);
 }
 
+/* is_broker_end - the other side, or the network, has ended a connection that stood. */
+static bool is_broker_end(const struct broker *broker, int rc, int errno_now)
+{
+	if (broker->figures.state != BROKER_CONNECTED)
+		return false;
+	return rc == 0 || rc == MOSQ_ERR_CONN_LOST || rc == MQTT_RC_SESSION_TAKEN_OVER ||
+	       (rc == MOSQ_ERR_ERRNO && (errno_now == ECONNRESET || errno_now == EPIPE));
+}
+
 /* rival_remark - MQTT 5 can tell that another client took the session over. mosquitto 2.0.21 does so,
  * 2.0.11 does not, and 3.1.1 has no way to: there it is a guess, made only after several times. */
-static const char *rival_remark(const struct broker *broker, int rc)
+static const char *rival_remark(const struct broker *broker, int rc, bool ended)
 {
 	if (rc == MQTT_RC_SESSION_TAKEN_OVER)
 		return "; does another client use the same client id?";
-	if (broker->figures.state == BROKER_CONNECTED && (rc == 0 || rc == MOSQ_ERR_CONN_LOST) &&
-	    broker->failures >= RIVAL_FAILURES)
-		return " again; does another client use the same client id?";
-	return "";
+	return ended && broker->failures >= RIVAL_FAILURES ? " again; does another client use the same client id?" : "";
+}
+
+/* explain_end - RC and ERRNO_NOW in words. */
+static void explain_end(struct broker *broker, int rc, int errno_now, char *reason, size_t size)
+{
+	bool ended = is_broker_end(broker, rc, errno_now);
+
+	if (ended && rc != MQTT_RC_SESSION_TAKEN_OVER &&
+	    grants_lost(&broker->grants, now_monotonic_usec(), reason, size))
+		return;
+	(void)snprintf(reason, size, "%s%s%s%s", broker_client_strerror(rc, errno_now), rival_remark(broker, rc, ended),
+		       broker->detail[0] ? ": " : "", broker->detail);
 }
 
 static void end_by_library(struct broker *broker, int rc, int errno_now)
 {
 	char reason[400];
 
-	if (broker->goodbye) {
-		SET_TEXT(reason, broker->wish_reason);
-	} else if (broker->refused[0]) {
-		SET_TEXT(reason, broker->refused);
-	} else if (broker->tls.refused[0]) {
-		SET_TEXT(reason, broker->tls.refused);
-	} else {
-		if (broker->lost_rc) {
-			rc = broker->lost_rc;
-			errno_now = broker->lost_errno;
-		}
-		(void)snprintf(reason, sizeof reason, "%s%s%s%s", broker_client_strerror(rc, errno_now),
-			       rival_remark(broker, rc), broker->detail[0] ? ": " : "", broker->detail);
+	if (broker->lost_rc) {
+		rc = broker->lost_rc;
+		errno_now = broker->lost_errno;
 	}
+	if (broker->goodbye)
+		SET_TEXT(reason, broker->wish_reason);
+	else if (broker->refused[0])
+		SET_TEXT(reason, broker->refused);
+	else if (broker->tls.refused[0])
+		SET_TEXT(reason, broker->tls.refused);
+	else
+		explain_end(broker, rc, errno_now, reason, sizeof reason);
 	end_connection(broker, reason);
 }
 
@@ -313,40 +330,29 @@ static int strv_length(char **list)
 	return n;
 }
 
-/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the
- * configuration may have changed since. Retained messages are not asked for again then (3.1.1 has
- * no such option and sends them; they are not events). */
-static void filters_subscribe(struct broker *broker)
+/* grants_ask - for what is not granted and due. Retained messages are not asked for again with a
+ * session that resumes (3.1.1 has no such option and sends them; they are not events). */
+static void grants_ask(struct broker *broker)
 {
-	char **filters = broker->config->subscriptions, **old = broker->unsubscribe;
-	int n = strv_length(filters), rc = 0;
-
-	broker->resubscribe_usec = 0;
-	if (strv_length(old) > 0)
-		rc = mosquitto_unsubscribe_multiple(broker->mosq, NULL, strv_length(old), old, NULL);
-	if (!rc && n > 0)
-		rc = mosquitto_subscribe_multiple(broker->mosq, &broker->subscribe_id, n, filters, 1,
-						  MQTT_SUB_OPT_SEND_RETAIN_NEW, NULL);
-	if (rc) {
+	int n = (int)grants_next(&broker->grants, now_monotonic_usec(), broker->asked);
+	int rc = n > 0 ? mosquitto_subscribe_multiple(broker->mosq, &broker->subscribe_id, n, broker->asked, 1,
+						      MQTT_SUB_OPT_SEND_RETAIN_NEW, NULL)
+		       : 0;
+	if (rc)
 		(void)snprintf(broker->figures.error, sizeof broker->figures.error, "cannot subscribe: %s",
 			       mosquitto_strerror(rc));
-		broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
-	}
 }
 
-static void refused_subscription(struct broker *broker, const char *name, int granted)
+/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the configuration
+ * may have changed since. */
+static void filters_subscribe(struct broker *broker)
 {
-	char filter[80], *error = broker->figures.error;
-	size_t size = sizeof broker->figures.error;
+	char **old = broker->unsubscribe;
 
-	(void)str_quote(filter, sizeof filter, name, strlen(name));
-	if (granted == 0)
-		(void)snprintf(error, size, "the broker grants %s at QoS 0 only: events can be lost", filter);
-	else
-		(void)snprintf(error, size, "the broker refuses the subscription %s: %s", filter,
-			       granted > 128 ? mosquitto_reason_string(granted) : "no reason given");
-	log_warning("%s", error);
-	broker->resubscribe_usec = now_monotonic_usec() + RESUBSCRIBE_USEC;
+	grants_begin(&broker->grants);
+	if (strv_length(old) > 0)
+		(void)mosquitto_unsubscribe_multiple(broker->mosq, NULL, strv_length(old), old, NULL);
+	grants_ask(broker);
 }
 
 static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, const int *granted,
@@ -357,10 +363,9 @@ static void on_subscribe(struct mosquitto *mosq, void *data, int id, int count, 
 	(void)mosq;
 	(void)properties;
 	if (id == broker->subscribe_id) {
-		broker->figures.error[0] = 0;
-		for (int i = 0; i < count && i < strv_length(broker->config->subscriptions); i++)
-			if (granted[i] != 1 && granted[i] != 2)
-				refused_subscription(broker, broker->config->subscriptions[i], granted[i]);
+		grants_answered(&broker->grants, count, granted, now_monotonic_usec());
+		grants_describe(&broker->grants, broker->figures.error, sizeof broker->figures.error);
+		grants_ask(broker);
 		arm_next(broker);
 	}
 	errno = 0; /* not "dry" */
@@ -414,6 +419,11 @@ static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, co
 	mosquitto_log_callback_set(mosq, on_publish_log);
 	(void)mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive_sec, false);
 	broker->keepalive_usec = keepalive_sec * USEC_PER_SEC;
+	if (broker->config->version == MQTT_V5) {
+		broker->figures.session_expiry_sec = SESSION_NEVER_EXPIRES; /* as asked for */
+		(void)mosquitto_property_read_int32(properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+						    &broker->figures.session_expiry_sec, false);
+	}
 	broker->connected_usec = broker->in_usec = broker->out_usec = now_monotonic_usec();
 	broker->addresses = (struct broker_addresses){ 0 };
 	broker->detail[0] = broker->reported[0] = broker->figures.error[0] = 0;
@@ -677,8 +687,7 @@ static void keep_alive(struct broker *broker)
 			timer_arm(broker, broker->keepalive_usec);
 		return;
 	}
-	if (broker->resubscribe_usec && now >= broker->resubscribe_usec)
-		filters_subscribe(broker);
+	grants_ask(broker);
 	if (now >= keepalive_due(broker)) {
 		int rc = mosquitto_loop_misc(broker->mosq);
 		int errno_now = errno;
@@ -755,7 +764,11 @@ int broker_new(sd_event *loop, const struct broker_config *config, char **unsubs
 	broker->hooks = *hooks;
 	broker->config = config;
 	broker->unsubscribe = unsubscribe;
-	int r = add_sources(broker);
+	int r = grants_new(&broker->grants, config->subscriptions);
+	if (r >= 0 && !(broker->asked = calloc(broker->grants.count + 1, sizeof *broker->asked)))
+		r = -ENOMEM;
+	if (r >= 0)
+		r = add_sources(broker);
 	if (r < 0) {
 		broker_free(broker);
 		return lsn_error_set(err, r, "cannot make the broker's event sources: %s", strerror(-r));
@@ -785,6 +798,8 @@ void broker_free(struct broker *broker)
 	sd_event_source_disable_unref(broker->resume);
 	sd_event_unref(broker->loop);
 	subscriptions_free(broker->unsubscribe);
+	grants_done(&broker->grants);
+	free(broker->asked);
 	free(broker);
 }
 
@@ -832,6 +847,15 @@ void broker_quiesce(struct broker *broker)
 	SET_TEXT(broker->wish_reason, "shutting down");
 	broker->wish = WISH_GONE;
 	follow_wish(broker);
+}
+
+enum broker_grant broker_get_grant(const struct broker *broker, size_t index, const char **ret_reason)
+{
+	*ret_reason = index < broker->grants.count ? broker->grants.list[index].reason : "";
+	if (index >= broker->grants.count ||
+	    (broker->figures.state != BROKER_CONNECTED && broker->grants.list[index].state != BROKER_GRANT_REFUSED))
+		return BROKER_GRANT_UNKNOWN;
+	return broker->grants.list[index].state;
 }
 
 void broker_get_figures(const struct broker *broker, struct broker_figures *ret) { *ret = broker->figures; }

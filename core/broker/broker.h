@@ -23,6 +23,7 @@
 #ifndef CORE_BROKER_H
 #define CORE_BROKER_H
 
+#include "broker_grants.h"
 #include <listener/error.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -83,6 +84,9 @@ struct broker_figures {
 	enum broker_state state;
 	uint64_t connects, messages, bytes;
 	uint64_t since_realtime_usec, since_monotonic_usec; /* in this state */
+	/* for how long the broker keeps our session while we are away; UINT32_MAX: for ever. Known
+	 * only with MQTT 5 and while connected, else 0 */
+	uint32_t session_expiry_sec;
 	/* why it is not connected, or which subscription is refused; "" if all is well */
 	char error[160];
 };
@@ -121,5 +125,9 @@ void broker_resume(struct broker *broker);
  * hooks.disconnected() tells that it is done. */
 void broker_quiesce(struct broker *broker);
 void broker_get_figures(const struct broker *broker, struct broker_figures *ret);
+
+/* broker_get_grant - what the broker says to subscription INDEX of the configuration.
+ * *RET_REASON: for people, "" if all is well; valid until the loop turns. */
+enum broker_grant broker_get_grant(const struct broker *broker, size_t index, const char **ret_reason);
 
 #endif

@@ -20,9 +20,6 @@
 
 bool broker_config_is_unix(const struct broker_config *config) { return config->host && config->host[0] == '/'; }
 
-/* MQTT 5: the broker keeps the session (and with it our events) until we come back. */
-#define SESSION_NEVER_EXPIRES UINT32_MAX
-
 static void properties_freep(mosquitto_property **properties) { mosquitto_property_free_all(properties); }
 static void mosquitto_destroyp(struct mosquitto **mosq)
 {

@@ -6,6 +6,9 @@
 #include "broker.h"
 #include "resolve.h"
 #include <mosquitto.h>
+
+/* MQTT 5: the broker keeps the session (and with it our events) until we come back. */
+#define SESSION_NEVER_EXPIRES UINT32_MAX
 #include <openssl/ssl.h>
 
 bool broker_config_is_unix(const struct broker_config *config);

@@ -2,6 +2,7 @@
  * explain, executors, reload, rescan. The rows are those of docs/control.md. */
 #include "commands.h"
 #include "advice.h"
+#include "broker_grants.h"
 #include "broker.h"
 #include "control.h"
 #include "control_access.h"
@@ -24,6 +25,33 @@
 
 /* --------------------------------------------------------------------------------------- status */
 
+/* grants_array - what the broker says to each subscription. */
+static json_t *grants_array(const struct daemon *daemon)
+{
+	char **filters = daemon->config->broker.subscriptions;
+	json_t *array = json_array();
+
+	for (size_t i = 0; daemon->broker && filters && filters[i]; i++) {
+		json_t *object = json_object();
+		const char *reason;
+		enum broker_grant grant = broker_get_grant(daemon->broker, i, &reason);
+		json_set_string(object, "filter", filters[i]);
+		json_set_string(object, "state", broker_grant_names[grant]);
+		json_set_string(object, "reason", reason);
+		(void)json_array_append_new(array, object);
+	}
+	return array;
+}
+
+static json_t *lost_object(const struct session_note *note)
+{
+	json_t *object = json_object();
+
+	json_set_uint(object, "from_realtime_usec", note->lost_from_realtime_usec);
+	json_set_uint(object, "to_realtime_usec", note->lost_to_realtime_usec);
+	return object;
+}
+
 static json_t *broker_object(const struct daemon *daemon)
 {
 	struct broker_figures figures = { 0 };
@@ -42,6 +70,10 @@ static json_t *broker_object(const struct daemon *daemon)
 	json_set_uint(object, "messages", figures.messages);
 	json_set_uint(object, "bytes", figures.bytes);
 	json_set_string(object, "error", figures.error);
+	json_set_uint(object, "session_expiry_sec", figures.session_expiry_sec);
+	if (daemon->session.lost_to_realtime_usec)
+		(void)json_object_set_new(object, "session_lost", lost_object(&daemon->session));
+	(void)json_object_set_new(object, "subscriptions", grants_array(daemon));
 	return object;
 }
 
@@ -259,15 +291,20 @@ struct explanation {
 	const struct registry_entry *entry; /* NULL: unknown */
 	bool matches, shielded, subscribed, runs;
 	const char *executor;
+	const char *refusal; /* why the broker does not deliver the topic, "" if it does */
 	char problem[200], why[400];
 };
 
-static bool is_subscribed(const struct daemon *daemon, const char *topic)
+/* find_subscription - a subscription that delivers TOPIC; what the broker says to it. GRANT_MAX: there is none. */
+static enum broker_grant find_subscription(const struct daemon *daemon, const char *topic, const char **ret_reason)
 {
-	for (char **s = daemon->config->broker.subscriptions; s && *s; s++)
-		if (topic_matches(topic_subscription_filter(*s), topic))
-			return true;
-	return false;
+	char **filters = daemon->config->broker.subscriptions;
+
+	*ret_reason = "";
+	for (size_t i = 0; filters && filters[i]; i++)
+		if (topic_matches(topic_subscription_filter(filters[i]), topic))
+			return daemon->broker ? broker_get_grant(daemon->broker, i, ret_reason) : BROKER_GRANT_UNKNOWN;
+	return BROKER_GRANT_MAX;
 }
 
 /* explain_why - the first thing that stands in the way, in the order in which an event meets it. */
@@ -283,6 +320,8 @@ static void explain_why(struct explanation *e)
 	else if (e->shielded)
 		(void)snprintf(e->why, sizeof e->why,
 			       "the topic is about the scripts collection, which never fires scripts");
+	else if (*e->refusal)
+		(void)snprintf(e->why, sizeof e->why, "the topic does not arrive: %s", e->refusal);
 	else if (!e->subscribed)
 		(void)snprintf(e->why, sizeof e->why,
 			       "the listener does not subscribe to this topic, see [broker] subscriptions");
@@ -302,7 +341,10 @@ static void script_explain(struct daemon *daemon, struct explanation *e)
 	topic_split(e->topic, strlen(e->topic), &parts);
 	e->entry = registry_find(daemon->registry, e->script);
 	e->shielded = topic_below(&parts, daemon->config->source.collection);
-	e->subscribed = is_subscribed(daemon, e->topic);
+	enum broker_grant grant = find_subscription(daemon, e->topic, &e->refusal);
+	e->subscribed = grant != BROKER_GRANT_MAX && grant != BROKER_GRANT_REFUSED;
+	if (grant != BROKER_GRANT_REFUSED)
+		e->refusal = "";
 	if (e->entry && e->entry->script) {
 		e->matches = topic_matches(e->entry->script->filter, e->topic);
 		e->executor = dispatcher_executor_for(&daemon->config->dispatch, e->entry->script);
@@ -322,7 +364,7 @@ static void run_explain(void *data, const json_t *request, struct control_reply 
 {
 	static const char *const keys[] = { "script", "topic", NULL };
 	struct daemon *daemon = data;
-	struct explanation e = { .executor = "" };
+	struct explanation e = { .executor = "", .refusal = "" };
 	struct lsn_error err = { 0 };
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "script", &e.script) ||
@@ -404,12 +446,30 @@ static void run_rescan(void *data, const json_t *request, struct control_reply *
 	control_end(reply);
 }
 
+static void run_seen(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = { NULL };
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	daemon_seen(data);
+	control_end(reply);
+}
+
 const struct control_command daemon_commands[] = {
-	{ "status", CONTROL_READ, run_status },         { "scripts", CONTROL_READ, run_scripts },
-	{ "explain", CONTROL_READ, run_explain },       { "executors", CONTROL_READ, run_executors },
-	{ "jobs", CONTROL_READ, command_jobs },         { "show", CONTROL_READ, command_show },
-	{ "rejected", CONTROL_READ, command_rejected }, { "doctor", CONTROL_READ, command_doctor },
-	{ "reload", CONTROL_OPERATE, run_reload },      { "rescan", CONTROL_OPERATE, run_rescan },
-	{ "retry", CONTROL_OPERATE, command_retry },    { "replay", CONTROL_OPERATE, command_replay },
-	{ "cancel", CONTROL_OPERATE, command_cancel },  { NULL, CONTROL_READ, NULL },
+	{ "status", CONTROL_READ, run_status },
+	{ "scripts", CONTROL_READ, run_scripts },
+	{ "explain", CONTROL_READ, run_explain },
+	{ "executors", CONTROL_READ, run_executors },
+	{ "jobs", CONTROL_READ, command_jobs },
+	{ "show", CONTROL_READ, command_show },
+	{ "rejected", CONTROL_READ, command_rejected },
+	{ "doctor", CONTROL_READ, command_doctor },
+	{ "reload", CONTROL_OPERATE, run_reload },
+	{ "rescan", CONTROL_OPERATE, run_rescan },
+	{ "seen", CONTROL_OPERATE, run_seen },
+	{ "retry", CONTROL_OPERATE, command_retry },
+	{ "replay", CONTROL_OPERATE, command_replay },
+	{ "cancel", CONTROL_OPERATE, command_cancel },
+	{ NULL, CONTROL_READ, NULL },
 };

@@ -322,6 +322,7 @@ static const struct command command_table[] = {
 	{ "doctor", "", "find out what is not set up well", 0, 0, 0, NULL, run_doctor },
 	{ "reload", "", "read the configuration and the modules again", 0, 0, 0, NULL, run_reload },
 	{ "rescan", "", "read the list of all scripts again", 0, 0, 0, NULL, run_rescan },
+	{ "seen", "", "end the warning of a lost session", 0, 0, 0, NULL, run_rescan },
 	{ "retry", "JOB...", "one more attempt for lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
 	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay,
 	  run_done },

@@ -21,6 +21,32 @@ static void phrase(const json_t *object, const char *left, const char *key, enum
 		(void)printf("%s%s%s", left, text, right);
 }
 
+/* print_refused - all but the first, which is the broker's error. */
+static void print_refused(const json_t *subscriptions)
+{
+	size_t i, seen = 0;
+	json_t *subscription;
+
+	json_array_foreach (subscriptions, i, subscription)
+		if (*json_string_value(json_object_get(subscription, "reason")) && seen++ > 0)
+			phrase(subscription, "               ", "reason", CELL_TEXT, "\n");
+}
+
+static void print_session(const json_t *broker)
+{
+	const json_t *lost = json_object_get(broker, "session_lost");
+	json_int_t expiry = json_integer_value(json_object_get(broker, "session_expiry_sec"));
+
+	if (expiry > 0 && expiry < UINT32_MAX)
+		(void)printf("%-14s the broker keeps it for %" JSON_INTEGER_FORMAT " s while the listener is away\n",
+			     "session", expiry);
+	if (!lost)
+		return;
+	(void)printf("%-14s ", "session lost");
+	phrase(lost, "events published between ", "from_realtime_usec", CELL_TIME, "");
+	phrase(lost, " and ", "to_realtime_usec", CELL_TIME, " are missing (`listenerctl seen` ends this warning)\n");
+}
+
 static void print_broker(const json_t *broker)
 {
 	(void)printf("%-14s ", "broker");
@@ -30,6 +56,8 @@ static void print_broker(const json_t *broker)
 	phrase(broker, ", ", "messages", CELL_NUMBER, " messages");
 	phrase(broker, "\n               ", "error", CELL_TEXT, "");
 	(void)printf("\n");
+	print_refused(json_object_get(broker, "subscriptions"));
+	print_session(broker);
 }
 
 static void print_journal(const json_t *journal)
