@@ -316,11 +316,14 @@ static const char *error(void)
 	return figures.error;
 }
 
-/* wait_subscribed - SUBSCRIBE follows CONNACK at once; the broker needs a moment for it. */
+/* wait_subscribed - until the broker has answered each subscription. */
 static void wait_subscribed(void)
 {
+	const char *reason;
+
 	WAIT_FOR(seen.connected > 0);
-	(void)run_for(100 * USEC_PER_MSEC);
+	for (size_t i = 0; filters[i]; i++)
+		WAIT_FOR(broker_get_grant(broker, i, &reason) != BROKER_GRANT_UNKNOWN);
 }
 
 static void setup(void)
