@@ -100,7 +100,9 @@ static void grant_set(struct grant *grant, const char *name, int code, uint64_t 
 	grant->reason[0] = 0;
 	grant->ends = 0;
 	grant->wait_usec = 0;
-	grant->state = code == 1 || code == 2 ? BROKER_GRANT_GIVEN : code == 0 ? BROKER_GRANT_WEAK : BROKER_GRANT_REFUSED;
+	grant->state = code == 1 || code == 2 ? BROKER_GRANT_GIVEN
+		       : code == 0            ? BROKER_GRANT_WEAK
+					      : BROKER_GRANT_REFUSED;
 	if (grant->state == BROKER_GRANT_GIVEN)
 		return;
 	(void)str_quote(filter, sizeof filter, name, strlen(name));
@@ -160,7 +162,8 @@ bool grants_lost(struct broker_grants *grants, uint64_t now_usec, char *reason, 
 	grants->singly = true;
 	if (asked == 1) {
 		grant_ended(last, filter, now_usec);
-		(void)snprintf(reason, size, "the connection ended before the broker answered the subscription %s", filter);
+		(void)snprintf(reason, size, "the connection ended before the broker answered the subscription %s",
+			       filter);
 	} else {
 		for (size_t i = 0; i < grants->count; i++)
 			grants->list[i].asked = false;

@@ -197,8 +197,7 @@ static int list_folder(struct cdmi_source *source, const char *path)
 		whole = NULL;
 		return -ENOMEM;
 	}
-	if (!(source->scan.listing_path = strdup(path)) ||
-	    !(url = cdmi_url(source->base.config->url, whole, mode)))
+	if (!(source->scan.listing_path = strdup(path)) || !(url = cdmi_url(source->base.config->url, whole, mode)))
 		return -ENOMEM;
 	const struct http_request request = { .method = "GET",
 					      .url = url,
