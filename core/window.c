@@ -48,7 +48,8 @@ _Static_assert(sizeof(struct entry) == 2 + EVENT_DIGEST_SIZE, "the saved form ha
 
 struct window {
 	struct entry *slots;
-	bool *used; /* by slot: a repeat of this connection was this one */
+	/* by slot: came on this connection, or a repeat of this connection was this one */
+	bool *used;
 	size_t slots_size; /* allocated */
 	size_t head, end; /* in the list: [head, end); head >= 1 */
 	size_t settled; /* [head, settled): confirmed, as far as a packet id that is used again proves it */
@@ -424,7 +425,7 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 	memcpy(entry->digest, digest, EVENT_DIGEST_SIZE);
 	entry->digest[EVENT_DIGEST_SIZE - 1] =
 		(uint8_t)((entry->digest[EVENT_DIGEST_SIZE - 1] & ~LIVE) | (live ? LIVE : 0));
-	window->used[window->end] = false;
+	window->used[window->end] = true; /* brokers that number anew repeat after a reconnect only */
 	window->index[index_seek(window, packet_id)] = number_of(window, window->end++);
 	window->fresh++;
 	if (window->end - window->head > window->entries_max)

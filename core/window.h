@@ -13,7 +13,8 @@
  * journalled, in order of delivery, and answers by these rules:
  *
  *   DUP 1   A repeat if its packet id and digest stand in the list, or, where the broker numbers
- *           anew, if its digest does and no other repeat of this connection has used up that entry.
+ *           anew, if its digest does, of an earlier connection, and no other repeat of this
+ *           connection has used up that entry.
  *           Else it was sent before and never journalled: it runs, and is counted.
  *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
  *           digest and order must all agree with the list. The first that does not agree ends the

@@ -479,6 +479,23 @@ START_TEST(test_window__rabbitmq_repeats_twice)
 }
 END_TEST
 
+/* Equal events that were sent and never came: the second is no repeat of the first. */
+START_TEST(test_window__rabbitmq_equal_events_that_never_came)
+{
+	window_connected(window, false);
+	ck_assert_uint_eq(deliver(1, 20, 1, false), 20);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(19, 20, 1, true), 0); /* numbers anew */
+	ck_assert(take_dup(3, "same"));
+	ck_assert(take_dup(4, "same"));
+	ck_assert(take(5, "same"));
+	window_connected(window, true);
+	for (uint16_t id = 1; id <= 3; id++)
+		ck_assert(!take_dup(id, "same"));
+	ck_assert(take_dup(4, "same"));
+}
+END_TEST
+
 /* So many that the list does not know the low ids any more. */
 START_TEST(test_window__rabbitmq_repeats_after_a_long_connection)
 {
@@ -766,6 +783,7 @@ int main(void)
 	tcase_add_test(tc, test_window__mosquitto_equal_events);
 	tcase_add_test(tc, test_window__rabbitmq_repeats);
 	tcase_add_test(tc, test_window__rabbitmq_repeats_twice);
+	tcase_add_test(tc, test_window__rabbitmq_equal_events_that_never_came);
 	tcase_add_test(tc, test_window__rabbitmq_repeats_after_a_long_connection);
 	tcase_add_test(tc, test_window__nats_repeats);
 	tcase_add_test(tc, test_window__nats_repeats_without_new_events);
