@@ -219,8 +219,7 @@ static int open_store(struct daemon *daemon, struct lsn_error *err)
 static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 {
 	const struct dispatcher_hooks hooks = { .turn = on_turn_wanted, .data = daemon };
-	int r = dispatcher_new(daemon->journal, &daemon->config->dispatch, &hooks, &daemon->dispatcher,
-			       err);
+	int r = dispatcher_new(daemon->journal, &daemon->config->dispatch, &hooks, &daemon->dispatcher, err);
 	if (r < 0)
 		return r;
 

@@ -270,7 +270,7 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 		message_reject(intake, message, why.message);
 		return;
 	}
-	topic_split(message->topic, topic_size, &parts);
+	topic_split(intake->parts.config->source.events, message->topic, topic_size, &parts);
 	if (topic_below(&parts, intake->parts.config->source.collection)) {
 		intake->counters.shielded++;
 		if (intake->parts.source && intake->parts.source->ops->event)

@@ -247,20 +247,31 @@ static enum topic_object parse_object(const char *p, size_t size)
 	return TOPIC_OBJECT_OTHER;
 }
 
-void topic_split(const char *topic, size_t size, struct topic_parts *ret)
+/* level_take - the level at *AT, which then points behind its slash, or to END. */
+static struct level level_take(const char **at, const char *end)
 {
-	const char *end = topic + size, *type = memchr(topic, '/', size), *ident = end;
-	*ret = (struct topic_parts){ TOPIC_OPERATION_OTHER, TOPIC_OBJECT_OTHER, end, 0 };
-	ret->operation = parse_operation(topic, (size_t)((type ? type : end) - topic));
-	if (!type)
-		return;
-	type++;
-	const char *slash = memchr(type, '/', (size_t)(end - type));
-	if (slash)
-		ident = slash + 1;
-	ret->object = parse_object(type, (size_t)((slash ? slash : end) - type));
-	ret->ident = ident;
-	ret->ident_size = (size_t)(end - ident);
+	const char *slash = memchr(*at, '/', (size_t)(end - *at));
+	struct level level = { *at, (size_t)((slash ? slash : end) - *at) };
+
+	*at = slash ? slash + 1 : end;
+	return level;
+}
+
+void topic_split(enum topic_dialect dialect, const char *topic, size_t size, struct topic_parts *ret)
+{
+	const char *at = topic, *end = topic + size;
+	struct level operation = level_take(&at, end), status = { "success", 7 };
+
+	if (dialect == TOPIC_RADON)
+		status = level_take(&at, end);
+	struct level object = level_take(&at, end);
+	*ret = (struct topic_parts){ .operation = parse_operation(operation.p, operation.size),
+				     .object = parse_object(object.p, object.size),
+				     .done = segment_is(status.p, status.size, "success") };
+	if (dialect == TOPIC_DRASTIC && (ret->object == TOPIC_COLLECTION || ret->object == TOPIC_RESOURCE))
+		(void)level_take(&at, end);
+	ret->ident = at;
+	ret->ident_size = (size_t)(end - at);
 }
 
 /* A path read as the publisher would write it into a topic, but with no empty levels left: '+'

@@ -44,6 +44,10 @@ bool topic_filters_overlap(const char *a, const char *b);
  * "+/#" covers "#" and "/+/#" covers "/#", for no name is empty. */
 bool topic_filter_covers(const char *a, const char *b);
 
+/* Whose topics: Indigo's "operation/type/ident"; Drastic's, with the object's UUID before the path of a
+ * collection or resource; Radon's, with "request", "success" or "fail" before the type. */
+enum topic_dialect { TOPIC_INDIGO, TOPIC_DRASTIC, TOPIC_RADON };
+
 enum topic_operation { TOPIC_CREATE, TOPIC_UPDATE, TOPIC_DELETE, TOPIC_OPERATION_OTHER };
 enum topic_object { TOPIC_COLLECTION, TOPIC_RESOURCE, TOPIC_USER, TOPIC_GROUP, TOPIC_OBJECT_OTHER };
 
@@ -54,8 +58,9 @@ struct topic_parts {
 	enum topic_object object;
 	const char *ident; /* after the second slash; "" if there is none (the root collection) */
 	size_t ident_size;
+	bool done; /* it has happened: false if it was only asked for, or failed (Radon) */
 };
-void topic_split(const char *topic, size_t size, struct topic_parts *ret);
+void topic_split(enum topic_dialect dialect, const char *topic, size_t size, struct topic_parts *ret);
 
 /* topic_below - IDENT of a collection or resource topic is the collection ROOT ("/scripts", any
  * number of slashes) itself or lies below.

@@ -31,7 +31,11 @@ check-installed: tests
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run $(T)
 unit: $(UNIT_TESTS)
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run --only unit $(T)
-.PHONY: tests check check-installed unit
+# Brokers of Debian 12, Debian 13 and npm, 2,000 events each; needs root and the network, takes about
+# ten minutes; not part of check.
+check-brokers: tests
+	$(Q)LISTENER_BUILD=$(BUILD) LISTENER_BROKERS=1 python3 tests/system/37-brokers.py $(T)
+.PHONY: tests check check-installed check-brokers unit
 # A booted Debian, SUITE=bookworm or trixie: up to 20 minutes with KVM, 90 without; not part of
 # check.
 check-vm:

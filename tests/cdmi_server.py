@@ -153,6 +153,7 @@ class Archive:
         self.nodes = {'/': Node('collection', '', 'Home')}
         self.users, self.groups = {}, {}
         self.events, self.lost = [], 0
+        self.drastic = False  # Drastic's topics
         self.mute = False  # publish nothing: events that got lost
         self.make('/scripts')
 
@@ -187,9 +188,19 @@ class Archive:
         topic, message = event_topic(operation, kind, ident), {'pre': pre, 'post': post}
         if self.flavour in ('cdmi11', 'cdmi20'):
             return  # the standard knows no events
+        if self.drastic and kind in ('collection', 'resource'):
+            topic = event_topic(operation, kind, (post or pre)['uuid'] + '/' + ident)
         if self.flavour == 'radon':
+            state = post or pre
+            about = dict(state, path=ident) if kind in ('collection', 'resource') else state
+            message = {'obj': {'path': ident} if operation == 'delete' else about, 'meta': {'sender': 'test', 'req_id': uuid.uuid4().hex}}
+            if operation == 'update':
+                message['new'] = about
+            self.send(event_topic(operation + '/request', kind, ident), message)
             topic = event_topic(operation + '/success', kind, ident)
-            message = {'obj': post or pre, 'meta': {'sender': 'test', 'req_id': uuid.uuid4().hex}}
+        self.send(topic, message)
+
+    def send(self, topic, message):
         payload = json.dumps(message).encode()
         self.events.append((topic, message))
         if self.broker_port and not self.mute:

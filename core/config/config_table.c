@@ -18,6 +18,7 @@
 
 static const char *const level_names[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const version_names[] = { "3.1.1", "5", NULL };
+static const char *const dialect_names[] = { "indigo", "drastic", "radon", NULL };
 static const char *const source_names[] = { "directory", "cdmi", NULL };
 static const char *const output_names[] = { "discard", "capture", NULL };
 static const char *const on_lost_names[] = { "report", "rerun", "executor", NULL };
@@ -146,6 +147,11 @@ static const struct config_item scripts_items[] = {
 	{ "collection", &config_type_string, IN(source.collection), .def = "/scripts",
 	  .help = "The archive's collection of scripts. No event on this collection, or on anything "
 		  "below it, runs a script. This holds for every source." },
+	{ "events", &config_type_enum, IN(source.events), TOPIC_INDIGO, 0, dialect_names, .def = "indigo",
+	  .help = "Which archive publishes the events. indigo: operation/type/path. drastic: with the UUID of the "
+		  "object before the path. radon: with request, success or fail before the type. With the "
+		  "right value, changes of scripts count at once, and events on the scripts collection run no "
+		  "script. The filters of scripts are compared with topics as they are published." },
 	{ "recursive", &config_type_bool, IN(source.recursive), .def = "yes",
 	  .help = "Scripts in sub-folders or sub-collections count too." },
 	{ "rescan", &config_type_duration, IN(source.rescan_usec), 0, 365 * DAY_USEC, .def = "10min",

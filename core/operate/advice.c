@@ -136,11 +136,11 @@ static bool find_near(const char *filter, char *buf, size_t size)
 
 /* is_shielded - all resources and collections that FILTER matches are the scripts collection's.
  * PEOPLE: its second level is '+', so a user or a group could match as well. */
-static bool is_shielded(const char *filter, const char *collection, bool *ret_people)
+static bool is_shielded(enum topic_dialect dialect, const char *filter, const char *collection, bool *ret_people)
 {
 	struct topic_parts parts;
 
-	topic_split(filter, strlen(filter), &parts);
+	topic_split(dialect, filter, strlen(filter), &parts);
 	*ret_people = parts.object == TOPIC_OBJECT_OTHER && parts.ident - filter >= 3 &&
 		      str_startswith(parts.ident - 3, "/+/");
 	if (*ret_people)
@@ -179,8 +179,9 @@ static void suspect(const struct config *config, const char *filter, char *buf)
 		(void)snprintf(
 			buf, ADVICE_SIZE,
 			"the filter has a letter and its accent as two characters (NFD); a topic with one character (NFC) does not match");
-	else if (*second && is_one_of(operations, operation) && !is_wildcard(second) && !is_one_of(objects, second) &&
-		 find_near(filter, near, sizeof near) && can_be_delivered(config, near))
+	else if (config->source.events != TOPIC_RADON && *second && is_one_of(operations, operation) &&
+		 !is_wildcard(second) && !is_one_of(objects, second) && find_near(filter, near, sizeof near) &&
+		 can_be_delivered(config, near))
 		(void)snprintf(buf, ADVICE_SIZE, "Indigo publishes no topics %s/%s; did you mean %.200s?", operation,
 			       second, near);
 }
@@ -199,7 +200,7 @@ bool advise(const struct config *config, const struct script *script, char *buf)
 			       found ? "?" : ", see [broker] subscriptions");
 		return true;
 	}
-	if (is_shielded(script->filter, config->source.collection, &people)) {
+	if (is_shielded(config->source.events, script->filter, config->source.collection, &people)) {
 		(void)snprintf(buf, ADVICE_SIZE, "%s: events on the scripts collection %.200s run no scripts",
 			       people ? "only a user or a group can run it" : "no event can run it",
 			       config->source.collection);

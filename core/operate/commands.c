@@ -338,7 +338,7 @@ static void script_explain(struct daemon *daemon, struct explanation *e)
 {
 	struct topic_parts parts;
 
-	topic_split(e->topic, strlen(e->topic), &parts);
+	topic_split(daemon->config->source.events, e->topic, strlen(e->topic), &parts);
 	e->entry = registry_find(daemon->registry, e->script);
 	e->shielded = topic_below(&parts, daemon->config->source.collection);
 	enum broker_grant grant = find_subscription(daemon, e->topic, &e->refusal);

@@ -4,6 +4,7 @@
 #define CORE_SOURCE_H
 
 #include "registry.h"
+#include "topic.h"
 #include <systemd/sd-event.h>
 
 enum source_kind { SOURCE_DIRECTORY, SOURCE_CDMI, SOURCE_KIND_MAX };
@@ -20,6 +21,7 @@ struct source_config {
 	/* archive path of the scripts collection, "/scripts": no event on it or below runs a
 	 * script, whatever the source */
 	char *collection;
+	enum topic_dialect events; /* whose topics and payloads the archive publishes */
 	bool recursive;
 	uint64_t rescan_usec; /* a full scan at least so often; 0: never by time */
 	size_t scripts_max, size_max;

@@ -17,7 +17,7 @@ static void split(const char *topic, size_t size)
 {
 	struct topic_parts parts;
 
-	topic_split(topic, size, &parts);
+	topic_split((enum topic_dialect)(size % 3), topic, size, &parts);
 	must(parts.ident >= topic && parts.ident + parts.ident_size <= topic + size);
 	(void)topic_below(&parts, "/scripts");
 	(void)topic_below(&parts, "/");

@@ -337,4 +337,33 @@ def test_references_by_event(t):
     w.becomes({'b.py': 'delete/#'})
 
 
+# --------------------------------------------------------------------------------------- relatives
+
+def relatives_events(t, flavour, events):
+    """Their events register changes at once, and the collection is shielded; scripts' filters meet topics as published."""
+    w = cdmi.World(t, flavour=flavour, scripts={'events': events})
+    w.archive.drastic = events == 'drastic'
+    w.start()
+    scans = w.source()['scans']
+    w.archive.create('/scripts/a.py', cdmi.TEXT, {'topic': '#'})
+    w.becomes({'a.py': '#'}, 5)
+    w.archive.update('/scripts/a.py', metadata={'topic': 'create/#'})
+    w.becomes({'a.py': 'create/#'}, 5)
+    w.archive.create('/projects', None)
+    w.daemon.wait_jobs(2 if events == 'radon' else 1)
+    w.archive.delete('/scripts/a.py')
+    w.becomes({}, 5)
+    equal(w.source()['scans'], scans, 'no scan was needed')
+    check(w.daemon.counters()['shielded'] >= 3, w.daemon.counters())
+    equal({line['topic'].split('/')[-1] for line in w.daemon.json_lines()}, {'projects'}, 'what ran')
+
+
+def test_events_of_drastic(t):
+    relatives_events(t, 'indigo', 'drastic')
+
+
+def test_events_of_radon(t):
+    relatives_events(t, 'radon', 'radon')
+
+
 harness.main()

@@ -5,6 +5,7 @@
     broker.stop(), broker.kill(), broker.start()    # keeps what it has on disk
 
 Debian's come from tools/test-root, aedes from npm into build/. `versions` says what speaks which MQTT."""
+import collections
 import contextlib
 import glob
 import json
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import debian
 import harness
@@ -24,6 +26,7 @@ class Server(harness.Broker):
 
     name, versions, seconds = '', ('3.1.1',), 30
     suite = None
+    quiet = 1.5  # seconds without a repeat, after which none comes
     # What the broker cannot do, so that the daemon's settings for it differ from the shipped ones.
     subscriptions = 'create/# update/# delete/#'
 
@@ -78,7 +81,10 @@ class Mosquitto(Server):
     name, versions = 'mosquitto', ('3.1.1', '5')
 
     def configure(self):
-        text = 'user root\nlistener %d 127.0.0.1\nallow_anonymous true\npersistence_location %s/\n' % (self.port, self.folder)
+        text = 'user root\nlistener %d 127.0.0.1\nallow_anonymous true\npersistence_location %s/\n' % (
+            self.port,
+            self.folder,
+        )
         for name in sorted(glob.glob(harness.DROP_IN + '/*.conf')):
             with open(name) as f:
                 text += '\n' + f.read()
@@ -94,14 +100,15 @@ class Mosquitto(Server):
 class Nats(Server):
     """Its MQTT is 3.1.1. What is not acknowledged it sends again after ack_wait, new events first."""
 
-    name = 'nats'
+    name, quiet = 'nats', 4
 
     def configure(self):
         debian.install('nats-server', suite=self.suite)
         self.conf = self.file(
             'nats.conf',
             'server_name: test\nlisten: "127.0.0.1:%d"\njetstream { store_dir: "%s/store" }\n'
-            'mqtt { listen: "127.0.0.1:%d", ack_wait: "2s", max_ack_pending: 1000 }\n' % (free_port(), self.folder, self.port),
+            'mqtt { listen: "127.0.0.1:%d", ack_wait: "2s", max_ack_pending: 1000 }\n'
+            % (free_port(), self.folder, self.port),
         )
 
     def command(self):
@@ -120,7 +127,8 @@ class Rabbitmq(Server):
             'rabbitmq.conf',
             'listeners.tcp.1 = 127.0.0.1:%d\nmqtt.listeners.tcp.1 = 127.0.0.1:%d\nmqtt.allow_anonymous = true\n'
             'mqtt.default_user = guest\nmqtt.default_pass = guest\nmqtt.prefetch = 100\n'
-            'loopback_users = none\ndisk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n' % (self.ports[0], self.port),
+            'loopback_users = none\ndisk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n'
+            % (self.ports[0], self.port),
         )
         self.plugins = self.file('enabled_plugins', '[rabbitmq_mqtt].\n')
 
@@ -146,8 +154,12 @@ class Rabbitmq(Server):
 
     def control(self, *words):
         command = debian.command('/usr/lib/rabbitmq/bin/rabbitmqctl', *words, suite=self.suite)
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment())
-        check(done.returncode == 0, 'rabbitmqctl %s: %s' % (' '.join(words), done.stdout.decode(errors='replace')[-800:]))
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment()
+        )
+        check(
+            done.returncode == 0, 'rabbitmqctl %s: %s' % (' '.join(words), done.stdout.decode(errors='replace')[-800:])
+        )
 
     def stop(self, signal_number=signal.SIGTERM):
         if self.process:
@@ -206,3 +218,116 @@ def start(t, name, suite=None, version=None, release=None):
 def can_connect(port):
     with contextlib.closing(socket.socket()) as s:
         return s.connect_ex(('127.0.0.1', port)) == 0
+
+
+# ---------------------------------------------------------------------------------------- trouble
+
+
+class Wire:
+    """The network between a broker and the daemon: tests/chaos/proxy.py. `port` is where the daemon connects to."""
+
+    def __init__(self, t, broker):
+        self.port = free_port()
+        self.file = os.path.join(t.folder, 'wire-%d' % t.count())
+        self.process = t.process(
+            'python3',
+            os.path.join(harness.ROOT, 'tests/chaos/proxy.py'),
+            str(self.port),
+            str(broker.port),
+            self.file,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        check(self.process.stdout.readline() == b'ready\n', 'the proxy did not start')
+
+    def say(self, word, seconds):
+        """cut: reset, and refuse for so long; stall: let nothing pass for so long, then reset."""
+        self.process.stdin.write(b'%s %g\n' % (word.encode(), seconds))
+        self.process.stdin.flush()
+
+
+class Storm:
+    """Events, some of them equal to the one before, with all that can go wrong between broker and daemon; and what came of them.
+
+    twice: runs beyond the events that were published; lost: events that the broker confirmed and no script saw."""
+
+    def __init__(self, t, broker, events, restarts=False):
+        self.t, self.broker, self.restarts = t, broker, restarts
+        self.wire = Wire(t, broker)
+        self.daemon = t.listener(broker, ini=dict(broker.ini, broker=dict(broker.ini['broker'], port=self.wire.port)))
+        self.published, self.events, self.number = collections.Counter(), events, 0
+        self.daemon.start()
+        self.daemon.script('a.py', 'pass\n', topic='create/#')
+        wait(self.subscribed, 'the subscriptions')
+
+    def subscribed(self):
+        return all(s['state'] == 'granted' for s in self.daemon.status()['broker']['subscriptions'])
+
+    def publish(self, count, equal=0):
+        """COUNT different events, and one of them EQUAL times more."""
+        topics = ['create/resource/%d' % (self.number + i) for i in range(count)]
+        topics[count // 2 : count // 2] = [topics[count // 2]] * equal
+        self.number += count
+        self.broker.publish_all([(topic, b'{"same": 1}') for topic in topics], qos=1)
+        self.published.update(topics)
+
+    def ran(self):
+        return collections.Counter(line['topic'] for line in self.daemon.json_lines())
+
+    def settle(self, seconds=60):
+        """Until all have run, and a while longer: what runs twice may come late."""
+        with contextlib.suppress(harness.Failed):
+            wait(lambda: not self.published - self.ran(), 'all events', seconds, 0.1)
+        count = -1
+        while count != len(self.daemon.json_lines()):
+            count = len(self.daemon.json_lines())
+            time.sleep(self.broker.quiet)
+        return {
+            'twice': sum((self.ran() - self.published).values()),
+            'lost': sum((self.published - self.ran()).values()),
+        }
+
+    # -- what goes wrong; each publishes a part of the events
+    def cut(self, count):
+        self.publish(count // 2, equal=3)
+        self.wire.say('cut', 0.1)
+        self.publish(count - count // 2)
+
+    def stall(self, count):
+        """Acknowledgements on their way are lost, for they never reach the broker."""
+        self.wire.say('stall', 0.3)
+        self.publish(count, equal=3)
+        time.sleep(0.5)
+
+    def die(self, step, count):
+        """Between two steps, with events at hand; equal ones were published while the daemon was away."""
+        self.daemon.stop()
+        self.publish(count, equal=5)
+        self.daemon.start(env={'LISTENER_FAILPOINT': step}, ready=False)
+        wait(lambda: self.daemon.process.poll() is not None, 'the daemon to die at ' + step, 60)
+        self.daemon.process = None
+        self.daemon.start()
+
+    def restart(self, count):
+        self.publish(count // 2)
+        self.broker.stop()
+        self.broker.start()
+        wait(
+            lambda: self.daemon.status()['broker']['state'] == 'connected' and self.subscribed(),
+            'the daemon to be back',
+            60,
+        )
+        self.publish(count - count // 2, equal=2)
+
+    def rage(self):
+        part = self.events // 8
+        self.publish(part, equal=4)
+        self.cut(part)
+        self.die('after-commit', part)
+        self.stall(part)
+        self.cut(part)
+        self.die('after-commit:2', part)
+        if self.restarts:
+            self.restart(part)
+        self.die('after-ack', part)
+        return self.settle()

@@ -178,7 +178,7 @@ END_TEST
 static struct topic_parts parts(const char *s)
 {
 	struct topic_parts p;
-	topic_split(s, strlen(s), &p);
+	topic_split(TOPIC_INDIGO, s, strlen(s), &p);
 	return p;
 }
 
@@ -208,6 +208,46 @@ static bool below(const char *topic, const char *root)
 	struct topic_parts p = parts(topic);
 	return topic_below(&p, root);
 }
+
+START_TEST(test_topic__split_of_drastic_and_radon)
+{
+	static const struct {
+		enum topic_dialect dialect;
+		const char *topic, *ident;
+		enum topic_operation operation;
+		enum topic_object object;
+		bool done, below;
+	} rows[] = {
+		{ TOPIC_DRASTIC, "create/resource/0000A4EF/scripts/a.py", "scripts/a.py", TOPIC_CREATE, TOPIC_RESOURCE,
+		  true, true },
+		{ TOPIC_DRASTIC, "update/collection/0000A4EF/scripts", "scripts", TOPIC_UPDATE, TOPIC_COLLECTION, true,
+		  true },
+		{ TOPIC_DRASTIC, "update/collection/0000A4EF", "", TOPIC_UPDATE, TOPIC_COLLECTION, true, false },
+		{ TOPIC_DRASTIC, "update/user/scripts/a", "scripts/a", TOPIC_UPDATE, TOPIC_USER, true, false },
+		{ TOPIC_DRASTIC, "create/resource/scripts/a.py", "a.py", TOPIC_CREATE, TOPIC_RESOURCE, true, false },
+		{ TOPIC_RADON, "create/success/resource/scripts/a.py", "scripts/a.py", TOPIC_CREATE, TOPIC_RESOURCE,
+		  true, true },
+		{ TOPIC_RADON, "delete/request/collection/scripts", "scripts", TOPIC_DELETE, TOPIC_COLLECTION, false,
+		  true },
+		{ TOPIC_RADON, "update/fail/resource/scripts/a.py", "scripts/a.py", TOPIC_UPDATE, TOPIC_RESOURCE, false,
+		  true },
+		{ TOPIC_RADON, "create/resource/scripts/a.py", "a.py", TOPIC_CREATE, TOPIC_OBJECT_OTHER, false, false },
+		{ TOPIC_RADON, "create/success", "", TOPIC_CREATE, TOPIC_OBJECT_OTHER, true, false },
+		{ TOPIC_INDIGO, "create", "", TOPIC_CREATE, TOPIC_OBJECT_OTHER, true, false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct topic_parts p;
+		topic_split(rows[i].dialect, rows[i].topic, strlen(rows[i].topic), &p);
+		ck_assert_msg(p.operation == rows[i].operation && p.object == rows[i].object, "%s", rows[i].topic);
+		ck_assert_msg(p.ident_size == strlen(rows[i].ident) &&
+				      memcmp(p.ident, rows[i].ident, p.ident_size) == 0,
+			      "%s", rows[i].topic);
+		ck_assert_msg(p.done == rows[i].done, "%s", rows[i].topic);
+		ck_assert_msg(topic_below(&p, "/scripts") == rows[i].below, "%s", rows[i].topic);
+	}
+}
+END_TEST
 
 START_TEST(test_topic__below_the_scripts_collection)
 {
@@ -244,6 +284,7 @@ int main(void)
 	tcase_add_test(tc, test_topic__matches);
 	tcase_add_test(tc, test_topic__overlap_and_cover_are_what_matching_says);
 	tcase_add_test(tc, test_topic__split);
+	tcase_add_test(tc, test_topic__split_of_drastic_and_radon);
 	tcase_add_test(tc, test_topic__below_the_scripts_collection);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

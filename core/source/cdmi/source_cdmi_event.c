@@ -51,14 +51,15 @@ enum where { ELSEWHERE, OURS, UNKNOWN };
 static enum where news_path(const struct cdmi_source *source, struct news *news)
 {
 	const char *container = text_of(news->state, "container"), *name = text_of(news->state, "name");
+	const char *full = text_of(news->state, "path"); /* Radon's */
 	char whole[3 * SCRIPT_NAME_MAX], path[3 * SCRIPT_NAME_MAX];
 	size_t root_size = strlen(source->root);
 
-	if (!container || !name)
+	if (!full && (!container || !name))
 		return UNKNOWN;
-	if (strlen(container) + strlen(name) + 2 > sizeof whole)
+	if ((full ? strlen(full) : strlen(container) + strlen(name)) + 2 > sizeof whole)
 		return ELSEWHERE; /* too long for a script */
-	(void)snprintf(whole, sizeof whole, "%s/%s", container, name);
+	(void)snprintf(whole, sizeof whole, "%s%s%s", full ? full : container, full ? "" : "/", full ? "" : name);
 	collapse_path(whole, path, sizeof path);
 	if (!str_startswith(path, source->root) || (path[root_size] != '/' && path[root_size]))
 		return ELSEWHERE; /* "/scripts+" has the topics of "/scripts" */
@@ -267,12 +268,16 @@ void source_event(struct source *base, const char *topic, size_t topic_size, con
 	struct cdmi_source *source = (struct cdmi_source *)base;
 	struct news news = { 0 };
 
-	topic_split(topic, topic_size, &news.parts);
+	topic_split(((struct cdmi_source *)base)->base.config->events, topic, topic_size, &news.parts);
 	news.payload = json_load_tolerant(payload, payload_size, NULL);
 	news.pre = filled_object(news.payload, "pre");
 	news.post = filled_object(news.payload, "post");
 	news.state = news.post ? news.post : news.pre;
-	on_news(source, &news);
+	if (!news.state) /* Radon's */
+		news.state = filled_object(news.payload, "new") ? filled_object(news.payload, "new")
+								: filled_object(news.payload, "obj");
+	if (news.parts.done)
+		on_news(source, &news);
 	json_decref(news.payload);
 	source->step(source);
 }

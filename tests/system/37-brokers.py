@@ -1,0 +1,90 @@
+"""Brokers that nobody here wrote: what they send again is recognised, what they refuse is named.
+
+`make check` runs 200 events with mosquitto and NATS, which are here at once. `make check-brokers` (LISTENER_BROKERS=1) unpacks
+RabbitMQ and aedes as well and Debian 13's versions, runs 2,000 events with each, and prints the table of docs/exactly-once.md."""
+import os
+
+import brokers
+import harness
+from harness import check, equal
+
+ALL = bool(os.environ.get('LISTENER_BROKERS'))
+EVENTS = 2000 if ALL else 200
+
+
+def storm(t, name, restarts=True, **options):
+    broker = brokers.start(t, name, **options)
+    s = brokers.Storm(t, broker, EVENTS, restarts)
+    result = s.rage()
+    counters = s.daemon.counters()
+    print(
+        '     %-12s %-8s MQTT %-6s %s, %d events, %d repeats recognised'
+        % (name, options.get('suite') or '', broker.version, result, EVENTS, counters['repeats'])
+    )
+    return s, result
+
+
+NEITHER = {'twice': 0, 'lost': 0}
+
+
+def test_mosquitto(t):
+    for version in brokers.Mosquitto.versions:
+        equal(storm(t, 'mosquitto', version=version)[1], NEITHER, 'MQTT ' + version)
+
+
+def test_nats(t):
+    """Without restarts of the broker: after one it sends what it had sent before as if for the first time, under new packet ids."""
+    equal(storm(t, 'nats', restarts=False)[1], NEITHER)
+
+
+def test_rabbitmq(t):
+    equal(storm(t, 'rabbitmq', restarts=False)[1], NEITHER)
+
+
+def test_aedes(t):
+    """Its sessions are in memory, so it is never restarted here."""
+    equal(storm(t, 'aedes', restarts=False)[1], NEITHER)
+
+
+def test_mosquitto_of_debian_13(t):
+    for version in brokers.Mosquitto.versions:
+        equal(storm(t, 'mosquitto', suite='trixie', version=version)[1], NEITHER, 'MQTT ' + version)
+
+
+def test_nats_of_debian_13(t):
+    equal(storm(t, 'nats', suite='trixie', restarts=False)[1], NEITHER)
+
+
+def test_rabbitmq_of_debian_13(t):
+    equal(storm(t, 'rabbitmq', suite='trixie', restarts=False)[1], NEITHER)
+
+
+def test_rabbitmq_refuses_a_subscription(t):
+    """It closes the connection instead. The others are served, the one is named, nobody is taken for a rival."""
+    broker = brokers.start(t, 'rabbitmq')
+    broker.control('set_topic_permissions', 'guest', 'amq.topic', '.*', '^(create|delete)')
+    daemon = t.listener(broker, ini=broker.ini).start()
+    daemon.script('a.py', 'pass\n', topic='+/#')
+
+    def states():
+        return {s['filter']: s['state'] for s in daemon.status()['broker']['subscriptions']}
+
+    t.wait(
+        lambda: states() == {'create/#': 'granted', 'update/#': 'refused', 'delete/#': 'granted'},
+        lambda: 'it to be found: %s' % daemon.status()['broker'],
+        60,
+    )
+    check('update/#' in daemon.status()['broker']['error'], daemon.status()['broker'])
+    with open(daemon.log) as f:
+        check('the same client id' not in f.read(), 'a rival was seen')
+    broker.publish_all([('create/resource/a', b'{}'), ('delete/resource/a', b'{}')], qos=1)
+    daemon.wait_jobs(2)
+    why = daemon.ctl('why', 'a.py', 'update/resource/a')
+    check('update/#' in str(why) and 'does not arrive' in str(why), why)
+
+
+if not ALL:  # these take minutes to unpack
+    for name in [n for n in globals() if n.startswith(('test_rabbitmq', 'test_aedes')) or n.endswith('debian_13')]:
+        del globals()[name]
+
+harness.main()
