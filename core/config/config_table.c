@@ -2,6 +2,7 @@
  * them; loading, printing and the manual follow from it. */
 #include "broker.h"
 #include "config_private.h"
+#include "topic.h"
 #include "log.h"
 #include "place.h"
 #include "script.h"
