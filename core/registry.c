@@ -348,10 +348,10 @@ static int unknown_key(const char *key, struct lsn_error *err)
 	str_quote(quoted, sizeof quoted, key, strlen(key));
 	if (near)
 		return lsn_error_set(err, -EINVAL, "unknown key %s: did you mean %s?", quoted, near);
-	return lsn_error_set(
-		err, -EINVAL,
-		"unknown key %s: there are topic, timeout, memory, output, executor, on_lost, retries, retry_delay and retry_on",
-		quoted);
+	return lsn_error_set(err, -EINVAL,
+			     "unknown key %s: there are topic, timeout, memory, output, executor, on_lost, retries, "
+			     "retry_delay and retry_on",
+			     quoted);
 }
 
 static int read_settings(const struct registry *registry, const struct registry_offer *offer,

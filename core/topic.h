@@ -44,8 +44,9 @@ bool topic_filters_overlap(const char *a, const char *b);
  * "+/#" covers "#" and "/+/#" covers "/#", for no name is empty. */
 bool topic_filter_covers(const char *a, const char *b);
 
-/* Whose topics: Indigo's "operation/type/ident"; Drastic's, with the object's UUID before the path of a
- * collection or resource; Radon's, with "request", "success" or "fail" before the type. */
+/* Whose topics: Indigo's "operation/type/ident"; Drastic's, with the object's UUID before the
+ * path of a collection or resource; Radon's, with "request", "success" or "fail" before the
+ * type. */
 enum topic_dialect { TOPIC_INDIGO, TOPIC_DRASTIC, TOPIC_RADON };
 
 enum topic_operation { TOPIC_CREATE, TOPIC_UPDATE, TOPIC_DELETE, TOPIC_OPERATION_OTHER };

@@ -27,7 +27,8 @@ static const char *format_time(uint64_t realtime_usec, char *buf, size_t size)
 	return buf;
 }
 
-/* note_session - the broker has our session now; written to disk at most once a minute while it stays so. */
+/* note_session - the broker has our session now; written to disk at most once a minute while it
+ * stays so. */
 static void note_session(struct daemon *daemon, bool at_once)
 {
 	uint64_t now = now_realtime_usec(), known = daemon->session.known_realtime_usec;

@@ -31,7 +31,8 @@ check-installed: tests
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run $(T)
 unit: $(UNIT_TESTS)
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run --only unit $(T)
-# Brokers of Debian 12, Debian 13 and npm, 2,000 events each; needs root and the network, takes about
+# Brokers of Debian 12, Debian 13 and npm, 2,000 events each; needs root and the network, takes
+# about
 # ten minutes; not part of check.
 check-brokers: tests
 	$(Q)LISTENER_BUILD=$(BUILD) LISTENER_BROKERS=1 python3 tests/system/37-brokers.py $(T)

@@ -51,9 +51,9 @@ static void read_shebang(int script_fd, struct shebang *ret)
 
 /* -------------------------------------------------------------------------------- which program
  *
- * The rule, as docs/scripts.md has it: a script is for the sandbox's own Python 3 unless its first line
- * names something else that is there. Python by another name (python2, pypy3, python.exe) that the image
- * does not have is the sandbox's own. Options to Python are not used. */
+ * The rule, as docs/scripts.md has it: a script is for the sandbox's own Python 3 unless its first
+ * line names something else that is there. Python by another name (python2, pypy3, python.exe) that
+ * the image does not have is the sandbox's own. Options to Python are not used. */
 
 enum program { PROGRAM_PYTHON, PROGRAM_OTHER_PYTHON, PROGRAM_OTHER };
 

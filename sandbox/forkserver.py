@@ -33,6 +33,7 @@ except ImportError:  # before 3.5 it had the name itself
 # Python 3.13 and later load it for the text behind -c, and not for a script.
 sys.modules.pop('linecache', None)
 
+FILE = io.TextIOWrapper.__mro__[-2]  # what all files have in common
 PLAIN_MAIN = [(k, v) for k, v in sys.modules['__main__'].__dict__.items() if k.startswith('__')]
 THIS_MAIN = sys.modules['__main__']  # kept: its end would take our globals along
 
@@ -167,10 +168,11 @@ def clear(names):
 
 
 def flush_files():
-    """What modules, cycles or the interpreter still hold open; it would close it now. Of the objects
+    """What modules, cycles or the interpreter still hold open; it would close it now. Of the
+    objects
     made before the fork none is a file of the script's."""
     for thing in __import__('gc').get_objects():
-        if issubclass(type(thing), io._IOBase):
+        if issubclass(type(thing), FILE):
             flush(thing)
 
 

@@ -193,7 +193,8 @@ class Archive:
         if self.flavour == 'radon':
             state = post or pre
             about = dict(state, path=ident) if kind in ('collection', 'resource') else state
-            message = {'obj': {'path': ident} if operation == 'delete' else about, 'meta': {'sender': 'test', 'req_id': uuid.uuid4().hex}}
+            about = {'path': ident} if operation == 'delete' else about
+            message = {'obj': about, 'meta': {'sender': 'test', 'req_id': uuid.uuid4().hex}}
             if operation == 'update':
                 message['new'] = about
             self.send(event_topic(operation + '/request', kind, ident), message)

@@ -230,8 +230,9 @@ static bool is_broker_end(const struct broker *broker, int rc, int errno_now)
 	       (rc == MOSQ_ERR_ERRNO && (errno_now == ECONNRESET || errno_now == EPIPE));
 }
 
-/* rival_remark - MQTT 5 can tell that another client took the session over. mosquitto 2.0.21 does so,
- * 2.0.11 does not, and 3.1.1 has no way to: there it is a guess, made only after several times. */
+/* rival_remark - MQTT 5 can tell that another client took the session over. mosquitto 2.0.21
+ * does so, 2.0.11 does not, and 3.1.1 has no way to: there it is a guess, made only after
+ * several times. */
 static const char *rival_remark(const struct broker *broker, int rc, bool ended)
 {
 	if (rc == MQTT_RC_SESSION_TAKEN_OVER)
@@ -343,8 +344,8 @@ static void grants_ask(struct broker *broker)
 			       mosquitto_strerror(rc));
 }
 
-/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the configuration
- * may have changed since. */
+/* filters_subscribe - after each CONNACK, also with a session: it costs little, and the
+ * configuration may have changed since. */
 static void filters_subscribe(struct broker *broker)
 {
 	char **old = broker->unsubscribe;

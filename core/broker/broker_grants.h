@@ -1,13 +1,14 @@
 /* broker_grants.h - what becomes of each subscription: which ones the broker grants and which it
  * refuses, and how they are asked for.
  *
- * All are asked for in one SUBSCRIBE. Some brokers (RabbitMQ) close the connection instead of saying
- * which one they refuse: then each is asked for alone, and one that ends the connection twice is left
- * out for a while, so that the others are served.
+ * All are asked for in one SUBSCRIBE. Some brokers (RabbitMQ) close the connection instead of
+ * saying which one they refuse: then each is asked for alone, and one that ends the connection
+ * twice is left out for a while, so that the others are served.
  *
- *     grants_begin()                           after CONNACK: nothing is granted yet
- *     grants_next() -> SUBSCRIBE -> SUBACK -> grants_answered(), until grants_next() has nothing left
- *     grants_lost()                            the connection is over; true: because of a subscription */
+ *     grants_begin()       after CONNACK: nothing is granted yet
+ *     grants_next()        -> SUBSCRIBE -> SUBACK -> grants_answered(), until nothing is left
+ *     grants_lost()        the connection is over; true: because of a subscription
+ */
 #ifndef CORE_BROKER_GRANTS_H
 #define CORE_BROKER_GRANTS_H
 
@@ -44,7 +45,8 @@ struct broker_grants {
 	bool singly;
 };
 
-/* grants_new - FILTERS (NULL-terminated) are copied. 0, -ENOMEM: grants_done() all the same. */
+/* grants_new - FILTERS (NULL-terminated) are copied.
+ * 0, -ENOMEM: grants_done() all the same. */
 int grants_new(struct broker_grants *grants, char *const *filters);
 void grants_done(struct broker_grants *grants);
 void grants_begin(struct broker_grants *grants);
@@ -56,8 +58,8 @@ size_t grants_next(struct broker_grants *grants, uint64_t now_usec, char **filte
 /* grants_answered - SUBACK's codes, in the order in which grants_next() gave the filters. */
 void grants_answered(struct broker_grants *grants, int count, const int *codes, uint64_t now_usec);
 
-/* grants_lost - the broker ended the connection. Returns true and a REASON (SIZE bytes) if it did so
- * while a subscription was under way. */
+/* grants_lost - the broker ended the connection.
+ * Returns true and a REASON (SIZE bytes) if it did so while a subscription was under way. */
 bool grants_lost(struct broker_grants *grants, uint64_t now_usec, char *reason, size_t size);
 
 /* grants_due - when something is to be asked for again, monotonic; 0: nothing is. */

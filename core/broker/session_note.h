@@ -1,8 +1,8 @@
-/* session_note.h - what is known of our session at the broker, over restarts of the daemon: when the
- * broker was known to have it, and whether it has lost it since.
+/* session_note.h - what is known of our session at the broker, over restarts of the daemon: when
+ * the broker was known to have it, and whether it has lost it since.
  *
- * A broker that comes without a session has forgotten what it held for us. Whether that is a loss can
- * only be known from an earlier session: with the same client id, at the same address. */
+ * A broker that comes without a session has forgotten what it held for us. Whether that is a
+ * loss can only be known from an earlier session: with the same client id, at the same address. */
 #ifndef CORE_SESSION_NOTE_H
 #define CORE_SESSION_NOTE_H
 
@@ -23,8 +23,8 @@ struct session_note {
 /* session_note_load - from STATE_DIR; a note that is not there or cannot be read is empty. */
 void session_note_load(struct session_note *note, const char *state_dir);
 
-/* session_note_save - 0 or a negative errno. Does not wait for the disk: an older note only makes the
- * time of a loss longer. */
+/* session_note_save - 0 or a negative errno.
+ * Does not wait for the disk: an older note only makes the time of a loss longer. */
 int session_note_save(const struct session_note *note, const char *state_dir);
 
 /* session_note_connected - the broker has accepted us at NOW, as WHOSE.

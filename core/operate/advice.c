@@ -176,9 +176,9 @@ static void suspect(const struct config *config, const char *filter, char *buf)
 			       "a level of the filter begins or ends with a blank or an invisible character: %s",
 			       str_quote(quoted, sizeof quoted, find_odd(filter), odd_at(find_odd(filter))));
 	else if (has_combining(filter))
-		(void)snprintf(
-			buf, ADVICE_SIZE,
-			"the filter has a letter and its accent as two characters (NFD); a topic with one character (NFC) does not match");
+		(void)snprintf(buf, ADVICE_SIZE,
+			       "the filter has a letter and its accent as two characters (NFD); a topic with one "
+			       "character (NFC) does not match");
 	else if (config->source.events != TOPIC_RADON && *second && is_one_of(operations, operation) &&
 		 !is_wildcard(second) && !is_one_of(objects, second) && find_near(filter, near, sizeof near) &&
 		 can_be_delivered(config, near))

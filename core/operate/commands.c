@@ -295,7 +295,8 @@ struct explanation {
 	char problem[200], why[400];
 };
 
-/* find_subscription - a subscription that delivers TOPIC; what the broker says to it. GRANT_MAX: there is none. */
+/* find_subscription - a subscription that delivers TOPIC; what the broker says to it. GRANT_MAX:
+ * there is none. */
 static enum broker_grant find_subscription(const struct daemon *daemon, const char *topic, const char **ret_reason)
 {
 	char **filters = daemon->config->broker.subscriptions;

@@ -50,7 +50,8 @@ ENV = [
 def engine_nice():
     """The niceness that the engine gives to containers: its own."""
     program = 'import os; print(os.nice(0))'
-    return int(docker('run', '--rm', '--label', 'sbtest=1', '--network', 'none', '--entrypoint', 'python3', IMAGE, '-c', program).stdout)
+    options = ['--rm', '--label', 'sbtest=1', '--network', 'none', '--entrypoint', 'python3']
+    return int(docker('run', *options, IMAGE, '-c', program).stdout)
 
 
 def docker(*args, **kw):

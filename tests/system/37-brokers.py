@@ -1,7 +1,9 @@
 """Brokers that nobody here wrote: what they send again is recognised, what they refuse is named.
 
-`make check` runs 200 events with mosquitto and NATS, which are here at once. `make check-brokers` (LISTENER_BROKERS=1) unpacks
-RabbitMQ and aedes as well and Debian 13's versions, runs 2,000 events with each, and prints the table of docs/exactly-once.md."""
+`make check` runs 200 events with mosquitto and NATS, which are here at once. `make check-brokers`
+(LISTENER_BROKERS=1) unpacks
+RabbitMQ and aedes as well and Debian 13's versions, runs 2,000 events with each, and prints the
+table of docs/exactly-once.md."""
 import os
 
 import brokers
@@ -33,7 +35,8 @@ def test_mosquitto(t):
 
 
 def test_nats(t):
-    """Without restarts of the broker: after one it sends what it had sent before as if for the first time, under new packet ids."""
+    """Without restarts of the broker: after one it sends what it had sent before as if for the
+    first time, under new packet ids."""
     equal(storm(t, 'nats', restarts=False)[1], NEITHER)
 
 
@@ -60,7 +63,8 @@ def test_rabbitmq_of_debian_13(t):
 
 
 def test_rabbitmq_refuses_a_subscription(t):
-    """It closes the connection instead. The others are served, the one is named, nobody is taken for a rival."""
+    """It closes the connection instead. The others are served, the one is named, nobody is taken
+    for a rival."""
     broker = brokers.start(t, 'rabbitmq')
     broker.control('set_topic_permissions', 'guest', 'amq.topic', '.*', '^(create|delete)')
     daemon = t.listener(broker, ini=broker.ini).start()

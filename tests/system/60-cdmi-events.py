@@ -340,7 +340,8 @@ def test_references_by_event(t):
 # --------------------------------------------------------------------------------------- relatives
 
 def relatives_events(t, flavour, events):
-    """Their events register changes at once, and the collection is shielded; scripts' filters meet topics as published."""
+    """Their events register changes at once, and the collection is shielded; scripts' filters meet
+    topics as published."""
     w = cdmi.World(t, flavour=flavour, scripts={'events': events})
     w.archive.drastic = events == 'drastic'
     w.start()

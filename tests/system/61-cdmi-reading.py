@@ -133,7 +133,8 @@ NO_JSON = {
 
 
 def test_metadata_that_json_parsers_refuse(t):
-    """Anybody may set it: it takes neither the script nor the collection away, and no setting that is somebody else's is touched."""
+    """Anybody may set it: it takes neither the script nor the collection away, and no setting that
+    is somebody else's is touched."""
     w = cdmi.World(t)
     w.archive.nodes['/scripts'].metadata.update(NO_JSON)
     w.archive.make('/scripts/a.py', cdmi.TEXT, dict(NO_JSON, topic='create/#'))
@@ -148,7 +149,8 @@ def test_metadata_that_json_parsers_refuse(t):
 
 
 def test_a_server_that_does_not_list_children_alone(t):
-    """It may refuse the question, or answer another one; the collection's metadata comes along then."""
+    """It may refuse the question, or answer another one; the collection's metadata comes along
+    then."""
     for answer in (
         lambda r: cdmi.cdmi_server.Reply(400) if r.query else None,
         lambda r: cdmi.cdmi_server.Reply(406) if r.query else None,

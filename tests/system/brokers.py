@@ -1,10 +1,13 @@
-"""brokers.py - brokers that nobody here wrote, each in the version of a Debian release or of npm, on a free loopback port.
+"""brokers.py - brokers that nobody here wrote, each in the version of a Debian release or of npm,
+on a free loopback port.
 
-    broker = brokers.start(t, 'rabbitmq')           # or 'nats', 'aedes', 'mosquitto'; suite='trixie'
+    broker = brokers.start(t, 'rabbitmq')           # or 'nats', 'aedes', 'mosquitto';
+    suite='trixie'
     daemon = t.listener(broker, ini=broker.ini)
     broker.stop(), broker.kill(), broker.start()    # keeps what it has on disk
 
-Debian's come from tools/test-root, aedes from npm into build/. `versions` says what speaks which MQTT."""
+Debian's come from tools/test-root, aedes from npm into build/. `versions` says what speaks which
+MQTT."""
 import collections
 import contextlib
 import glob
@@ -64,7 +67,8 @@ class Server(harness.Broker):
             return f.read()[-800:]
 
     def answers(self):
-        """An MQTT connection is accepted: a port that listens may belong to a broker that is not ready."""
+        """An MQTT connection is accepted: a port that listens may belong to a broker that is not
+        ready."""
         check(self.process.poll() is None, '%s ended: %s' % (self.name, self.tail()))
         with contextlib.suppress(OSError, harness.Failed), harness.Publisher(self.port):
             return True
@@ -98,7 +102,8 @@ class Mosquitto(Server):
 
 
 class Nats(Server):
-    """Its MQTT is 3.1.1. What is not acknowledged it sends again after ack_wait, new events first."""
+    """Its MQTT is 3.1.1. What is not acknowledged it sends again after ack_wait, new events
+    first."""
 
     name, quiet = 'nats', 4
 
@@ -116,7 +121,8 @@ class Nats(Server):
 
 
 class Rabbitmq(Server):
-    """Its MQTT is 3.1.1, from 3.13 on also 5. It has no $share and closes the connection where others refuse."""
+    """Its MQTT is 3.1.1, from 3.13 on also 5. It has no $share and closes the connection where
+    others refuse."""
 
     name, seconds = 'rabbitmq', 120
 
@@ -177,7 +183,8 @@ else require('aedes').Aedes.createBroker({ id: 'test' }).then((b) => {
 
 
 class Aedes(Server):
-    """Of npm, with its sessions in memory: a restart forgets them. It sends again without the DUP flag."""
+    """Of npm, with its sessions in memory: a restart forgets them. It sends again without the DUP
+    flag."""
 
     name, release = 'aedes', '0.51.3'
 
@@ -224,7 +231,8 @@ def can_connect(port):
 
 
 class Wire:
-    """The network between a broker and the daemon: tests/chaos/proxy.py. `port` is where the daemon connects to."""
+    """The network between a broker and the daemon: tests/chaos/proxy.py. `port` is where the daemon
+    connects to."""
 
     def __init__(self, t, broker):
         self.port = free_port()
@@ -247,9 +255,11 @@ class Wire:
 
 
 class Storm:
-    """Events, some of them equal to the one before, with all that can go wrong between broker and daemon; and what came of them.
+    """Events, some of them equal to the one before, with all that can go wrong between broker and
+    daemon; and what came of them.
 
-    twice: runs beyond the events that were published; lost: events that the broker confirmed and no script saw."""
+    twice: runs beyond the events that were published; lost: events that the broker confirmed and no
+    script saw."""
 
     def __init__(self, t, broker, events, restarts=False):
         self.t, self.broker, self.restarts = t, broker, restarts
@@ -300,7 +310,8 @@ class Storm:
         time.sleep(0.5)
 
     def die(self, step, count):
-        """Between two steps, with events at hand; equal ones were published while the daemon was away."""
+        """Between two steps, with events at hand; equal ones were published while the daemon was
+        away."""
         self.daemon.stop()
         self.publish(count, equal=5)
         self.daemon.start(env={'LISTENER_FAILPOINT': step}, ready=False)

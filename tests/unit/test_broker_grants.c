@@ -1,5 +1,5 @@
-/* test_broker_grants.c - how subscriptions are asked for, of brokers that answer and of brokers that
- * close the connection instead; and the note of our session. */
+/* test_broker_grants.c - how subscriptions are asked for, of brokers that answer and of brokers
+ * that close the connection instead; and the note of our session. */
 #include "broker_grants.h"
 #include "session_note.h"
 #include "suite.h"
@@ -192,7 +192,8 @@ START_TEST(test_broker_grants__session_note)
 	ck_assert_int_eq(session_note_save(&again, dir), 0);
 	session_note_load(&note, dir);
 	ck_assert_uint_eq(note.lost_to_realtime_usec, 500);
-	ck_assert(!session_note_connected(&note, "me at other:1", false, 600)); /* no loss: somewhere else */
+	/* no loss: somewhere else */
+	ck_assert(!session_note_connected(&note, "me at other:1", false, 600));
 	ck_assert_uint_eq(note.lost_to_realtime_usec, 0);
 	(void)snprintf(path, sizeof path, "%s/session", dir);
 	ck_assert_int_eq(unlink(path), 0);

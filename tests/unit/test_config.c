@@ -355,8 +355,8 @@ END_TEST
 
 START_TEST(test_config__filters_of_routes_are_normalised)
 {
-	load_text(
-		"[executor e]\n[dispatcher]\ndefault_executor = e\n[route r]\nfilter = /create//+/projects/#\nexecutor = e\n");
+	load_text("[executor e]\n[dispatcher]\ndefault_executor = e\n"
+		  "[route r]\nfilter = /create//+/projects/#\nexecutor = e\n");
 
 	ck_assert_str_eq(config->dispatch.routes[0].filter, "create/+/projects/#");
 	refuse("[executor e]\n[dispatcher]\ndefault_executor = e\n[route r]\nfilter = //\nexecutor = e\n",

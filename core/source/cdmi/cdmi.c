@@ -129,8 +129,8 @@ static bool is_description(const char *content_type)
 	return strncasecmp(content_type, prefix, sizeof prefix - 1) == 0;
 }
 
-/* body_parse - what came with status 200. Whether the address is wrong cannot be known if the server
- * calls its reply CDMI. */
+/* body_parse - what came with status 200. Whether the address is wrong cannot be known if the
+ * server calls its reply CDMI. */
 static enum cdmi_verdict body_parse(const struct http_reply *reply, json_t **ret, struct lsn_error *err)
 {
 	bool described = is_description(reply->content_type);
