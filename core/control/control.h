@@ -8,7 +8,9 @@
  * group and [control] operators may do everything, readers may look. Users and groups are looked
  * up when the configuration is taken, never in between: nothing here blocks.
  *
- * Loop thread only. A connection has one request at work at a time; further ones wait unread. */
+ * Loop thread only. A connection has one request at work at a time; further ones wait. In one turn
+ * of the loop one request of one connection is run, or one slice of a stream (control_stream()),
+ * at most 20 ms. */
 #ifndef CORE_CONTROL_H
 #define CORE_CONTROL_H
 
@@ -22,6 +24,9 @@
 /* bytes a peer may leave unread before rows are left out */
 #define CONTROL_ANSWER_MAX (8 * 1024 * 1024)
 #define CONTROL_CONNECTIONS_MAX 64
+/* of those who may only look; an operator always finds a place */
+#define CONTROL_READERS_MAX (CONTROL_CONNECTIONS_MAX / 2)
+#define CONTROL_USER_MAX 8 /* of one user who may only look */
 /* without a request at work and without a byte moved */
 #define CONTROL_IDLE_USEC (60 * UINT64_C(1000000))
 
@@ -71,6 +76,22 @@ void control_end_with(struct control_reply *reply, json_t *object);
 /* control_fail - the reply ends with an error.
  * CODE: errno, either sign. */
 void control_fail(struct control_reply *reply, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* control_stream - the answer takes longer than a millisecond or has many rows: make it in
+ * steps.
+ * STEP does some milliseconds' work and returns true if there is more to do.
+ * If it returns false it is not called again, and has ended the reply or will see to it later.
+ * Between slices everything else has its turn; a step may be long in coming, for a peer has to
+ * read.
+ * DROP frees STATE: called instead of a further STEP when nobody is left to answer (the reply is
+ * gone then), perhaps from inside control_stream().
+ * An operator's request is gone on with. */
+struct control_stream {
+	bool (*step)(void *state);
+	void (*drop)(void *state);
+	void *state;
+};
+void control_stream(struct control_reply *reply, const struct control_stream *stream);
 
 /* control_may - may this peer use commands of RIGHT?
  * For commands whose options need more than the command. */

@@ -166,11 +166,26 @@ struct journal_job_row { /* strings borrowed for the call */
 	const char *message;
 };
 
-/* Newest first.
+/* Where an answer goes on.
+ * Starts zeroed; owns nothing. */
+struct journal_cursor {
+	bool begun;
+	uint64_t from, before; /* the ids not looked at yet: [from, before) */
+	uint64_t span; /* so many of them are looked at with one statement */
+	unsigned given;
+};
+
+/* journal_ask_jobs - the next rows that answer QUERY, newest first, as many as are found in
+ * about BUDGET_USEC.
  * Return false from FN to stop.
- * -ETIME: the question has looked at rows for too long; the rows given so far are right. */
-int journal_each_job(struct journal *journal, const struct journal_query *query,
-		     bool (*fn)(void *data, const struct journal_job_row *row), void *data, struct lsn_error *err);
+ * 1: there may be more, go on with the same QUERY and CURSOR, now or later; what was recorded
+ * meanwhile may be missing.
+ * 0: that was all, or QUERY's limit, or FN has stopped it.
+ * A negative errno with ERR. */
+int journal_ask_jobs(struct journal *journal, const struct journal_query *query, struct journal_cursor *cursor,
+		     uint64_t budget_usec, bool (*fn)(void *data, const struct journal_job_row *row), void *data,
+		     struct lsn_error *err);
+
 struct journal_run_row {
 	unsigned attempt;
 	const char *executor, *place, *message;

@@ -126,7 +126,6 @@ static const char *remedy_of(int code)
 	switch (code) {
 	case -ENOSPC:
 	case -EDQUOT: return ": make room on its file system";
-	case -ETIME: return ": the question has to look at too many jobs, narrow it by time, state or script";
 	case -EBUSY: return ": another program holds it, end that one";
 	case -EUCLEAN:
 		return ": the file is damaged or not a journal; move it away, or save what can be saved with "

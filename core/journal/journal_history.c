@@ -6,8 +6,10 @@
 #include <string.h>
 #include <util.h>
 
-#define LOOK_USEC (1 * USEC_PER_SEC) /* so long may one question keep the loop waiting */
 #define LOOK_STEPS 20000 /* of SQLite's machine, between looks at the clock: about a millisecond */
+#define SPAN_FIRST 512 /* ids that a statement looks at, until it is known how long they take */
+#define SPAN_MIN 16
+#define SPAN_MAX (UINT64_C(1) << 32)
 /* a clock that was set back may have put times out of the order of ids by so much */
 #define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
@@ -75,20 +77,16 @@ static int id_range(struct journal *journal, const struct journal_query *query, 
 static int prepare_query(struct journal *journal, const struct journal_query *query, sqlite3_stmt **ret,
 			 struct lsn_error *err)
 {
-	uint64_t from, before, since = query->since_realtime_usec, until = query->until_realtime_usec;
+	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec;
 	char sql[2048];
 
 	(void)snprintf(sql, sizeof sql, "%s%s%s%s ORDER BY j.id DESC", JOB_ROWS,
 		       query->script ? " AND j.script = (SELECT id FROM script_names WHERE name = ?5)" : "",
 		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "",
 		       query->outcome >= 0 ? " AND j.outcome = ?6" : "");
-	int r = id_range(journal, query, &from, &before, err);
-	if (r >= 0)
-		r = db_prepare(journal, sql, ret, err);
+	int r = db_prepare(journal, sql, ret, err);
 	if (r < 0)
 		return r;
-	bind_u64(*ret, 1, from);
-	bind_u64(*ret, 2, before);
 	bind_u64(*ret, 3, since < INT64_MAX ? since : INT64_MAX);
 	bind_u64(*ret, 4, until && until < INT64_MAX ? until : INT64_MAX);
 	if (query->script)
@@ -133,32 +131,111 @@ static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 
 static int look_at_clock(void *deadline) { return now_monotonic_usec() > *(const uint64_t *)deadline; }
 
-int journal_each_job(struct journal *journal, const struct journal_query *query,
-		     bool (*fn)(void *data, const struct journal_job_row *row), void *data, struct lsn_error *err)
-{
-	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
-	uint64_t deadline = now_monotonic_usec() + LOOK_USEC;
-	struct journal_job_row row;
-	unsigned given = 0;
-	int r = prepare_query(journal, query, &stmt, err);
+struct look { /* one call of journal_ask_jobs() */
+	struct journal *journal;
+	const struct journal_query *query;
+	struct journal_cursor *cursor;
+	sqlite3_stmt *stmt;
+	uint64_t deadline;
+	bool (*fn)(void *data, const struct journal_job_row *row);
+	void *data;
+	bool stopped; /* by FN, or by the query's limit */
+};
 
+static int look_begin(struct look *look, struct lsn_error *err)
+{
+	struct journal_cursor *cursor = look->cursor;
+	uint64_t next = look->journal->job_ids.next;
+
+	if (cursor->begun)
+		return 0;
+	int r = id_range(look->journal, look->query, &cursor->from, &cursor->before, err);
 	if (r < 0)
 		return r;
-	while (given < query->limit) {
-		/* not while FN uses the journal */
-		sqlite3_progress_handler(journal->db, LOOK_STEPS, look_at_clock, &deadline);
-		r = db_step(journal, stmt, err);
-		sqlite3_progress_handler(journal->db, 0, NULL, NULL);
-		if (r <= 0)
-			break;
-		read_row(stmt, &row);
-		if (query->topic && !topic_matches(query->topic, row.topic))
-			continue;
-		given++;
-		if (!fn(data, &row))
-			break;
+	if (cursor->before > next + 1)
+		cursor->before = next + 1;
+	cursor->span = SPAN_FIRST;
+	cursor->begun = true;
+	return 0;
+}
+
+static void look_give(struct look *look)
+{
+	const struct journal_query *query = look->query;
+	struct journal_job_row row;
+
+	read_row(look->stmt, &row);
+	look->cursor->before = row.id; /* from here it goes on, whatever happens */
+	if (query->topic && !topic_matches(query->topic, row.topic))
+		return;
+	look->cursor->given++;
+	look->stopped = !look->fn(look->data, &row) || look->cursor->given >= query->limit;
+}
+
+/* look_rows - the rows of one span. 0: all of them; 1: not all, the time is over or FN has
+ * stopped. */
+static int look_rows(struct look *look, uint64_t low, struct lsn_error *err)
+{
+	struct lsn_error why = { 0 };
+	int r;
+
+	(void)sqlite3_reset(look->stmt);
+	bind_u64(look->stmt, 1, low);
+	bind_u64(look->stmt, 2, look->cursor->before);
+	for (;;) {
+		/* The handler is not there while FN uses the journal. */
+		sqlite3_progress_handler(look->journal->db, LOOK_STEPS, look_at_clock, &look->deadline);
+		r = db_step(look->journal, look->stmt, &why);
+		sqlite3_progress_handler(look->journal->db, 0, NULL, NULL);
+		if (r == -ETIME)
+			return 1;
+		if (r < 0)
+			return lsn_error_set(err, r, "%s", why.message);
+		if (r == 0)
+			return 0;
+		look_give(look);
+		if (look->stopped || look_at_clock(&look->deadline))
+			return 1;
 	}
-	return r < 0 ? r : 0;
+}
+
+/* look_span - one span of ids; the next is larger if this one took no time, and smaller if it
+ * was not done in time. */
+static int look_span(struct look *look, struct lsn_error *err)
+{
+	struct journal_cursor *cursor = look->cursor;
+	uint64_t before = cursor->before, start = now_monotonic_usec();
+	uint64_t low = before - cursor->from > cursor->span ? before - cursor->span : cursor->from;
+
+	int r = look_rows(look, low, err);
+	if (r < 0 || look->stopped)
+		return r;
+	if (r == 0)
+		cursor->before = low;
+	else if (cursor->before == before && cursor->span > SPAN_MIN)
+		cursor->span /= 8;
+	if (r == 0 && now_monotonic_usec() - start < USEC_PER_MSEC && cursor->span < SPAN_MAX)
+		cursor->span *= 4;
+	return 0;
+}
+
+int journal_ask_jobs(struct journal *journal, const struct journal_query *query, struct journal_cursor *cursor,
+		     uint64_t budget_usec, bool (*fn)(void *data, const struct journal_job_row *row), void *data,
+		     struct lsn_error *err)
+{
+	_cleanup_finalize_ sqlite3_stmt *stmt = NULL;
+	struct look look = { .journal = journal, .query = query, .cursor = cursor, .fn = fn, .data = data };
+
+	look.deadline = now_monotonic_usec() + budget_usec;
+	int r = look_begin(&look, err);
+	if (r >= 0)
+		r = prepare_query(journal, query, &stmt, err);
+	look.stmt = stmt;
+	while (r >= 0 && !look.stopped && cursor->before > cursor->from && !look_at_clock(&look.deadline))
+		r = look_span(&look, err);
+	if (r < 0)
+		return r;
+	return !look.stopped && cursor->before > cursor->from;
 }
 
 int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row),

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "advice.h"
 #include "broker_grants.h"
+#include "history.h"
 #include "broker.h"
 #include "control.h"
 #include "control_access.h"
@@ -22,6 +23,8 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#define SCRIPTS_STEP 16 /* rows: about a millisecond */
 
 /* --------------------------------------------------------------------------------------- status */
 
@@ -245,18 +248,18 @@ static void add_revision(const struct daemon *daemon, json_t *object, const stru
 			on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
 }
 
-struct script_rows {
+struct script_rows { /* the names at the time of the request; their states at the time of the row */
 	struct daemon *daemon;
 	struct control_reply *reply;
-	const char *name;
-	int state;
+	char **names;
+	size_t count, next, capacity;
+	int state; /* -1: any */
+	bool failed;
 };
 
-static void send_script(void *data, const struct registry_entry *entry)
+static void send_script(struct script_rows *rows, const struct registry_entry *entry)
 {
-	struct script_rows *rows = data;
-
-	if ((rows->state >= 0 && (int)entry->state != rows->state) || (rows->name && !streq(rows->name, entry->name)))
+	if (!entry || (rows->state >= 0 && (int)entry->state != rows->state))
 		return;
 	json_t *object = json_object();
 	json_set_string(object, "name", entry->name);
@@ -272,15 +275,84 @@ static void send_script(void *data, const struct registry_entry *entry)
 	control_send(rows->reply, object);
 }
 
+static void drop_rows(void *data)
+{
+	struct script_rows *rows = data;
+
+	for (size_t i = 0; i < rows->count; i++)
+		free(rows->names[i]);
+	free(rows->names);
+	free(rows);
+}
+
+static bool step_rows(void *data)
+{
+	struct script_rows *rows = data;
+
+	for (unsigned i = 0; i < SCRIPTS_STEP && rows->next < rows->count; i++)
+		send_script(rows, registry_find(rows->daemon->registry, rows->names[rows->next++]));
+	if (rows->next < rows->count)
+		return true;
+	control_end(rows->reply);
+	drop_rows(rows);
+	return false;
+}
+
+static void add_name(void *data, const struct registry_entry *entry)
+{
+	struct script_rows *rows = data;
+
+	if (rows->count == rows->capacity) {
+		size_t capacity = rows->capacity ? rows->capacity * 2 : 64;
+		char **larger = reallocarray(rows->names, capacity, sizeof *larger);
+		rows->failed |= !larger;
+		if (!larger)
+			return;
+		rows->names = larger;
+		rows->capacity = capacity;
+	}
+	rows->names[rows->count] = strdup(entry->name);
+	rows->failed |= !rows->names[rows->count];
+	rows->count += rows->names[rows->count] != NULL;
+}
+
+static void send_all_scripts(struct daemon *daemon, struct control_reply *reply, int state)
+{
+	struct script_rows *rows = calloc(1, sizeof *rows);
+	const struct control_stream stream = { .step = step_rows, .drop = drop_rows, .state = rows };
+
+	if (rows) {
+		rows->daemon = daemon;
+		rows->reply = reply;
+		rows->state = state;
+		registry_each(daemon->registry, add_name, rows);
+	}
+	if (rows && !rows->failed) {
+		control_stream(reply, &stream);
+		return;
+	}
+	if (rows)
+		drop_rows(rows);
+	control_fail(reply, ENOMEM, "out of memory");
+}
+
 static void run_scripts(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { "state", "name", NULL };
-	struct script_rows rows = { .daemon = data, .reply = reply, .state = -1 };
+	struct daemon *daemon = data;
+	struct script_rows one = { .daemon = daemon, .reply = reply };
+	const char *name = NULL;
+	int state = -1;
 
-	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "name", &rows.name) ||
-	    !reply_get_word(reply, request, "state", script_state_names, SCRIPT_STATE_MAX, &rows.state))
+	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "name", &name) ||
+	    !reply_get_word(reply, request, "state", script_state_names, SCRIPT_STATE_MAX, &state))
 		return;
-	registry_each(rows.daemon->registry, send_script, &rows);
+	if (!name) {
+		send_all_scripts(daemon, reply, state);
+		return;
+	}
+	one.state = state;
+	send_script(&one, registry_find(daemon->registry, name));
 	control_end(reply);
 }
 
@@ -357,8 +429,41 @@ static void script_explain(struct daemon *daemon, struct explanation *e)
 
 static bool append_job(void *data, const struct journal_job_row *row)
 {
-	(void)json_array_append_new(data, job_object(row));
+	(void)json_array_append_new(json_object_get(data, "jobs"), job_object(row));
 	return true;
+}
+
+static void end_explain(void *data, struct control_reply *reply, int r, const struct lsn_error *err)
+{
+	if (r >= 0) {
+		control_end_with(reply, data);
+		return;
+	}
+	json_decref(data);
+	control_fail(reply, r, "%s", err->message);
+}
+
+static void drop_explain(void *data) { json_decref(data); }
+
+static json_t *explain_object(const struct explanation *e)
+{
+	json_t *object = json_object();
+
+	json_set_string(object, "script", e->script);
+	json_set_string(object, "topic", e->topic);
+	json_set_bool(object, "known", e->entry);
+	json_set_string(object, "state", e->entry ? script_state_names[e->entry->state] : "");
+	json_set_string(object, "reason", e->entry ? e->entry->reason : "");
+	json_set_string(object, "filter", e->entry && e->entry->script ? e->entry->script->filter : "");
+	json_set_bool(object, "matches", e->matches);
+	json_set_bool(object, "shielded", e->shielded);
+	json_set_bool(object, "subscribed", e->subscribed);
+	json_set_string(object, "executor", e->executor);
+	json_set_string(object, "executor_problem", e->problem);
+	json_set_bool(object, "runs", e->runs);
+	json_set_string(object, "why", e->why);
+	(void)json_object_set_new(object, "jobs", json_array());
+	return object;
 }
 
 static void run_explain(void *data, const json_t *request, struct control_reply *reply)
@@ -380,24 +485,16 @@ static void run_explain(void *data, const json_t *request, struct control_reply 
 		return;
 	}
 	script_explain(daemon, &e);
-	json_t *object = json_object(), *jobs = json_array();
-	json_set_string(object, "script", e.script);
-	json_set_string(object, "topic", e.topic);
-	json_set_bool(object, "known", e.entry);
-	json_set_string(object, "state", e.entry ? script_state_names[e.entry->state] : "");
-	json_set_string(object, "reason", e.entry ? e.entry->reason : "");
-	json_set_string(object, "filter", e.entry && e.entry->script ? e.entry->script->filter : "");
-	json_set_bool(object, "matches", e.matches);
-	json_set_bool(object, "shielded", e.shielded);
-	json_set_bool(object, "subscribed", e.subscribed);
-	json_set_string(object, "executor", e.executor);
-	json_set_string(object, "executor_problem", e.problem);
-	json_set_bool(object, "runs", e.runs);
-	json_set_string(object, "why", e.why);
-	const struct journal_query query = { .script = e.script, .state = -1, .outcome = -1, .limit = 5 };
-	(void)journal_each_job(daemon->journal, &query, append_job, jobs, NULL);
-	(void)json_object_set_new(object, "jobs", jobs);
-	control_end_with(reply, object);
+	const struct history_question question = {
+		.journal = daemon->journal,
+		.reply = reply,
+		.query = { .script = e.script, .state = -1, .outcome = -1, .limit = 5 },
+		.row = append_job,
+		.end = end_explain,
+		.drop = drop_explain,
+		.data = explain_object(&e),
+	};
+	history_ask(&question, request);
 }
 
 /* -------------------------------------------------------------------- executors, reload, rescan */

@@ -1,6 +1,7 @@
 /* commands_jobs.c - the control commands about jobs: jobs, show, rejected, retry, replay,
  * cancel. The rows are those of docs/control.md. */
 #include "commands.h"
+#include "history.h"
 #include "control.h"
 #include "control_access.h"
 #include "dispatcher.h"
@@ -17,6 +18,7 @@
 
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 1000
+#define SHOW_USEC (10 * USEC_PER_MSEC) /* to find one job by its id */
 
 /* ----------------------------------------------------------------------------------------- rows */
 
@@ -114,20 +116,23 @@ static bool send_job(void *data, const struct journal_job_row *row)
 	return true;
 }
 
+static void end_jobs(void *data, struct control_reply *reply, int r, const struct lsn_error *err)
+{
+	(void)data;
+	if (r < 0)
+		control_fail(reply, r, "%s", err->message);
+	else
+		control_end(reply);
+}
+
 void command_jobs(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { QUERY_KEYS, NULL };
-	struct daemon *daemon = data;
-	struct journal_query query;
-	struct lsn_error err = { 0 };
+	struct history_question question = { .reply = reply, .row = send_job, .end = end_jobs, .data = reply };
 
-	if (!reply_known_keys(reply, request, keys) || !read_query(reply, request, &query))
-		return;
-	int r = journal_each_job(daemon->journal, &query, send_job, reply, &err);
-	if (r < 0)
-		control_fail(reply, r, "%s", err.message);
-	else
-		control_end(reply);
+	question.journal = ((struct daemon *)data)->journal;
+	if (reply_known_keys(reply, request, keys) && read_query(reply, request, &question.query))
+		history_ask(&question, request);
 }
 
 struct shown {
@@ -168,7 +173,8 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 		return;
 	}
 	const struct journal_query query = { .state = -1, .outcome = -1, .before_id = shown.id + 1, .limit = 1 };
-	int r = journal_each_job(daemon->journal, &query, keep_job, &shown, &err);
+	struct journal_cursor cursor = { 0 };
+	int r = journal_ask_jobs(daemon->journal, &query, &cursor, SHOW_USEC, keep_job, &shown, &err);
 	if (r < 0 || !shown.object) {
 		control_fail(reply, r < 0 ? r : -ENOENT, r < 0 ? "%s" : "no job %s%llu in the journal",
 			     r < 0 ? err.message : "", (unsigned long long)shown.id);
@@ -245,22 +251,59 @@ static bool read_jobs(struct control_reply *reply, const json_t *request, const 
 	return true;
 }
 
+struct bulk { /* one thing to be done with many jobs, one in each step */
+	struct daemon *daemon;
+	struct control_reply *reply;
+	int (*act)(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
+	size_t count, next;
+	uint64_t ids[LIMIT_MAX];
+};
+
+static bool bulk_step(void *data)
+{
+	struct bulk *bulk = data;
+	struct lsn_error err = { 0 };
+
+	if (bulk->next < bulk->count) {
+		uint64_t id = bulk->ids[bulk->next++];
+		int r = bulk->act(bulk->daemon->dispatcher, id, &err);
+		send_verdict(bulk->reply, id, r, &err, 0);
+		return true;
+	}
+	control_end(bulk->reply);
+	free(bulk);
+	return false;
+}
+
+static size_t copy_ids(const json_t *list, uint64_t ids[LIMIT_MAX])
+{
+	const json_t *value;
+	size_t i;
+
+	json_array_foreach (list, i, value)
+		ids[i] = (uint64_t)json_integer_value(value);
+	return json_array_size(list);
+}
+
 static void each_job(struct daemon *daemon, const json_t *request, struct control_reply *reply,
 		     int (*act)(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err))
 {
 	static const char *const keys[] = { "jobs", NULL };
-	const json_t *list, *value;
-	size_t i;
+	const json_t *list;
 
 	if (!reply_known_keys(reply, request, keys) || !read_jobs(reply, request, &list))
 		return;
-	json_array_foreach (list, i, value) {
-		struct lsn_error err = { 0 };
-		uint64_t id = (uint64_t)json_integer_value(value);
-		int r = act(daemon->dispatcher, id, &err);
-		send_verdict(reply, id, r, &err, 0);
+	struct bulk *bulk = calloc(1, sizeof *bulk);
+	if (!bulk) {
+		control_fail(reply, ENOMEM, "out of memory");
+		return;
 	}
-	control_end(reply);
+	bulk->daemon = daemon;
+	bulk->reply = reply;
+	bulk->act = act;
+	bulk->count = copy_ids(list, bulk->ids);
+	const struct control_stream stream = { .step = bulk_step, .drop = free, .state = bulk };
+	control_stream(reply, &stream);
 }
 
 void command_retry(void *data, const json_t *request, struct control_reply *reply)
@@ -339,44 +382,75 @@ static bool collect_id(void *data, const struct journal_job_row *row)
 	return replay->count < LIMIT_MAX;
 }
 
-/* row_collect - the ids to replay, by list or by filter. False: the reply has failed. */
-static bool row_collect(struct replay *replay, const json_t *request)
+static void replay_begin(struct replay *replay)
 {
-	struct journal_query query;
-	struct lsn_error err = { 0 };
-	const json_t *list, *value;
-	size_t i;
+	sd_event_source *timer;
 
-	if (json_object_get(request, "jobs")) {
-		if (!read_jobs(replay->reply, request, &list))
-			return false;
-		json_array_foreach (list, i, value)
-			replay->ids[replay->count++] = (uint64_t)json_integer_value(value);
-		return true;
+	if (sd_event_add_time_relative(replay->daemon->loop, &timer, CLOCK_MONOTONIC, 0, 0, on_replay, replay) < 0) {
+		control_fail(replay->reply, ENOMEM, "out of memory");
+		free(replay);
+		return;
 	}
-	if (!read_query(replay->reply, request, &query))
-		return false;
-	if (!query.script && !query.topic && query.state < 0 && query.outcome < 0 && !query.since_realtime_usec &&
-	    !query.until_realtime_usec) {
-		control_fail(replay->reply, EINVAL, "replay needs job ids or at least one filter");
-		return false;
+	/* The loop owns the timer and the timer owns the replay. */
+	(void)sd_event_source_set_destroy_callback(timer, replay_end);
+	(void)sd_event_source_set_floating(timer, true);
+	sd_event_source_unref(timer);
+}
+
+static void replay_collected(void *data, struct control_reply *reply, int r, const struct lsn_error *err)
+{
+	struct replay *replay = data;
+
+	if (r < 0) {
+		control_fail(reply, r, "%s", err->message);
+		free(replay);
+		return;
 	}
-	int r = journal_each_job(replay->daemon->journal, &query, collect_id, replay, &err);
-	if (r < 0)
-		control_fail(replay->reply, r, "%s", err.message);
-	for (i = 0; r >= 0 && i < replay->count / 2; i++) { /* oldest first, as they came */
+	for (size_t i = 0; i < replay->count / 2; i++) { /* oldest first, as they came */
 		uint64_t other = replay->ids[replay->count - 1 - i];
 		replay->ids[replay->count - 1 - i] = replay->ids[i];
 		replay->ids[i] = other;
 	}
-	return r >= 0;
+	replay_begin(replay);
+}
+
+/* replay_by_filter - the jobs that match. False: the reply has failed. */
+static bool replay_by_filter(struct replay *replay, const json_t *request)
+{
+	struct history_question question = { .journal = replay->daemon->journal, .reply = replay->reply };
+	const struct journal_query *query = &question.query;
+
+	if (!read_query(replay->reply, request, &question.query))
+		return false;
+	if (!query->script && !query->topic && query->state < 0 && query->outcome < 0 && !query->since_realtime_usec &&
+	    !query->until_realtime_usec) {
+		control_fail(replay->reply, EINVAL, "replay needs job ids or at least one filter");
+		return false;
+	}
+	question.row = collect_id;
+	question.end = replay_collected;
+	question.drop = free;
+	question.data = replay;
+	history_ask(&question, request);
+	return true;
+}
+
+/* replay_by_ids - the jobs of the list. False: the reply has failed. */
+static bool replay_by_ids(struct replay *replay, const json_t *request)
+{
+	const json_t *list;
+
+	if (!read_jobs(replay->reply, request, &list))
+		return false;
+	replay->count = copy_ids(list, replay->ids);
+	replay_begin(replay);
+	return true;
 }
 
 void command_replay(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { "jobs", "current", QUERY_KEYS, NULL };
 	struct daemon *daemon = data;
-	sd_event_source *timer;
 	bool current = false;
 
 	if (!reply_known_keys(reply, request, keys) || !reply_get_bool(reply, request, "current", &current))
@@ -389,17 +463,7 @@ void command_replay(void *data, const json_t *request, struct control_reply *rep
 	replay->daemon = daemon;
 	replay->reply = reply;
 	replay->current = current;
-	if (!row_collect(replay, request)) {
+	bool listed = json_object_get(request, "jobs") != NULL;
+	if (!(listed ? replay_by_ids(replay, request) : replay_by_filter(replay, request)))
 		free(replay);
-		return;
-	}
-	if (sd_event_add_time_relative(daemon->loop, &timer, CLOCK_MONOTONIC, 0, 0, on_replay, replay) < 0) {
-		control_fail(reply, ENOMEM, "out of memory");
-		free(replay);
-		return;
-	}
-	/* The loop owns the timer and the timer owns the replay. */
-	(void)sd_event_source_set_destroy_callback(timer, replay_end);
-	(void)sd_event_source_set_floating(timer, true);
-	sd_event_source_unref(timer);
 }

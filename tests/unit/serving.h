@@ -226,7 +226,8 @@ static struct serving_search serving_find(uint64_t id)
 	struct serving_search search = { .id = id };
 	const struct journal_query query = { .state = -1, .outcome = -1, .limit = 1000 };
 
-	serving_ok(journal_each_job(serving.journal, &query, serving_look, &search, &serving_err));
+	serving_ok(journal_ask_jobs(serving.journal, &query, &(struct journal_cursor){ 0 }, 10 * USEC_PER_SEC,
+				    serving_look, &search, &serving_err));
 	return search;
 }
 

@@ -2,6 +2,7 @@
  * processes with other credentials. */
 #include "control.h"
 #include "log.h"
+#include "soon.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -66,9 +67,50 @@ static void run_flood(void *data, const json_t *request, struct control_reply *r
 	control_end(reply);
 }
 
+/* a stream that has so many rows left; each step sends one after it has worked for a millisecond */
+static struct endless {
+	struct control_reply *reply;
+	unsigned steps, drops;
+	json_int_t left;
+	size_t row_size;
+} endless;
+
+static bool endless_step(void *state)
+{
+	static char text[65536];
+	struct endless *e = state;
+	uint64_t until = now_monotonic_usec() + USEC_PER_MSEC;
+
+	while (now_monotonic_usec() < until)
+		;
+	e->steps++;
+	memset(text, 'x', e->row_size);
+	text[e->row_size] = '\0';
+	if (e->row_size)
+		control_send(e->reply, json_pack("{s:s}", "text", text));
+	if (--e->left > 0)
+		return true;
+	control_end(e->reply);
+	return false;
+}
+
+static void endless_drop(void *state) { ((struct endless *)state)->drops++; }
+
+static void run_stream(void *data, const json_t *request, struct control_reply *reply)
+{
+	const struct control_stream stream = { .step = endless_step, .drop = endless_drop, .state = &endless };
+
+	(void)data;
+	endless = (struct endless){ .reply = reply, .left = json_integer_value(json_object_get(request, "rows")) };
+	endless.row_size = (size_t)json_integer_value(json_object_get(request, "size"));
+	control_stream(reply, &stream);
+}
+
 static const struct control_command commands[] = {
-	{ "echo", CONTROL_READ, run_echo }, { "act", CONTROL_OPERATE, run_act },  { "fail", CONTROL_READ, run_fail },
-	{ "hold", CONTROL_READ, run_hold }, { "flood", CONTROL_READ, run_flood }, { NULL, CONTROL_READ, NULL },
+	{ "echo", CONTROL_READ, run_echo },      { "act", CONTROL_OPERATE, run_act },
+	{ "fail", CONTROL_READ, run_fail },      { "hold", CONTROL_READ, run_hold },
+	{ "flood", CONTROL_READ, run_flood },    { "stream", CONTROL_READ, run_stream },
+	{ "work", CONTROL_OPERATE, run_stream }, { NULL, CONTROL_READ, NULL },
 };
 
 /* -------------------------------------------------------------------------------------- fixture */
@@ -352,23 +394,189 @@ START_TEST(test_control__one_connection_does_not_hold_up_another)
 }
 END_TEST
 
+static void run_for(uint64_t usec)
+{
+	for (uint64_t end = now_monotonic_usec() + usec; now_monotonic_usec() < end;)
+		turn(5);
+}
+
+static int on_mark(sd_event_source *source, uint64_t usec, void *data)
+{
+	(void)source;
+	(void)usec;
+	++*(unsigned *)data;
+	return 0;
+}
+
+/* longest_wait - of an event, in half a second of them. */
+static uint64_t longest_wait(void)
+{
+	uint64_t end = now_monotonic_usec() + USEC_PER_SEC / 2, longest = 0, start;
+	sd_event_source *mark;
+	unsigned marks = 0;
+
+	ck_assert_int_ge(soon_new(loop, on_mark, &marks, &mark), 0);
+	while ((start = now_monotonic_usec()) < end) {
+		soon(mark);
+		for (unsigned before = marks; marks == before;)
+			turn(0);
+		uint64_t took = now_monotonic_usec() - start;
+		longest = took > longest ? took : longest;
+	}
+	sd_event_source_disable_unref(mark);
+	return longest;
+}
+
+/* Ten peers that ask without an end, and many requests on each connection: nothing else in the loop
+ * is kept waiting for more than a slice. */
+START_TEST(test_control__greedy_peers_hold_nobody_up)
+{
+	static const char flood[] = "{\"command\":\"flood\",\"rows\":1}\n";
+	int fds[10];
+
+	start();
+	for (int i = 0; i < 10; i++) {
+		fds[i] = peer_new();
+		for (int j = 0; j < 40; j++)
+			peer_say(fds[i], i ? flood : "{\"command\":\"stream\",\"rows\":1000000}\n");
+	}
+	uint64_t longest = longest_wait();
+	ck_assert_uint_gt(endless.steps, 10);
+	/* 20 on a machine that does nothing else */
+	ck_assert_uint_lt(longest, 200 * USEC_PER_MSEC);
+	for (int i = 0; i < 10; i++)
+		(void)close(fds[i]);
+	run_for(50 * USEC_PER_MSEC);
+	ck_assert_uint_eq(endless.drops, 1);
+}
+END_TEST
+
+/* A stream waits for its peer, and ends with it. */
+START_TEST(test_control__stream_waits_for_a_slow_peer)
+{
+	start();
+	int fd = peer_new();
+	peer_say(fd, "{\"command\":\"stream\",\"rows\":1000,\"size\":60000}\n");
+	run_for(200 * USEC_PER_MSEC);
+	unsigned steps = endless.steps;
+	ck_assert_uint_gt(steps, 0);
+	ck_assert_uint_lt(steps, 30);
+	run_for(50 * USEC_PER_MSEC);
+	ck_assert_uint_eq(endless.steps, steps);
+	_cleanup_free_ char *line = peer_hear(fd);
+	for (unsigned i = 0; i < 20; i++) {
+		free(line);
+		line = peer_hear(fd);
+	}
+	run_for(50 * USEC_PER_MSEC);
+	ck_assert_uint_gt(endless.steps, steps);
+	ck_assert_uint_eq(endless.drops, 0);
+	(void)close(fd);
+	run_for(50 * USEC_PER_MSEC);
+	ck_assert_uint_eq(endless.drops, 1);
+}
+END_TEST
+
+START_TEST(test_control__operators_work_outlives_its_peer)
+{
+	start();
+	int fd = peer_new();
+	peer_say(fd, "{\"command\":\"work\",\"rows\":100,\"size\":10}\n");
+	while (endless.steps == 0)
+		turn(5);
+	(void)close(fd);
+	for (unsigned i = 0; i < 1000 && endless.steps < 100; i++)
+		turn(5);
+	ck_assert_uint_eq(endless.steps, 100);
+	ck_assert_uint_eq(endless.drops, 0);
+}
+END_TEST
+
+START_TEST(test_control__stream_dies_with_the_control)
+{
+	start();
+	_cleanup_close_ int fd = peer_new();
+	peer_say(fd, "{\"command\":\"stream\",\"rows\":100}\n");
+	while (endless.steps == 0)
+		turn(5);
+	control_free(control);
+	control = NULL;
+	ck_assert_uint_eq(endless.drops, 1);
+}
+END_TEST
+
+static bool serves(int fd)
+{
+	peer_say(fd, "{\"command\":\"echo\"}\n");
+	json_t *object = hear_json(fd);
+	bool served = json_object_get(object, "command") != NULL;
+	json_decref(object);
+	if (served)
+		expect(fd, "{\"end\":true}");
+	return served;
+}
+
+/* An operator always finds a place: that of the one who has been silent for longest. */
 START_TEST(test_control__too_many_connections)
 {
 	int fds[CONTROL_CONNECTIONS_MAX + 1];
 	start();
-	for (int i = 0; i <= CONTROL_CONNECTIONS_MAX; i++) {
+	for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
 		fds[i] = peer_new();
 		turn(100);
 	}
-	expect_error(fds[CONTROL_CONNECTIONS_MAX], EBUSY);
-	expect(fds[CONTROL_CONNECTIONS_MAX], "");
-	(void)close(fds[0]);
-	for (int i = 0; i < 5; i++)
-		turn(5);
-	_cleanup_close_ int fd = peer_new();
-	peer_say(fd, "{\"command\":\"act\"}\n");
-	expect(fd, "{\"acted\":1,\"end\":true}");
-	for (int i = 1; i <= CONTROL_CONNECTIONS_MAX; i++)
+	ck_assert(serves(fds[0]));
+	fds[CONTROL_CONNECTIONS_MAX] = peer_new();
+	ck_assert(serves(fds[CONTROL_CONNECTIONS_MAX]));
+	expect_error(fds[1], EBUSY);
+	expect(fds[1], "");
+	ck_assert(serves(fds[0]));
+	for (int i = 0; i <= CONTROL_CONNECTIONS_MAX; i++)
+		(void)close(fds[i]);
+}
+END_TEST
+
+/* peer_of - a connection of a user of that number; needs root. */
+static int peer_of(uid_t user)
+{
+	ck_assert_int_eq(setgroups(0, NULL), 0);
+	ck_assert_int_eq(setegid(user), 0);
+	ck_assert_int_eq(seteuid(user), 0);
+	int fd = peer_connect(path);
+	ck_assert_int_eq(seteuid(0), 0);
+	ck_assert_int_eq(setegid(0), 0);
+	ck_assert_int_ge(fd, 0);
+	turn(100);
+	return fd;
+}
+
+START_TEST(test_control__readers_have_half_and_each_of_them_eight)
+{
+	char *readers[] = { (char *)"4001", (char *)"4002", (char *)"4003", (char *)"4004", (char *)"4005", NULL };
+	int fds[CONTROL_CONNECTIONS_MAX + 1], count = 0;
+
+	if (geteuid() != 0)
+		return;
+	config.readers = readers;
+	start();
+	for (uid_t user = 4001; user <= 4004; user++) {
+		for (int i = 0; i < CONTROL_USER_MAX; i++) {
+			fds[count] = peer_of(user);
+			ck_assert(serves(fds[count++]));
+		}
+		_cleanup_close_ int more = peer_of(user);
+		expect_error(more, EBUSY);
+		expect(more, "");
+	}
+	ck_assert_int_eq(count, CONTROL_READERS_MAX);
+	_cleanup_close_ int other = peer_of(4005);
+	expect_error(other, EBUSY);
+	for (; count <= CONTROL_CONNECTIONS_MAX; count++) {
+		fds[count] = peer_new();
+		ck_assert(serves(fds[count]));
+	}
+	expect_error(fds[0], EBUSY); /* had to make way for the last one */
+	for (int i = 0; i < count; i++)
 		(void)close(fds[i]);
 }
 END_TEST
@@ -559,7 +767,12 @@ int main(void)
 	tcase_add_test(tcase, test_control__peer_that_closed_its_half_is_answered);
 	tcase_add_test(tcase, test_control__peer_that_does_not_read_costs_a_bounded_amount);
 	tcase_add_test(tcase, test_control__one_connection_does_not_hold_up_another);
+	tcase_add_test(tcase, test_control__greedy_peers_hold_nobody_up);
+	tcase_add_test(tcase, test_control__stream_waits_for_a_slow_peer);
+	tcase_add_test(tcase, test_control__operators_work_outlives_its_peer);
+	tcase_add_test(tcase, test_control__stream_dies_with_the_control);
 	tcase_add_test(tcase, test_control__too_many_connections);
+	tcase_add_test(tcase, test_control__readers_have_half_and_each_of_them_eight);
 	tcase_add_test(tcase, test_control__file_is_the_groups_alone);
 	tcase_add_test(tcase, test_control__stale_file_is_replaced);
 	tcase_add_test(tcase, test_control__file_of_another_kind_is_left_alone);

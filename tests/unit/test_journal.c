@@ -628,7 +628,9 @@ START_TEST(test_journal__cancel_in_backoff_keeps_the_failure)
 	end(job, JOB_FINISHED, LSN_OUTCOME_CANCELLED, "by hand");
 	commit();
 	ck_assert_int_eq(runs_of(job->abi.id).outcome[0], LSN_OUTCOME_TIMEOUT);
-	ck_assert_int_eq(journal_each_job(journal, &query, keep_message, text, NULL), 0);
+	ck_assert_int_eq(journal_ask_jobs(journal, &query, &(struct journal_cursor){ 0 }, USEC_PER_SEC, keep_message,
+					  text, NULL),
+			 0);
 	ck_assert_str_eq(text, "finished/8/by hand");
 	job_unref(job);
 	job = queue_one(script_a);
@@ -637,7 +639,9 @@ START_TEST(test_journal__cancel_in_backoff_keeps_the_failure)
 	commit();
 	ck_assert_uint_eq(runs_of(job->abi.id).count, 0);
 	query.limit = 1;
-	ck_assert_int_eq(journal_each_job(journal, &query, keep_message, text, NULL), 0);
+	ck_assert_int_eq(journal_ask_jobs(journal, &query, &(struct journal_cursor){ 0 }, USEC_PER_SEC, keep_message,
+					  text, NULL),
+			 0);
 	ck_assert_str_eq(text, "finished/8/before it ran");
 	job_unref(job);
 }
@@ -1364,7 +1368,8 @@ static struct answer ask(struct journal_query query)
 {
 	struct answer answer = { 0 };
 	struct lsn_error err = { 0 };
-	int r = journal_each_job(journal, &query, answer_row, &answer, &err);
+	int r = journal_ask_jobs(journal, &query, &(struct journal_cursor){ 0 }, 10 * USEC_PER_SEC, answer_row, &answer,
+				 &err);
 	ck_assert_msg(r == 0, "%s", err.message);
 	for (unsigned i = 1; i < answer.count; i++)
 		ck_assert_uint_lt(answer.ids[i], answer.ids[i - 1]);
@@ -1423,7 +1428,9 @@ START_TEST(test_journal__history_answers_questions)
 	query.since_realtime_usec = now_realtime_usec() + HOUR;
 	ck_assert_uint_eq(ask(query).count, 0);
 	struct answer answer = { .stop_at = 3 };
-	ck_assert_int_eq(journal_each_job(journal, &all, answer_row, &answer, NULL), 0);
+	ck_assert_int_eq(journal_ask_jobs(journal, &all, &(struct journal_cursor){ 0 }, 10 * USEC_PER_SEC, answer_row,
+					  &answer, NULL),
+			 0);
 	ck_assert_uint_eq(answer.count, 3);
 	event_unref(event);
 	job_unref(user);
@@ -1510,7 +1517,9 @@ START_TEST(test_journal__history_tells_everything)
 	commit();
 	end(job, JOB_FINISHED, LSN_OUTCOME_FAILURE, "it fell over");
 	commit();
-	ck_assert_int_eq(journal_each_job(journal, &query, check_row, job, NULL), 0);
+	ck_assert_int_eq(journal_ask_jobs(journal, &query, &(struct journal_cursor){ 0 }, 10 * USEC_PER_SEC, check_row,
+					  job, NULL),
+			 0);
 	ck_assert_int_eq(journal_each_run(journal, job->abi.id, check_run, &runs, NULL), 0);
 	ck_assert_int_eq(runs, 1);
 	job_unref(job);
