@@ -16,6 +16,7 @@
 #include "registry.h"
 #include "script.h"
 #include "script_file.h"
+#include "soon.h"
 #include "source.h"
 
 #include <dirent.h>
@@ -539,7 +540,7 @@ static void scan_start(struct directory_source *source)
 	source->deep = source->scan_deep;
 	source->scan_deep = false;
 	set_state(source, "scanning");
-	(void)sd_event_source_set_enabled(source->work, SD_EVENT_ON);
+	soon(source->work);
 }
 
 static void scan_end(struct directory_source *source)
@@ -573,12 +574,14 @@ static void scan_end(struct directory_source *source)
 		timer_rearm(source);
 }
 
-static int on_work(sd_event_source *event_source, void *data)
+static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
 {
 	struct directory_source *source = data;
 	struct lsn_error err = { 0 };
 	struct stat st = { 0 };
 	uint64_t until = now_monotonic_usec() + SLICE_USEC;
+	(void)event_source;
+	(void)usec;
 	_cleanup_close_ int root = open_root(source, &st, &err);
 	int r = root;
 	if (r >= 0 && (st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev))
@@ -589,9 +592,10 @@ static int on_work(sd_event_source *event_source, void *data)
 		if (now_monotonic_usec() >= until)
 			break;
 	}
-	if (r >= 0 && source->scan_next < source->scan.count)
+	if (r >= 0 && source->scan_next < source->scan.count) {
+		soon(source->work);
 		return 0;
-	(void)sd_event_source_set_enabled(event_source, SD_EVENT_OFF);
+	}
 	if (r >= 0) {
 		scan_end(source);
 		return 0;
@@ -776,9 +780,7 @@ int source_directory_new(sd_event *loop, const struct source_config *config, str
 	if (r >= 0)
 		r = sd_event_source_set_enabled(source->timer, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_defer(loop, &source->work, on_work, source);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(source->work, SD_EVENT_OFF);
+		r = soon_new(loop, on_work, source, &source->work);
 	if (r < 0) {
 		directory_free(&source->base);
 		return lsn_error_set(err, r, "the scripts folder %s: %s", config->directory, strerror(-r));

@@ -1,6 +1,7 @@
 /* The directory source, with real files, inotify and journal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <util.h>
 
@@ -358,6 +359,37 @@ START_TEST(test_source_directory__a_storm_of_files)
 }
 END_TEST
 
+static int on_waiting(sd_event_source *event_source, int fd, uint32_t revents, void *data)
+{
+	(void)event_source, (void)fd, (void)revents;
+	if (registry_count(registry, SCRIPT_ACTIVE) == 0)
+		++*(unsigned *)data;
+	return 0;
+}
+
+/* While many files are looked at, the loop has time for a descriptor that is readable. */
+START_TEST(test_source_directory__a_scan_leaves_time_for_others)
+{
+	int ends[2];
+	unsigned turns = 0;
+	sd_event_source *waiting;
+
+	run("cd s && for i in $(seq 1000); do echo 'topic = create/#' >$i.py.meta; echo pass >$i.py; done");
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	ck_assert_int_eq(write(ends[1], "x", 1), 1);
+	ck_assert_int_ge(sd_event_add_io(loop, &waiting, ends[0], EPOLLIN, on_waiting, &turns), 0);
+	start();
+	for (uint64_t end = now_monotonic_usec() + 20 * USEC_PER_SEC; registry_count(registry, SCRIPT_ACTIVE) < 1000;) {
+		ck_assert_uint_lt(now_monotonic_usec(), end);
+		ck_assert_int_ge(sd_event_run(loop, 10 * USEC_PER_MSEC), 0);
+	}
+	ck_assert_uint_gt(turns, 5);
+	sd_event_source_disable_unref(waiting);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+END_TEST
+
 START_TEST(test_source_directory__unreadable_files)
 {
 	if (geteuid() == 0)
@@ -404,6 +436,7 @@ int main(void)
 	tcase_add_test(tc, test_source_directory__subfolders);
 	tcase_add_test(tc, test_source_directory__limit_of_scripts);
 	tcase_add_test(tc, test_source_directory__a_storm_of_files);
+	tcase_add_test(tc, test_source_directory__a_scan_leaves_time_for_others);
 	tcase_add_test(tc, test_source_directory__unreadable_files);
 	tcase_add_test(tc, test_source_directory__names_of_files);
 	suite_add_tcase(suite, tc);
