@@ -141,11 +141,11 @@ static int on_settle(sd_event_source *source, uint64_t usec, void *data)
 		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 		return 0;
 	}
-	if (daemon_connect(daemon, &err) < 0) {
-		log_error("cannot set up the broker connection: %s", err.message);
-		(void)sd_event_exit(daemon->loop, -EINVAL);
-		return 0;
-	}
+	struct broker *broker = NULL;
+	if (daemon_make_broker(daemon, daemon->config, &broker, &err) < 0)
+		log_error("no events are taken until a reload succeeds: %s", err.message);
+	daemon_set_broker(daemon, broker);
+	(void)snprintf(daemon->broker_problem, sizeof daemon->broker_problem, "%s", err.message);
 	daemon->state = DAEMON_RUNNING;
 	log_notice("serving %zu scripts", registry_count(daemon->registry, SCRIPT_ACTIVE));
 	return 0;
@@ -253,6 +253,21 @@ static int make_intake(struct daemon *daemon, struct lsn_error *err)
 	return turn_new(daemon->loop, &turn, &daemon->turn, err);
 }
 
+/* try_broker - are its settings such as can work? It is connected to when the scripts are known. */
+static int try_broker(struct daemon *daemon, struct lsn_error *err)
+{
+	struct broker *broker = NULL;
+	int r = daemon_make_broker(daemon, daemon->config, &broker, err);
+
+	if (r < 0) {
+		if (err)
+			err->code = -EINVAL;
+		return lsn_error_prefix(err, -EINVAL, "%s", daemon->config_file);
+	}
+	broker_free(broker);
+	return 0;
+}
+
 static int daemon_start(struct daemon *daemon, struct lsn_error *err)
 {
 	int r = make_loop(daemon, err);
@@ -262,6 +277,8 @@ static int daemon_start(struct daemon *daemon, struct lsn_error *err)
 		r = make_dispatcher(daemon, err);
 	if (r >= 0)
 		r = make_intake(daemon, err);
+	if (r >= 0)
+		r = try_broker(daemon, err);
 	if (r >= 0)
 		r = dispatcher_recover(daemon->dispatcher, err);
 	if (r >= 0)

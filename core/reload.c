@@ -40,11 +40,14 @@ static int check_fixed(const struct config *old, const struct config *new, struc
 struct next { /* what was built beside the old */
 	struct config *config;
 	struct source *source; /* NULL: the old one serves on */
+	struct broker *broker; /* likewise */
 	bool executors;
 };
 
 static void next_abandon(struct daemon *daemon, struct next *next)
 {
+	broker_free(next->broker);
+	source_free(next->source);
 	if (next->executors)
 		executors_abandon(daemon->executors);
 	config_free(next->config);
@@ -64,7 +67,7 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 	return r;
 }
 
-/* replace_source - the last step that can fail; the old source keeps serving if it does. */
+/* replace_source - the old source keeps serving if it fails. */
 static int replace_source(struct daemon *daemon, struct next *next, struct lsn_error *err)
 {
 	if (config_section_equal(daemon->config, next->config, "scripts"))
@@ -72,20 +75,24 @@ static int replace_source(struct daemon *daemon, struct next *next, struct lsn_e
 	return daemon_make_source(daemon, &next->config->source, &next->source, err);
 }
 
-/* reconnect - with what is new. A reload that changes nothing of the connection leaves it alone. */
-static void reconnect(struct daemon *daemon)
+/* replace_broker - a connection that is missing is made again, whether something has changed or
+ * not. Before the first scan nothing is connected: then the settings are only tried. */
+static int replace_broker(struct daemon *daemon, struct next *next, struct lsn_error *err)
 {
-	struct lsn_error err = { 0 };
+	const struct config *config = next->config;
 
-	broker_free(daemon->broker);
-	daemon->broker = NULL;
-	turn_disconnected(daemon->turn);
-	int r = intake_grow_window(daemon->intake, daemon->config->broker.receive_max);
+	if (daemon->broker && config_section_equal(daemon->config, config, "broker"))
+		return 0;
+	int r = intake_grow_window(daemon->intake, config->broker.receive_max);
 	if (r < 0)
-		log_error("the redelivery window cannot grow to %u: %s", daemon->config->broker.receive_max,
-			  strerror(-r));
-	if (daemon_connect(daemon, &err) < 0)
-		log_error("cannot set up the broker connection: %s", err.message);
+		return lsn_error_set(err, r, "the redelivery window cannot grow to %u: %s", config->broker.receive_max,
+				     strerror(-r));
+	r = daemon_make_broker(daemon, config, &next->broker, err);
+	if (r >= 0 && daemon->state == DAEMON_STARTING) {
+		broker_free(next->broker);
+		next->broker = NULL;
+	}
+	return r;
 }
 
 static void put_in_force(struct daemon *daemon, struct next *next)
@@ -106,10 +113,12 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 		daemon->source->ops->rescan(daemon->source);
 	}
 	daemon_set_parts(daemon);
-	if (daemon->broker && config_section_equal(old, daemon->config, "broker"))
+	if (next->broker) {
+		daemon_set_broker(daemon, next->broker);
+		daemon->broker_problem[0] = 0;
+	} else if (daemon->broker) {
 		broker_set_config(daemon->broker, &daemon->config->broker);
-	else if (daemon->broker)
-		reconnect(daemon);
+	}
 	config_free(old);
 	turn_request(daemon->turn);
 }
@@ -132,8 +141,10 @@ int daemon_reload(struct daemon *daemon, struct lsn_error *err)
 	int r = next_build(daemon, &next, err);
 	if (r >= 0)
 		r = replace_source(daemon, &next, err);
-	if (r >= 0 && (r = control_set_config(daemon->control, &next.config->control, err)) < 0)
-		source_free(next.source);
+	if (r >= 0)
+		r = replace_broker(daemon, &next, err);
+	if (r >= 0)
+		r = control_set_config(daemon->control, &next.config->control, err);
 	if (r < 0) {
 		next_abandon(daemon, &next);
 	} else {

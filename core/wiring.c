@@ -96,7 +96,7 @@ static void on_disconnected(void *data, const char *reason)
 	log_warning("disconnected from the broker: %s", reason);
 }
 
-int daemon_connect(struct daemon *daemon, struct lsn_error *err)
+int daemon_make_broker(struct daemon *daemon, const struct config *config, struct broker **ret, struct lsn_error *err)
 {
 	const struct broker_hooks hooks = { .message = on_message,
 					    .batch = on_batch,
@@ -104,17 +104,23 @@ int daemon_connect(struct daemon *daemon, struct lsn_error *err)
 					    .disconnected = on_disconnected,
 					    .data = daemon };
 
-	const struct broker_config *config = &daemon->config->broker;
 	struct lsn_error why = { 0 };
 	char **stale = NULL;
 
 	if (!daemon->session.whose[0])
 		session_note_load(&daemon->session, daemon->config->state_dir);
-	if (subscriptions_note(daemon->config->state_dir, config->subscriptions, &stale, &why) < 0)
+	if (subscriptions_note(config->state_dir, config->broker.subscriptions, &stale, &why) < 0)
 		log_warning("subscriptions of an older configuration may stay with the broker: %s", why.message);
-	int r = broker_new(daemon->loop, config, stale, &hooks, &daemon->broker, err);
-	turn_set_broker(daemon->turn, r < 0 ? NULL : daemon->broker);
-	return r;
+	int r = broker_new(daemon->loop, &config->broker, stale, &hooks, ret, err);
+	return r < 0 ? lsn_error_prefix(err, r, "[broker]") : 0;
+}
+
+void daemon_set_broker(struct daemon *daemon, struct broker *broker)
+{
+	broker_free(daemon->broker);
+	daemon->broker = broker;
+	turn_disconnected(daemon->turn);
+	turn_set_broker(daemon->turn, broker);
 }
 
 static void on_scripts_changed(void *data)

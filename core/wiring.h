@@ -22,7 +22,8 @@ struct daemon {
 	struct intake *intake;
 	struct turn *turn;
 	struct source *source;
-	struct broker *broker;
+	struct broker *broker; /* NULL before the first scan, and if broker_problem says why */
+	char broker_problem[160];
 	struct control *control;
 	struct session_note session; /* at the broker */
 	bool session_open; /* the broker is connected */
@@ -33,8 +34,14 @@ struct daemon {
 	uint64_t started_realtime_usec, started_monotonic_usec, drain_until_usec;
 };
 
-/* daemon_connect - (re)make the broker connection from the configuration. */
-int daemon_connect(struct daemon *daemon, struct lsn_error *err);
+/* daemon_make_broker - a connection with CONFIG's settings, which begins when the loop runs
+ * next.
+ * 0, or a negative errno with ERR: the settings cannot work. */
+int daemon_make_broker(struct daemon *daemon, const struct config *config, struct broker **ret, struct lsn_error *err);
+
+/* daemon_set_broker - BROKER (taken over, or NULL) replaces the connection there is. */
+void daemon_set_broker(struct daemon *daemon, struct broker *broker);
+
 int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret,
 		       struct lsn_error *err);
 void daemon_bind_policy(struct config *config);

@@ -71,7 +71,7 @@ static int tls_set_authorities(SSL_CTX *ctx, const struct broker_config *config,
 									      "authorities",
 									      NULL);
 	if (SSL_CTX_load_verify_locations(ctx, config->tls_ca_file, NULL) != 1)
-		return tls_error(err, "cannot use the certificates of tls_ca_file", config->tls_ca_file);
+		return tls_error(err, "tls_ca_file: cannot use the certificates in", config->tls_ca_file);
 	return 0;
 }
 
@@ -80,10 +80,10 @@ static int tls_set_certificate(SSL_CTX *ctx, const struct broker_config *config,
 	if (!config->tls_cert_file)
 		return 0;
 	if (SSL_CTX_use_certificate_chain_file(ctx, config->tls_cert_file) != 1)
-		return tls_error(err, "cannot use the certificate of tls_cert_file", config->tls_cert_file);
+		return tls_error(err, "tls_cert_file: cannot use the certificate in", config->tls_cert_file);
 	if (SSL_CTX_use_PrivateKey_file(ctx, config->tls_key_file, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1)
-		return tls_error(err, "cannot use the key of tls_key_file", config->tls_key_file);
+		return tls_error(err, "tls_key_file: cannot use the key in", config->tls_key_file);
 	return 0;
 }
 
@@ -98,7 +98,13 @@ static int tls_set_name(SSL_CTX *ctx, const char *host, struct lsn_error *err)
 
 static int tls_check_files(const struct broker_config *config, struct lsn_error *err)
 {
-	const char *files[] = { config->tls_ca_file, config->tls_cert_file, config->tls_key_file };
+	const struct {
+		const char *key, *file;
+	} files[] = {
+		{ "tls_ca_file", config->tls_ca_file },
+		{ "tls_cert_file", config->tls_cert_file },
+		{ "tls_key_file", config->tls_key_file },
+	};
 
 	if (broker_config_is_unix(config))
 		return lsn_error_set(err, -EINVAL,
@@ -107,8 +113,9 @@ static int tls_check_files(const struct broker_config *config, struct lsn_error 
 	if (!config->tls_cert_file != !config->tls_key_file)
 		return lsn_error_set(err, -EINVAL, "a TLS client certificate and its key go together");
 	for (size_t i = 0; i < ELEMENTSOF(files); i++)
-		if (files[i] && access(files[i], R_OK) < 0)
-			return lsn_error_set(err, -errno, "cannot read %s: %s", files[i], strerror(errno));
+		if (files[i].file && access(files[i].file, R_OK) < 0)
+			return lsn_error_set(err, -errno, "%s: cannot read %s: %s", files[i].key, files[i].file,
+					     strerror(errno));
 	return 0;
 }
 

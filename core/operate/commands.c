@@ -72,7 +72,7 @@ static json_t *broker_object(const struct daemon *daemon)
 	json_set_uint(object, "connects", figures.connects);
 	json_set_uint(object, "messages", figures.messages);
 	json_set_uint(object, "bytes", figures.bytes);
-	json_set_string(object, "error", figures.error);
+	json_set_string(object, "error", daemon->broker ? figures.error : daemon->broker_problem);
 	json_set_uint(object, "session_expiry_sec", figures.session_expiry_sec);
 	if (daemon->session.lost_to_realtime_usec)
 		(void)json_object_set_new(object, "session_lost", lost_object(&daemon->session));

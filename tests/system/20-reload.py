@@ -144,6 +144,31 @@ def test_missing_image_is_said_and_the_old_state_serves(t):
     serves(daemon, broker)
 
 
+def test_tls_files_are_tried_before_the_old_state_goes(t):
+    broker, daemon = start(t)
+    garbage = os.path.join(daemon.folder, 'garbage.pem')
+    with open(garbage, 'w') as f:
+        f.write('not a certificate\n')
+    for key, file in (('tls_ca_file', '/no/such/ca.pem'), ('tls_ca_file', garbage)):
+        daemon.change({'broker': {'tls': 'yes', key: file}})
+        refused(daemon, 'broker', key, file)
+        equal(daemon.status()['broker']['state'], 'connected')
+        serves(daemon, broker)
+    daemon.change({'broker': {'tls': None, 'tls_ca_file': None, 'keepalive': '77s'}})
+    daemon.reload()
+    harness.wait(lambda: daemon.status()['broker']['state'] == 'connected', 'the connection with the new settings')
+    serves(daemon, broker)
+
+
+def test_unusable_tls_files_at_the_start_are_78(t):
+    daemon = t.listener(t.broker())
+    daemon.change({'broker': {'tls': 'yes', 'tls_ca_file': '/no/such/ca.pem'}})
+    daemon.start(ready=False)
+    process, daemon.process = daemon.process, None
+    equal(process.wait(60), 78)
+    check('tls_ca_file' in daemon.log_text() and '/no/such/ca.pem' in daemon.log_text(), daemon.log_text())
+
+
 def ask(daemon):
     """listenerd -t: (status, what it means, what it complains of)."""
     done = subprocess.run(
