@@ -1,5 +1,6 @@
 /* child.c - see child.h. The report is read when the process has ended: it fits the pipe. */
 #include "child.h"
+#include "stall.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,6 +137,7 @@ static int on_child_exit(sd_event_source *source, const siginfo_t *info, void *d
 {
 	struct child_end end = { .how = *info };
 
+	stall_source("child process", NULL);
 	(void)source;
 	if (data) /* else it was cancelled, or came too late */
 		child_finish(data, &end);
@@ -146,6 +148,7 @@ static int on_child_limit(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct child_end end = { .timeout = true };
 
+	stall_source("child process", NULL);
 	(void)source, (void)usec;
 	child_finish(data, &end);
 	return 0;

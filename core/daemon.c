@@ -14,6 +14,7 @@
 #include "reload.h"
 #include "script.h"
 #include "source.h"
+#include "stall.h"
 #include "subscriptions.h"
 #include "turn.h"
 #include "util.h"
@@ -76,6 +77,7 @@ static int on_drain(sd_event_source *source, uint64_t usec, void *data)
 	struct daemon *daemon = data;
 	unsigned bound = 0;
 
+	stall_source("stopping", NULL);
 	(void)usec;
 	executors_each(daemon->executors, count_bound, &bound);
 	bool done = bound == 0 && turn_idle(daemon->turn);
@@ -92,6 +94,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 {
 	struct daemon *daemon = data;
 
+	stall_source("stopping", NULL);
 	(void)source;
 	if (daemon->state == DAEMON_DRAINING) {
 		log_notice("stopping now");
@@ -117,6 +120,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 {
 	struct lsn_error err = { 0 };
 
+	stall_source("reload", NULL);
 	(void)source;
 	(void)info;
 	if (daemon_reload(data, &err) < 0)
@@ -132,6 +136,7 @@ static int on_settle(sd_event_source *source, uint64_t usec, void *data)
 	struct source_figures figures = { 0 };
 	struct lsn_error err = { 0 };
 
+	stall_source("starting", NULL);
 	(void)usec;
 	daemon->source->ops->figures(daemon->source, &figures);
 	bool settled = figures.scanned_realtime_usec || figures.errors ||
@@ -156,6 +161,7 @@ static int on_prune(sd_event_source *source, uint64_t usec, void *data)
 	struct daemon *daemon = data;
 	struct lsn_error err = { 0 };
 
+	stall_source("pruning the journal", NULL);
 	(void)usec;
 	int r = journal_prune(daemon->journal, &err);
 	if (r < 0)
@@ -324,7 +330,7 @@ int daemon_run(const char *config_file, struct config *config, struct lsn_error 
 	int r = daemon.config_file ? daemon_start(&daemon, err) : lsn_error_set(err, -ENOMEM, "out of memory");
 	if (r >= 0) {
 		(void)sd_notify(0, "READY=1");
-		r = sd_event_loop(daemon.loop);
+		r = stall_loop(daemon.loop);
 		if (r < 0)
 			(void)lsn_error_set(err, r, "the event loop failed: %s", strerror(-r));
 		log_notice("stopped");

@@ -5,6 +5,7 @@
 #include "failpoint.h"
 #include "journal.h"
 #include "log.h"
+#include "stall.h"
 #include "util.h"
 #include <errno.h>
 #include <string.h>
@@ -61,6 +62,15 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
+static int timed_commit(struct journal *journal, struct lsn_error *err)
+{
+	uint64_t start = now_monotonic_usec();
+	int r = journal_commit(journal, err);
+
+	stall_commit(now_monotonic_usec() - start);
+	return r;
+}
+
 /* commit - true: all that was marked is safe. */
 static bool commit(struct turn *turn)
 {
@@ -72,7 +82,7 @@ static bool commit(struct turn *turn)
 	if (r < 0)
 		(void)lsn_error_set(&err, r, "out of memory for the redelivery window");
 	else
-		r = journal_commit(turn->parts.journal, &err);
+		r = timed_commit(turn->parts.journal, &err);
 	if (r >= 0) {
 		if (turn->figures.error[0])
 			log_notice("the journal can be written again: going on");
@@ -145,6 +155,7 @@ static void have_turn(struct turn *turn)
 
 static int on_turn(sd_event_source *source, void *data)
 {
+	stall_source("dispatch", NULL);
 	(void)source;
 	have_turn(data);
 	return 0;
@@ -152,6 +163,7 @@ static int on_turn(sd_event_source *source, void *data)
 
 static int on_turn_overdue(sd_event_source *source, uint64_t usec, void *data)
 {
+	stall_source("dispatch", NULL);
 	(void)source;
 	(void)usec;
 	have_turn(data);

@@ -35,7 +35,7 @@ TEST_PARTS += $(DOCKER_DRIVER)
 $(BUILD)/tests/docker/driver.o: tests/docker/driver.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(CORE_I) $(PKGFLAGS) -MMD -MP -c $< -o $@
-$(DOCKER_DRIVER): $(BUILD)/tests/docker/driver.o $(BUILD)/core/executors/host.o $(BUILD)/core/log.o $(LIB_OBJ)
+$(DOCKER_DRIVER): $(BUILD)/tests/docker/driver.o $(BUILD)/core/executors/host.o $(BUILD)/core/stall.o $(BUILD)/core/log.o $(LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS)
 
 # The unit test takes the parts that read what others wrote.

@@ -22,6 +22,7 @@
 #include "broker_private.h"
 #include "subscriptions.h"
 #include "log.h"
+#include "stall.h"
 #include "util.h"
 #include <errno.h>
 #include <mqtt_protocol.h>
@@ -558,6 +559,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	struct broker *broker = data;
 
+	stall_source("broker", "events");
 	(void)source;
 	(void)fd;
 	if (broker->figures.state == BROKER_CONNECTING)
@@ -578,6 +580,7 @@ static int on_resume(sd_event_source *source, void *data)
 {
 	struct broker *broker = data;
 
+	stall_source("broker", "events");
 	(void)source;
 	if (broker->figures.state == BROKER_CONNECTED && !broker->held && !broker->goodbye &&
 	    !mosquitto_want_write(broker->mosq))
@@ -707,6 +710,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct broker *broker = data;
 
+	stall_source("broker", "timer");
 	(void)source;
 	(void)usec;
 	switch (broker->figures.state) {
@@ -804,7 +808,12 @@ void broker_free(struct broker *broker)
 	free(broker);
 }
 
-void broker_set_config(struct broker *broker, const struct broker_config *config) { broker->config = config; }
+void broker_set_config(struct broker *broker, const struct broker_config *config)
+{
+	broker->config = config;
+	if (broker->tls.host)
+		broker->tls.host = config->host;
+}
 
 void broker_ack(struct broker *broker)
 {

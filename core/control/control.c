@@ -3,6 +3,7 @@
 #include "control_private.h"
 #include "log.h"
 #include "soon.h"
+#include "stall.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static void connection_welcome(struct connection *connection)
 
 static int on_listening(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
+	stall_source("control", "accepting");
 	struct control *control = data;
 	(void)revents;
 	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -113,6 +115,7 @@ static int on_listening(sd_event_source *source, int fd, uint32_t revents, void 
 /* on_tick - every ten seconds while there are connections: drop the idle ones. */
 static int on_tick(sd_event_source *source, uint64_t usec, void *data)
 {
+	stall_source("control", "idle connections");
 	struct control *control = data;
 	uint64_t before = now_monotonic_usec() - CONTROL_IDLE_USEC;
 	struct connection *connection, *next;

@@ -7,6 +7,7 @@
 #include "control_private.h"
 #include "log.h"
 #include "soon.h"
+#include "stall.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 struct control_reply {
 	struct connection *connection; /* NULL: gone */
 	bool may[2];
+	const char *command; /* its name */
 	enum control_right right; /* of the command */
 	bool overflow; /* rows were left out */
 	struct control_stream stream; /* step NULL: none */
@@ -341,6 +343,8 @@ static void command_run(struct connection *connection, const struct control_comm
 	connection->reply = reply;
 	if (command->right == CONTROL_OPERATE)
 		log_info("control command=%s uid=%u pid=%d", command->name, connection->peer.uid, connection->peer.pid);
+	stall_source("control", command->name);
+	reply->command = command->name;
 	command->run(connection->control->data, request, reply);
 }
 
@@ -432,6 +436,7 @@ static void slice_stream(struct connection *connection)
 	const struct control_stream stream = reply->stream;
 	bool more;
 
+	stall_source("control", reply->command);
 	do
 		more = stream.step(stream.state);
 	while (more && stream_has_room(connection) && now_monotonic_usec() < until);
@@ -516,6 +521,7 @@ static void connection_hang_up(struct connection *connection)
 
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
+	stall_source("control", "reading");
 	struct connection *connection = data;
 	(void)source, (void)fd;
 	if (revents & EPOLLIN)

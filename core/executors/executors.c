@@ -5,6 +5,7 @@
 #include "host.h"
 #include "log.h"
 #include "script.h"
+#include "stall.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -268,6 +269,7 @@ static int on_later(sd_event_source *source, void *data)
 	struct executors *set = data;
 	struct executor *executor;
 
+	stall_source("executors", NULL);
 	(void)source;
 	TAILQ_FOREACH (executor, &set->all, all)
 		executor_end_lost(executor);

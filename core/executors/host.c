@@ -7,6 +7,7 @@
 #include "host.h"
 
 #include "log.h"
+#include "stall.h"
 
 #include <cleanup.h>
 #include <errno.h>
@@ -117,6 +118,7 @@ static int on_ready_timer(sd_event_source *source, int fd, uint32_t revents, voi
 	_cleanup_(host_unrefp) struct host *host = watch->host;
 	uint64_t start = now_monotonic_usec();
 
+	stall_source(owner_field(host), host->instance);
 	(void)source;
 	host->refs++;
 	watch->fn(watch->data, fd, watch_mask(revents, watch->events));
@@ -210,6 +212,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 	void *fn_data = timer->data;
 	uint64_t start = now_monotonic_usec();
 
+	stall_source(owner_field(host), host->instance);
 	(void)source;
 	(void)usec;
 	host->refs++;

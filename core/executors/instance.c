@@ -7,6 +7,7 @@
 #include "init_guard.h"
 #include "job.h"
 #include "log.h"
+#include "stall.h"
 #include "table.h"
 #include "util.h"
 
@@ -34,6 +35,7 @@ static void report_slow_call(const struct executor *executor, const char *functi
 {
 	uint64_t took = now_monotonic_usec() - start_usec;
 
+	stall_part(executor->config.name, function, took);
 	if (took > SLOW_CALL_USEC)
 		log_warning("%s() held the loop for %" PRIu64 " ms executor=%s", function, took / USEC_PER_MSEC,
 			    executor->config.name);

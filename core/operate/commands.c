@@ -17,6 +17,7 @@
 #include "reload.h"
 #include "reply.h"
 #include "script.h"
+#include "stall.h"
 #include "topic.h"
 #include "turn.h"
 #include "util.h"
@@ -93,6 +94,22 @@ static json_t *journal_object(const struct daemon *daemon, const struct journal_
 	json_set_uint(object, "commit_usec_mean", figures->commits ? figures->commit_usec_total / figures->commits : 0);
 	json_set_uint(object, "commit_usec_max", figures->commit_usec_max);
 	json_set_string(object, "error", turn_get_figures(daemon->turn)->error);
+	return object;
+}
+
+/* loop_object - the longest turn and the longest commit of the last hour. */
+static json_t *loop_object(void)
+{
+	struct stall_figures figures;
+	json_t *object = json_object();
+
+	stall_get_figures(&figures);
+	json_set_uint(object, "stall_usec_max", figures.turn_usec);
+	json_set_string(object, "stall_cause", figures.turn_cause);
+	json_set_uint(object, "stall_realtime_usec", figures.turn_realtime_usec);
+	json_set_uint(object, "stalls", figures.over_limit);
+	json_set_uint(object, "commit_usec_max", figures.commit_usec);
+	json_set_uint(object, "commit_realtime_usec", figures.commit_realtime_usec);
 	return object;
 }
 
@@ -224,6 +241,7 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 	executors_each(daemon->executors, append_executor, executors);
 	(void)json_object_set_new(object, "executors", executors);
 	(void)json_object_set_new(object, "counters", counters_object(daemon));
+	(void)json_object_set_new(object, "loop", loop_object());
 	control_end_with(reply, object);
 }
 

@@ -11,6 +11,7 @@
 #include "registry.h"
 #include "reply.h"
 #include "script.h"
+#include "stall.h"
 #include "topic.h"
 #include "util.h"
 #include <errno.h>
@@ -361,6 +362,7 @@ static int on_replay(sd_event_source *source, uint64_t usec, void *data)
 	struct replay *replay = data;
 	double rate = replay->daemon->config->dispatch.replay_rate_max;
 
+	stall_source("control", "replay");
 	(void)usec;
 	if (replay->next == replay->count) {
 		(void)sd_event_source_set_floating(source, false); /* ends it */

@@ -9,6 +9,7 @@
 #include "executors.h"
 #include "reply.h"
 #include "script.h"
+#include "stall.h"
 #include "util.h"
 #include <errno.h>
 #include <string.h>
@@ -160,6 +161,7 @@ static int on_source_timer(sd_event_source *timer, uint64_t usec, void *data)
 	struct doctor *doctor = data;
 	struct source_figures figures;
 
+	stall_source("control", "doctor");
 	(void)usec;
 	source_figures(doctor, &figures);
 	bool answered = figures.scans != doctor->source_scans || figures.errors != doctor->source_errors;
@@ -226,6 +228,7 @@ static void examine(struct doctor *doctor)
 
 	doctor_config(&doctor->sink, daemon);
 	doctor_limits(&doctor->sink, daemon->config);
+	doctor_loop(&doctor->sink);
 	doctor_clock(&doctor->sink, daemon->started_realtime_usec, daemon->started_monotonic_usec);
 	doctor_journal(&doctor->sink, daemon);
 	doctor_connection(&doctor->sink, daemon);

@@ -29,6 +29,8 @@ void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, c
 /* reads the configuration files */
 void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon);
 void doctor_limits(const struct doctor_sink *sink, const struct config *config);
+void doctor_loop(const struct doctor_sink *sink);
+
 void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec, uint64_t started_monotonic_usec);
 void doctor_journal(const struct doctor_sink *sink, const struct daemon *daemon);
 void doctor_connection(const struct doctor_sink *sink, const struct daemon *daemon);

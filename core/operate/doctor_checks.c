@@ -8,6 +8,7 @@
 #include "registry.h"
 #include "script.h"
 #include "source.h"
+#include "stall.h"
 #include "turn.h"
 #include "util.h"
 #include <dirent.h>
@@ -166,6 +167,32 @@ void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec
 			      "times of events before and after do not compare; time limits and waits are not affected",
 			      "it was set %s by %" PRIu64 " s since the daemon started",
 			      now > expected ? "forward" : "back", off / USEC_PER_SEC);
+}
+
+/* ----------------------------------------------------------------------------------------- loop */
+
+void doctor_loop(const struct doctor_sink *sink)
+{
+	struct stall_figures f;
+
+	stall_get_figures(&f);
+	if (f.turn_usec > STALL_LIMIT_USEC)
+		doctor_report(sink, WARNING, "loop",
+			      "events waited for so long; if the machine was not overloaded, report this with the "
+			      "daemon's log",
+			      "in the last hour one turn of the loop took %" PRIu64 " ms (%s), %" PRIu64
+			      " took more than %" PRIu64 " ms",
+			      f.turn_usec / USEC_PER_MSEC, f.turn_cause, f.over_limit,
+			      STALL_LIMIT_USEC / USEC_PER_MSEC);
+	else
+		doctor_report(sink, OK, "loop", NULL, "no turn of the last hour took more than %" PRIu64 " ms",
+			      f.turn_usec / USEC_PER_MSEC + 1);
+	if (f.commit_usec > STALL_COMMIT_LIMIT_USEC)
+		doctor_report(sink, WARNING, "loop",
+			      "is the journal's disk slow or shared with something that writes "
+			      "much?",
+			      "in the last hour a commit of the journal took %" PRIu64 " ms",
+			      f.commit_usec / USEC_PER_MSEC);
 }
 
 /* -------------------------------------------------------------------------------------- journal */

@@ -8,6 +8,7 @@
 #include "doctor.h"
 #include "cleanup.h"
 #include "reply.h"
+#include "stall.h"
 #include "util.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +178,7 @@ static void read_rows(struct doctor_child *child)
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
+	stall_source("control", "doctor");
 	(void)source;
 	(void)fd;
 	(void)revents;

@@ -18,6 +18,7 @@
 #include "script_file.h"
 #include "soon.h"
 #include "source.h"
+#include "stall.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -344,6 +345,7 @@ static void on_name(struct folder *folder, const struct inotify_event *event)
 
 static int on_inotify(sd_event_source *event_source, const struct inotify_event *event, void *data)
 {
+	stall_source("scripts folder", "changes");
 	struct folder *folder = data;
 	(void)event_source;
 	if ((event->mask & LOST_MASK) || event->len == 0)
@@ -576,6 +578,7 @@ static void scan_end(struct directory_source *source)
 
 static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
 {
+	stall_source("scripts folder", "scan");
 	struct directory_source *source = data;
 	struct lsn_error err = { 0 };
 	struct stat st = { 0 };
@@ -687,6 +690,7 @@ static void look_at_pending(struct directory_source *source)
 
 static int on_timer(sd_event_source *event_source, uint64_t usec, void *data)
 {
+	stall_source("scripts folder", "names");
 	struct directory_source *source = data;
 	(void)event_source;
 	(void)usec;

@@ -102,6 +102,15 @@ static void print_numbers(const char *title, const json_t *object)
 	(void)printf("\n");
 }
 
+static void print_loop(const json_t *loop)
+{
+	(void)printf("%-14s ", "last hour");
+	phrase(loop, "longest turn of the loop ", "stall_usec_max", CELL_DURATION, "");
+	phrase(loop, " (", "stall_cause", CELL_TEXT, ")");
+	phrase(loop, ", longest commit ", "commit_usec_max", CELL_DURATION, "");
+	(void)printf("\n");
+}
+
 void print_status(void *data, const json_t *object)
 {
 	size_t i;
@@ -121,6 +130,7 @@ void print_status(void *data, const json_t *object)
 		print_executor(NULL, executor);
 	print_numbers("jobs", json_object_get(object, "jobs"));
 	print_numbers("since start", json_object_get(object, "counters"));
+	print_loop(json_object_get(object, "loop"));
 	if (json_integer_value(json_object_get(object, "oldest_waiting_usec")) > 0)
 		line(object, "oldest waits", "oldest_waiting_usec", CELL_DURATION);
 }
