@@ -43,9 +43,11 @@ static void executor_leave(void *data, struct executor *executor)
 	unsigned *left = data;
 	unsigned running = executor_running(executor);
 
+	/* also without jobs: it is the daemon that ends */
+	bool goes_on = executor_detach(executor);
 	if (running == 0)
 		return;
-	if (executor_detach(executor))
+	if (goes_on)
 		log_notice("executor=%s: %u running jobs go on and are adopted at the next start",
 			   executor_name(executor), running);
 	else
@@ -105,6 +107,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 		   dispatcher_running(daemon->dispatcher));
 	(void)sd_notify(0, "STOPPING=1");
 	daemon->state = DAEMON_DRAINING;
+	daemon_reload_cancel(daemon);
 	daemon->drain_until_usec = now_monotonic_usec() + daemon->config->drain_usec;
 	dispatcher_stop(daemon->dispatcher);
 	if (daemon->broker)
@@ -116,14 +119,30 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	return 0;
 }
 
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *data);
+
+static void on_reloaded(void *data, int r, const struct lsn_error *err)
+{
+	struct daemon *daemon = data;
+
+	(void)r, (void)err; /* the log has it */
+	if (daemon->reload_again && daemon->state != DAEMON_DRAINING) {
+		daemon->reload_again = false;
+		(void)on_hangup(NULL, NULL, daemon);
+	}
+}
+
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
 {
+	struct daemon *daemon = data;
 	struct lsn_error err = { 0 };
 
-	stall_source("reload", NULL);
 	(void)source;
 	(void)info;
-	if (daemon_reload(data, &err) < 0)
+	stall_source("reload", NULL);
+	if (daemon->reload)
+		daemon->reload_again = true;
+	else if (daemon_reload(daemon, on_reloaded, daemon, &err) < 0)
 		log_error("reload failed, the old configuration stays: %s", err.message);
 	return 0;
 }
@@ -235,7 +254,7 @@ static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 	r = executors_new(daemon->loop, &executor_hooks, &daemon->executors);
 	if (r < 0)
 		return lsn_error_set(err, r, "cannot make the executors: %s", strerror(-r));
-	r = executors_prepare(daemon->executors, &daemon->config->executors, err);
+	r = executors_prepare_now(daemon->executors, &daemon->config->executors, err);
 	if (r < 0)
 		return r;
 	executors_swap(daemon->executors);
@@ -302,6 +321,7 @@ static int daemon_start(struct daemon *daemon, struct lsn_error *err)
 /* daemon_stop - in the reverse order; the broker first, so that nothing new is acknowledged. */
 static void daemon_stop(struct daemon *daemon)
 {
+	daemon_reload_cancel(daemon);
 	control_free(daemon->control);
 	broker_free(daemon->broker);
 	source_free(daemon->source);

@@ -14,6 +14,7 @@
 #include "turn.h"
 #include "util.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
@@ -62,10 +63,14 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 	if (r < 0)
 		return r;
 	daemon_bind_policy(next->config);
-	r = executors_prepare(daemon->executors, &next->config->executors, err);
-	next->executors = r >= 0;
-	return r;
+	return 0;
 }
+
+struct reload { /* under way */
+	struct next next;
+	reload_fn fn;
+	void *data;
+};
 
 /* replace_source - the old source keeps serving if it fails. */
 static int replace_source(struct daemon *daemon, struct next *next, struct lsn_error *err)
@@ -131,26 +136,75 @@ static void notify_reloading(void)
 	(void)sd_notify(0, text);
 }
 
-int daemon_reload(struct daemon *daemon, struct lsn_error *err)
+/* reload_end - NEXT is in force, or abandoned with R and ERR. */
+static void reload_end(struct daemon *daemon, int r, const struct lsn_error *err)
 {
-	struct next next = { 0 };
+	struct reload *reload = daemon->reload;
 
-	if (daemon->state == DAEMON_DRAINING)
-		return lsn_error_set(err, -EBUSY, "the daemon is stopping");
-	notify_reloading();
-	int r = next_build(daemon, &next, err);
-	if (r >= 0)
-		r = replace_source(daemon, &next, err);
-	if (r >= 0)
-		r = replace_broker(daemon, &next, err);
-	if (r >= 0)
-		r = control_set_config(daemon->control, &next.config->control, err);
+	daemon->reload = NULL;
 	if (r < 0) {
-		next_abandon(daemon, &next);
+		next_abandon(daemon, &reload->next);
+		log_error("reload failed, the old configuration stays: %s", err->message);
 	} else {
-		put_in_force(daemon, &next);
 		log_notice("reloaded %s", daemon->config_file);
 	}
 	(void)sd_notify(0, "READY=1");
-	return r;
+	reload->fn(reload->data, r, err);
+	free(reload);
+}
+
+/* on_prepared - the executors can be made; the rest needs no waiting. */
+static void on_prepared(void *data, int r, const struct lsn_error *why)
+{
+	struct daemon *daemon = data;
+	struct next *next = &daemon->reload->next;
+	struct lsn_error err = { 0 };
+
+	if (r < 0) {
+		reload_end(daemon, r, why);
+		return;
+	}
+	next->executors = true;
+	r = replace_source(daemon, next, &err);
+	if (r >= 0)
+		r = replace_broker(daemon, next, &err);
+	if (r >= 0)
+		r = control_set_config(daemon->control, &next->config->control, &err);
+	if (r >= 0)
+		put_in_force(daemon, next);
+	reload_end(daemon, r, &err);
+}
+
+int daemon_reload(struct daemon *daemon, reload_fn fn, void *data, struct lsn_error *err)
+{
+	if (daemon->state == DAEMON_DRAINING)
+		return lsn_error_set(err, -EBUSY, "the daemon is stopping");
+	if (daemon->reload)
+		return lsn_error_set(err, -EBUSY, "a reload is under way; try again when it has ended");
+	struct reload *reload = calloc(1, sizeof *reload);
+	if (!reload)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	*reload = (struct reload){ .fn = fn, .data = data };
+	notify_reloading();
+	int r = next_build(daemon, &reload->next, err);
+	if (r >= 0)
+		r = executors_prepare(daemon->executors, &reload->next.config->executors, on_prepared, daemon, err);
+	if (r < 0) {
+		next_abandon(daemon, &reload->next);
+		free(reload);
+		(void)sd_notify(0, "READY=1");
+		return r;
+	}
+	daemon->reload = reload;
+	return 0;
+}
+
+void daemon_reload_cancel(struct daemon *daemon)
+{
+	struct lsn_error err;
+
+	if (!daemon->reload)
+		return;
+	executors_abandon(daemon->executors);
+	reload_end(daemon, lsn_error_set(&err, -ECANCELED, "the daemon is stopping"), &err);
 }

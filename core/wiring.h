@@ -27,6 +27,8 @@ struct daemon {
 	struct control *control;
 	struct session_note session; /* at the broker */
 	bool session_open; /* the broker is connected */
+	struct reload *reload; /* under way, or NULL */
+	bool reload_again; /* asked for by a signal meanwhile */
 	/* waits for the first scan before it connects to the broker; at the end, for the drain */
 	sd_event_source *settle_timer;
 	sd_event_source *prune_timer;

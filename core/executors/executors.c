@@ -3,7 +3,9 @@
 #include "cleanup.h"
 #include "executors_private.h"
 #include "host.h"
+#include "child.h"
 #include "log.h"
+#include "soon.h"
 #include "script.h"
 #include "stall.h"
 
@@ -96,33 +98,6 @@ static bool valid_instance_name(const char *name)
 
 /* ----------------------------------------------------------------------- prepare, swap, abandon */
 
-static int plan_one(struct executors *set, const struct executors_config *common, const struct executor_config *config,
-		    struct plan *plan, struct lsn_error *err)
-{
-	_cleanup_module_ struct module *module = NULL;
-	const char *name = config->module[0] ? config->module : config->name;
-	struct executor *executor;
-	int r;
-
-	r = module_load(&set->modules, common->folder, name, &module, err);
-	if (r < 0)
-		return lsn_error_prefix(err, r, "module %s", name);
-	if (executor_config_copy(&plan->config, config) < 0)
-		return lsn_error_set(err, -ENOMEM, "out of memory");
-	TAILQ_FOREACH (executor, &set->all, all) {
-		if (would_be_same(executor, common, config, module)) {
-			plan->executor = executor;
-			return 0;
-		}
-	}
-	r = executor_new(set, common, &plan->config, module, &plan->executor, err);
-	if (r < 0)
-		return r;
-	(void)TAKE_PTR(module);
-	TAILQ_INSERT_TAIL(&set->all, plan->executor, all);
-	return 0;
-}
-
 static int check_names(const struct executors_config *config, struct lsn_error *err)
 {
 	for (size_t i = 0; i < config->executor_count; i++) {
@@ -138,38 +113,211 @@ static int check_names(const struct executors_config *config, struct lsn_error *
 	return 0;
 }
 
-int executors_prepare(struct executors *set, const struct executors_config *config, struct lsn_error *err)
+static const char *module_name(const struct executor_config *config)
 {
-	int r = check_names(config, err);
+	return config->module[0] ? config->module : config->name;
+}
 
-	executors_abandon(set);
+/* plan_section - its module, its copy of the configuration, and the instance if the one there is
+ * will do. */
+static int plan_section(struct executors *set, const struct executors_config *common,
+			const struct executor_config *config, struct plan *plan, struct lsn_error *err)
+{
+	struct executor *executor;
+	int r;
+
+	plan->set = set;
+	r = module_find(&set->modules, common->folder, module_name(config), &plan->module, err);
 	if (r < 0)
-		return r;
+		return lsn_error_prefix(err, r, "module %s", module_name(config));
+	if (executor_config_copy(&plan->config, config) < 0)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	TAILQ_FOREACH (executor, &set->all, all)
+		if (would_be_same(executor, common, config, plan->module))
+			plan->executor = executor;
+	return 0;
+}
+
+static int plan_sections(struct executors *set, const struct executors_config *config, struct lsn_error *err)
+{
 	set->plan = calloc(config->executor_count + 1, sizeof *set->plan);
 	if (!set->plan)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	for (; set->plan_count < config->executor_count; set->plan_count++) {
-		const struct executor_config *one = &config->executors[set->plan_count];
+	for (size_t i = 0; i < config->executor_count; i++) {
+		set->plan_count++;
+		int r = plan_section(set, config, &config->executors[i], &set->plan[i], err);
+		if (r < 0)
+			return lsn_error_prefix(err, r, "[executor %s]", config->executors[i].name);
+	}
+	return 0;
+}
 
-		r = plan_one(set, config, one, &set->plan[set->plan_count], err);
-		if (r < 0) {
-			set->plan_count++; /* its copy of the configuration too */
-			executors_abandon(set);
-			return lsn_error_prefix(err, r, "[executor %s]", one->name);
-		}
+/* plan_needs_trial - the module is new, or wants to look at options it has not seen. */
+static bool plan_needs_trial(const struct plan *plan)
+{
+	return !plan->executor && (!plan->module->library || plan->module->abi.check);
+}
+
+static struct module_trial plan_trial(const struct plan *plan)
+{
+	return (struct module_trial){ .module = plan->module,
+				      .check = true,
+				      .options = plan->config.options,
+				      .option_count = plan->config.option_count };
+}
+
+static int plan_error(const struct executors_config *config, size_t i, int r, struct lsn_error *err)
+{
+	const struct executor_config *one = &config->executors[i];
+
+	(void)lsn_error_prefix(err, r, "module %s", module_name(one));
+	return lsn_error_prefix(err, r, "[executor %s]", one->name);
+}
+
+static int plan_make(struct executors *set, const struct executors_config *common, struct plan *plan,
+		     struct lsn_error *err)
+{
+	int r = module_load_copy(plan->module, err);
+
+	if (r < 0)
+		return lsn_error_prefix(err, r, "module %s", plan->module->name);
+	r = executor_new(set, common, &plan->config, plan->module, &plan->executor, err);
+	if (r < 0)
+		return r;
+	plan->module = NULL; /* the instance has it now */
+	TAILQ_INSERT_TAIL(&set->all, plan->executor, all);
+	return 0;
+}
+
+/* plans_make - all have been tried: the instances. */
+static int plans_make(struct executors *set, const struct executors_config *config, struct lsn_error *err)
+{
+	for (size_t i = 0; i < set->plan_count; i++) {
+		struct plan *plan = &set->plan[i];
+		int r = plan->executor ? 0 : plan_make(set, config, plan, err);
+		if (r < 0)
+			return lsn_error_prefix(err, r, "[executor %s]", config->executors[i].name);
 	}
 	set->planned = true;
 	return 0;
 }
 
+static void prepare_end(struct executors *set, int r, const struct lsn_error *err)
+{
+	executors_prepared_fn fn = set->prepare.fn;
+	void *data = set->prepare.data;
+
+	set->prepare.config = NULL;
+	if (r < 0)
+		executors_abandon(set);
+	fn(data, r, err);
+}
+
+static void prepare_make(struct executors *set)
+{
+	struct lsn_error err = { 0 };
+	int r = plans_make(set, set->prepare.config, &err);
+
+	prepare_end(set, r, &err);
+}
+
+static void on_tried(void *data, const struct child_end *end)
+{
+	struct plan *plan = data;
+	struct executors *set = plan->set;
+	struct lsn_error err = { 0 };
+
+	plan->trial = NULL;
+	int r = module_trial_judge(end, &err);
+	if (r < 0) {
+		(void)plan_error(set->prepare.config, (size_t)(plan - set->plan), r, &err);
+		prepare_end(set, r, &err);
+		return;
+	}
+	for (size_t i = 0; i < set->plan_count; i++)
+		if (set->plan[i].trial)
+			return;
+	prepare_make(set);
+}
+
+static int on_prepare_soon(sd_event_source *source, uint64_t usec, void *data)
+{
+	(void)source, (void)usec;
+	stall_source("executors", "reload");
+	prepare_make(data);
+	return 0;
+}
+
+static int start_trials(struct executors *set, const struct executors_config *config, struct lsn_error *err)
+{
+	bool waiting = false;
+
+	for (size_t i = 0; i < set->plan_count; i++) {
+		struct plan *plan = &set->plan[i];
+		if (!plan_needs_trial(plan))
+			continue;
+		const struct module_trial trial = plan_trial(plan);
+		const struct child_task task = module_trial_task(&trial);
+		int r = child_start(set->loop, &task, on_tried, plan, &plan->trial, err);
+		if (r < 0)
+			return plan_error(config, i, r, err);
+		waiting = true;
+	}
+	if (!waiting)
+		soon(set->prepare.soon);
+	return 0;
+}
+
+int executors_prepare(struct executors *set, const struct executors_config *config, executors_prepared_fn fn,
+		      void *data, struct lsn_error *err)
+{
+	executors_abandon(set);
+	int r = check_names(config, err);
+	if (r >= 0)
+		r = plan_sections(set, config, err);
+	if (r >= 0)
+		r = start_trials(set, config, err);
+	if (r < 0) {
+		executors_abandon(set);
+		return r;
+	}
+	set->prepare.config = config;
+	set->prepare.fn = fn;
+	set->prepare.data = data;
+	return 0;
+}
+
+int executors_prepare_now(struct executors *set, const struct executors_config *config, struct lsn_error *err)
+{
+	executors_abandon(set);
+	int r = check_names(config, err);
+	if (r >= 0)
+		r = plan_sections(set, config, err);
+	for (size_t i = 0; r >= 0 && i < set->plan_count; i++) {
+		const struct module_trial trial = plan_trial(&set->plan[i]);
+		if (plan_needs_trial(&set->plan[i]) && (r = module_trial_now(&trial, err)) < 0)
+			(void)plan_error(config, i, r, err);
+	}
+	if (r >= 0)
+		r = plans_make(set, config, err);
+	if (r < 0)
+		executors_abandon(set);
+	return r;
+}
+
 static void drop_plan(struct executors *set)
 {
-	for (size_t i = 0; i < set->plan_count; i++)
+	for (size_t i = 0; i < set->plan_count; i++) {
+		child_cancel(set->plan[i].trial);
 		executor_config_clear(&set->plan[i].config);
+		(void)module_unref(set->plan[i].module);
+	}
 	free(set->plan);
 	set->plan = NULL;
 	set->plan_count = 0;
 	set->planned = false;
+	set->prepare.config = NULL;
+	(void)sd_event_source_set_enabled(set->prepare.soon, SD_EVENT_OFF);
 }
 
 static void retired_drain(struct executor *executor)
@@ -302,6 +450,8 @@ int executors_new(sd_event *loop, const struct executors_hooks *hooks, struct ex
 	r = sd_event_add_defer(loop, &set->later, on_later, set);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(set->later, SD_EVENT_OFF);
+	if (r >= 0)
+		r = soon_new(loop, on_prepare_soon, set, &set->prepare.soon);
 	if (r < 0) {
 		executors_free(set);
 		return r;
@@ -322,6 +472,7 @@ void executors_free(struct executors *set)
 		executor_destroy(executor);
 	}
 	sd_event_source_disable_unref(set->later);
+	sd_event_source_disable_unref(set->prepare.soon);
 	sd_event_unref(set->loop);
 	free(set);
 }

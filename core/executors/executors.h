@@ -64,9 +64,18 @@ int executors_new(sd_event *loop, const struct executors_hooks *hooks, struct ex
  * Jobs are not touched: they may be gone before. */
 void executors_free(struct executors *executors);
 
-/* executors_prepare - build what CONFIG (copied) asks for beside what serves.
- * ERR names section, file and remedy. */
-int executors_prepare(struct executors *executors, const struct executors_config *config, struct lsn_error *err);
+/* executors_prepare - build what CONFIG (borrowed until FN has been called or
+ * executors_abandon()) asks for beside what serves.
+ * New modules and new options are tried in children meanwhile; FN(data, r, err) is called once,
+ * from the loop: 0, now executors_swap() or executors_abandon(); or a negative errno with ERR,
+ * which names section, file and remedy: then nothing is left of it.
+ * 0, or a negative errno with ERR: FN is not called. */
+typedef void (*executors_prepared_fn)(void *data, int r, const struct lsn_error *err);
+int executors_prepare(struct executors *executors, const struct executors_config *config, executors_prepared_fn fn,
+		      void *data, struct lsn_error *err);
+
+/* executors_prepare_now - the same for a caller that may block: at the start. */
+int executors_prepare_now(struct executors *executors, const struct executors_config *config, struct lsn_error *err);
 void executors_swap(struct executors *executors); /* after a successful prepare */
 void executors_abandon(struct executors *executors); /* drop what prepare built */
 
@@ -79,6 +88,7 @@ void executors_each(struct executors *executors, void (*fn)(void *data, struct e
 
 const char *executor_name(const struct executor *executor);
 const struct executor_config *executor_get_config(const struct executor *executor);
+
 /* reserved or submitted runs, those given up included */
 unsigned executor_running(const struct executor *executor);
 bool executor_draining(const struct executor *executor);

@@ -50,9 +50,13 @@ struct executor {
 };
 TAILQ_HEAD(executor_list, executor);
 
-struct plan { /* one section of the configuration that waits for executors_swap() */
-	struct executor *executor;
-	struct executor_config config; /* for an instance that is kept: what it gets; else empty */
+struct plan { /* one section of the configuration, on its way to executors_swap() */
+	struct executors *set;
+	struct executor *executor; /* NULL: not made yet */
+	/* for an instance that is kept: what it gets; else empty once it is made */
+	struct executor_config config;
+	struct module *module; /* until the instance has it */
+	struct child *trial; /* running */
 };
 
 struct executors {
@@ -64,7 +68,13 @@ struct executors {
 	struct executor_list all;
 	struct plan *plan;
 	size_t plan_count;
-	bool planned;
+	bool planned; /* all instances are made */
+	struct { /* executors_prepare() under way */
+		const struct executors_config *config; /* NULL: none */
+		executors_prepared_fn fn;
+		void *data;
+		sd_event_source *soon; /* there is nothing to wait for */
+	} prepare;
 	sd_event_source *later; /* what must not happen inside a module's call */
 };
 

@@ -266,18 +266,12 @@ static void close_library(struct module *module)
 		(void)close(module->fd);
 }
 
-static int open_copy(struct module *module, const void *data, size_t size, struct lsn_error *err)
+int module_load_copy(struct module *module, struct lsn_error *err)
 {
 	char path[64];
-	int r;
 
-	(void)snprintf(path, sizeof path, "%s-%.12s", module->name, module->hash);
-	module->fd = memfd_sealed(path, data, size);
-	if (module->fd < 0)
-		return lsn_error_set(err, module->fd, "cannot copy it: %s", strerror(-module->fd));
-	r = module_try(module->fd, module->name, err);
-	if (r < 0)
-		return r;
+	if (module->library)
+		return 0;
 	(void)snprintf(path, sizeof path, "/proc/%d/fd/%d", getpid(), module->fd);
 	return module_open(path, module->name, &module->library, &module->abi, err);
 }
@@ -294,11 +288,33 @@ static struct module *find_loaded(struct module_list *loaded, const char *name, 
 	return NULL;
 }
 
-int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+static int make_module(struct module_list *loaded, const char *name, const char *hash, const void *data, size_t size,
+		       struct module **ret, struct lsn_error *err)
+{
+	struct module *module = calloc(1, sizeof *module);
+	char text[64];
+
+	if (!module)
+		return lsn_error_set(err, -ENOMEM, "out of memory");
+	module->refs = 1;
+	memcpy(module->name, name, strlen(name) + 1);
+	memcpy(module->hash, hash, sizeof module->hash);
+	LIST_INSERT_HEAD(loaded, module, list);
+	(void)snprintf(text, sizeof text, "%s-%.12s", module->name, module->hash);
+	module->fd = memfd_sealed(text, data, size);
+	if (module->fd < 0) {
+		int r = lsn_error_set(err, module->fd, "cannot copy it: %s", strerror(-module->fd));
+		(void)module_unref(module);
+		return r;
+	}
+	*ret = module;
+	return 0;
+}
+
+int module_find(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
 		struct lsn_error *err)
 {
 	_cleanup_free_ char *data = NULL;
-	struct module *module;
 	char hash[MODULE_HASH_SIZE];
 	size_t size = 0;
 	int r;
@@ -312,23 +328,24 @@ int module_load(struct module_list *loaded, const char *folder, const char *name
 	if (hash_bytes(data, size, hash) < 0)
 		return lsn_error_set(err, -ENOMEM, "cannot hash it: out of memory");
 	*ret = find_loaded(loaded, name, hash);
-	if (*ret)
-		return 0;
-	module = calloc(1, sizeof *module);
-	if (!module)
-		return lsn_error_set(err, -ENOMEM, "out of memory");
-	module->refs = 1;
-	module->fd = -1;
-	memcpy(module->name, name, strlen(name) + 1);
-	memcpy(module->hash, hash, sizeof hash);
-	LIST_INSERT_HEAD(loaded, module, list);
-	r = open_copy(module, data, size, err);
-	if (r < 0) {
-		module_unref(module);
-		return r;
-	}
-	*ret = module;
-	return 0;
+	return *ret ? 0 : make_module(loaded, name, hash, data, size, ret, err);
+}
+
+int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+		struct lsn_error *err)
+{
+	_cleanup_module_ struct module *module = NULL;
+	struct module_trial trial = { 0 };
+
+	int r = module_find(loaded, folder, name, &module, err);
+	trial.module = module;
+	if (r == 0 && !module->library)
+		r = module_trial_now(&trial, err);
+	if (r == 0)
+		r = module_load_copy(module, err);
+	if (r == 0)
+		*ret = TAKE_PTR(module);
+	return r;
 }
 
 struct module *module_ref(struct module *module)

@@ -19,6 +19,8 @@
 #ifndef CORE_MODULE_H
 #define CORE_MODULE_H
 
+#include "child.h"
+
 #include <cleanup.h>
 #include <listener/executor.h>
 #include <sys/queue.h>
@@ -39,13 +41,20 @@ struct module {
 };
 LIST_HEAD(module_list, module); /* what is open now; starts zeroed */
 
-/* module_load - NAME.so of FOLDER, from LOADED if this version is open already, else opened and
- * put there.
+/* module_find - NAME.so of FOLDER, from LOADED if this version is there already, else read,
+ * copied and put there: not tried and not opened yet, library is NULL.
  * RET: one reference, to be given back with module_unref().
  * 0; -EINVAL, -ENOENT, -EPERM (ownership, mode, link), -EFBIG, -EBUSY (changes while it is
- * read), -ENOEXEC (will not load), -ELIBBAD (wrong symbol, version or struct), -ETIMEDOUT,
- * -ENOMEM ... with ERR saying why.
- * Blocks for the read and the trial, at most about 5 s. */
+ * read), -ENOMEM ... with ERR saying why. */
+int module_find(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+		struct lsn_error *err);
+
+/* module_load_copy - open a copy that has been tried; nothing to do if it is open.
+ * 0; -ENOEXEC (will not load), -ELIBBAD (wrong symbol, version or struct) with ERR. */
+int module_load_copy(struct module *module, struct lsn_error *err);
+
+/* module_load - find, try and open, for a caller that may block: at most about 5 s.
+ * What the others return, or -ETIMEDOUT. */
 int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
 		struct lsn_error *err);
 struct module *module_ref(struct module *module);
@@ -57,10 +66,23 @@ struct module *module_unref(struct module *module);
 /* module_name_valid - [a-z0-9-]{1,32} */
 bool module_name_valid(const char *name);
 
-/* module_try - have a child open the copy at FD and check it.
- * 0 or what module_load() returns.
- * In module_try.c. */
-int module_try(int fd, const char *name, struct lsn_error *err);
+/* A trial in a child, in module_try.c.
+ * All is borrowed until the child has been started. */
+struct module_trial {
+	const struct module *module;
+	bool check; /* also call its check() with these options, if it has one */
+	const struct lsn_option *options;
+	size_t option_count;
+};
+
+struct child_task module_trial_task(const struct module_trial *trial);
+
+/* module_trial_judge - what the child's end means: 0, -ENOEXEC, -ELIBBAD, -ETIMEDOUT, or what
+ * check() said, with ERR. */
+int module_trial_judge(const struct child_end *end, struct lsn_error *err);
+
+/* module_trial_now - start, wait and judge. */
+int module_trial_now(const struct module_trial *trial, struct lsn_error *err);
 
 /* module_open - open the copy at FD through PATH and check its symbol; shared by the child and
  * the daemon. */

@@ -532,6 +532,20 @@ static void run_executors(void *data, const json_t *request, struct control_repl
 	control_end(reply);
 }
 
+static void end_reload(void *data, int r, const struct lsn_error *err)
+{
+	struct control_reply *reply = data;
+
+	if (r < 0) {
+		control_fail(reply, -r, "%s", err->message);
+		return;
+	}
+	json_t *object = json_object();
+	json_set_bool(object, "changed", true);
+	json_set_string(object, "message", "the configuration is in force");
+	control_end_with(reply, object);
+}
+
 static void run_reload(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { NULL };
@@ -539,16 +553,11 @@ static void run_reload(void *data, const json_t *request, struct control_reply *
 
 	if (!reply_known_keys(reply, request, keys))
 		return;
-	int r = daemon_reload(data, &err);
-	if (r < 0) {
-		log_error("reload failed, the old configuration stays: %s", err.message);
-		control_fail(reply, -r, "%s", err.message);
+	int r = daemon_reload(data, end_reload, reply, &err);
+	if (r >= 0)
 		return;
-	}
-	json_t *object = json_object();
-	json_set_bool(object, "changed", true);
-	json_set_string(object, "message", "the configuration is in force");
-	control_end_with(reply, object);
+	log_error("reload failed, the old configuration stays: %s", err.message);
+	control_fail(reply, -r, "%s", err.message);
 }
 
 static void run_rescan(void *data, const json_t *request, struct control_reply *reply)

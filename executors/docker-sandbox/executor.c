@@ -7,7 +7,11 @@
  * after. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <cleanup.h>
 #include <util.h>
@@ -23,6 +27,7 @@
 #define SECCOMP_MAX (256u << 10)
 #define CHECK_BUDGET_USEC (3 * USEC_PER_SEC)
 #define SWEEP_BUDGET_USEC (500 * USEC_PER_MSEC)
+#define APART_BUDGET_USEC (20 * USEC_PER_SEC)
 #define JANITOR_DELAY_USEC USEC_PER_SEC /* recover() has been called for all by then */
 
 static void clean_up_now(struct instance *in)
@@ -98,19 +103,20 @@ static int read_files(struct instance *in, struct lsn_error *err)
 	return r < 0 ? lsn_error_set(err, r, "%s/" RESOLVER_FILE ": %s", in->host->run_dir, strerror(-r)) : 0;
 }
 
-/* An engine that is down at boot will come; an image that is not there will not. */
-static int check_engine(struct instance *in, struct lsn_error *err)
+/* docker_check - an engine that is down at boot will come, and is looked for on; an image that
+ * is not there will not. */
+static int docker_check(const struct lsn_option *list, size_t count, struct lsn_error *err)
 {
+	struct options options;
 	struct lsn_error why;
-	int r = engine_check_now(in->options.socket, in->options.image, CHECK_BUDGET_USEC, &why);
 
-	if (r == -ENOENT || r == -EPROTONOSUPPORT || r == -EPROTO) {
-		if (err)
-			*err = why;
-		return r;
-	}
+	int r = options_parse(list, count, &options, err);
 	if (r < 0)
-		log_line(in->host, WARNING, "%s; it is looked for on", why.message);
+		return r;
+	r = engine_check_now(options.socket, options.image, CHECK_BUDGET_USEC, &why);
+	options_clear(&options);
+	if (r == -ENOENT || r == -EPROTONOSUPPORT || r == -EPROTO)
+		return lsn_error_set(err, r, "%s", why.message);
 	return 0;
 }
 
@@ -161,8 +167,6 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 	if (r == 0)
 		r = read_files(in, err);
 	if (r == 0)
-		r = check_engine(in, err);
-	if (r == 0)
 		r = bring_up(in, err);
 	if (r < 0) {
 		instance_clear(in);
@@ -178,13 +182,61 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 
 /* Nobody needs it any more, unless a successor already uses it: then the engine refuses. The
  * rules go after it, not before. */
-static void remove_network(struct instance *in)
+static void remove_network(struct instance *in, uint64_t budget_usec)
 {
 	char path[160], *paths[] = { path };
 
 	(void)snprintf(path, sizeof path, "/networks/%s", in->prereq.network.name);
 	if (in->prereq.wall && engine_up(in->prereq.engine))
-		engine_sweep_now(in->options.socket, engine_api(in->prereq.engine), paths, 1, 0, SWEEP_BUDGET_USEC);
+		engine_sweep_now(in->options.socket, engine_api(in->prereq.engine), paths, 1, 0, budget_usec);
+}
+
+/* instance_end - remove what was made for it, as far as the engine does so in time. */
+static void instance_end(struct instance *in, uint64_t budget_usec)
+{
+	unsigned left = pool_done(&in->pool, in->detached, budget_usec);
+
+	if (left == 0)
+		remove_network(in, budget_usec);
+	prerequisites_done(&in->prereq, left == 0);
+}
+
+/* keep_two - of our descriptors in the child. */
+static void keep_two(int a, int b)
+{
+	int low = a < b ? a : b, high = a < b ? b : a;
+
+	for (unsigned from = STDERR_FILENO + 1, i = 0; i < 2; i++) {
+		int fd = i ? high : low;
+		if (fd < (int)from)
+			continue;
+		if (fd > (int)from)
+			(void)syscall(SYS_close_range, from, (unsigned)fd - 1, 0);
+		from = (unsigned)fd + 1;
+		if (i)
+			(void)syscall(SYS_close_range, from, ~0U, 0);
+	}
+}
+
+/* end_apart - the daemon goes on, and the engine may hang: a process of its own removes
+ * everything, and has time. It is nobody's child, so nobody has to wait for it. False: there can
+ * be no such process. */
+static bool end_apart(struct instance *in)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return false;
+	if (pid > 0)
+		return waitpid(pid, NULL, 0) == pid;
+	if (fork() != 0)
+		_exit(0);
+	(void)prctl(PR_SET_NAME, "sandbox-sweep");
+	(void)signal(SIGALRM, SIG_DFL);
+	(void)alarm(3 * APART_BUDGET_USEC / USEC_PER_SEC);
+	keep_two(in->run_dir_fd, in->prereq.wall ? wall_fd(in->prereq.wall) : -1);
+	instance_end(in, APART_BUDGET_USEC);
+	_exit(0);
 }
 
 static void docker_free(void *instance)
@@ -194,10 +246,12 @@ static void docker_free(void *instance)
 	probe_cancel(in);
 	janitor_done(&in->janitor);
 	in->host->timer_cancel(in->host->handle, in->janitor_timer);
-	unsigned left = pool_done(&in->pool, in->detached);
-	if (left == 0)
-		remove_network(in);
-	prerequisites_done(&in->prereq, left == 0);
+	if (!in->detached && end_apart(in)) {
+		pool_drop(&in->pool);
+		prerequisites_drop(&in->prereq);
+	} else {
+		instance_end(in, SWEEP_BUDGET_USEC);
+	}
 	instance_clear(in);
 }
 
@@ -307,4 +361,5 @@ LSN_EXPORT const struct lsn_executor_module lsn_executor = {
 	.detach = docker_detach,
 	.describe = docker_describe,
 	.probe = probe_start,
+	.check = docker_check,
 };

@@ -26,7 +26,6 @@
 #define CROWD 8 /* ... unless so many of its jobs wait for each */
 /* no netns has become free for so long, longer than a start takes: its jobs are long */
 #define STUCK_USEC (2 * USEC_PER_SEC)
-#define SWEEP_BUDGET_USEC USEC_PER_SEC
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
 
 static void plan_expiry(struct pool *pool);
@@ -800,11 +799,11 @@ static void sweep_add(struct sweep *s, const char *id)
 	s->count += s->paths[s->count] != NULL;
 }
 
-static void sweep_now(struct sweep *s)
+static void sweep_now(struct sweep *s, uint64_t budget_usec)
 {
 	if (s->count > 0)
 		engine_sweep_now(s->pool->options->socket, engine_api(s->pool->prereq->engine), s->paths, s->count,
-				 SWEEP_RETRY_USEC, SWEEP_BUDGET_USEC);
+				 SWEEP_RETRY_USEC, budget_usec);
 	for (size_t i = 0; i < s->count; i++) {
 		sandbox_remove_folder(s->pool->env.run_dir_fd, s->ids + i * SANDBOX_ID_SIZE);
 		free(s->paths[i]);
@@ -821,9 +820,36 @@ static size_t containers_count(const struct pool *pool)
 	return count;
 }
 
-unsigned pool_done(struct pool *pool, bool detach)
+static void pool_cancel_timers(struct pool *pool)
 {
 	const struct lsn_host *host = pool->env.host;
+
+	host->timer_cancel(host->handle, pool->hold);
+	host->timer_cancel(host->handle, pool->patience.timer);
+	host->timer_cancel(host->handle, pool->expiry.timer);
+}
+
+void pool_drop(struct pool *pool)
+{
+	struct sandbox *sb;
+	struct netns *b;
+
+	pool->stopping = true;
+	while ((sb = TAILQ_FIRST(&pool->list))) {
+		TAILQ_REMOVE(&pool->list, sb, link);
+		if (sb->netns)
+			sb->netns->state = NETNS_FREE;
+		sandbox_free(sb);
+	}
+	while ((b = TAILQ_FIRST(&pool->namespaces))) {
+		TAILQ_REMOVE(&pool->namespaces, b, link);
+		netns_free(b);
+	}
+	pool_cancel_timers(pool);
+}
+
+unsigned pool_done(struct pool *pool, bool detach, uint64_t budget_usec)
+{
 	size_t most = containers_count(pool);
 	_cleanup_free_ char **paths = calloc(most + 1, sizeof *paths);
 	_cleanup_free_ char *ids = calloc(most + 1, SANDBOX_ID_SIZE);
@@ -850,9 +876,7 @@ unsigned pool_done(struct pool *pool, bool detach)
 			sweep_add(&sweep, b->id);
 		netns_free(b);
 	}
-	sweep_now(&sweep);
-	host->timer_cancel(host->handle, pool->hold);
-	host->timer_cancel(host->handle, pool->patience.timer);
-	host->timer_cancel(host->handle, pool->expiry.timer);
+	sweep_now(&sweep, budget_usec);
+	pool_cancel_timers(pool);
 	return left;
 }

@@ -63,9 +63,12 @@ struct pool {
 int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err);
 
 /* pool_done - with DETACH sandboxes that owe a result stay for a successor, all others are
- * removed (at most a second is spent on it).
+ * removed; BUDGET_USEC is spent on it at most.
  * Returns how many stay. */
-unsigned pool_done(struct pool *pool, bool detach);
+unsigned pool_done(struct pool *pool, bool detach, uint64_t budget_usec);
+
+/* pool_drop - the same, but what is outside stays: somebody else removes it. */
+void pool_drop(struct pool *pool);
 
 int pool_reserve(struct pool *pool, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err);
 void pool_release(struct pool *pool, const struct lsn_job *job);

@@ -90,7 +90,9 @@ static void image_seen(void *data, const struct engine_reply *reply)
 		return;
 	}
 	if (reply->status == 404)
-		(void)lsn_error_set(&err, -ENOENT, "image %s not found: build it with build-image, of the folder lib/listenerd",
+		(void)lsn_error_set(&err, -ENOENT,
+				    "image %s not found: build it with build-image, of the folder "
+				    "lib/listenerd",
 				    prereq->options->image);
 	prereq_trouble(prereq, &err);
 }
@@ -207,4 +209,11 @@ void prerequisites_done(struct prerequisites *prereq, bool remove_wall)
 	drop_pending(prereq);
 	engine_free(prereq->engine);
 	wall_free(prereq->wall, remove_wall);
+}
+
+void prerequisites_drop(struct prerequisites *prereq)
+{
+	drop_pending(prereq);
+	engine_free(prereq->engine);
+	wall_leave(prereq->wall);
 }

@@ -39,6 +39,9 @@ struct prerequisites {
 int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,
 		       void (*changed)(void *data), void *data, struct lsn_error *err);
 void prerequisites_done(struct prerequisites *prereq, bool remove_wall);
+
+/* prerequisites_drop - the same without waiting: another process has a copy, and ends it. */
+void prerequisites_drop(struct prerequisites *prereq);
 bool prerequisites_up(const struct prerequisites *prereq);
 
 /* prerequisites_recheck - a container could not be made because the image or the network has

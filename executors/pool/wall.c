@@ -375,3 +375,15 @@ void wall_free(struct wall *wall, bool remove)
 	free(wall->request);
 	free(wall);
 }
+
+int wall_fd(const struct wall *wall) { return wall->fd; }
+
+void wall_leave(struct wall *wall)
+{
+	if (!wall)
+		return;
+	wall->host->timer_cancel(wall->host->handle, wall->retry);
+	drop_helper(wall);
+	free(wall->request);
+	free(wall);
+}

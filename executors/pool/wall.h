@@ -36,4 +36,13 @@ const char *wall_remedy(const struct wall *wall);
 /* how often somebody had removed or changed the rules */
 unsigned wall_restored(const struct wall *wall);
 
+/* wall_fd - the connection to the helper, for a child that is to end the wall; -1: there is
+ * none. */
+int wall_fd(const struct wall *wall);
+
+/* wall_leave - as wall_free(), without waiting for the helper and without a word to it: a child
+ * that has a copy of the connection does that.
+ * NULL is allowed. */
+void wall_leave(struct wall *wall);
+
 #endif

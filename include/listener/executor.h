@@ -275,6 +275,12 @@ struct lsn_executor_module {
 	 * has been submitted. Until then an instance may have two attempts of one job. NULL: a
 	 * minute. */
 	uint64_t (*report_grace)(void *instance, const struct lsn_job *job);
+	/* check - may an instance be made with these options? Called before init(), in a process of
+	 * its own that ends afterwards: it may block, for at most 5 s together with loading the
+	 * module. Here belongs what init() would have to wait for, such as whether a service
+	 * has what is needed. Returns 0, or a negative errno with ERR filled: then init() is not
+	 * called. NULL: nothing to wait for. */
+	int (*check)(const struct lsn_option *options, size_t count, struct lsn_error *err);
 };
 
 #endif

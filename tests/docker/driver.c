@@ -324,7 +324,9 @@ int main(int argc, char **argv)
 	(void)sd_event_source_set_priority(offer_source, SD_EVENT_PRIORITY_IDLE);
 	(void)sd_event_source_set_enabled(offer_source, SD_EVENT_OFF);
 	(void)sd_event_add_io(loop, NULL, STDIN_FILENO, EPOLLIN, on_stdin, NULL);
-	int r = module->init(host_services(host), options, count, &instance, &err);
+	int r = module->check ? module->check(options, count, &err) : 0;
+	if (r == 0)
+		r = module->init(host_services(host), options, count, &instance, &err);
 	if (r < 0) {
 		out("refused init %s", err.message);
 		return 1;

@@ -164,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		;
 	probe_cancel(&in);
 	janitor_done(&in.janitor);
-	(void)pool_done(&in.pool, true);
+	(void)pool_done(&in.pool, true, 0);
 	prerequisites_done(&in.prereq, false);
 	options_clear(&in.options);
 	fuzz_host_reset();

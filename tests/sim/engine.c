@@ -481,7 +481,7 @@ static const struct lsn_executor_module modules[SIM_EXECUTORS] = {
 
 /* ----------------------------------------------------------- in place of module.c, init_guard.c */
 
-int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+int module_find(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
 		struct lsn_error *err)
 {
 	struct module *module;
@@ -493,7 +493,7 @@ int module_load(struct module_list *loaded, const char *folder, const char *name
 			return 0;
 		}
 	module = calloc(1, sizeof *module);
-	*module = (struct module){ .refs = 1, .fd = -1, .abi = modules[engine_of(name)] };
+	*module = (struct module){ .refs = 1, .fd = -1, .library = module, .abi = modules[engine_of(name)] };
 	(void)snprintf(module->name, sizeof module->name, "%s", name);
 	(void)snprintf(module->hash, sizeof module->hash, "0123456789abcdef");
 	LIST_INSERT_HEAD(loaded, module, list);
@@ -594,7 +594,8 @@ void engine_calm(void)
 
 bool engine_would_take(unsigned which)
 {
-	const struct instance *instance = LIST_FIRST(&engine.instances); /* the youngest of its name comes first */
+	/* the youngest of its name comes first */
+	const struct instance *instance = LIST_FIRST(&engine.instances);
 
 	while (instance && instance->engine != which)
 		instance = LIST_NEXT(instance, list);

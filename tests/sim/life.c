@@ -220,7 +220,7 @@ static void start_dispatcher(struct lsn_error *err)
 							.done = dispatcher_done,
 							.data = life.dispatcher };
 	must(executors_new(life.loop, &executor_hooks, &life.executors), err, "executors_new");
-	must(executors_prepare(life.executors, &config.executors, err), err, "executors_prepare");
+	must(executors_prepare_now(life.executors, &config.executors, err), err, "executors_prepare");
 	executors_swap(life.executors);
 	dispatcher_set_executors(life.dispatcher, life.executors);
 }
@@ -312,7 +312,7 @@ void life_reload_whole(void)
 {
 	struct lsn_error err = { 0 };
 
-	must(executors_prepare(life.executors, &config.executors, &err), &err, "executors_prepare");
+	must(executors_prepare_now(life.executors, &config.executors, &err), &err, "executors_prepare");
 	executors_swap(life.executors);
 	dispatcher_set_config(life.dispatcher, &config.dispatch);
 	turn_request(life.turn);

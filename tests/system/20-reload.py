@@ -97,6 +97,25 @@ def test_bad_modules_keep_the_old_state(t):
     serves(daemon, broker)
 
 
+def test_a_module_that_hangs_at_load_holds_nobody_up(t):
+    broker, daemon = start(t)
+    plugin(daemon, 'bad-load-hangs', 'extra')
+    daemon.change({'executor extra': {}})
+    reload = subprocess.Popen(
+        [harness.BUILD + '/listenerctl', '-s', daemon.socket, 'reload'], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    turns = 0
+    while reload.poll() is None:
+        serves(daemon, broker)
+        turns += 1
+    check(turns >= 2, 'the daemon served %d times while the module hung' % turns)
+    equal(reload.returncode, 1)
+    check(b'hang' in reload.stderr.read(), 'the message does not say what happened')
+    daemon.change({'executor extra': None})
+    daemon.reload()
+    serves(daemon, broker)
+
+
 def test_new_module_is_loaded_replaced_and_removed(t):
     broker, daemon = start(t)
     equal([row['name'] for row in daemon.ctl('executors')], ['json-lines'])

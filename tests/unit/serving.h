@@ -96,7 +96,7 @@ static void serving_open(void)
 							.done = dispatcher_done,
 							.data = serving.dispatcher };
 	serving_ok(executors_new(serving.loop, &executor_hooks, &serving.executors));
-	serving_ok(executors_prepare(serving.executors, &serving.config->executors, &serving_err));
+	serving_ok(executors_prepare_now(serving.executors, &serving.config->executors, &serving_err));
 	executors_swap(serving.executors);
 	dispatcher_set_executors(serving.dispatcher, serving.executors);
 	const struct intake_parts intake = { .journal = serving.journal,

@@ -159,7 +159,7 @@ static int prepare(const char *sections, const char *const *options)
 	struct setting s;
 
 	make_setting(&s, sections, options);
-	return executors_prepare(set, &s.config, &err); /* copies: s may go */
+	return executors_prepare_now(set, &s.config, &err); /* copies: s may go */
 }
 
 static void apply(const char *sections, const char *const *options)
@@ -549,7 +549,7 @@ START_TEST(test_executors__concurrency_is_ours)
 	install("bad-done-never", 0);
 	make_setting(&s, "bad-done-never", NULL);
 	s.sections[0].concurrency = 2;
-	ck_assert_int_eq(executors_prepare(set, &s.config, &err), 0);
+	ck_assert_int_eq(executors_prepare_now(set, &s.config, &err), 0);
 	executors_swap(set);
 	executor = executors_find(set, "bad-done-never");
 	for (unsigned i = 0; i < 3; i++)
@@ -560,7 +560,7 @@ START_TEST(test_executors__concurrency_is_ours)
 	ck_assert_int_eq(reserve(executor, &jobs[2]), -EAGAIN);
 	s.sections[0].concurrency = 3; /* a new figure needs no new instance */
 	s.sections[0].open = true;
-	ck_assert_int_eq(executors_prepare(set, &s.config, &err), 0);
+	ck_assert_int_eq(executors_prepare_now(set, &s.config, &err), 0);
 	executors_swap(set);
 	ck_assert_ptr_eq(executors_find(set, "bad-done-never"), executor);
 	ck_assert(executor_get_config(executor)->open);
