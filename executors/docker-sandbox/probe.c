@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <protocol.h>
+#include <cleanup.h>
 #include <util.h>
 
 #include "engine.h"
@@ -134,6 +135,28 @@ static void tell_closed(const struct probe *p, const struct selftest_report *r)
 		     r->port[SELFTEST_CLOSED], r->gateway);
 }
 
+/* is_switched_off - a setting of the kernel; one that cannot be read says nothing. */
+static bool is_switched_off(const char *path)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+
+	return file && fgetc(file) == '0';
+}
+
+/* tell_forwarding - an engine switches it on, unless it was told not to; something may switch it off later. */
+static void tell_forwarding(const struct probe *p)
+{
+	static const char remedy[] = "sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d";
+	static const char remedy_ipv6[] = "sysctl -w net.ipv6.conf.all.forwarding=1, and keep it in /etc/sysctl.d";
+
+	if (is_switched_off("/proc/sys/net/ipv4/ip_forward"))
+		tell(p, LSN_PROBE_FAILURE, remedy,
+		     "this machine forwards no packets (net.ipv4.ip_forward = 0): scripts reach no other machine");
+	if (p->in->options.ipv6 && is_switched_off("/proc/sys/net/ipv6/conf/all/forwarding"))
+		tell(p, LSN_PROBE_FAILURE, remedy_ipv6,
+		     "this machine forwards no IPv6 packets: scripts reach no other machine by IPv6");
+}
+
 static void tell_site(const struct probe *p)
 {
 	const struct prerequisites *prereq = &p->in->prereq;
@@ -147,6 +170,8 @@ static void tell_site(const struct probe *p)
 		tell(p, LSN_PROBE_OK, NULL, "port wall: %.250s", wall_state(prereq->wall));
 	else
 		tell(p, LSN_PROBE_FAILURE, wall_remedy(prereq->wall), "port wall: %.250s", wall_state(prereq->wall));
+	if (prereq->wall)
+		tell_forwarding(p);
 }
 
 static void tried(void *data, const struct selftest_report *r)

@@ -175,6 +175,26 @@ def test_nothing_leaves_while_the_engine_restarts(t):
     check(not leaks(capture), 'packets got out: %r' % leaks(capture))
 
 
+def test_doctor_says_that_nothing_is_forwarded(t):
+    """In a namespace of the test's own, as everything here."""
+    daemon = set_up(t, pool_min=1)[3]
+
+    def failures():
+        return [row for row in ctl_anyhow(daemon, 'doctor') if row.get('level') == 'failure' and 'ip_forward' in row['what']]
+
+    equal(failures(), [], 'complaints while packets are forwarded')
+    with open('/proc/sys/net/ipv4/ip_forward', 'w') as f:
+        f.write('0')
+    found = failures()
+    equal(len(found), 1, 'complaints while none is')
+    check('sysctl' in found[0]['remedy'], found)
+
+
+def ctl_anyhow(daemon, *words):
+    """Rows of listenerctl --json, whatever its status: doctor's is 1 if it found a failure."""
+    return [json.loads(line) for line in daemon.ctl_run('--json', *words).stdout.decode().splitlines()]
+
+
 def test_no_wall_no_sandbox(t):
     """Rules that cannot be put back: nothing starts. The helper killed: they stay, and it comes
     again."""
