@@ -13,17 +13,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum query { Q_INTENT, Q_BEFORE, Q_RESULT, Q_MAX };
+enum query { Q_INTENT, Q_BEFORE, Q_EARLIER, Q_RESULT, Q_MAX };
 
 static const char *const queries[Q_MAX] = {
 	[Q_INTENT] = "SELECT count(*) FROM runs WHERE job = ?1 AND attempt = ?2 AND outcome IS NULL",
 	[Q_BEFORE] = "SELECT count(*) FROM runs WHERE job = ?1 AND attempt < ?2 AND outcome IS NULL",
+	[Q_EARLIER] = "SELECT e.id FROM jobs j, jobs e INDEXED BY jobs_waiting"
+		      " WHERE j.id = ?1 AND e.script = j.script AND e.object = j.object AND e.id < j.id"
+		      " AND e.state IN (0, 4) AND e.attempt = 0",
 	[Q_RESULT] = "SELECT count(*) FROM runs WHERE job = ?1 AND place = ?2 AND outcome IS NULL",
 };
 static sqlite3_stmt *statements[Q_MAX];
 static uint64_t steps, quiets;
 
-void check_begin(void) { steps = quiets = 0; }
+static uint64_t *retried; /* by operators, in this case */
+static size_t retried_count, retried_size;
+
+void check_begin(void)
+{
+	steps = quiets = 0;
+	retried_count = 0;
+}
+
+void check_retried(uint64_t job)
+{
+	if (retried_count == retried_size) {
+		retried_size = retried_size ? 2 * retried_size : 64;
+		retried = realloc(retried, retried_size * sizeof *retried);
+	}
+	retried[retried_count++] = job;
+}
+
+static bool was_retried(uint64_t job)
+{
+	for (size_t i = 0; i < retried_count; i++)
+		if (retried[i] == job)
+			return true;
+	return false;
+}
 
 /* check_reset - the daemon's connection goes. */
 void check_reset(void)
@@ -52,6 +79,20 @@ static int64_t query_run(sqlite3_stmt *stmt)
 
 /* ----------------------------------------------------------------------- what leaves the daemon */
 
+/* check_order - jobs of a script about one object start in their order, unless an operator let one begin
+ * anew. */
+static void check_order(const struct lsn_job *job)
+{
+	sqlite3_stmt *stmt = query_get(Q_EARLIER);
+
+	(void)sqlite3_bind_int64(stmt, 1, (sqlite3_int64)job->id);
+	while (sqlite3_step(stmt) == SQLITE_ROW)
+		if (!was_retried((uint64_t)sqlite3_column_int64(stmt, 0)))
+			sim_fail("job %llu is handed over, and job %lld about the same object has not begun",
+				 (unsigned long long)job->id, (long long)sqlite3_column_int64(stmt, 0));
+	(void)sqlite3_reset(stmt);
+}
+
 void check_submit(const struct lsn_job *job)
 {
 	sqlite3_stmt *stmt = query_get(Q_INTENT);
@@ -61,6 +102,8 @@ void check_submit(const struct lsn_job *job)
 	if (query_run(stmt) != 1)
 		sim_fail("job %llu attempt %u is handed over, and the journal does not know it",
 			 (unsigned long long)job->id, job->attempt);
+	if (!world.profile.bulk)
+		check_order(job);
 	if (job->attempt == 1)
 		return;
 	stmt = query_get(Q_BEFORE);

@@ -347,6 +347,7 @@ void life_calm(void)
 	config.executors.executor_count = SIM_EXECUTORS;
 	config.journal.jobs_max = 1000000;
 	config.dispatch.running_max = config.dispatch.per_script_max = 100;
+	config.dispatch.window = 100000;
 	for (unsigned i = 0; i < SIM_EXECUTORS; i++)
 		executor_configs[i].concurrency = 100;
 	if (life.journal)

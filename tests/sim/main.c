@@ -126,6 +126,8 @@ static bool child_wait(pid_t pid)
 		return true;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return false;
+	if (WIFEXITED(status) && WEXITSTATUS(status) != EXIT_FOUND)
+		(void)snprintf(shared->found, sizeof shared->found, "it exits with %d", WEXITSTATUS(status));
 	if (WIFSIGNALED(status))
 		(void)snprintf(shared->found, sizeof shared->found, "%s",
 			       WTERMSIG(status) == SIGPROF ? "it hangs" : strsignal(WTERMSIG(status)));

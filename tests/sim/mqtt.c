@@ -246,6 +246,8 @@ void mqtt_hear_acknowledgements(unsigned limit)
 
 	for (size_t i = 0; i < n; i++)
 		mqtt.messages[mqtt.wire[i]].acked = true;
+	if (n == 0)
+		return;
 	memmove(mqtt.wire, mqtt.wire + n, (mqtt.wire_count - n) * sizeof *mqtt.wire);
 	mqtt.wire_count -= n;
 	while (mqtt.first < mqtt.next && mqtt.messages[mqtt.first].acked)

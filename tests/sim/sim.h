@@ -145,6 +145,7 @@ void check_step(void); /* after each step */
 void check_quiet(void); /* nothing is due: everything that may run has been offered */
 void check_end(void); /* after the storm */
 void check_begin(void);
+void check_retried(uint64_t job); /* an operator lets it begin anew */
 void check_reset(void); /* the journal is about to be closed */
 bool check_all_ended(char *ret_why, size_t size);
 

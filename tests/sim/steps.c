@@ -168,8 +168,10 @@ static void step_retry(uint32_t chance)
 	for (unsigned i = 0; i < n && life.dispatcher && !world.dead; i++) {
 		uint64_t id = any_job(chance + 31 * i);
 		int r = id ? dispatcher_retry(life.dispatcher, id, &err) : -ENOENT;
-		if (r >= 0)
-			sim_say("operator: retry %llu", (unsigned long long)id);
+		if (r < 0)
+			continue;
+		sim_say("operator: retry %llu", (unsigned long long)id);
+		check_retried(id);
 	}
 }
 
