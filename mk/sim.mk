@@ -14,7 +14,7 @@ $(BUILD)/tests/sim/%.o: tests/sim/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(CORE_I) -Itests/sim $(PKGFLAGS) $(DEFS) -MMD -MP -c $< -o $@
 $(SIM): $(SIM_OBJ) $(BUILD)/tests/core.a
-	$(Q)$(CC) $(BASE) -pie -Wl,--wrap=close,--wrap=memfd_sealed $^ -o $@ $(SIM_LIBS)
+	$(Q)$(CC) $(BASE) -pie -Wl,--wrap=close,--wrap=memfd_sealed,--wrap=stat,--wrap=statvfs $^ -o $@ $(SIM_LIBS)
 sim: $(SIM)
 	$(Q)$(SIM) --seconds $(SIM_SECONDS) --seed $(SIM_SEED)
 # Does it find faults that were repaired? Builds a copy for each of tests/sim/faults/*.patch.
