@@ -79,8 +79,8 @@ static int64_t query_run(sqlite3_stmt *stmt)
 
 /* ----------------------------------------------------------------------- what leaves the daemon */
 
-/* check_order - jobs of a script about one object start in their order, unless an operator let one begin
- * anew. */
+/* check_order - jobs of a script about one object start in their order, unless an operator let one
+ * begin anew. */
 static void check_order(const struct lsn_job *job)
 {
 	sqlite3_stmt *stmt = query_get(Q_EARLIER);

@@ -12,7 +12,7 @@
 
 struct daemon life;
 
-static char folder[64];
+static char base[64], folder[80];
 static struct config config;
 static struct executor_config executor_configs[SIM_EXECUTORS];
 static struct lsn_option options[SIM_EXECUTORS];
@@ -51,30 +51,40 @@ static bool executor_open(void *data, const char *name)
 	return true;
 }
 
-static void make_folder(void)
+void life_make_base(void)
 {
-	if (folder[0])
-		return;
-	(void)snprintf(folder, sizeof folder, "%s/listenerd-sim.XXXXXX",
+	(void)snprintf(base, sizeof base, "%s/listenerd-sim.XXXXXX",
 		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	if (!mkdtemp(folder))
-		sim_fail("cannot make a folder: %s", strerror(errno));
+	if (!mkdtemp(base)) {
+		(void)fprintf(stderr, "sim: cannot make a folder %s: %s\n", base, strerror(errno));
+		exit(2);
+	}
 }
 
-void life_remove_folder(void)
+void life_remove_base(void)
 {
 	char command[160];
 
-	if (!folder[0])
-		return;
-	(void)snprintf(command, sizeof command, "rm -rf %s", folder);
+	(void)snprintf(command, sizeof command, "rm -rf %s", base);
 	(void)!system(command);
-	folder[0] = 0;
+}
+
+/* make_folder - one for each process: what locks and module folders are real lies there. */
+static void make_folder(void)
+{
+	static pid_t owner;
+
+	if (owner == getpid())
+		return;
+	owner = getpid();
+	(void)snprintf(folder, sizeof folder, "%s/%d", base, (int)owner);
+	if (mkdir(folder, 0700) < 0)
+		sim_fail("cannot make the folder %s: %s", folder, strerror(errno));
 }
 
 static void configure(void)
 {
-	static char path[96];
+	static char path[112];
 	const struct profile *p = &world.profile;
 
 	make_folder();

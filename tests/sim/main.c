@@ -1,7 +1,7 @@
 /* main.c - runs cases until the time is over or something is found; then makes the case short and
  * shows it.
  *
- *     sim [--seconds N | --cases N] [--seed N] [--steps N] [--no-shrink]
+ *     sim [--seconds N | --cases N] [--seed N] [--steps N] [--workers N] [--no-shrink]
  *     sim --case SEED | --script FILE [--verbose]
  *
  * Each worker is a child: what is found may be an assertion of the daemon, a crash or a hang. */
@@ -29,14 +29,15 @@ struct shared { /* between the workers and us */
 	uint64_t cases, steps, seed; /* done; the one that runs */
 	char found[400];
 };
-static struct shared *shared;
+#define WORKERS_MAX 64
+static struct shared *all, *shared; /* of all workers; our own */
 static struct step steps[STEPS_MAX];
 static bool quiet_abort;
 
 static struct {
 	double seconds;
 	uint64_t seed, one, cases; /* cases 0: as many as the time allows */
-	unsigned steps;
+	unsigned steps, workers;
 	const char *script;
 	bool verbose, keep_long;
 } option = { .seconds = 20, .seed = 1, .steps = 1500 };
@@ -117,13 +118,9 @@ static void child_quiet(void)
 		_exit(EXIT_FAILURE);
 }
 
-/* child_wait - true: it found something, which is then in shared->found. */
-static bool child_wait(pid_t pid)
+/* child_found - how it ended. True: it found something, which is then in shared->found. */
+static bool child_found(int status)
 {
-	int status;
-
-	if (waitpid(pid, &status, 0) < 0)
-		return true;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return false;
 	if (WIFEXITED(status) && WEXITSTATUS(status) != EXIT_FOUND)
@@ -156,24 +153,62 @@ static bool case_fails(uint64_t seed, const struct step *list, size_t count)
 		case_run(seed, list, count);
 		_exit(0);
 	}
-	return child_wait(pid);
+	int status = 0;
+	return waitpid(pid, &status, 0) == pid && child_found(status);
 }
 
-/* cases_run - a worker: one case after the other until UNTIL. */
-static bool cases_run(uint64_t first, double until)
+/* worker_run - each so-manieth case until UNTIL. */
+__attribute__((noreturn)) static void worker_run(unsigned worker, double until)
 {
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		for (uint64_t n = first; option.cases ? n < option.cases : n == first || now_seconds() < until; n++) {
-			uint64_t seed = mix(option.seed, n);
-			hang_watch();
-			case_run(seed, steps, case_draw(seed, steps));
-		}
-		life_remove_folder();
-		_exit(0);
+	for (uint64_t n = worker; option.cases ? n < option.cases : n == worker || now_seconds() < until;
+	     n += option.workers) {
+		uint64_t seed = mix(option.seed, n);
+		hang_watch();
+		case_run(seed, steps, case_draw(seed, steps));
 	}
-	return child_wait(pid);
+	_exit(0);
+}
+
+/* workers_run - all of them. True: one has found something, and `shared` is its part. */
+static bool workers_run(double until)
+{
+	pid_t pids[WORKERS_MAX], pid;
+	bool any = false;
+	int status;
+
+	for (unsigned i = 0; i < option.workers; i++) {
+		shared = &all[i];
+		pids[i] = fork();
+		if (pids[i] == 0)
+			worker_run(i, until);
+	}
+	shared = &all[0];
+	while ((pid = wait(&status)) > 0) {
+		struct shared *before = shared;
+		for (unsigned i = 0; i < option.workers; i++)
+			if (pids[i] == pid)
+				shared = &all[i];
+		if (any || !child_found(status)) {
+			shared = before;
+			continue;
+		}
+		any = true;
+		for (unsigned i = 0; i < option.workers; i++)
+			if (pids[i] != pid)
+				(void)kill(pids[i], SIGKILL);
+	}
+	return any;
+}
+
+static struct shared totals(void)
+{
+	struct shared sum = { 0 };
+
+	for (unsigned i = 0; i < option.workers; i++) {
+		sum.cases += all[i].cases;
+		sum.steps += all[i].steps;
+	}
+	return sum;
 }
 
 /* ------------------------------------------------------------------------------------ shrinking */
@@ -262,12 +297,13 @@ static int one_case(void)
 static int found(void)
 {
 	uint64_t seed = shared->seed;
+	struct shared sum = totals();
 	char what[sizeof shared->found];
 
 	memcpy(what, shared->found, sizeof what);
 	(void)printf("sim: case %llu (seed %llu, after %llu cases and %llu steps): %s\n", (unsigned long long)seed,
-		     (unsigned long long)option.seed, (unsigned long long)shared->cases,
-		     (unsigned long long)shared->steps, what);
+		     (unsigned long long)option.seed, (unsigned long long)sum.cases, (unsigned long long)sum.steps,
+		     what);
 	(void)fflush(stdout);
 	quiet_abort = true;
 	size_t count = case_draw(seed, steps);
@@ -294,6 +330,8 @@ static void options_read(int argc, char **argv)
 			option.seed = strtoull(argv[++i], NULL, 10);
 		else if (streq(argv[i], "--steps"))
 			option.steps = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (streq(argv[i], "--workers"))
+			option.workers = (unsigned)strtoul(argv[++i], NULL, 10);
 		else if (streq(argv[i], "--case"))
 			option.one = strtoull(argv[++i], NULL, 10);
 		else if (streq(argv[i], "--script"))
@@ -303,23 +341,37 @@ static void options_read(int argc, char **argv)
 	}
 	if (option.steps > STEPS_MAX)
 		option.steps = STEPS_MAX;
+	if (option.workers == 0)
+		option.workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	if (option.workers > WORKERS_MAX)
+		option.workers = WORKERS_MAX;
+}
+
+static int run(void)
+{
+	if (option.one || option.script)
+		return one_case();
+	double begun = now_seconds();
+	if (workers_run(begun + option.seconds))
+		return found();
+	double took = now_seconds() - begun, worked = cpu_seconds();
+	struct shared sum = totals();
+	(void)printf("ok   sim: %llu cases, %llu steps, %.0f a second (%.0f per second of processor time), "
+		     "nothing found (seed %llu)\n",
+		     (unsigned long long)sum.cases, (unsigned long long)sum.steps, (double)sum.steps / took,
+		     (double)sum.steps / worked, (unsigned long long)option.seed);
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	options_read(argc, argv);
-	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
+	all = mmap(NULL, WORKERS_MAX * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (all == MAP_FAILED)
 		return 2;
-	if (option.one || option.script)
-		return one_case();
-	double begun = now_seconds();
-	if (cases_run(0, begun + option.seconds))
-		return found();
-	double took = now_seconds() - begun, worked = cpu_seconds();
-	(void)printf("ok   sim: %llu cases, %llu steps, %.0f a second (%.0f per second of processor time), "
-		     "nothing found (seed %llu)\n",
-		     (unsigned long long)shared->cases, (unsigned long long)shared->steps, (double)shared->steps / took,
-		     (double)shared->steps / worked, (unsigned long long)option.seed);
-	return 0;
+	shared = all;
+	life_make_base();
+	int r = run();
+	life_remove_base();
+	return r;
 }

@@ -128,7 +128,8 @@ void life_hold(bool hold); /* the source is fetching */
 void life_begin(void); /* a new case: an empty journal with the case's scripts in it */
 void life_reload_whole(void); /* put it in force */
 void life_calm(void); /* the configuration is whole again */
-void life_remove_folder(void);
+void life_make_base(void); /* a folder for all processes of the simulation */
+void life_remove_base(void);
 bool life_script_wants_updates(unsigned which); /* all want creates */
 const struct dispatch_config *life_dispatch(void);
 sqlite3 *life_db(void);
