@@ -149,10 +149,11 @@ static const struct config_item scripts_items[] = {
 	  .help = "The archive's collection of scripts. No event on this collection, or on anything "
 		  "below it, runs a script. This holds for every source." },
 	{ "events", &config_type_enum, IN(source.events), TOPIC_INDIGO, 0, dialect_names, .def = "indigo",
-	  .help = "Which archive publishes the events. indigo: operation/type/path. drastic: with the UUID of the "
-		  "object before the path. radon: with request, success or fail before the type. With the "
-		  "right value, changes of scripts count at once, and events on the scripts collection run no "
-		  "script. The filters of scripts are compared with topics as they are published." },
+	  .help = "Which archive publishes the events. indigo: topics are operation/type/path. "
+		  "drastic: the UUID of the object is before the path. radon: request, success or fail is "
+		  "before the type. With the right value, changes of scripts take effect at once, and no event "
+		  "on the scripts collection runs a script. The filters of scripts are compared with the "
+		  "topics as they are published." },
 	{ "recursive", &config_type_bool, IN(source.recursive), .def = "yes",
 	  .help = "Scripts in sub-folders or sub-collections count too." },
 	{ "rescan", &config_type_duration, IN(source.rescan_usec), 0, 365 * DAY_USEC, .def = "10min",
@@ -179,8 +180,8 @@ static const struct config_item limits_items[] = {
 	  .help = "The most memory a script may ask for." },
 	{ "output", &config_type_enum, IN(policy.defaults.output), LSN_OUTPUT_DISCARD, 0, output_names,
 	  .def = "discard",
-	  .help = "discard: what scripts print is thrown away. capture: up to 64 KiB of each stream is "
-		  "kept in the journal." },
+	  .help = "discard: what scripts print is thrown away. capture: the first 64 KiB of each "
+		  "stream are kept in the journal." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes",
 	  .help = "A script may ask for output = capture." },
 	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names,

@@ -282,8 +282,8 @@ static const struct setting {
 	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is "
 	  "pulled. The tool build-image makes the default image."),
 	S("runtime", "", parse_name, runtime,
-	  "The OCI runtime that sandboxes run with, by the name that the engine knows it by. Empty: the engine's "
-	  "default. docs/security.md says what is known of others than runc."),
+	  "Name of the OCI runtime of the sandboxes, as the engine knows it. Empty: the engine's default. "
+	  "docs/security.md says what is known about runtimes other than runc."),
 	S("network", "bridge", parse_network, network,
 	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; "
 	  "the keys from network_name to ipv6 then have no effect."),
@@ -314,9 +314,10 @@ static const struct setting {
 	  "Give sandboxes an IPv6 address (of fd00::/8) too. The port wall covers IPv4 and IPv6 in both cases. "
 	  "What scripts can reach by IPv6 depends on the engine's address translation (ip6tables)."),
 	S("connections", "4096", parse_count, connections,
-	  "How many connections and DNS questions a sandbox may have open at the same time. Further ones are "
-	  "refused, so that no script fills this host's table of connections. Connections that have ended do "
-	  "not count, but after the first so many only a twentieth of it may begin each second. 0: no limit."),
+	  "How many connections and DNS questions a sandbox may have open at the same time, and how many may "
+	  "begin at once. After that many have begun, only a twentieth of the number may begin each second. "
+	  "Further ones are refused, so that no script fills this host's table of connections. Example: with "
+	  "4096, about 205 per second. 0: no limit."),
 	S("pool_min", "1", parse_count, pool_min,
 	  "How many spares are kept: warm sandboxes that no script has used yet. With 0 the first job of a "
 	  "script waits for a container to start."),
