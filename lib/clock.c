@@ -1,4 +1,5 @@
-/* clock.c - what time it is, see util.h. Nothing else in this file: tests replace it as a whole. */
+/* clock.c - the time, see util.h. Nothing else is in this file, because tests replace it as a
+ * whole. */
 #include "util.h"
 
 #include <time.h>

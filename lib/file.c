@@ -32,8 +32,8 @@ int memfd_sealed(const char *name, const void *data, size_t size)
 	r = write_all(fd, data, size);
 	if (r < 0)
 		return r;
-	/* A memfd is born writable for all: seals keep the content, but not the times, from
-	 * whoever is handed a descriptor. */
+	/* A memfd can be written by everybody at first. Seals protect its content, but not its
+	 * times, from a process that gets a descriptor. */
 	if (lseek(fd, 0, SEEK_SET) < 0 || fchmod(fd, 0444) < 0)
 		return -errno;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)

@@ -187,8 +187,8 @@ static int errno_of(CURLcode code, CURL *easy)
 	}
 }
 
-/* error_unconnected - the system's reason. libcurl's text has none, and with a unix socket it names
- * a port that there is not. */
+/* error_unconnected - the system's reason. libcurl's text does not have it, and for a unix
+ * socket it names a port that does not exist. */
 static const char *error_unconnected(CURL *easy)
 {
 	long os_errno = 0;
@@ -257,7 +257,7 @@ static bool url_split(const char *url, struct url_parts *u)
 }
 
 /* redirect_allowed - same scheme, host and port; or from http to https on the same host. A
- * target that brings credentials of its own is somebody's trick. */
+ * target with credentials of its own is refused. */
 static bool redirect_allowed(const char *from_url, const char *to_url)
 {
 	_cleanup_(url_parts_done) struct url_parts from = { 0 };
@@ -323,8 +323,7 @@ static bool redirect_follow(struct http_exchange *x, long status)
 
 static void reply_deliver(struct http_exchange *x, const struct http_reply *reply)
 {
-	/* Out of every list first: whatever the callback does, it cannot meet this exchange
-	 * again. */
+	/* Take it out of every list first: then the callback cannot meet this exchange again. */
 	LIST_REMOVE(x, link);
 	(void)curl_multi_remove_handle(x->http->multi, x->easy);
 	x->fn(x->data, reply);
@@ -426,8 +425,8 @@ static int on_timer(CURLM *multi, long timeout_msec, void *user)
 	http->timer = NULL;
 	if (timeout_msec < 0)
 		return 0;
-	/* Without memory for a timer libcurl is served when a descriptor is ready. Telling it
-	 * would end all exchanges without a word. */
+	/* Without memory for a timer, libcurl is called when a descriptor is ready. An error
+	 * here would end all exchanges without a message. */
 	if (http->host->timer(http->host->handle, (uint64_t)timeout_msec * USEC_PER_MSEC, on_due, http, &http->timer) <
 	    0)
 		http->timer = NULL;

@@ -69,8 +69,8 @@ static bool is_deceptive(const unsigned char *s, size_t length)
 	return length == 3 && s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9;
 }
 
-/* quote_one - the quoted form of what stands at S into OUT (at most 16 bytes); returns how much
- * of S it stands for. */
+/* quote_one - write the quoted form of the characters at S to OUT (at most 16 bytes). Returns
+ * how many bytes of S it stands for. */
 static size_t quote_one(const unsigned char *s, const unsigned char *end, char out[16], size_t *ret_size)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -1,9 +1,9 @@
 /* config.c - loads INI files into a struct config, see config.h.
  *
- * inih parses; what it cannot do is done around it: our reader counts lines (its callback knows
- * none), sees section headings (it reports no empty or repeated ones) and refuses what it would
- * cut: long lines and long headings. Its comments behind values are switched off, for topics
- * hold '#' and ';'. */
+ * inih parses. Our reader, which inih calls for each line, does what inih cannot: it counts
+ * lines, sees section names (inih reports neither empty nor repeated sections), and refuses
+ * lines that inih would cut. Comments behind values are switched off, because topics contain '#'
+ * and ';'. */
 #include "config_private.h"
 #include "script.h"
 
@@ -33,7 +33,7 @@ struct file {
 	struct config_loader *loader;
 	const char *name, *next, *end;
 	unsigned line;
-	bool indented; /* the line begins with a blank: it continues the key before, says inih */
+	bool indented; /* the line begins with a blank: to inih it continues the key before */
 	struct config_section *section;
 	struct lsn_error *err;
 	int failed;
@@ -87,8 +87,8 @@ static int set_defaults(struct config_section *section, struct lsn_error *err)
 	return 0;
 }
 
-/* section_new - LABEL NULL: not a named one. The section joins the loader at once, so that
- * nothing it gets is lost if the rest fails. */
+/* section_new - LABEL is NULL for a section without a name. The section joins the loader at
+ * once, so that nothing is lost if the rest fails. */
 static int section_new(struct config_loader *loader, const struct config_section_type *type, const char *heading,
 		       const char *label, struct config_section **ret, struct lsn_error *err)
 {
@@ -264,7 +264,7 @@ static int value_hide(struct config *config, const char *value)
 	return 0;
 }
 
-/* Keys that are not ours go to the module, which alone can judge them. */
+/* Unknown keys belong to the module, and only the module can check them. */
 static int set_option(struct file *file, const char *key, const char *text, bool secret)
 {
 	struct executor_config *executor = file->section->base;
@@ -314,8 +314,8 @@ static int set_key(struct file *file, const char *key, const char *text)
 	return index >= 0 ? set_item(file, (size_t)index, value) : set_option(file, key, value, secret);
 }
 
-/* The single callback. inih takes 0 for "this line is wrong" and would go on; the reader then
- * ends the text. */
+/* The single callback. To inih 0 means "this line is wrong", and inih would continue. So the
+ * reader then ends the text. */
 static int on_value(void *user, const char *section, const char *key, const char *text)
 {
 	struct file *file = user;
@@ -348,7 +348,7 @@ static int check_heading(struct file *file, const char *line, size_t size)
 	return section_open(file, heading);
 }
 
-/* check_line - before inih gets to see it: what it would misunderstand in silence. */
+/* check_line - refuse what inih would misread without a message. */
 static int check_line(struct file *file, const char *line, size_t size, size_t room)
 {
 	const char *first = line;
@@ -395,7 +395,8 @@ static char *next_line(char *buf, int room, void *stream)
 	return buf;
 }
 
-/* parse_text - inih's switches are global: set for the call only, others may rely on theirs. */
+/* parse_text - inih's switches are global. They are set for this call only, because others may
+ * rely on the old values. */
 static int parse_text(struct file *file)
 {
 	bool comments = true, stack = true;
@@ -425,7 +426,7 @@ static int parse_text(struct file *file)
 
 /* ---------------------------------------------------------------------------------------- files */
 
-/* check_owner - who can write the configuration is the listener. */
+/* check_owner - whoever can write the configuration controls the listener. */
 static int check_owner(int fd, const char *name, struct lsn_error *err)
 {
 	struct stat st;
@@ -500,8 +501,8 @@ static int load_file(struct config_loader *loader, const char *name, struct lsn_
 	/* a byte order mark, as editors of Windows put it there */
 	file.next = text + (str_startswith(text, "\xef\xbb\xbf") ? 3 : 0);
 	r = parse_text(&file);
-	/* inih says which line was wrong first; that is ours unless it is one it could not take
-	 * apart at all. */
+	/* inih returns the first wrong line. Our own finding has the same line, unless inih
+	 * could not parse that line at all. */
 	if (r > 0 && (file.failed == 0 || (unsigned)r < file.line))
 		return lsn_error_set(err, -EINVAL, "%s:%d: neither \"key = value\" nor [section] nor a comment", name,
 				     r);
@@ -577,9 +578,9 @@ static void loader_done(struct config_loader *loader)
 	free(loader->files);
 }
 
-/* files_gather - the objects of named sections become the arrays of struct config; in the order of
- * the sections, so that the n-th of a kind keeps its place. Memory of the objects goes with the
- * sections, what they point to belongs to the arrays. */
+/* files_gather - the objects of named sections become the arrays of struct config, in the order
+ * of the sections, so that the n-th of a kind keeps its place. The memory of the objects is
+ * freed with the sections. What they point to belongs to the arrays. */
 static int files_gather(struct config_loader *loader, const char *type_name, size_t size, void **ret, size_t *ret_count)
 {
 	struct config_section *section;
@@ -650,7 +651,7 @@ static int load_all(struct config_loader *loader, const char *file, struct lsn_e
 		r = load_files(loader, file, err);
 	if (r == 0)
 		r = add_default_executor(loader, err);
-	gathered = gather_all(loader); /* also after a failure: config_free() finds what there is */
+	gathered = gather_all(loader); /* also after a failure: config_free() frees what exists */
 	if (r == 0 && gathered < 0)
 		r = lsn_error_set(err, gathered, "out of memory");
 	if (r == 0)
@@ -658,7 +659,7 @@ static int load_all(struct config_loader *loader, const char *file, struct lsn_e
 	return r == 0 ? config_check(loader, err) : r;
 }
 
-/* files_load - FINDINGS: NULL, or look around too. */
+/* files_load - with FINDINGS not NULL, also examine what the configuration names. */
 static int files_load(const char *file, struct config_findings *findings, struct config **ret, struct lsn_error *err)
 {
 	struct config_loader loader = { .config = calloc(1, sizeof(struct config)) };

@@ -1,11 +1,12 @@
-/* config.h - the INI files: one table of section, key, parser, offset, default and help, walked
- * by the single inih callback.
+/* config.h - the INI files: one table of section, key, parser, offset, default and help. The single
+ * callback of inih walks it.
  *
- * config_load() reads FILE and then the *.ini of the folder `conf.d` beside it, in byte order; a
- * later file may set a key again (drop-in), one file may not. Errors name file and line, an
- * unknown key the nearest valid one. Values: "${ENV:NAME}" and "${FILE:/path}" are replaced
- * (FILE: first line; refused if others can read or write it). '#' and ';' start a comment only
- * at the start of a line: topics survive. */
+ * config_load() reads FILE and then the *.ini of the folder `conf.d` in the same folder, in byte
+ * order. A later file may set a key again (drop-in); one file may not set it twice. Errors name
+ * file and line. For an unknown key they name the nearest valid one. "${ENV:NAME}" and
+ * "${FILE:/path}" in values are replaced (FILE: the first line; refused if others can read or
+ * write the file). '#' and ';' begin a comment only at the start of a line, so topics stay
+ * whole. */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
@@ -21,7 +22,7 @@ struct config {
 	char *identity; /* [a-z0-9-]{1,32}; default "listener" */
 	char *state_dir, *run_dir, *libexec_dir;
 	enum lsn_log_level log_level;
-	uint64_t drain_usec; /* at SIGTERM wait so long for jobs that cannot be left behind */
+	uint64_t drain_usec; /* at SIGTERM, wait this long for jobs that cannot continue alone */
 	bool record_unmatched;
 	uint64_t payload_max_bytes;
 	struct broker_config broker;
@@ -39,11 +40,10 @@ struct config {
  * line in ERR. */
 int config_load(const char *file, struct config **ret, struct lsn_error *err);
 
-/* config_test - as config_load(), and then look, without starting anything, whether what it
- * names is there: files, folders, users, groups, modules (which are loaded as the daemon would,
- * in at most 5 s each; their own options are known to their init() only).
- * FOUND is called for everything that is not as it should be, with file and line; FATAL: the
- * daemon would not start.
+/* config_test - as config_load(), and then examine what the configuration names, without starting
+ * anything: files, folders, users, groups, modules. Modules are loaded as the daemon would load
+ * them, in at most 5 s each. Only their init() knows their own options, so these are not tested.
+ * FOUND is called for each problem, with file and line. FATAL: the daemon would not start.
  * Returns how many are fatal, or what config_load() returns.
  * May block. */
 int config_test(const char *file, void (*found)(void *data, bool fatal, const char *text), void *data,

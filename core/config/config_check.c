@@ -1,4 +1,4 @@
-/* config_check.c - names, defaults that depend on other keys, and what no single key can tell. */
+/* config_check.c - names, defaults that depend on other keys, and checks that concern several keys. */
 #include "config_private.h"
 #include "source.h"
 #include "topic.h"
@@ -55,7 +55,7 @@ int config_derive(struct config *config, struct lsn_error *err)
 	}
 	if (config->broker.port == 0)
 		config->broker.port = config->broker.tls ? 8883 : 1883;
-	/* What was set to nothing is nothing: config_check() says so. */
+	/* A key that was set to nothing stays empty: config_check() reports it. */
 	if (!config->identity || !config->state_dir || !config->run_dir || !config->libexec_dir)
 		return 0;
 	if (derive(&config->broker.client_id, "listenerd-%s", config->identity) < 0 ||
@@ -90,8 +90,8 @@ int config_complain(const struct config_section *section, const char *key, struc
 	return lsn_error_prefix(err, -EINVAL, "[%s]", section->heading);
 }
 
-/* set_one - of two keys that do not go together, name the one that was set; a default is
- * nobody's mistake. */
+/* set_one - of two keys that contradict each other, the one that was set: a default is not a
+ * mistake of the operator. */
 static const char *set_one(const struct config_section *section, const char *a, const char *b)
 {
 	int index = config_item_index(section->type, a);

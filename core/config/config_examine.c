@@ -1,6 +1,6 @@
 /* config_examine.c - what a configuration names outside of itself: files, folders, users,
- * groups, modules. Starts nothing and makes nothing, so that `listenerd -t` can be asked beside
- * a running daemon. */
+ * groups, modules. It starts and makes nothing, so that `listenerd -t` can run while a daemon
+ * runs. */
 #include "cleanup.h"
 #include "config_private.h"
 #include "control_access.h"

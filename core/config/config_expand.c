@@ -10,8 +10,8 @@
 
 #define SECRET_FILE_MAX 65536
 
-/* systemd hands over credentials in a folder only the service can enter; the files in it may
- * show group bits (ACL masks). */
+/* systemd passes credentials in a folder that only the service can enter. Files in it may show
+ * group bits (ACL masks). */
 static bool is_credential(const char *path)
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");

@@ -1,6 +1,9 @@
-/* config_private.h - what the parts of the configuration share: config.c loads files,
- * config_value.c parses and prints values, config_table.c says which keys there are,
- * config_check.c looks at the whole. */
+/* config_private.h - what the parts of the configuration share.
+ *
+ * config.c         loads files
+ * config_value.c   parses and prints values
+ * config_table.c   has all keys
+ * config_check.c   checks what concerns several keys */
 #ifndef CORE_CONFIG_PRIVATE_H
 #define CORE_CONFIG_PRIVATE_H
 

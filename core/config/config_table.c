@@ -1,5 +1,5 @@
-/* config_table.c - every section and key: type, range, default, help. The only place that knows
- * them; loading, printing and the manual follow from it. */
+/* config_table.c - every section and key: type, range, default, help. No other place has them:
+ * loading, printing and the manual use this table. */
 #include "broker.h"
 #include "config_private.h"
 #include "topic.h"
@@ -340,8 +340,8 @@ void config_help(FILE *out)
 		for (size_t n = 0; n < type->item_count; n++) {
 			const struct config_item *item = &type->items[n];
 			const char *def = item->def_text ? item->def_text : item->def ? item->def : "";
-			/* A default in words stands in brackets, so that nobody (and no script)
-			 * takes it for a value. */
+			/* A default in words is printed in brackets, so that nobody, and no
+			 * script, takes it for a value. */
 			bool words = item->def_text && !item->def;
 			(void)fprintf(out, "  %s =%s%s%s%s\n      %s\n", item->key, *def ? " " : "", words ? "(" : "",
 				      def, words ? ")" : "", item->help);

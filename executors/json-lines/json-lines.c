@@ -1,16 +1,16 @@
-/* json-lines.c - the smallest executor that is useful: it appends each job to a file, as one
- * JSON object on a line, and runs nothing.
+/* json-lines.c - the smallest useful executor. It runs nothing: it appends each job to a file, as
+ * one JSON object on one line.
  *
  *     [executor audit]
  *     module = json-lines
  *     path = /var/log/listenerd/events.jsonl
  *     sync = yes
  *
- * To write your own, copy this folder and read docs/executor-abi.md beside it; line.c is what
- * this one does for a living, options.c reads its section, here is how it talks with the daemon.
- * Three things are worth a look: done() is called from a timer, never from inside submit(); what
- * can fail is made before anything happens; and the place that reserve() names lets recover()
- * say for certain whether a job was written. */
+ * To write your own, copy this folder and read docs/executor-abi.md. line.c writes the file,
+ * options.c reads the section, and this file talks with the daemon. Three things to note: done()
+ * is called from a timer, never from inside submit(). Everything that can fail is made before
+ * anything happens. The place that reserve() names lets recover() find out for certain whether a
+ * job was written. */
 #include "line.h"
 #include "options.h"
 
@@ -71,7 +71,7 @@ static void report(void *data)
 	free(run);
 }
 
-/* A run that is reported as soon as we are out of the host's call. */
+/* A run that is reported as soon as the host's call has returned. */
 static struct run *run_new(struct json_lines *self, const struct lsn_job *job, struct lsn_error *err)
 {
 	struct run *run = calloc(1, sizeof *run);

@@ -79,7 +79,7 @@ static char *job_line(const struct lsn_job *job)
 	return text;
 }
 
-/* One write() of the whole line. What is left of one that did not fit is taken back, so that the
+/* One write() of the whole line. If only a part was written, that part is removed, so that the
  * file holds whole lines only. */
 static int write_line(int fd, const char *line, size_t size, off_t end, bool sync)
 {
@@ -113,8 +113,8 @@ int line_append(const char *path, const struct lsn_job *job, bool sync)
 	return r;
 }
 
-/* Does a line from here on begin as JOB's does? A death in the middle of write_line() leaves a
- * line without an end: that one was not written, and goes. */
+/* Does a line from here on begin as JOB's line does? If a process died in write_line(), there is
+ * a line without an end. Such a line was not written, and is removed. */
 static int scan(FILE *file, const struct lsn_job *job)
 {
 	char start[80], *line = NULL;

@@ -13,13 +13,12 @@ int line_check(const char *path);
  * file at or after this size. */
 int line_place(const char *path, char place[LSN_PLACE_SIZE]);
 
-/* line_append - write JOB's line as a whole or not at all; SYNC: and wait until it is on the
- * disk.
+/* line_append - write JOB's line completely or not at all. SYNC: also wait until it is on the disk.
  * 0 or negative errno. */
 int line_append(const char *path, const struct lsn_job *job, bool sync);
 
-/* line_find - was JOB's line written, as a whole, after line_place() said PLACE?
- * What a death left of half a line is taken away.
+/* line_find - was JOB's line written completely after line_place() returned PLACE? A half line that
+ * a dead process left is removed.
  * 1, 0, -ESTALE if it is another file now, other negative errno. */
 int line_find(const char *path, const struct lsn_job *job, const char *place);
 

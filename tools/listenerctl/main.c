@@ -1,5 +1,5 @@
-/* main.c - listenerctl: ask a running listenerd, or tell it. One table of commands, one of
- * options; docs/man/listenerctl.1 is the manual. */
+/* main.c - listenerctl: show what a running listenerd does, and control it. One table of
+ * commands, one of options; docs/man/listenerctl.1 is the manual. */
 #include "ctl.h"
 #include "place.h"
 

@@ -33,8 +33,8 @@ static uint32_t decode(const char *s, size_t left, size_t *ret_size)
 	return c;
 }
 
-/* obeyed - would a terminal do something else than show it? C0, DEL, C1, line separators, marks
- * and overrides of direction. */
+/* obeyed - would a terminal act on the character instead of showing it? C0, DEL, C1, line
+ * separators, marks and overrides of direction. */
 static bool obeyed(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||

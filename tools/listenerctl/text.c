@@ -1,4 +1,4 @@
-/* text.c - answers that are no tables, for people. */
+/* text.c - answers as text, not as tables, for people. */
 #include "ctl.h"
 
 #include <stdlib.h>
