@@ -1,8 +1,8 @@
 /* meta.c - see meta.h.
  *
  * inih reads lines of at most 200 bytes and takes " ;" for the start of a comment, so it would
- * cut topics. Hence it is handed every line with the value replaced by the number of the line,
- * and the value is looked up by that number: inih does the syntax, the values travel beside it. */
+ * cut topics. Therefore it gets every line with the value replaced by the number of the line.
+ * inih checks the syntax, and the value is looked up by that number. */
 #include "meta.h"
 
 #include <errno.h>

@@ -1,11 +1,12 @@
-/* meta.h - the .meta file beside a script: INI, keys at the top or in a section [script].
+/* meta.h - the .meta file of a script, in the same folder: INI, keys at the top or in a section
+ * [script].
  *
  *     # when to run
  *     topic = create/+/projects/#
  *     timeout = 5s
  *
- * A value is all that follows the first '=', blanks at its ends left out: '#', ';', ':' and '='
- * in it survive, and it may be of any length. Comments are whole lines that begin with '#' or
+ * A value is everything after the first '=', without the blanks at its ends. It may contain '#',
+ * ';', ':' and '=', and may have any length. Comments are whole lines that begin with '#' or
  * ';'. */
 #ifndef CORE_META_H
 #define CORE_META_H

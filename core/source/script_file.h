@@ -1,6 +1,6 @@
-/* script_file.h - one script in a folder: the file, and NAME.meta beside it. Whoever may write
- * to the folder may try to lead us out of it, so nothing is followed: names are opened relative
- * to their folder, links and special files are refused.
+/* script_file.h - one script in a folder: the file, and NAME.meta in the same folder. Whoever may
+ * write to the folder may try to make us read another place. So no link is followed: names are
+ * opened relative to their folder, and links and special files are refused.
  *
  *     script_file_look(folder_fd, base, &file)     what is there, without reading: 0, -ENOENT
  *     file.key                                     changes whenever one of the two files does
@@ -32,9 +32,8 @@ bool script_file_ignored(const char *base);
  * Clear in any case. */
 int script_file_look(int folder, const char *base, struct script_file *ret, struct lsn_error *err);
 
-/* script_file_fresh - has one of them changed so lately that another change could leave the same
- * times?
- * Then KEY proves nothing. */
+/* script_file_fresh - was one of the files changed so recently that a further change could leave
+ * the same times? Then KEY proves nothing. */
 bool script_file_fresh(const struct script_file *file);
 
 /* script_file_read - fill OFFER (all but its name), with pointers into FILE.

@@ -18,8 +18,8 @@ struct source_config {
 	bool verify;
 	uint64_t timeout_usec; /* per request */
 	unsigned fetches; /* in parallel */
-	/* archive path of the scripts collection, "/scripts": no event on it or below runs a
-	 * script, whatever the source */
+	/* archive path of the scripts collection, "/scripts": no event on it or below it runs a
+	 * script. This holds for every source */
 	char *collection;
 	enum topic_dialect events; /* whose topics and payloads the archive publishes */
 	bool recursive;

@@ -1,16 +1,17 @@
 /* source_directory.c - scripts in a folder: one file per script, its metadata in NAME.meta
  * (meta.h).
  *
- * Two ways lead to the registry. A full scan lists the folder (and with `recursive` what is
- * below), looks at each file in slices of a few milliseconds, and ends with what is gone being
- * withdrawn; it runs at the start, when inotify has lost track, when folders come or go, on
- * `rescan` and on demand. Between scans inotify names what may have changed; names are looked at
- * when they have been quiet for a moment, so that a save of an editor is one change and a file
- * that is still being copied is not read half.
+ * Scripts reach the registry in two ways:
+ * - A full scan lists the folder (and with `recursive` the folders below), reads each file in
+ *   slices of a few milliseconds, and at the end withdraws what has gone. It runs at the start,
+ *   when inotify has lost events, when folders appear or disappear, on `rescan` and on demand.
+ * - Between scans inotify names what may have changed. A name is read when it has not changed for a
+ *   moment. So a save of an editor is one change, and a file that is still being copied is not read
+ *   half.
  *
- * Watches are set before a folder is listed, so nothing falls between. No descriptor of the
- * folder is kept: it would keep a deleted folder alive and us from hearing of it. If the folder
- * cannot be opened the registry serves what it has, and we try again. */
+ * Watches are set before a folder is listed, so no change is missed in between. No descriptor of
+ * the folder is kept, because it would keep a deleted folder alive, and we would not notice. If
+ * the folder cannot be opened, the registry keeps what it has, and we try again. */
 #include "cleanup.h"
 #include "log.h"
 #include "registry.h"
@@ -190,8 +191,8 @@ static int offer_file(struct directory_source *source, const char *name, struct 
 		return r;
 	offer.name = name;
 	if (script_file_fresh(file)) {
-		/* It could change again without a trace in its times: leave no mark, and look
-		 * once more. */
+		/* It could change again without a difference in its times: store no mark, and
+		 * read it once more. */
 		offer.source_key = "";
 		look_plan(source, name, false);
 	}
@@ -524,7 +525,7 @@ static void scan_start(struct directory_source *source)
 		scan_failed(source, "away", &err);
 		return;
 	}
-	/* the scan sees them all, but for those it had better not read yet */
+	/* the scan reads them all, except those that are better read later */
 	pending_clear(source, true);
 	registry_begin(source->registry);
 	int r = list_folder(source, root, "", 0);
@@ -729,7 +730,7 @@ static void directory_revalidate(struct source *base)
 	plan_scan(directory_of(base), 0);
 }
 
-/* Events tell of the archive's collection; our scripts are in a folder, which inotify watches. */
+/* Events are about the archive's collection. Our scripts are in a folder, which inotify watches. */
 static void directory_event(struct source *base, const char *topic, size_t topic_size, const void *payload,
 			    size_t payload_size)
 {

@@ -1,11 +1,13 @@
-/* cdmi.h - reading CDMI over HTTP: URLs, headers and replies, as Indigo serves them and as the
+/* cdmi.h - reading CDMI over HTTP: URLs, headers and replies, as Indigo serves them, and as the
  * standards 1.0.2 to 2.0 and Indigo's relatives do. No requests are made here.
  *
- * Rules that are easy to miss (all of the public Indigo code): a CDMI read needs
- * X-CDMI-Specification-Version and an explicit Accept; Indigo never returns the value in it, so
- * the content needs a second, plain GET *without* that header; container URLs end in a slash; a
- * reference object answers 302 (without Location) and is not to be followed. CDMI 2.0 has its
- * version in the path and wants no version header. */
+ * Rules that are easy to miss (all from the public Indigo code):
+ * - A CDMI read needs X-CDMI-Specification-Version and an explicit Accept.
+ * - Indigo never returns the value in a CDMI read. The content needs a second, plain GET *without*
+ *   that header.
+ * - The URL of a container ends in a slash.
+ * - A reference object answers 302 without Location, and must not be followed.
+ * - CDMI 2.0 has its version in the path and accepts no version header. */
 #ifndef CORE_CDMI_H
 #define CORE_CDMI_H
 

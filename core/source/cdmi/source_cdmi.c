@@ -106,8 +106,8 @@ static void drop_fetches(struct cdmi_source *source)
 	}
 }
 
-/* go_away - the archive (or our journal) cannot be worked with: forget all that is under way, and
- * scan again after a while. */
+/* go_away - the archive (or our journal) does not work: forget everything that is under way, and
+ * scan again later. */
 static void go_away(struct cdmi_source *source)
 {
 	bool login_refused = source->trouble.login_refused;
@@ -115,7 +115,7 @@ static void go_away(struct cdmi_source *source)
 	source_note(source, source->trouble.what);
 	source->trouble.set = false;
 	source->away = true;
-	/* it may come back with other content, after events that nobody could send */
+	/* it may return with other content, after events that it could not publish */
 	source->deep_due = true;
 	source->login_refused = login_refused;
 	source->strikes = 0;
@@ -178,7 +178,8 @@ static void finish_scan(struct cdmi_source *source)
 		come_back(source);
 }
 
-/* start_more - the next scan if one is wanted, the next listing, as many fetches as may fly. */
+/* start_more - start the next scan if one is wanted, the next listing, and as many fetches as
+ * are allowed. */
 static void start_more(struct cdmi_source *source)
 {
 	if (source->scan.again && !source->scan.running) {
@@ -251,8 +252,8 @@ static void cdmi_revalidate(struct source *base)
 {
 	struct cdmi_source *source = cdmi_of(base);
 
-	/* A broker that comes and goes must not have a refused login tried each time; the scan
-	 * that is due reads everything. */
+	/* A broker that often reconnects must not cause an attempt each time while the login is
+	 * refused. The scan that is due reads everything. */
 	if (!source->login_refused || source->scan.running) {
 		scan_start(source, true);
 		cdmi_step(source);

@@ -1,6 +1,6 @@
-/* source_cdmi_event.c - events on the scripts collection. Which script one is about is read from
- * its payload: topics lose '#', '+' and surplus slashes. What becomes of a script is read from
- * the archive; the event only says when to look, and what publications should wait for that. */
+/* source_cdmi_event.c - events on the scripts collection. The payload says which script an event
+ * is about, because topics lose '#', '+' and surplus slashes. The state of a script is read from
+ * the archive. The event only says when to look, and which publications should wait for that. */
 #include "cleanup.h"
 #include "json_tolerant.h"
 #include "log.h"
@@ -108,7 +108,7 @@ static void drop_below(struct cdmi_source *source, const char *prefix)
 	}
 }
 
-/* commit_withdrawal - at once: a deleted script must not fire for the next event. */
+/* commit_withdrawal - at once: the next event must not run a deleted script. */
 static void commit_withdrawal(struct cdmi_source *source, bool all)
 {
 	struct lsn_error err = { 0 };
@@ -168,8 +168,8 @@ static void announce_filter(struct fetch *fetch, const struct news *news)
 		free(TAKE_PTR(fetch->filter));
 }
 
-/* announce_content - `url` changes exactly when the content is replaced: a change of metadata
- * only need not read the content again. */
+/* announce_content - `url` changes exactly when the content is replaced. So a change of metadata
+ * only does not require another read of the content. */
 static void announce_content(struct fetch *fetch, const struct news *news)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);
@@ -196,8 +196,9 @@ static size_t known_scripts(const struct registry *registry)
 static void refresh(struct cdmi_source *source, const struct news *news)
 {
 	if (source->away && !source->scan.running) {
-		/* The archive lives, or it could not have published this. Still, a refused login
-		 * is not tried at everybody's beck and call. */
+		/* The archive works, or it could not have published this event. But after a
+		 * refused login an event must not cause an attempt, because anybody can cause
+		 * events. */
 		if (!source->login_refused)
 			source->scan.soon = true;
 		return;

@@ -202,15 +202,15 @@ static bool try_later(struct fetch *fetch)
 	return true;
 }
 
-/* is_unreachable - not this script's trouble but the archive's. */
+/* is_unreachable - the archive is the cause, not this script. */
 static bool is_unreachable(const struct lsn_error *err)
 {
 	return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH || err->code == -ENETUNREACH ||
 	       err->code == -EACCES;
 }
 
-/* no_reply - no answer that says anything about the script: try again a few times, then call the
- * script or, if that happens to all, the archive away. */
+/* no_reply - there was no answer about the script. Try a few times. Then report the script, or
+ * the archive if this happens to all scripts, as unreachable. */
 static void no_reply(struct fetch *fetch, const struct lsn_error *err)
 {
 	struct cdmi_source *source = fetch->source;
@@ -236,8 +236,8 @@ static void fetch_refuse(struct fetch *fetch, const char *why)
 	fetch_finish(fetch, FETCH_PROBLEM);
 }
 
-/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'; a name may
- * also really end so, hence we have asked. */
+/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'. A name may
+ * also really end in one of them, so it was requested. */
 static void fetch_missing(struct fetch *fetch)
 {
 	size_t size = strlen(fetch->name);
@@ -344,10 +344,9 @@ static void on_content(void *data, const struct http_reply *reply)
 
 enum need { NEED_NOTHING, NEED_OFFER, NEED_CONTENT };
 
-/* what_is_needed - of a script with a usable topic and no inline value. The content that the
- * registry has is this object's as far as anybody said: same object, same marks of its content,
- * and no event that says otherwise. What was refused is not read again before something about it
- * changes. */
+/* what_is_needed - for a script with a usable topic and no inline value. The content in the
+ * registry is current if the object and the marks of its content are the same and no event says
+ * otherwise. What was refused is not read again before something about it changes. */
 static enum need what_is_needed(const struct fetch *fetch)
 {
 	const struct registry_entry *entry = registry_find(fetch->source->registry, fetch->name);

@@ -156,8 +156,8 @@ void offer_done(struct cdmi_source *source)
 	source->stored = true;
 }
 
-/* Publications may be waiting for what was announced; of a burst of announcements a few share one
- * commit. */
+/* Publications may wait for a script that was announced. If many are announced at once, a few
+ * share one commit. */
 bool offer_due(const struct cdmi_source *source)
 {
 	const struct fetch *next = TAILQ_FIRST(&source->queue);

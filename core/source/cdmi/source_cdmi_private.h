@@ -77,7 +77,7 @@ struct scan {
 	bool other_dialect; /* with or without the version header: both were tried */
 	bool noted; /* something was left out: its reason stays in figures.error */
 	unsigned left; /* folders and fetches that it waits for */
-	/* counted in figures when it is over: until then nobody shall take it for failed */
+	/* counted in figures when it is over: until then nobody must take it for failed */
 	unsigned errors;
 	size_t scripts, folders; /* counted against the limits */
 	struct name_list todo; /* folders to be listed, relative: "" or "sub/" */
@@ -173,7 +173,7 @@ void fetch_end_now(struct fetch *fetch, const char *problem);
 /* fetch_next - start queued fetches up to the limit. */
 void fetch_next(struct cdmi_source *source);
 
-/* fetch_drop - forget it, whatever it is doing; the scan no longer waits for it. */
+/* fetch_drop - forget it in any state. The scan no longer waits for it. */
 void fetch_drop(struct fetch *fetch);
 
 /* source_cdmi_offer.c */

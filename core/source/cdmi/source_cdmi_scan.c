@@ -13,7 +13,7 @@
 #define NAME_BYTES 256 /* of a listing, per script */
 #define FOLDERS_MAX 10000
 
-/* leave_out - something is not read, for a reason that is not going to pass by itself. */
+/* leave_out - something is not read, for a reason that will not pass by itself. */
 static void leave_out(struct cdmi_source *source, const char *what)
 {
 	source->scan.noted = true;
@@ -70,7 +70,7 @@ static bool add_script(struct cdmi_source *source, const char *path)
 	return true;
 }
 
-/* add_unusable - a child that cannot be asked for, so that people see why. */
+/* add_unusable - a child that cannot be requested is shown as a refused script. */
 static bool add_unusable(struct cdmi_source *source, const char *parent, const char *name, size_t size)
 {
 	_cleanup_free_ char *path = NULL;

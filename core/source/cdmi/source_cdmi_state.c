@@ -1,5 +1,5 @@
-/* source_cdmi_state.c - what goes wrong is noted here, and lists of names. The bottom of the
- * source: it changes state and calls nobody. */
+/* source_cdmi_state.c - notes what went wrong, and keeps lists of names. It is the lowest part
+ * of the source: it changes state and calls no other part. */
 #include "log.h"
 #include "source_cdmi_private.h"
 #include "util.h"
