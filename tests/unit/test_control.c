@@ -755,7 +755,7 @@ int main(void)
 	Suite *suite = suite_create("control");
 	TCase *tcase = tcase_create("control");
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, test_control__answers_in_order);
 	tcase_add_test(tcase, test_control__request_in_pieces);
 	tcase_add_test(tcase, test_control__refuses_what_it_does_not_understand);
