@@ -66,7 +66,7 @@ int script_check_content(const void *content, size_t size, const struct script_p
 				     size, policy->size_max);
 	const char *nul = memchr(content, '\0', size);
 	if (nul)
-		return lsn_error_set(err, -EINVAL, "the script has a NUL byte at offset %zu: it is not a text",
+		return lsn_error_set(err, -EINVAL, "the script has a NUL byte at offset %zu: it is not text",
 				     (size_t)(nul - (const char *)content));
 	if (!utf8_valid(content, size))
 		return lsn_error_set(err, -EINVAL, "the script is not UTF-8: save it in that encoding");
@@ -174,7 +174,7 @@ static int set_output(const struct setting *s)
 		return 0;
 	}
 	if (!streq(s->value, "capture"))
-		return settings_refuse(s, -EINVAL, "it can be discard or capture");
+		return settings_refuse(s, -EINVAL, "it must be discard or capture");
 	if (!s->policy->capture_allowed && s->policy->defaults.output != LSN_OUTPUT_CAPTURE)
 		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to capture their output");
 	s->settings->output = LSN_OUTPUT_CAPTURE;
@@ -191,7 +191,7 @@ static int set_executor(const struct setting *s)
 	size_t size = strlen(s->value);
 	if (size == 0 || size >= EXECUTOR_NAME_SIZE ||
 	    strspn(s->value, "abcdefghijklmnopqrstuvwxyz0123456789_-") != size)
-		return settings_refuse(s, -EINVAL, "this is not the name of an executor");
+		return settings_refuse(s, -EINVAL, "it is not the name of an executor");
 	if (!executor_is_open(s->policy, s->value))
 		return settings_refuse(s, -EPERM,
 				       "the administrator has not opened an executor of this name to scripts");
@@ -207,9 +207,9 @@ static int set_on_lost(const struct setting *s)
 	else if (streq(s->value, "rerun"))
 		on_lost = ON_LOST_RERUN;
 	else
-		return settings_refuse(s, -EINVAL, "it can be report or rerun");
+		return settings_refuse(s, -EINVAL, "it must be report or rerun");
 	if (!s->policy->on_lost_allowed && on_lost != s->policy->defaults.on_lost)
-		return settings_refuse(s, -EPERM, "the administrator does not leave this to scripts");
+		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to set it");
 	s->settings->on_lost = on_lost;
 	return 0;
 }
@@ -239,8 +239,7 @@ static int set_retry_on(const struct setting *s)
 	if (r < 0)
 		return lsn_error_set(s->err, r, "%s: %s", s->key, err.message);
 	if ((mask & lost) && !s->policy->on_lost_allowed && !(s->policy->defaults.retry_on & lost))
-		return settings_refuse(s, -EPERM,
-				       "what becomes of lost jobs the administrator does not leave to scripts");
+		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to retry after lost");
 	s->settings->retry_on = mask;
 	return 0;
 }
@@ -283,7 +282,7 @@ int script_settings_check(const struct script_settings *settings, const struct s
 	    policy->defaults.output != LSN_OUTPUT_CAPTURE)
 		return lsn_error_set(err, -EPERM, "output = capture: the administrator no longer allows it");
 	if (settings->on_lost != policy->defaults.on_lost && !policy->on_lost_allowed)
-		return lsn_error_set(err, -EPERM, "on_lost: the administrator no longer leaves this to scripts");
+		return lsn_error_set(err, -EPERM, "on_lost: the administrator no longer allows scripts to set it");
 	if (settings->retries > policy->retries_max && settings->retries != policy->defaults.retries)
 		return lsn_error_set(err, -EPERM, "retries: the administrator allows at most %u now",
 				     policy->retries_max);
@@ -304,12 +303,11 @@ int script_parse_retry_on(const char *text, uint32_t *ret_mask, struct lsn_error
 		if (outcome == LSN_OUTCOME_MAX || outcome == LSN_OUTCOME_SUCCESS || outcome == LSN_OUTCOME_CANCELLED ||
 		    outcome == LSN_OUTCOME_NOT_STARTED) {
 			char quoted[48];
-			return lsn_error_set(
-				err, -EINVAL,
-				"%s is not an outcome to try again after; those are failure, signal, timeout, "
-				"memory, cpu, output, processes, "
-				"error and lost",
-				str_quote(quoted, sizeof quoted, p, size));
+			return lsn_error_set(err, -EINVAL,
+					     "%s is not an outcome that can be retried; use failure, signal, timeout, "
+					     "memory, cpu, output, processes, "
+					     "error or lost",
+					     str_quote(quoted, sizeof quoted, p, size));
 		}
 		mask |= UINT32_C(1) << outcome;
 		p += size;

@@ -85,7 +85,7 @@ static bool commit(struct turn *turn)
 		r = timed_commit(turn->parts.journal, &err);
 	if (r >= 0) {
 		if (turn->figures.error[0])
-			log_notice("the journal can be written again: going on");
+			log_notice("the journal can be written again: events are taken and jobs start");
 		turn->figures.error[0] = 0;
 		failpoint("after-commit");
 		return true;
@@ -106,7 +106,7 @@ static void keep_room(struct turn *turn)
 	bool full = journal_capacity(turn->parts.journal, &err) < 0;
 
 	if (full && !turn->paused && turn->parts.broker) {
-		log_warning("no more events are taken for now, the broker holds them: %s", err.message);
+		log_warning("no more events are taken for now, the broker keeps them: %s", err.message);
 		broker_pause(turn->parts.broker, err.message);
 	} else if (!full && turn->paused && turn->parts.broker) {
 		log_notice("the journal has room again: taking events");

@@ -108,7 +108,7 @@ static int check_names(const struct executors_config *config, struct lsn_error *
 					     name, EXECUTOR_NAME_SIZE - 1);
 		for (size_t j = 0; j < i; j++)
 			if (streq(name, config->executors[j].name))
-				return lsn_error_set(err, -EINVAL, "[executor %s] stands there twice", name);
+				return lsn_error_set(err, -EINVAL, "there are two sections [executor %s]", name);
 	}
 	return 0;
 }

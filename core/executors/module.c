@@ -94,11 +94,12 @@ static int open_file(const char *folder, const char *name, char *path, size_t pa
 	r = -errno;
 	if (r == -ELOOP)
 		return lsn_error_set(err, -EPERM,
-				     "%s is a symbolic link, which others might turn: put the file itself there", path);
+				     "%s is a symbolic link, which others could change: put the file itself there",
+				     path);
 	if (r != -ENOENT)
 		return lsn_error_set(err, r, "cannot open %s: %s", path, strerror(-r));
 	list_modules(folder_fd, there, sizeof there);
-	return lsn_error_set(err, r, "there is no %s; modules there: %s", path, there);
+	return lsn_error_set(err, r, "there is no %s; these modules exist: %s", path, there);
 }
 
 static int read_all(int fd, char *data, size_t size)
@@ -190,7 +191,7 @@ static int check_head(const struct lsn_executor_module *abi, struct lsn_error *e
 	if (abi->version >> 16 != LSN_ABI_MAJOR)
 		return lsn_error_set(
 			err, -ELIBBAD,
-			"it is built for executor ABI %u.%u, this daemon speaks %d.%d: build it again with this "
+			"it is built for executor ABI %u.%u, this daemon has %d.%d: build it again with this "
 			"version's "
 			"headers",
 			abi->version >> 16, abi->version & 0xffff, LSN_ABI_MAJOR, LSN_ABI_MINOR);

@@ -43,7 +43,7 @@ static const struct {
 	  "put [journal] path on a local disk" },
 	{ FUSE_SUPER_MAGIC, "FUSE", LSN_PROBE_WARNING, "what a sync means there depends on its server",
 	  "put [journal] path on a local disk" },
-	{ OVERLAYFS_SUPER_MAGIC, "overlayfs", LSN_PROBE_WARNING, "it goes with its container",
+	{ OVERLAYFS_SUPER_MAGIC, "overlayfs", LSN_PROBE_WARNING, "it is deleted with its container",
 	  "put [journal] path on a volume" },
 };
 
@@ -52,7 +52,7 @@ static void check_type(const struct doctor_sink *sink, const char *folder)
 	struct statfs fs;
 
 	if (statfs(folder, &fs) < 0) {
-		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path", "cannot look at %s: %s", folder,
+		doctor_report(sink, LSN_PROBE_FAILURE, "journal", "see [journal] path", "cannot examine %s: %s", folder,
 			      strerror(errno));
 		return;
 	}

@@ -182,7 +182,8 @@ static void judge_file(const struct doctor_sink *sink, const struct settings *s,
 			      path);
 	else
 		doctor_report(
-			sink, LSN_PROBE_WARNING, AREA, "restart it if its settings were changed; may it write there?",
+			sink, LSN_PROBE_WARNING, AREA,
+			"restart it if its settings were changed, and check that it may write there",
 			"is set to save its queue after each %lu changes, but %s was not written during the probe",
 			s->interval, path);
 }
@@ -197,12 +198,10 @@ void doctor_persistence(const struct doctor_sink *sink, const struct broker_conf
 		return;
 	}
 	if (!is_local(config) || !find_settings(config, s) || s->unreadable)
-		doctor_report(
-			sink, LSN_PROBE_WARNING, AREA,
-			"see to it that it does (mosquitto: persistence true, autosave_on_changes true), or restart "
-			"it with events "
-			"waiting and look",
-			"whether it keeps its queue over its own restart cannot be seen from here");
+		doctor_report(sink, LSN_PROBE_WARNING, AREA,
+			      "set it up so (mosquitto: persistence true, autosave_on_changes true), or "
+			      "restart it while events wait and see whether they arrive",
+			      "whether it keeps its queue over its own restart cannot be seen from here");
 	else if (!s->persistence)
 		doctor_report(
 			sink, LSN_PROBE_FAILURE, AREA,

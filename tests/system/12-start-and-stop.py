@@ -27,7 +27,7 @@ def test_stop_does_not_wait_for_jobs_that_go_on(t):
     daemon.start()
     job = daemon.wait_jobs(1, 90)[0]
     equal((job['outcome'], len(daemon.show(job['id'])['runs'])), ('success', 1), 'outcome and runs')
-    daemon.wait_log('1 running jobs go on and are adopted')
+    daemon.wait_log('1 running jobs continue')
     equal(daemon.output(job['id']), b'slept\n')
 
 

@@ -295,7 +295,7 @@ START_TEST(test_executors__bad_modules_are_refused_with_a_reason)
 		const char *says;
 	} bad[] = {
 		{ "bad-no-symbol", -ELIBBAD, "exports no symbol lsn_executor" },
-		{ "bad-major", -ELIBBAD, "built for executor ABI 2.0, this daemon speaks 1." },
+		{ "bad-major", -ELIBBAD, "built for executor ABI 2.0, this daemon has 1." },
 		{ "bad-short-struct", -ELIBBAD, "says size =" },
 		{ "bad-size-lies", -ELIBBAD, "bytes but says size" },
 		{ "bad-name", -ELIBBAD, "calls itself 'somebody-else'" },
@@ -323,7 +323,7 @@ START_TEST(test_executors__files_that_are_no_modules)
 	char path[PATH_MAX];
 
 	install("good", 0);
-	refused("nothing-there", -ENOENT, "modules there: good");
+	refused("nothing-there", -ENOENT, "these modules exist: good");
 	refused("Bad_Name", -EINVAL, "a name is 1 to 32 of");
 	ck_assert_int_eq(prepare("good=../good", NULL), -EINVAL);
 	path_of(path, sizeof path, "text");
