@@ -443,8 +443,8 @@ static int check_owner(int fd, const char *name, struct lsn_error *err)
 	return 0;
 }
 
-/* config_not_opened - errno has the reason. A file that root made with a careful mask is not readable
- * for the listener's group. */
+/* config_not_opened - errno has the reason. A file that root made with a careful mask is not
+ * readable for the listener's group. */
 static int config_not_opened(const char *name, struct lsn_error *err)
 {
 	int code = errno;

@@ -153,7 +153,9 @@ class Names(Case):
         look = 'print(open("/etc/resolv.conf").read())'
         d = self.driver(dns='192.0.2.53,192.0.2.54')
         lines = d.run(1, look).out.decode().splitlines()
-        self.assertEqual([l for l in lines if l.startswith('nameserver')], ['nameserver 192.0.2.53', 'nameserver 192.0.2.54'])
+        self.assertEqual(
+            [l for l in lines if l.startswith('nameserver')], ['nameserver 192.0.2.53', 'nameserver 192.0.2.54']
+        )
         host = docker('inspect', '-f', '{{json .HostConfig.Dns}}', *containers()).stdout.split()
         self.assertEqual(set(host), {'["192.0.2.53","192.0.2.54"]'})
 

@@ -91,8 +91,13 @@ def test_an_unreadable_file_is_named_with_its_remedy(t):
         os.chmod(path, mode)
     with open(drop_ins + '/50-mine.ini', 'w') as f:
         os.fchmod(f.fileno(), 0o600)
-    text = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, '-t', '-c', daemon.file], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    text = subprocess.run(
+        ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, '-t', '-c', daemon.file],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ).stdout
     check('50-mine.ini: Permission denied; remedy: chgrp nogroup ' in text, text)
 
 

@@ -1,4 +1,5 @@
-"""The image of the sandboxes: what was added to it is listed, what somebody chose stays, what is missing is named with the step that mends it."""
+"""The image of the sandboxes: what was added to it is listed, what somebody chose stays, what is
+missing is named with the step that mends it."""
 import os
 import subprocess
 
@@ -20,8 +21,14 @@ def chosen_image(t, **labels):
 
 
 def build_image(*words, **environment):
-    done = subprocess.run([TOOL, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          env=dict(dict(os.environ, DOCKER_HOST='unix://' + harness.DOCKER_SOCKET), **environment))
+    done = subprocess.run(
+        [TOOL, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=dict(dict(os.environ, DOCKER_HOST='unix://' + harness.DOCKER_SOCKET), **environment),
+    )
     return done.returncode, done.stdout
 
 
@@ -67,7 +74,9 @@ def test_a_missing_engine_is_named_with_its_command(t):
     empty.pop('DOCKER_HOST')
     # In a mount namespace without the engine's socket.
     hidden = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec ' + TOOL]
-    done = subprocess.run(hidden, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=empty)
+    done = subprocess.run(
+        hidden, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=empty
+    )
     check(done.returncode == 1 and 'systemctl start docker' in done.stdout, done.stdout)
 
 

@@ -143,9 +143,7 @@ def run_all(t, reuse, landlock=True):
         check(attempts >= 40, '%s made %d attempts only' % (job['script'], attempts))
         print('     %s: %d attempts, %d through' % (job['script'], attempts, count), flush=True)
         tried += attempts
-        through += [
-            '%s: %s' % (job['script'], line) for line in what if landlock or not HELD_BY_LANDLOCK.search(line)
-        ]
+        through += ['%s: %s' % (job['script'], line) for line in what if landlock or not HELD_BY_LANDLOCK.search(line)]
     check_landlock(daemon, landlock)
     check(
         not through,

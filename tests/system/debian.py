@@ -34,7 +34,8 @@ def install(*packages, suite=None):
 
 
 def command(*program, suite=None, paths=()):
-    """The argument vector that runs PROGRAM with its arguments from the root of SUITE. It sees PATHS of the machine too."""
+    """The argument vector that runs PROGRAM with its arguments from the root of SUITE. It sees
+    PATHS of the machine too."""
     return [TOOL] + release(suite) + ['run'] + [word for path in paths for word in ('-b', path)] + [*program]
 
 
