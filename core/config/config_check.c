@@ -1,4 +1,5 @@
-/* config_check.c - names, defaults that depend on other keys, and checks that concern several keys. */
+/* config_check.c - names, defaults that depend on other keys, and checks that concern several
+ * keys. */
 #include "config_private.h"
 #include "source.h"
 #include "topic.h"
