@@ -110,7 +110,9 @@ int engine_check_now(const char *socket, const char *image, uint64_t budget_usec
 	engine_message(json, status, message, sizeof message);
 	json_decref(json);
 	if (status == 404)
-		return lsn_error_set(err, -ENOENT, "image %s not found: build it with build-image, of the folder lib/listenerd", image);
+		return lsn_error_set(err, -ENOENT,
+				     "image %s not found: build it with build-image, of the folder lib/listenerd",
+				     image);
 	return status == 200 ? 0 : lsn_error_set(err, -EREMOTEIO, "image %s: %s", image, message);
 }
 
