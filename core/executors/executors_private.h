@@ -1,4 +1,4 @@
-/* executors_private.h - shared by executors.c (which instances there are) and executor.c
+/* executors_private.h - shared by executors.c (which instances there are) and instance.c
  * (calling one). */
 #ifndef CORE_EXECUTORS_PRIVATE_H
 #define CORE_EXECUTORS_PRIVATE_H
