@@ -143,7 +143,8 @@ static bool is_switched_off(const char *path)
 	return file && fgetc(file) == '0';
 }
 
-/* tell_forwarding - an engine switches it on, unless it was told not to; something may switch it off later. */
+/* tell_forwarding - an engine switches it on, unless it was told not to; something may switch it
+ * off later. */
 static void tell_forwarding(const struct probe *p)
 {
 	static const char remedy[] = "sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d";

@@ -1,7 +1,8 @@
-"""stalls - how long one turn of the daemon's loop takes at most, in the situations that used to block it.
+"""stalls - how long one turn of the daemon's loop takes at most, in the situations that used to
+block it.
 
-Each row is `stall_usec_max` of status (the journal's commit is not part of it), in milliseconds. Used by tools/bench.
-"""
+Each row is `stall_usec_max` of status (the journal's commit is not part of it), in milliseconds.
+Used by tools/bench. """
 import os
 import re
 import socket
@@ -18,7 +19,10 @@ PAYLOAD_BYTES = 7900000
 
 def longest_ms(daemon):
     loop = daemon.status()['loop']
-    print('    %6.1f ms, %s; commit %.1f ms' % (loop['stall_usec_max'] / 1000, loop['stall_cause'], loop['commit_usec_max'] / 1000))
+    print(
+        '    %6.1f ms, %s; commit %.1f ms'
+        % (loop['stall_usec_max'] / 1000, loop['stall_cause'], loop['commit_usec_max'] / 1000)
+    )
     return loop['stall_usec_max'] / 1000
 
 
@@ -59,7 +63,8 @@ def fill_journal(path):
         others = ', '.join(column for column in columns if column != 'id')
         db.execute(
             'INSERT INTO jobs(id, %s) WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < %d)'
-            ' SELECT n.i, %s FROM n, jobs WHERE jobs.id = 1' % (others, JOBS, ', '.join('jobs.' + c for c in others.split(', ')))
+            ' SELECT n.i, %s FROM n, jobs WHERE jobs.id = 1'
+            % (others, JOBS, ', '.join('jobs.' + c for c in others.split(', ')))
         )
     db.close()
 
@@ -91,9 +96,14 @@ def silent_resolvers(t, put):
         f.write('nameserver 192.0.2.1\n')
     # In a network of its own, where a name server's address leads nowhere.
     daemon.wrapper = [
-        'unshare', '--mount', '--net', 'sh', '-c',
+        'unshare',
+        '--mount',
+        '--net',
+        'sh',
+        '-c',
         'ip link set lo up; ip link add nowhere type dummy; ip addr add 192.0.2.2/24 dev nowhere; ip link set nowhere up;'
-        ' mount --bind %s "$(readlink -f /etc/resolv.conf)"; exec "$@"' % resolv, 'sh',
+        ' mount --bind %s "$(readlink -f /etc/resolv.conf)"; exec "$@"' % resolv,
+        'sh',
     ]
     daemon.start(ready=False)
     time.sleep(8)

@@ -1,4 +1,5 @@
-"""A reload of docker-sandbox holds nobody up: with an engine that answers, and with one that hangs."""
+"""A reload of docker-sandbox holds nobody up: with an engine that answers, and with one that
+hangs."""
 import contextlib
 import os
 import socket
@@ -12,7 +13,8 @@ from harness import check, equal
 
 @contextlib.contextmanager
 def silent_engine(folder):
-    """A socket that takes connections and never says a word: what an engine that is stopped looks like."""
+    """A socket that takes connections and never says a word: what an engine that is stopped looks
+    like."""
     path = os.path.join(folder, 'silent.sock')
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
@@ -24,7 +26,8 @@ def silent_engine(folder):
 
 
 class Pinger(threading.Thread):
-    """Asks for the status again and again; `longest` is the longest that an answer took, in seconds."""
+    """Asks for the status again and again; `longest` is the longest that an answer took, in
+    seconds."""
 
     def __init__(self, daemon):
         super().__init__(daemon=True)

@@ -180,7 +180,9 @@ def test_doctor_says_that_nothing_is_forwarded(t):
     daemon = set_up(t, pool_min=1)[3]
 
     def failures():
-        return [row for row in ctl_anyhow(daemon, 'doctor') if row.get('level') == 'failure' and 'ip_forward' in row['what']]
+        return [
+            row for row in ctl_anyhow(daemon, 'doctor') if row.get('level') == 'failure' and 'ip_forward' in row['what']
+        ]
 
     equal(failures(), [], 'complaints while packets are forwarded')
     with open('/proc/sys/net/ipv4/ip_forward', 'w') as f:

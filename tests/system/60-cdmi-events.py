@@ -339,6 +339,7 @@ def test_references_by_event(t):
 
 # --------------------------------------------------------------------------------------- relatives
 
+
 def relatives_events(t, flavour, events):
     """Their events register changes at once, and the collection is shielded; scripts' filters meet
     topics as published."""
