@@ -48,7 +48,7 @@ static void executor_leave(void *data, struct executor *executor)
 	if (running == 0)
 		return;
 	if (goes_on)
-		log_notice("executor=%s: %u running jobs go on and are adopted at the next start",
+		log_notice("executor=%s: %u running jobs continue, the next start takes them over",
 			   executor_name(executor), running);
 	else
 		log_warning("executor=%s: %u running jobs cannot be left behind and will be reported as lost",
