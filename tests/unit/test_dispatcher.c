@@ -511,6 +511,23 @@ START_TEST(test_dispatcher__nothing_starts_once_stopped)
 }
 END_TEST
 
+/* Job a backs off when the daemon dies; b, which is younger, is recovered, lost and queued again. */
+START_TEST(test_dispatcher__a_recovered_job_hides_no_waiting_one)
+{
+	open_moody("", "delay_ms = 300\nplaces = 1\nfail = 1\n"
+		       "[limits]\nretries = 1\nretry_delay = 1s\nretry_on = failure\non_lost = rerun\n");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	uint64_t a = add(script, "create/x"), b = add(script, "create/y");
+	serving_until(serving_figure("moody", "submits") == 2);
+	ck_assert_int_eq(serving_job(a).state, JOB_BACKOFF);
+	serving_close();
+	serving_open();
+	serving_until(serving_ended() == 2);
+	ck_assert_uint_ge(serving_job(a).attempt, 2);
+	ck_assert_uint_ge(serving_job(b).attempt, 2);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("dispatcher");
@@ -541,6 +558,7 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__a_job_that_never_began_waits_again);
 	tcase_add_test(tc, test_dispatcher__backoff_holds_up_its_own_object_only);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
+	tcase_add_test(tc, test_dispatcher__a_recovered_job_hides_no_waiting_one);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
