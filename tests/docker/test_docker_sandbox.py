@@ -653,6 +653,17 @@ class Probe(Case):
         # free() does not wait for a slow engine
         wait_for('the containers to go', lambda: not containers())
 
+    def test_what_this_kernel_does_not_count(self):
+        """Buffers of sockets: what is asked for, what came of it, what is said of it."""
+        d = self.driver(network='none')
+        path = '/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes'
+        seen = d.run(1, 'import os\nprint(open("%s").read() if os.path.exists("%s") else 0)' % (path, path))
+        limit, told = int(seen.out), [text for level, text in d.probe() if 'buffers of sockets' in text]
+        self.assertEqual(len(told), 1 if limit > 1 << 50 else 0, told)
+        if limit:
+            asked = docker('inspect', '-f', '{{.HostConfig.KernelMemoryTCP}}', *containers()).stdout.split()
+            self.assertTrue(all(int(number) > 1 << 20 for number in asked), asked)
+
     def test_hole(self):
         """A wall that leaks is found: rules of the host's own let a closed port through, and init
         asks for too many."""
