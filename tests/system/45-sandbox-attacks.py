@@ -98,12 +98,12 @@ def without_landlock(t):
     return folder
 
 
-def start(t, reuse, landlock):
+def start(t, reuse, landlock, **docker_options):
     broker = t.broker()
     ini = {'limits': dict(LIMITS, on_lost_allowed='yes')}
     if not landlock:
         ini['listener'] = {'libexec_dir': without_landlock(t)}
-    return broker, t.listener(broker, docker={'reuse': reuse, 'pool_max': 4}, ini=ini).start()
+    return broker, t.listener(broker, docker=dict(docker_options, reuse=reuse, pool_max=4), ini=ini).start()
 
 
 def check_landlock(daemon, wanted):
@@ -169,7 +169,7 @@ def test_nothing_gets_through_without_landlock_and_reuse(t):
 
 def forge(t, reuse):
     """Scripts that say to init what only the engine says: they end by their time limit."""
-    broker, daemon = start(t, reuse, False)
+    broker, daemon = start(t, reuse, False, grace='100ms')
     with open(ATTACKS + '/hogs/forger.py') as f:
         daemon.script('forger.py', f.read(), topic='create/#', timeout='500ms', on_lost='rerun')
     for number in range(12):
