@@ -55,7 +55,8 @@ def test_mosquitto_of_debian_13(t):
 
 
 def test_nats_of_debian_13(t):
-    equal(storm(t, 'nats', suite='trixie', restarts=False)[1], NEITHER)
+    """It loses some that it has confirmed, see docs/exactly-once.md; but nothing runs twice."""
+    equal(storm(t, 'nats', suite='trixie', restarts=False)[1]['twice'], 0)
 
 
 def test_rabbitmq_of_debian_13(t):

@@ -127,14 +127,16 @@ class Rabbitmq(Server):
     name, seconds = 'rabbitmq', 120
 
     def configure(self):
-        debian.install('rabbitmq-server', suite=self.suite)
+        root = debian.install('rabbitmq-server', suite=self.suite)
         self.ports = [free_port() for _ in range(3)]
+        old = glob.glob(root + '/usr/lib/rabbitmq/lib/rabbitmq_server-3.*')
+        anonymous = 'mqtt.default_user = guest\nmqtt.default_pass = guest\n' if old else ''
         self.conf = self.file(
             'rabbitmq.conf',
-            'listeners.tcp.1 = 127.0.0.1:%d\nmqtt.listeners.tcp.1 = 127.0.0.1:%d\nmqtt.allow_anonymous = true\n'
-            'mqtt.default_user = guest\nmqtt.default_pass = guest\nmqtt.prefetch = 100\n'
-            'loopback_users = none\ndisk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n'
-            % (self.ports[0], self.port),
+            'listeners.tcp.1 = 127.0.0.1:%d\nmqtt.listeners.tcp.1 = 127.0.0.1:%d\n'
+            'mqtt.allow_anonymous = true\nmqtt.prefetch = 100\nloopback_users = none\n'
+            'disk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n%s'
+            % (self.ports[0], self.port, anonymous),
         )
         self.plugins = self.file('enabled_plugins', '[rabbitmq_mqtt].\n')
 
