@@ -6,7 +6,7 @@
 #include <string.h>
 #include <util.h>
 
-#define LOOK_STEPS 20000 /* of SQLite's machine, between looks at the clock: about a millisecond */
+#define LOOK_STEPS 1000 /* of SQLite's machine, between looks at the clock: some rows */
 #define SPAN_FIRST 512 /* ids that a statement looks at, until it is known how long they take */
 #define SPAN_MIN 16
 #define SPAN_MAX (UINT64_C(1) << 32)
