@@ -171,6 +171,7 @@ static int on_settle(sd_event_source *source, uint64_t usec, void *data)
 	daemon_set_broker(daemon, broker);
 	(void)snprintf(daemon->broker_problem, sizeof daemon->broker_problem, "%s", err.message);
 	daemon->state = DAEMON_RUNNING;
+	daemon_expect(daemon);
 	log_notice("serving %zu scripts", registry_count(daemon->registry, SCRIPT_ACTIVE));
 	return 0;
 }
@@ -249,6 +250,7 @@ static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 		return r;
 
 	const struct executors_hooks executor_hooks = { .ready = dispatcher_ready,
+							.ready_for = dispatcher_ready_for,
 							.done = dispatcher_done,
 							.data = daemon->dispatcher };
 	r = executors_new(daemon->loop, &executor_hooks, &daemon->executors);
@@ -333,6 +335,7 @@ static void daemon_stop(struct daemon *daemon)
 	journal_close(daemon->journal);
 	sd_event_source_disable_unref(daemon->settle_timer);
 	sd_event_source_disable_unref(daemon->prune_timer);
+	sd_event_source_disable_unref(daemon->expect_timer);
 	sd_event_unref(daemon->loop);
 	config_free(daemon->config);
 	free(daemon->config_file);

@@ -52,6 +52,17 @@ struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 	return lane;
 }
 
+/* pass_on - LANE was refused a place, and does not want one any more. */
+static void pass_on(struct dispatcher *d, struct lane *lane)
+{
+	char executor[EXECUTOR_NAME_SIZE];
+
+	memcpy(executor, lane->stalled_for, sizeof executor);
+	lane->stalled_for[0] = 0;
+	if (*executor)
+		dispatcher_place_freed(d, executor);
+}
+
 static struct lane_list *ring_of(struct dispatcher *d, enum lane_where where)
 {
 	switch (where) {
@@ -84,6 +95,7 @@ void dispatcher_touch(struct dispatcher *d, struct lane *lane)
 {
 	if (lane_is_empty(lane)) {
 		dispatcher_lane_move(d, lane, LANE_VACANT);
+		pass_on(d, lane);
 		return;
 	}
 	if (lane->where != LANE_VACANT && lane->where != LANE_IDLE)
@@ -104,16 +116,41 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 	heap_insert(&d->pauses, &lane->pause, now_monotonic_usec() + (PAUSE_MIN_USEC << doublings));
 }
 
+/* give_turn - LANE, stalled, is the next to be offered: a place is there, so it does not stand behind
+ * lanes that may have to be refused. */
+static void give_turn(struct dispatcher *d, struct lane *lane)
+{
+	dispatcher_lane_move(d, lane, LANE_READY);
+	TAILQ_REMOVE(&d->ready, lane, ring);
+	TAILQ_INSERT_HEAD(&d->ready, lane, ring);
+	d->hooks.turn(d->hooks.data);
+}
+
+static struct lane *find_stalled(const struct dispatcher *d, const char *executor, const char *version)
+{
+	struct lane *lane;
+
+	TAILQ_FOREACH (lane, &d->stalled, ring)
+		if (streq(lane->stalled_for, executor) && (!version || streq(lane->stalled_version, version)))
+			return lane;
+	return NULL;
+}
+
 void dispatcher_place_freed(struct dispatcher *d, const char *executor)
 {
-	struct lane *lane, *next;
+	struct lane *lane = find_stalled(d, executor, NULL);
 
-	for (lane = TAILQ_FIRST(&d->stalled); lane; lane = next) {
-		next = TAILQ_NEXT(lane, ring);
-		if (streq(lane->stalled_for, executor))
-			dispatcher_lane_move(d, lane, LANE_READY);
-	}
-	d->hooks.turn(d->hooks.data);
+	if (lane)
+		give_turn(d, lane);
+}
+
+bool dispatcher_ready_for(void *dispatcher, const struct executor *executor, const char *version)
+{
+	struct lane *lane = find_stalled(dispatcher, executor_name(executor), version);
+
+	if (lane)
+		give_turn(dispatcher, lane);
+	return lane;
 }
 
 static void end_pauses(struct dispatcher *d, uint64_t until_usec)
@@ -301,6 +338,7 @@ static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, 
 	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
 
 	(void)snprintf(lane->stalled_for, sizeof lane->stalled_for, "%s", name);
+	memcpy(lane->stalled_version, job->script->version, sizeof lane->stalled_version);
 	if (job->unreadable)
 		return lsn_error_set(err, -EUCLEAN, "%s", job->unreadable);
 	/* Not configured now: the next reload may bring it back. */
@@ -341,6 +379,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 
 	if (!job) { /* it is touched when one of its jobs ends, comes, or has settled */
 		dispatcher_lane_move(d, lane, lane_is_empty(lane) ? LANE_VACANT : LANE_IDLE);
+		pass_on(d, lane);
 		return;
 	}
 	int r = take_place(d, lane, job, &run, &err);
@@ -351,6 +390,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 	} else {
 		dispatcher_lane_move(d, lane, LANE_READY); /* to the end of the ring */
 		if (r >= 0) {
+			lane->stalled_for[0] = 0;
 			dispatcher_begun(job, run);
 			dispatcher_set(d, job, JOB_STARTING);
 		} else {
@@ -467,8 +507,16 @@ void dispatcher_committed(struct dispatcher *d)
 
 void dispatcher_ready(void *dispatcher, struct executor *executor)
 {
-	dispatcher_place_freed(dispatcher, executor_name(executor));
-	dispatcher_shortage_over(dispatcher);
+	struct dispatcher *d = dispatcher;
+	struct lane *lane, *next;
+
+	for (lane = TAILQ_FIRST(&d->stalled); lane; lane = next) {
+		next = TAILQ_NEXT(lane, ring);
+		if (streq(lane->stalled_for, executor_name(executor)))
+			dispatcher_lane_move(d, lane, LANE_READY);
+	}
+	d->hooks.turn(d->hooks.data);
+	dispatcher_shortage_over(d);
 }
 
 void dispatcher_set_config(struct dispatcher *d, const struct dispatch_config *config)

@@ -83,8 +83,9 @@ int dispatcher_retry(struct dispatcher *dispatcher, uint64_t id, struct lsn_erro
 /* dispatcher_cancel - 0, -ENOENT, -EALREADY (ended), -EOPNOTSUPP (its executor cannot). */
 int dispatcher_cancel(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
 
-/* dispatcher_ready, dispatcher_done - the hooks of executors.h. */
+/* dispatcher_ready, dispatcher_ready_for, dispatcher_done - the hooks of executors.h. */
 void dispatcher_ready(void *dispatcher, struct executor *executor);
+bool dispatcher_ready_for(void *dispatcher, const struct executor *executor, const char *script_version);
 void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result *result);
 
 /* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over,

@@ -221,7 +221,7 @@ void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result 
 	}
 	/* A place and descriptors are free; who waits for them is asked again even if the
 	 * executor does not say so. */
-	dispatcher_place_freed(d, executor_name(run->executor));
+	(void)dispatcher_ready_for(d, run->executor, NULL);
 	dispatcher_shortage_over(d);
 }
 

@@ -63,8 +63,9 @@ void dispatcher_touch(struct dispatcher *d, struct lane *lane);
 /* dispatcher_pause - LANE's JOB was refused for a passing reason: for a while. */
 void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, const char *why);
 
-/* dispatcher_place_freed - EXECUTOR may have a place. dispatcher_shortage_over - there may be
- * descriptors and memory. */
+/* dispatcher_place_freed - EXECUTOR may have one place more: of the lanes that wait for it the one
+ * that has waited longest is asked; what does not use it passes it on. dispatcher_shortage_over -
+ * there may be descriptors and memory. */
 void dispatcher_place_freed(struct dispatcher *d, const char *executor);
 void dispatcher_shortage_over(struct dispatcher *d);
 

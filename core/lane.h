@@ -33,6 +33,7 @@ struct lane {
 	uint64_t spilled; /* 0 is exact */
 	enum lane_where where;
 	char stalled_for[EXECUTOR_NAME_SIZE];
+	char stalled_version[SCRIPT_VERSION_SIZE]; /* of the script whose job was refused */
 	struct heap_node pause; /* LANE_PAUSED: until when */
 	TAILQ_ENTRY(lane) ring; /* of those that are ready, stalled, vacant */
 	TAILQ_ENTRY(lane) all;

@@ -118,6 +118,7 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 		daemon->source->ops->rescan(daemon->source);
 	}
 	daemon_set_parts(daemon);
+	daemon_expect(daemon);
 	if (next->broker) {
 		daemon_set_broker(daemon, next->broker);
 		daemon->broker_problem[0] = 0;

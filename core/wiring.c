@@ -1,6 +1,8 @@
 /* wiring.c - see wiring.h. */
 #include "wiring.h"
 #include "broker.h"
+#include "dispatcher.h"
+#include "executors.h"
 #include "intake.h"
 #include "log.h"
 #include "source.h"
@@ -11,6 +13,7 @@
 
 /* how much later than noted the broker may have had our session, if the daemon is killed */
 #define SESSION_NOTE_USEC (60 * USEC_PER_SEC)
+#define EXPECT_DELAY_USEC USEC_PER_SEC
 
 static void on_message(void *data, const struct broker_message *message)
 {
@@ -123,9 +126,64 @@ void daemon_set_broker(struct daemon *daemon, struct broker *broker)
 	turn_set_broker(daemon->turn, broker);
 }
 
+/* -------------------------------------------------------------------------- scripts of an executor */
+
+struct tally {
+	const struct dispatch_config *config;
+	const char *executor;
+	uint64_t scripts;
+};
+
+static void tally_script(void *data, const struct registry_entry *entry)
+{
+	struct tally *tally = data;
+
+	if (entry->script && streq(dispatcher_executor_for(tally->config, entry->script), tally->executor))
+		tally->scripts++;
+}
+
+static void tell_executor(void *data, struct executor *executor)
+{
+	struct daemon *daemon = data;
+	struct tally tally = { .config = &daemon->config->dispatch, .executor = executor_name(executor) };
+
+	if (executor_draining(executor) || !executor_module(executor)->expect)
+		return;
+	registry_each(daemon->registry, tally_script, &tally);
+	executor_expect(executor, tally.scripts);
+}
+
+static int on_expect(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct daemon *daemon = data;
+
+	(void)source;
+	(void)usec;
+	executors_each(daemon->executors, tell_executor, daemon);
+	return 0;
+}
+
+/* A source that reports many changes, one after the other, is waited for. */
+void daemon_expect(struct daemon *daemon)
+{
+	int r = 0;
+
+	if (!daemon->expect_timer)
+		r = sd_event_add_time_relative(daemon->loop, &daemon->expect_timer, CLOCK_MONOTONIC, EXPECT_DELAY_USEC,
+					       0, on_expect, daemon);
+	else
+		r = sd_event_source_set_time_relative(daemon->expect_timer, EXPECT_DELAY_USEC);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(daemon->expect_timer, SD_EVENT_ONESHOT);
+	if (r < 0)
+		log_warning("executors are not told how many scripts there are: %s", strerror(-r));
+}
+
 static void on_scripts_changed(void *data)
 {
 	struct daemon *daemon = data;
+
+	daemon_expect(daemon);
 	if (daemon->turn)
 		turn_request(daemon->turn); /* publications may have been held back for it */
 }

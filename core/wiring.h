@@ -32,6 +32,7 @@ struct daemon {
 	/* waits for the first scan before it connects to the broker; at the end, for the drain */
 	sd_event_source *settle_timer;
 	sd_event_source *prune_timer;
+	sd_event_source *expect_timer; /* scripts or routes have changed: executors are told */
 	enum daemon_state state;
 	uint64_t started_realtime_usec, started_monotonic_usec, drain_until_usec;
 };
@@ -46,6 +47,9 @@ void daemon_set_broker(struct daemon *daemon, struct broker *broker);
 
 int daemon_make_source(struct daemon *daemon, const struct source_config *config, struct source **ret,
 		       struct lsn_error *err);
+
+/* daemon_expect - tell each executor, soon, how many scripts may have jobs for it. */
+void daemon_expect(struct daemon *daemon);
 void daemon_bind_policy(struct config *config);
 
 /* daemon_seen - somebody has seen what status warns of: a lost session. */

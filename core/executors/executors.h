@@ -49,6 +49,9 @@ struct executors_hooks {
 	void (*ready)(void *data,
 		      /* offer waiting jobs again; from the loop, never nested */
 		      struct executor *executor);
+	/* of those that EXECUTOR put off, offer the one again that has waited longest; SCRIPT_VERSION
+	 * NULL: of any script. May be nested in a call of a module. False: none waits. */
+	bool (*ready_for)(void *data, const struct executor *executor, const char *script_version);
 	/* done - exactly once per submitted or recovered run, guarded: a second done() of the
 	 * module is logged and ignored, one from inside submit() or recover() is logged and the
 	 * run ends as LOST on the next turn. RESULT is whole, its strings are valid, its output
@@ -175,6 +178,8 @@ bool executor_can_detach(const struct executor *executor);
 /* executor_detach - true: running jobs go on without us. */
 bool executor_detach(struct executor *executor);
 void executor_describe(struct executor *executor, lsn_describe_fn fn, void *data);
+
+void executor_expect(struct executor *executor, uint64_t scripts);
 
 /* -ENOSYS if not offered */
 int executor_probe(struct executor *executor, lsn_probe_fn fn, void (*end)(void *data), void *data);

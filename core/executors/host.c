@@ -265,6 +265,16 @@ static void host_ready(void *handle)
 		host->hooks.ready(host->hooks.data);
 }
 
+static bool host_ready_for(void *handle, const char *script_version)
+{
+	struct host *host = handle;
+
+	if (host->hooks.ready_for)
+		return host->hooks.ready_for(host->hooks.data, script_version);
+	host_ready(handle);
+	return true;
+}
+
 static void host_done(void *handle, const struct lsn_job *job, const struct lsn_result *result)
 {
 	struct host *host = handle;
@@ -299,6 +309,7 @@ static void fill_abi(struct host *host)
 		.timer_cancel = host_timer_cancel,
 		.ready = host_ready,
 		.done = host_done,
+		.ready_for = host_ready_for,
 	};
 }
 
@@ -340,6 +351,7 @@ unsigned host_free(struct host *host)
 	/* A handler that is running keeps the memory until it returns, but nobody is to be
 	 * called any more. */
 	host->hooks.ready = NULL;
+	host->hooks.ready_for = NULL;
 	host->hooks.done = NULL;
 	host_unref(host);
 	return left;

@@ -11,6 +11,8 @@ struct host;
 
 struct host_hooks {
 	void (*ready)(void *data); /* NULL: ignored */
+	/* NULL: ready() is called instead */
+	bool (*ready_for)(void *data, const char *script_version);
 	/* NULL: not used */
 	void (*done)(void *data, const struct lsn_job *job, const struct lsn_result *result);
 	void *data;

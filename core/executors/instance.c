@@ -236,11 +236,23 @@ static void on_host_ready(void *data)
 	executors_later(executor->set);
 }
 
+/* host->ready_for() - only marks a lane and asks for a turn, so it need not wait for one itself. */
+static bool on_ready_for(void *data, const char *script_version)
+{
+	const struct executor *executor = data;
+	const struct executors_hooks *hooks = &executor->set->hooks;
+
+	return executor->role == EXECUTOR_IN_FORCE && hooks->ready_for &&
+	       hooks->ready_for(hooks->data, executor, script_version);
+}
+
 /* --------------------------------------------------------------------------------- life and end */
 
 static int make_host(struct executor *executor, const struct executors_config *common, struct lsn_error *err)
 {
-	struct host_hooks hooks = { .ready = on_host_ready, .done = on_done, .data = executor };
+	struct host_hooks hooks = {
+		.ready = on_host_ready, .ready_for = on_ready_for, .done = on_done, .data = executor
+	};
 	char run_dir[PATH_MAX];
 
 	if (snprintf(run_dir, sizeof run_dir, "%s/%s", common->run_dir, executor->config.name) >= (int)sizeof run_dir)
@@ -533,6 +545,12 @@ void executor_describe(struct executor *executor, lsn_describe_fn fn, void *data
 {
 	if (executor->module->abi.describe)
 		CALL(executor, NOTHING, describe, fn, data);
+}
+
+void executor_expect(struct executor *executor, uint64_t scripts)
+{
+	if (executor->module->abi.expect)
+		CALL(executor, NOTHING, expect, scripts);
 }
 
 static void on_probe(void *data, enum lsn_probe_level level, const char *what, const char *remedy)

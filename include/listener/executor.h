@@ -184,6 +184,14 @@ struct lsn_host {
 	 * a job that is reported there is LOST. Use timer() with delay 0 instead.
 	 * The host copies what it needs from RESULT. */
 	void (*done)(void *handle, const struct lsn_job *job, const struct lsn_result *result);
+
+	/* Since 1.1. */
+
+	/* ready_for - a place for a job of SCRIPT_VERSION has become free; NULL: for a job of any
+	 * script. Of those that reserve() put off, the script that has waited longest is offered
+	 * again soon, and no other: where many wait, this spares the questions in vain that ready()
+	 * leads to. False: none waits. */
+	bool (*ready_for)(void *handle, const char *script_version);
 };
 
 /* ------------------------------------------------------------------------------------- executor */
@@ -281,6 +289,10 @@ struct lsn_executor_module {
 	 * has what is needed. Returns 0, or a negative errno with ERR filled: then init() is not
 	 * called. NULL: nothing to wait for. */
 	int (*check)(const struct lsn_option *options, size_t count, struct lsn_error *err);
+
+	/* expect - SCRIPTS scripts are registered whose jobs would come here. Called some time
+	 * after init() and whenever it has changed. NULL: not wanted. */
+	void (*expect)(void *instance, uint64_t scripts);
 };
 
 #endif

@@ -7,7 +7,7 @@
  *   job ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE
  *                       queue a job; offered until reserve() takes it
  *   recover ID SCRIPT_FILE TOPIC PAYLOAD TIMEOUT_MS MEMORY_BYTES CAPTURE PLACE STARTED_USEC
- *   cancel ID | keep ID (no forget for it) | describe | probe | detach | quit
+ *   cancel ID | keep ID (no forget for it) | expect N | describe | probe | detach | quit
  *
  * It writes: started, reserved ID PLACE, running ID, done ID OUTCOME EXIT SIGNAL DURATION_USEC
  * OUT_HEX ERR_HEX MESSAGE, refused ID MESSAGE, describe KEY VALUE, probe LEVEL WHAT, end. */
@@ -32,6 +32,7 @@ struct job {
 	struct lsn_job abi;
 	enum state state;
 	bool keep;
+	bool stalled; /* put off: not offered before the module says so */
 	char place[LSN_PLACE_SIZE];
 	char version[65];
 	TAILQ_ENTRY(job) link;
@@ -70,7 +71,8 @@ static void offer_one(struct job *job)
 	struct lsn_error err = { 0 };
 	int r = module->reserve(instance, &job->abi, job->place, &err);
 
-	if (r == -EAGAIN)
+	job->stalled = r == -EAGAIN;
+	if (job->stalled)
 		return;
 	if (r == 0) {
 		out("reserved %llu %s", (unsigned long long)job->abi.id, job->place);
@@ -113,7 +115,7 @@ static int offer(sd_event_source *source, void *data)
 			finished(job);
 	}
 	for (struct job *job = TAILQ_FIRST(&jobs); job; job = TAILQ_NEXT(job, link))
-		if (job->state == WAITING && is_first(job))
+		if (job->state == WAITING && is_first(job) && !job->stalled)
 			offer_one(job);
 	return 0;
 }
@@ -122,8 +124,26 @@ static void offer_soon(void) { (void)sd_event_source_set_enabled(offer_source, S
 
 static void on_ready(void *data)
 {
+	struct job *job;
+
 	(void)data;
+	TAILQ_FOREACH (job, &jobs, link)
+		job->stalled = false;
 	offer_soon();
+}
+
+static bool on_ready_for(void *data, const char *version)
+{
+	struct job *job;
+
+	(void)data;
+	TAILQ_FOREACH (job, &jobs, link)
+		if (job->state == WAITING && job->stalled && (!version || streq(job->version, version))) {
+			job->stalled = false;
+			offer_soon();
+			return true;
+		}
+	return false;
 }
 
 static char *hex_of(const void *bytes, size_t size)
@@ -260,6 +280,8 @@ static void command(char *line)
 		module->cancel(instance, &job->abi);
 	else if (streq(verb, "keep") && job)
 		job->keep = true;
+	else if (streq(verb, "expect") && count == 2)
+		module->expect(instance, strtoull(words[1], NULL, 10));
 	else if (streq(verb, "describe")) {
 		module->describe(instance, describe_line, NULL);
 		out("end");
@@ -297,7 +319,7 @@ int main(int argc, char **argv)
 	struct lsn_option options[64];
 	size_t count = 0;
 	struct lsn_error err = { 0 };
-	const struct host_hooks hooks = { on_ready, on_done, NULL };
+	const struct host_hooks hooks = { .ready = on_ready, .ready_for = on_ready_for, .done = on_done };
 	struct host *host = NULL;
 
 	if (argc < 5)
