@@ -49,3 +49,6 @@ $(PORTWALL_UNIT): $(PORTWALL_UNIT).o $(PORTWALL_UNIT_OBJ) $(BUILD)/tests/core.a
 $(DOCKER_UNIT): $(DOCKER_UNIT).o $(POOL_UNIT_OBJ) \
 		$(BUILD)/tests/core.a
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)
+
+# Likewise the parts of a pool that only count.
+$(foreach n,tenants room pressure,$(eval $(BUILD)/tests/unit/test_$(n): $(BUILD)/executors/pool/$(n).o))

@@ -42,7 +42,7 @@ FUZZ_PARTS_engine = $(FUZZ_FOR_DOCKER)
 FUZZ_PORTWALL = $(filter-out %/portwall.o,$(PORTWALL_SRC:%.c=$(FUZZ_OBJ)/%.o)) $(FUZZ_OBJ)/executors/pool/wall_request.o
 FUZZ_PARTS_wall = $(FUZZ_PORTWALL)
 FUZZ_PARTS_nft = $(FUZZ_PORTWALL)
-FUZZ_PARTS_init = $(FUZZ_OBJ)/sandbox/control.o
+FUZZ_PARTS_init = $(FUZZ_OBJ)/sandbox/control.o $(FUZZ_OBJ)/sandbox/cgroup.o
 fuzz_parts = $(or $(FUZZ_PARTS_$(1)),$(FUZZ_DIR)/core.a)
 define fuzz_rule
 $(FUZZ_DIR)/fuzz_$(1): $(FUZZ_OBJ)/tests/fuzz/fuzz_$(1).o $(call fuzz_parts,$(1))

@@ -8,7 +8,7 @@
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS = $(UNIT_SRC:%.c=$(BUILD)/%)
 UNIT_LIBS = $(shell pkg-config --libs check 2>/dev/null)
-UNIT_I = $(LIB_I) $(CORE_I) -Isandbox -Itests
+UNIT_I = $(LIB_I) $(CORE_I) -Isandbox -Itests -Iexecutors/pool
 
 $(BUILD)/tests/core.a: $(CORE_OBJ) $(LIB_OBJ)
 	@mkdir -p $(@D) && rm -f $@

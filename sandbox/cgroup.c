@@ -21,6 +21,8 @@ static struct counter oom = { CGROUP_ROOT "/memory/memory.oom_control", CGROUP_R
 			      0 };
 static struct counter pids = { CGROUP_ROOT "/pids/pids.events", CGROUP_ROOT "/pids.events", "max ", 0, 0 };
 
+static struct counter memory = { CGROUP_ROOT "/memory/memory.usage_in_bytes", CGROUP_ROOT "/memory.current", "", 0, 0 };
+
 static unsigned long long current(struct counter *c)
 {
 	char text[512];
@@ -51,3 +53,5 @@ void cgroup_mark(void)
 bool cgroup_oom_killed(void) { return current(&oom) > oom.marked; }
 
 bool cgroup_pids_refused(void) { return current(&pids) > pids.marked; }
+
+uint64_t cgroup_memory(void) { return current(&memory); }

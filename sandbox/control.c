@@ -14,10 +14,13 @@
 
 #define FDS_MAX 4 /* descriptors taken with one frame; RUN brings two */
 
-static struct sb_head head(enum sb_type type, size_t size)
+static struct sb_head head(const struct init *in, enum sb_type type, size_t size)
 {
 	return (struct sb_head){
-		.magic = SB_MAGIC, .type = (uint16_t)type, .version = SB_PROTOCOL_VERSION, .size = (uint32_t)size
+		.magic = SB_MAGIC,
+		.type = (uint16_t)type,
+		.version = (uint16_t)in->options.protocol,
+		.size = (uint32_t)size,
 	};
 }
 
@@ -49,7 +52,7 @@ static void send_frame(struct init *in, const void *frame, size_t size, const in
 static void send_hello(struct init *in)
 {
 	struct sb_hello hello = {
-		.head = head(SB_HELLO, sizeof hello),
+		.head = head(in, SB_HELLO, sizeof hello),
 		.state = in->state,
 		.walls = in->walls,
 		.landlock_abi = in->landlock_abi,
@@ -67,15 +70,17 @@ void control_send_ready(struct init *in)
 {
 	if (in->control_fd < 0 || in->warm_told || (in->options.forkserver && !in->server.ready))
 		return;
-	struct sb_head ready = head(SB_READY, sizeof ready);
+	size_t size = in->options.protocol < 2 ? SB_READY_SIZE_1 : sizeof(struct sb_ready);
+	const struct sb_ready ready = { .head = head(in, SB_READY, size), .used_bytes = cgroup_memory() };
 	in->warm_told = true;
-	send_frame(in, &ready, sizeof ready, NULL, 0);
+	send_frame(in, &ready, size, NULL, 0);
 }
 
 void control_send_result(struct init *in)
 {
-	in->result.head = head(SB_RESULT, sizeof in->result);
-	send_frame(in, &in->result, sizeof in->result, in->result_fds, in->result_fds[0] >= 0 ? 2 : 0);
+	size_t size = in->options.protocol < 2 ? SB_RESULT_SIZE_1 : sizeof in->result;
+	in->result.head = head(in, SB_RESULT, size);
+	send_frame(in, &in->result, size, in->result_fds, in->result_fds[0] >= 0 ? 2 : 0);
 }
 
 /* ----------------------------------------------------------------------------------- connecting */

@@ -81,6 +81,11 @@ static int apply_option(struct options *o, int c, const char *value)
 			return -EINVAL;
 		o->orphan_usec = n * USEC_PER_SEC;
 		return 0;
+	case 'r':
+		if (parse_number(value, SB_PROTOCOL_VERSION, &n) < 0 || n == 0)
+			return -EINVAL;
+		o->protocol = (unsigned)n;
+		return 0;
 	case 'm':
 		if (parse_number(value, 1000000000, &n) < 0 || n == 0)
 			return -EINVAL;
@@ -102,13 +107,15 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{ "no-forkserver", no_argument, NULL, 'n' },
 		{ "orphan-timeout", required_argument, NULL, 'o' },
 		{ "max-forks", required_argument, NULL, 'm' },
+		{ "protocol", required_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	*o = (struct options){ .control = SB_CONTROL_SOCKET,
 			       .preload = "",
 			       .forkserver = true,
 			       .orphan_usec = 60 * USEC_PER_SEC,
-			       .max_forks = 1000 };
+			       .max_forks = 1000,
+			       .protocol = 1 };
 	int c;
 	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1)
 		if (apply_option(o, c, optarg) < 0) {

@@ -41,6 +41,7 @@ struct options {
 	size_t port_count;
 	uint64_t orphan_usec; /* idle and no daemon for this long: end */
 	unsigned max_forks; /* jobs per fork server: a new one has a new hash seed */
+	unsigned protocol; /* version that the executor wants */
 };
 
 /* One stream of a script: what comes out of PIPE_FD goes to MEM_FD, at most LIMIT bytes. */
@@ -194,5 +195,6 @@ int pump_finish(struct pump *pump);
 void cgroup_mark(void);
 bool cgroup_oom_killed(void);
 bool cgroup_pids_refused(void);
+uint64_t cgroup_memory(void); /* bytes that the sandbox takes now; 0: not known */
 
 #endif

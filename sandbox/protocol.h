@@ -18,14 +18,16 @@
  *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing
  *                       happens if it is another job
  *
- * Byte order is the machine's: both ends run on it. Versions: HELLO carries the protocol
- * version; an executor speaks all older ones. */
+ * Byte order is the machine's: both ends run on it. Versions: an executor names the one it wants
+ * with --protocol when it makes the sandbox; the head of each frame carries it; an executor speaks
+ * all older ones. 2: READY and RESULT tell how much memory the sandbox takes. */
 #ifndef SANDBOX_PROTOCOL_H
 #define SANDBOX_PROTOCOL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-#define SB_PROTOCOL_VERSION 1
+#define SB_PROTOCOL_VERSION 2
 #define SB_MAGIC 0x4c534231u /* "LSB1" */
 
 /* Where things are inside a sandbox. All mounts are read-only. */
@@ -76,6 +78,11 @@ struct sb_hello {
 	uint64_t jobs_done; /* since init started */
 };
 
+struct sb_ready {
+	struct sb_head head;
+	uint64_t used_bytes; /* since version 2: memory that the whole sandbox takes; 0: not known */
+};
+
 enum sb_run_flags {
 	SB_RUN_CAPTURE = 1 << 0, /* keep stdout and stderr */
 	SB_RUN_EXEC = 1 << 1, /* start a new interpreter instead of forking the warm one */
@@ -110,7 +117,12 @@ struct sb_result {
 	 * else none */
 	uint64_t out_size, err_size;
 	char message[128]; /* NUL-terminated */
+	uint64_t used_bytes; /* since version 2: memory that the sandbox takes after the run; 0: not known */
 };
+
+/* Frames of version 1 end before their used_bytes. */
+#define SB_READY_SIZE_1 offsetof(struct sb_ready, used_bytes)
+#define SB_RESULT_SIZE_1 offsetof(struct sb_result, used_bytes)
 
 struct sb_job_frame { /* SB_FORGET, SB_CANCEL */
 	struct sb_head head;

@@ -139,6 +139,7 @@ static void run_finish(struct init *in, bool clean)
 		.user_usec = run->user_usec,
 		.system_usec = run->system_usec,
 		.max_rss_bytes = run->max_rss_bytes,
+		.used_bytes = cgroup_memory(),
 	};
 	int out = -1, err = -1;
 	if (run->capture) {

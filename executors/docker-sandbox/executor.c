@@ -7,7 +7,9 @@
  * after. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -22,6 +24,7 @@
 #include "resolver_file.h"
 #include "options.h"
 #include "protocol.h"
+#include "room.h"
 #include "wall.h"
 
 #define SECCOMP_MAX (256u << 10)
@@ -57,6 +60,7 @@ static void prerequisites_changed(void *data)
 	log_line(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->prereq.engine),
 		 in->options.image, in->prereq.wall ? ", port wall " : ", no network",
 		 in->prereq.wall ? wall_state(in->prereq.wall) : "");
+	in->pool.room.addresses = in->prereq.wall ? in->prereq.network.addresses : ROOM_UNLIMITED;
 	if (in->recovered) /* what an engine that was away could not be asked about */
 		clean_up_now(in);
 	pool_engine_back(&in->pool);
@@ -317,24 +321,48 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 	}
 }
 
+__attribute__((format(printf, 4, 5))) static void describe(lsn_describe_fn fn, void *data, const char *key,
+							   const char *format, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	fn(data, key, text);
+}
+
+static void describe_pool(const struct pool *pool, lsn_describe_fn fn, void *data)
+{
+	struct pool_figures f;
+	const double mib = 1 << 20;
+
+	pool_get_figures(pool, &f);
+	describe(fn, data, "pool", "%u spare, %u idle, %u busy, %u starting, %u ending; at most %u by %s", f.spare,
+		 f.idle, f.busy, f.starting, f.ending, f.most, room_limit_names[f.limit]);
+	describe(fn, data, "memory", "%.1f MiB each, %.0f MiB together, at most %.0f MiB", (double)f.bytes_each / mib,
+		 (double)f.bytes_each * f.total / mib, (double)pool->room.memory_bytes / mib);
+	describe(fn, data, "scripts", "%u in use, %u of them wait for a sandbox", f.tenants, f.waiting);
+	describe(fn, data, "hits", "%" PRIu64, pool->counts.hits);
+	describe(fn, data, "spares", "%" PRIu64, pool->counts.spares);
+	describe(fn, data, "misses", "%" PRIu64, pool->counts.misses);
+	describe(fn, data, "evictions", "%" PRIu64, pool->evicted);
+}
+
 static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 {
 	struct instance *in = instance;
-	struct pool_figures f;
-	char text[160];
 
 	describe_engine(in, fn, data);
-	pool_get_figures(&in->pool, &f);
-	(void)snprintf(text, sizeof text, "%u spare, %u idle, %u busy, %u starting, %u ending; at most %u", f.spare,
-		       f.idle, f.busy, f.starting, f.ending, (unsigned)in->options.pool_max);
-	fn(data, "pool", text);
-	(void)snprintf(text, sizeof text, "%llu started, %llu ended, %u left behind by others removed",
-		       (unsigned long long)in->pool.started, (unsigned long long)in->pool.ended, in->janitor.removed);
-	fn(data, "sandboxes", text);
-	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)in->pool.jobs);
-	fn(data, "jobs", text);
-	(void)snprintf(text, sizeof text, in->pool.landlock_known ? "%u" : "not known yet", in->pool.landlock_abi);
-	fn(data, "landlock_abi", text);
+	describe_pool(&in->pool, fn, data);
+	describe(fn, data, "sandboxes", "%" PRIu64 " started, %" PRIu64 " ended, %u left behind by others removed",
+		 in->pool.started, in->pool.ended, in->janitor.removed);
+	describe(fn, data, "jobs", "%" PRIu64, in->pool.jobs);
+	if (in->pool.landlock_known)
+		describe(fn, data, "landlock_abi", "%u", in->pool.landlock_abi);
+	else
+		fn(data, "landlock_abi", "not known yet");
 	if (!engine_up(in->prereq.engine))
 		fn(data, "problem", engine_problem(in->prereq.engine));
 	else
@@ -342,6 +370,11 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 		   *in->prereq.problem ? in->prereq.problem
 		   : *in->pool.problem ? in->pool.problem
 				       : "none");
+}
+
+static void docker_expect(void *instance, uint64_t scripts)
+{
+	pool_expect(&((struct instance *)instance)->pool, scripts);
 }
 
 LSN_EXPORT extern const struct lsn_executor_module lsn_executor;
@@ -362,4 +395,5 @@ LSN_EXPORT const struct lsn_executor_module lsn_executor = {
 	.describe = docker_describe,
 	.probe = probe_start,
 	.check = docker_check,
+	.expect = docker_expect,
 };

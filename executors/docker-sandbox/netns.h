@@ -15,6 +15,7 @@
 #define DOCKER_SANDBOX_NETNS_H
 
 #include "sandbox.h"
+#include "tenants.h"
 
 enum netns_state { NETNS_MAKING, NETNS_FREE, NETNS_TAKEN, NETNS_ENDING };
 

@@ -7,6 +7,7 @@
 #include <util.h>
 
 #include "log_line.h"
+#include "room.h"
 #include "wall_request.h"
 
 #define OPTION_BRIDGE "com.docker.network.bridge.name"
@@ -25,7 +26,7 @@ void network_init(struct network *network, const struct lsn_host *host, const st
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-	*network = (struct network){ .host = host, .options = options };
+	*network = (struct network){ .host = host, .options = options, .addresses = ROOM_UNLIMITED };
 	h = hash(hash(hash(h, host->listener), host->instance), options->network_name);
 	h = hash(hash(h, options->subnet), options->ipv6 ? "6" : "4");
 	(void)snprintf(network->bridge, sizeof network->bridge, WALL_BRIDGE_PREFIX "%08x", (unsigned)(h ^ h >> 32));
@@ -89,20 +90,53 @@ static json_t *spec(const struct network *network)
 			 network->host->listener, ENGINE_LABEL_INSTANCE, network->host->instance);
 }
 
+/* How many sandboxes its IPv4 addresses suffice for. */
+static uint32_t count_addresses(const json_t *json)
+{
+	const json_t *config = json_object_get(json_object_get(json, "IPAM"), "Config"), *item;
+	size_t i;
+
+	json_array_foreach (config, i, item) {
+		uint32_t count = room_addresses(text_of(item, "Subnet"));
+		if (count > 0)
+			return count;
+	}
+	return ROOM_UNLIMITED;
+}
+
+static int network_look(struct network *network, const char *method, engine_fn fn)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof path, "/networks/%s", network->name);
+	return engine_start(network->engine, method, path, NULL, fn, network, &network->call);
+}
+
+static void addresses_counted(void *data, const struct engine_reply *reply)
+{
+	struct network *network = data;
+
+	network->call = NULL;
+	if (reply->status == 200)
+		network->addresses = count_addresses(reply->json);
+	network_finish(network, NULL);
+}
+
 static void network_created(void *data, const struct engine_reply *reply)
 {
 	struct network *network = data;
 	struct lsn_error err = reply->error;
 
 	network->call = NULL;
-	if (reply->status == 201) {
-		log_line(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
-		network->broken = false;
-		network_finish(network, NULL);
+	if (reply->status != 201) {
+		(void)lsn_error_prefix(&err, err.code, "network %s", network->name);
+		network_finish(network, &err);
 		return;
 	}
-	(void)lsn_error_prefix(&err, err.code, "network %s", network->name);
-	network_finish(network, &err);
+	log_line(network->host, INFO, "network %s (bridge %s) made", network->name, network->bridge);
+	network->broken = false;
+	if (network_look(network, "GET", addresses_counted) < 0) /* the engine has chosen them */
+		network_finish(network, NULL);
 }
 
 static void make(struct network *network)
@@ -130,14 +164,6 @@ static void network_removed(void *data, const struct engine_reply *reply)
 		network_finish(network, &reply->error);
 }
 
-static int network_look(struct network *network, const char *method, engine_fn fn)
-{
-	char path[160];
-
-	(void)snprintf(path, sizeof path, "/networks/%s", network->name);
-	return engine_start(network->engine, method, path, NULL, fn, network, &network->call);
-}
-
 static void inspected(void *data, const struct engine_reply *reply)
 {
 	struct network *network = data;
@@ -155,6 +181,7 @@ static void inspected(void *data, const struct engine_reply *reply)
 			return;
 		(void)lsn_error_set(&err, -ENOMEM, "out of memory");
 	} else if (reply->status == 200 && check(network, reply->json, &err) == 0) {
+		network->addresses = count_addresses(reply->json);
 		network_finish(network, NULL);
 		return;
 	}

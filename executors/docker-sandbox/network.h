@@ -15,6 +15,7 @@ struct network {
 	char bridge[16];
 	void (*done)(void *data, const struct lsn_error *error); /* error NULL: it is there */
 	void *data;
+	uint32_t addresses; /* it has for sandboxes; known once it is there */
 	struct engine_call *call;
 	/* the engine lists it, and no container can join it: the next network_ensure() makes it
 	 * anew */

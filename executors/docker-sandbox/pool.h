@@ -1,37 +1,43 @@
-/* pool.h - all sandboxes of an instance: which job gets which, how many are kept ready, which
- * are given up.
+/* pool.h - all sandboxes of an instance: which job gets which, how many there are, which are
+ * given up.
  *
- * Unbound sandboxes are spare: no script was in them. The first job binds one to its script
- * version; with reuse = script it then serves successive jobs of that version and of no other,
- * with reuse = never it goes after its job; a backlog of one script is then worked off in
- * namespaces (netns.h), and the spares are left to others.
+ * Unbound sandboxes are spare: no script was in them. The first job binds one to its tenant
+ * (tenants.h): to its script version. With reuse = script it then serves successive jobs of that
+ * version and of no other. With reuse = never a sandbox goes after its job; a backlog of one script
+ * is then worked off in namespaces (netns.h), and the spares are left to others.
  *
- * A reservation that finds nothing leaves a demand. A script without any sandbox gets one
- * started at once; one that has some gets another when its demand lasts, or when many of its
- * jobs wait. A backlog gets few namespaces while its jobs are short, and as many as there is
- * room for when they are not. At pool_max idle ones of other scripts are given up, least
- * recently used first; the last place, and the next sandbox that ends its job, are for a script
- * that has none at all. Loop thread only. */
+ * How many there may be is a matter of memory, of addresses, of descriptors, and of pool_max
+ * (room.h). A job that finds no sandbox makes its tenant wait, and then (pool_fill.c):
+ *  - a tenant that has none gets one before any other gets a second;
+ *  - where there is no room, the idle sandbox goes whose tenant is used least; of tenants that
+ *    have several, one goes first;
+ *  - where none is idle, a sandbox that ends a job goes once it has served its tenant's jobs for a
+ *    while, so that waiting jobs of one script are worked off together;
+ *  - a further sandbox is started only where it shortens the wait by more than its start takes.
+ *
+ * A tenant whose sandbox has become free is told to the host by name (ready_for), so that the others
+ * that wait are not all asked in vain. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
 
 #include "netns.h"
 #include "prerequisites.h"
+#include "pressure.h"
+#include "room.h"
 #include "sandbox.h"
+#include "tenants.h"
 
-#define DEMANDS_MAX 64
 #define POOL_OWN_JOB UINT64_MAX /* id of a job the host knows nothing of; there may be one */
-
-struct demand { /* a script whose jobs wait for a sandbox */
-	char version[VERSION_SIZE];
-	uint64_t memory_bytes;
-	uint64_t waiting; /* jobs, as the host counts them, > 0 */
-	uint64_t since_usec, last_usec;
-};
 
 struct pool_timer {
 	struct lsn_timer *timer;
 	uint64_t usec; /* when it fires */
+};
+
+struct pool_counts { /* of jobs, by how they came to their sandbox */
+	uint64_t hits; /* one that has served their script */
+	uint64_t spares; /* a spare */
+	uint64_t misses; /* they waited for one to be made */
 };
 
 TAILQ_HEAD(sandbox_list, sandbox);
@@ -44,14 +50,20 @@ struct pool {
 	struct sandbox_list list; /* idle ones: least recently used first */
 	struct netns_list namespaces; /* reuse = never: for a backlog of one script */
 	unsigned total;
-	struct demand demands[DEMANDS_MAX];
-	size_t demand_count;
+	struct tenants tenants;
+	struct room room;
+	struct pressure pressure;
+	uint64_t scripts; /* registered for this instance, as far as the host says */
 	uint64_t memory_bytes; /* what the next spare is made for: what jobs ask for */
+	uint64_t start_usec; /* how long a start takes, moving mean; 0: not known yet */
+	unsigned processors;
 	unsigned failures; /* starts in a row that failed */
-	struct lsn_timer *hold; /* no start before it has fired */
-	struct pool_timer patience; /* demands are looked at again */
+	struct lsn_timer *pause; /* no start before it has fired */
+	struct pool_timer patience; /* waiting tenants are looked at again */
 	struct pool_timer expiry; /* some have been idle, or there, for long enough */
-	uint64_t started, ended, jobs; /* since init */
+	uint64_t started, ended, jobs, evicted; /* since init */
+	struct pool_counts counts; /* since init */
+	struct pool_counts recent; /* halved whenever they are a thousand */
 	uint32_t landlock_abi, walls;
 	/* hears how the own job went; its sandbox goes then */
 	void (*own_done)(void *data, const struct lsn_result *result);
@@ -75,10 +87,13 @@ void pool_release(struct pool *pool, const struct lsn_job *job);
 int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err);
 void pool_cancel(struct pool *pool, const struct lsn_job *job);
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err);
+void pool_forget(struct pool *pool, uint64_t job, const char *place);
+
+/* pool_expect - SCRIPTS are registered that may have jobs here. */
+void pool_expect(struct pool *pool, uint64_t scripts);
 
 /* pool_drop_own - end the own job with its sandbox, without a word to own_done(). */
 void pool_drop_own(struct pool *pool);
-void pool_forget(struct pool *pool, uint64_t job, const char *place);
 
 /* pool_engine_back - the engine was away: what it held without a job may be gone. */
 void pool_engine_back(struct pool *pool);
@@ -89,6 +104,11 @@ struct sandbox *pool_find(struct pool *pool, const char *id);
 
 struct pool_figures {
 	unsigned spare, idle, busy, starting, ending, total;
+	unsigned most; /* there is room for so many */
+	enum room_limit limit; /* that says so */
+	uint64_t bytes_each; /* a sandbox takes, on average */
+	unsigned tenants; /* that have one, or wait for one */
+	unsigned waiting; /* tenants that wait for one */
 };
 void pool_get_figures(const struct pool *pool, struct pool_figures *ret);
 

@@ -1,6 +1,7 @@
 /* probe.c - what `listenerctl doctor` asks of this executor: the engine and what it says about
  * itself, and what a script in a real sandbox finds open and closed. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -11,10 +12,15 @@
 #include "engine.h"
 #include "executor.h"
 #include "options.h"
+#include "pool.h"
 #include "prerequisites.h"
+#include "room.h"
 #include "selftest.h"
 #include "wall.h"
 
+/* Misses are many if they are one in ten of at least so many jobs. */
+#define MISSES_PERCENT 10
+#define MISSES_OF_MIN 50
 #define CALL_USEC (2500 * USEC_PER_MSEC)
 
 struct probe {
@@ -175,6 +181,42 @@ static void tell_site(const struct probe *p)
 		tell_forwarding(p);
 }
 
+/* Which key would help, when jobs often wait for a sandbox to be made. */
+static const char *remedy_for(const struct pool_figures *f)
+{
+	static const char *const remedies[ROOM_LIMIT_MAX] = {
+		[ROOM_POOL_MAX] = "raise pool_max, or set it to 0; or set reuse = any, see docs/security.md",
+		[ROOM_MEMORY] = "raise pool_memory; or set reuse = any, see docs/security.md",
+		[ROOM_ADDRESSES] = "set subnet to a larger network, such as 172.30.0.0/20; or set reuse = any",
+		[ROOM_DESCRIPTORS] = "raise LimitNOFILE of the daemon; or set reuse = any, see docs/security.md",
+		[ROOM_PRESSURE] = "give the machine more memory; or set reuse = any, see docs/security.md",
+	};
+
+	if (f->total - f->ending >= f->most)
+		return remedies[f->limit];
+	return "raise pool_min, so that more spares are ready, and idle_timeout, so that sandboxes stay";
+}
+
+static void tell_pool(const struct probe *p)
+{
+	const struct pool *pool = &p->in->pool;
+	const struct pool_counts *c = &pool->recent;
+	uint64_t jobs = c->hits + c->spares + c->misses;
+	struct pool_figures f;
+
+	pool_get_figures(pool, &f);
+	if (jobs < MISSES_OF_MIN || c->misses * 100 < jobs * MISSES_PERCENT)
+		tell(p, LSN_PROBE_OK, NULL,
+		     "sandboxes: %u, room for %u by %s; of the last %" PRIu64 " jobs %" PRIu64
+		     " waited for one to be made",
+		     f.total, f.most, room_limit_names[f.limit], jobs, c->misses);
+	else
+		tell(p, LSN_PROBE_WARNING, remedy_for(&f),
+		     "of the last %" PRIu64 " jobs %" PRIu64
+		     " waited for a sandbox to be made: %u scripts are in use, there is room for %u sandboxes by %s",
+		     jobs, c->misses, f.tenants, f.most, room_limit_names[f.limit]);
+}
+
 static void tried(void *data, const struct selftest_report *r)
 {
 	struct probe *p = data;
@@ -200,6 +242,7 @@ static void tried(void *data, const struct selftest_report *r)
 		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace",
 		     "the bridge %s has no address here: ports were not tried", p->in->prereq.network.bridge);
 	tell_landlock(p);
+	tell_pool(p);
 	probe_end(p);
 }
 

@@ -444,9 +444,13 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	}
 }
 
-static void on_ready(void *data)
+static uint64_t at_most(uint64_t value, uint64_t limit) { return value < limit ? value : limit; }
+
+static void on_ready(void *data, uint64_t used_bytes)
 {
 	struct sandbox *sb = data;
+
+	sb->used_bytes = at_most(used_bytes, FIGURE_MAX);
 
 	if (sb->state != SANDBOX_STARTING)
 		return; /* after a connection came again */
@@ -469,8 +473,6 @@ static void *read_output(int fd, uint64_t size)
 	}
 	return bytes;
 }
-
-static uint64_t at_most(uint64_t value, uint64_t limit) { return value < limit ? value : limit; }
 
 /* Only figures and bytes cross over; which job they belong to we know ourselves. */
 static void result_deliver(struct sandbox *sb, const struct sb_result *from, const int fds[2])
@@ -522,6 +524,7 @@ static void on_control_result(void *data, const struct sb_result *result, const 
 	sandbox_disarm(sb, &sb->deadline);
 	sandbox_disarm(sb, &sb->patience);
 	sb->jobs_done++;
+	sb->used_bytes = at_most(result->used_bytes, FIGURE_MAX);
 	sb->control.connects = 0;
 	if (limit || !result->clean || sb->cancelled)
 		sb->spoiled = true;
@@ -629,12 +632,6 @@ static void on_closed(void *data)
 bool sandbox_free_for_job(const struct sandbox *sb)
 {
 	return sb->state == SANDBOX_WARM && control_connected(&sb->control) && !sb->spoiled;
-}
-
-void sandbox_bind(struct sandbox *sb, const char *version)
-{
-	sb->bound = true;
-	(void)snprintf(sb->version, sizeof sb->version, "%s", version);
 }
 
 void sandbox_reserve(struct sandbox *sb, const struct lsn_job *job)
@@ -816,7 +813,6 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 	/* made by another daemon with other settings, perhaps: it finishes this job and goes */
 	sb->spoiled = true;
 	sb->verdict.started_realtime_usec = job->started_realtime_usec;
-	sandbox_bind(sb, job->script_version);
 	look_at_container(sb);
 	*ret = TAKE_PTR(sb);
 	return 0;

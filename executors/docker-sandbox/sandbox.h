@@ -22,9 +22,9 @@
 #include "control.h"
 #include "engine.h"
 #include "options.h"
+#include "tenants.h"
 
 #define SANDBOX_ID_SIZE 17 /* 16 hex digits and a NUL: the place's name */
-#define VERSION_SIZE 65
 
 enum sandbox_state {
 	SANDBOX_CREATING,
@@ -71,8 +71,9 @@ struct sandbox {
 	struct lsn_timer *patience; /* a connection that should come again */
 
 	uint64_t memory_bytes; /* the script's share of the limit */
-	bool bound; /* to a script version */
-	char version[VERSION_SIZE];
+	uint64_t used_bytes; /* by its control group between two jobs; 0: not known yet */
+	struct tenant *tenant; /* whose jobs it takes; NULL: it is spare. The owner's to bind */
+	uint64_t bound_usec;
 
 	const struct lsn_job *job; /* owed a result */
 	uint64_t job_id; /* the last one */
@@ -87,7 +88,7 @@ struct sandbox {
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
 	unsigned end_tries, looks;
 	uint32_t landlock_abi, walls;
-	TAILQ_ENTRY(sandbox) link; /* the pool's */
+	TAILQ_ENTRY(sandbox) link, of_tenant; /* the pool's */
 };
 
 /* sandbox_new - begin to make one for scripts of MEMORY_BYTES, in NETNS (taken) unless that is
@@ -114,7 +115,6 @@ void sandbox_free(struct sandbox *sandbox);
 void sandbox_remove_folder(int run_dir_fd, const char *id);
 
 bool sandbox_free_for_job(const struct sandbox *sandbox); /* WARM, connected, not spoiled */
-void sandbox_bind(struct sandbox *sandbox, const char *version);
 int sandbox_update(struct sandbox *sandbox, uint64_t memory_bytes); /* WARM -> UPDATING -> idle() */
 void sandbox_reserve(struct sandbox *sandbox, const struct lsn_job *job);
 void sandbox_release(struct sandbox *sandbox);

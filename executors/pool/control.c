@@ -141,7 +141,7 @@ const char *control_check_result(const void *frame, size_t size, size_t fd_count
 {
 	const struct sb_result *r = frame;
 
-	if (size != sizeof *r)
+	if (size < sizeof r->head || size != (r->head.version < 2 ? SB_RESULT_SIZE_1 : sizeof *r))
 		return "a result of the wrong size";
 	if (!memchr(r->message, 0, sizeof r->message))
 		return "a result whose message has no end";
@@ -175,12 +175,13 @@ static void take_frame(struct control *control, const void *frame, size_t size, 
 
 	if (size < sizeof *head || head->magic != SB_MAGIC || head->size != size || head->reserved != 0)
 		hooks->violation(hooks->data, "a frame with a bad head");
-	else if (head->version != SB_PROTOCOL_VERSION)
+	else if (head->version == 0 || head->version > SB_PROTOCOL_VERSION)
 		hooks->violation(hooks->data, "another version of the protocol");
 	else if (head->type == SB_HELLO && size == sizeof(struct sb_hello) && count == 0)
 		hooks->hello(hooks->data, frame);
-	else if (head->type == SB_READY && size == sizeof *head && count == 0)
-		hooks->ready(hooks->data);
+	else if (head->type == SB_READY && size == (head->version < 2 ? SB_READY_SIZE_1 : sizeof(struct sb_ready)) &&
+		 count == 0)
+		hooks->ready(hooks->data, ((const struct sb_ready *)frame)->used_bytes);
 	else if (head->type != SB_RESULT)
 		hooks->violation(hooks->data, "a frame that is none of init's");
 	else if ((wrong = control_check_result(frame, size, count)))
@@ -222,7 +223,7 @@ static void socket_readable(void *data, int fd, uint32_t events)
 		struct sb_head align;
 		uint64_t align64;
 		char bytes[1024]; /* init's largest frame is a result */
-	} frame;
+	} frame = { 0 }; /* what a frame of an older version lacks is 0 */
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];

@@ -17,7 +17,8 @@
 
 struct control_hooks { /* any may call control_close() */
 	void (*hello)(void *data, const struct sb_hello *hello);
-	void (*ready)(void *data);
+	/* USED_BYTES: memory that the sandbox takes, as it says; 0: it does not say. */
+	void (*ready)(void *data, uint64_t used_bytes);
 	/* FDS: stdout and stderr (regular, sealed, at least as large as RESULT says), or both
 	 * -1. Borrowed. */
 	void (*result)(void *data, const struct sb_result *result, const int fds[2]);
@@ -54,7 +55,7 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 int control_send_job(struct control *control, enum sb_type type, uint64_t job);
 
 /* control_check_result - is FRAME (SIZE bytes) with FD_COUNT descriptors a result that makes
- * sense in itself?
+ * sense in itself? One of version 1 is shorter than a struct sb_result.
  * NULL, or what is wrong. */
 const char *control_check_result(const void *frame, size_t size, size_t fd_count);
 

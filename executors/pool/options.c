@@ -224,6 +224,34 @@ static int parse_reuse(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_choice(value, field, "script", "never", err);
 }
+static int parse_pool_min(const char *value, void *field, struct lsn_error *err)
+{
+	if (streq(value, "auto")) {
+		*(uint64_t *)field = POOL_MIN_AUTO;
+		return 0;
+	}
+	return parse_uint(value, 1000000, field, err);
+}
+/* "25%" or "4G". */
+static int parse_share(const char *value, void *field, struct lsn_error *err)
+{
+	struct share share = { 0 };
+	char digits[8];
+	size_t n = strlen(value);
+	uint64_t percent = 0;
+	int r;
+
+	if (n > 1 && n < sizeof digits && value[n - 1] == '%') {
+		(void)snprintf(digits, sizeof digits, "%.*s", (int)n - 1, value);
+		r = parse_uint(digits, 100, &percent, NULL);
+		share.percent = (unsigned)percent;
+	} else
+		r = parse_size(value, &share.bytes, NULL);
+	if (r < 0 || (share.bytes == 0 && share.percent == 0))
+		return lsn_error_set(err, -EINVAL, "'%.40s' is not an amount of memory; write 25%% or 4G", value);
+	*(struct share *)field = share;
+	return 0;
+}
 static int parse_start(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_choice(value, field, "fork", "exec", err);
@@ -292,7 +320,7 @@ static const struct setting {
 	  "not belong to this listener is refused. Empty: the name is made from the names of the listener and "
 	  "of the section."),
 	S("subnet", "", parse_subnet, subnet,
-	  "IPv4 network of the sandboxes, with room for pool_max addresses. Example: 172.30.0.0/24. Empty: the "
+	  "IPv4 network of the sandboxes, with an address for each of them. Example: 172.30.0.0/22. Empty: the "
 	  "engine chooses one."),
 	S("ports", "80, 443, 21, 22, 25, 587, 465", option_parse_ports, ports,
 	  "TCP ports that scripts may connect to. You can leave out some of these seven, but you cannot add "
@@ -318,12 +346,20 @@ static const struct setting {
 	  "begin at once. After that many have begun, only a twentieth of the number may begin each second. "
 	  "Further ones are refused, so that no script fills this host's table of connections. Example: with "
 	  "4096, about 205 per second. 0: no limit."),
-	S("pool_min", "1", parse_count, pool_min,
-	  "How many spares are kept: warm sandboxes that no script has used yet. With 0 the first job of a "
-	  "script waits for a container to start."),
-	S("pool_max", "8", parse_count, pool_max,
-	  "The most sandboxes, and so the most jobs at the same time: at least 1 and at least pool_min. If all "
-	  "are in use, an idle sandbox of another script is ended to make room."),
+	S("pool_min", "auto", parse_pool_min, pool_min,
+	  "How many spares are kept: warm sandboxes that no script has used yet. auto: one for each registered "
+	  "script that has no sandbox, up to half of what pool_memory allows, so that the first event of a script "
+	  "finds one; at least 1. With 0 the first job of a script waits for a container to start."),
+	S("pool_max", "0", parse_count, pool_max,
+	  "The most sandboxes, and so the most jobs at the same time. 0: as many as pool_memory, the addresses of "
+	  "the network and the open files of the daemon allow. If all are in use, the idle sandbox whose script is "
+	  "used least is ended to make room."),
+	S("pool_memory", "25%", parse_share, pool_memory,
+	  "How much memory the sandboxes may take together while they wait for jobs: a share of this machine's "
+	  "memory, such as 25%, or an amount, such as 4G. One sandbox takes about 10 MB; `listenerctl executors` "
+	  "shows the figure. When the machine is short of memory, a quarter of the idle sandboxes is ended, and "
+	  "after two seconds, if that was not enough, another quarter. What scripts use while they run is limited by "
+	  "[limits], not by this key."),
 	S("starting", "2", parse_count, starting,
 	  "How many containers may be starting at the same time, at least 1. A larger number fills the pool "
 	  "faster and gives the engine more work."),
@@ -442,9 +478,7 @@ static int find_resolvers(struct str_list *list)
 
 static int check_whole(const struct options *o, struct lsn_error *err)
 {
-	if (o->pool_max == 0)
-		return lsn_error_set(err, -EINVAL, "pool_max must be at least 1");
-	if (o->pool_min > o->pool_max)
+	if (o->pool_max > 0 && o->pool_min != POOL_MIN_AUTO && o->pool_min > o->pool_max)
 		return lsn_error_set(err, -EINVAL, "pool_min is larger than pool_max");
 	if (o->starting == 0 || o->max_jobs == 0 || o->pids < 8 || o->nofile < 16)
 		return lsn_error_set(err, -EINVAL,

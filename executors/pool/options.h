@@ -10,6 +10,7 @@
 
 #include <listener/executor.h>
 
+#define POOL_MIN_AUTO UINT64_MAX
 #define RESOLVERS_MAX 8 /* as many as the port wall takes */
 #define PORTS_MAX 7 /* 80, 443, 21, 22, 25, 587, 465: may be narrowed, never widened */
 
@@ -21,6 +22,11 @@ enum landlock_mode { LANDLOCK_USE, LANDLOCK_REQUIRE };
 struct str_list {
 	char **items;
 	size_t count;
+};
+
+struct share {
+	uint64_t bytes;
+	unsigned percent; /* of this machine's memory; > 0: then BYTES is nothing */
 };
 
 struct options {
@@ -35,7 +41,10 @@ struct options {
 	struct str_list allow_networks, deny_networks; /* prefixes; allow empty: all */
 	bool ftp_related, ipv6;
 	uint64_t connections; /* of one sandbox at the same time; 0: no limit */
-	uint64_t pool_min, pool_max, starting;
+	uint64_t pool_min; /* POOL_MIN_AUTO: as many as scripts may want */
+	uint64_t pool_max; /* 0: no limit of its own */
+	struct share pool_memory; /* what all sandboxes may take together */
+	uint64_t starting;
 	uint64_t idle_timeout_usec;
 	unsigned reuse; /* enum reuse_mode */
 	uint64_t max_jobs, max_age_usec;

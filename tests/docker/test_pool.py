@@ -100,6 +100,98 @@ class Whose(Case):
         self.assertEqual(self.ok(d, 3, ECHO, memory=64 << 20), small)
 
 
+class Room(Case):
+    """How many there may be, and who makes room."""
+
+    def most(self, d):
+        return re.search(r'at most (\d+) by (.*)', d.describe()['pool']).groups()
+
+    def test_memory_is_the_limit(self):
+        d = self.driver(pool_memory='400M')
+        self.ok(d, 1, ECHO)
+        most, limit = self.most(d)
+        self.assertEqual(limit, 'pool_memory')
+        each = float(re.match(r'([\d.]+) MiB each', d.describe()['memory']).group(1))
+        self.assertTrue(4 < each < 64, each)
+        self.assertAlmostEqual(400 / each, int(most), delta=1)
+
+    def test_memory_is_kept_to(self):
+        d = self.driver(pool_memory='60M', pool_min=0, starting=3)
+        for i in range(1, 13):
+            self.ok(d, i, script(i))
+        most, limit = self.most(d)
+        self.assertLess(int(most), 10)
+        wait_for('the surplus to go', lambda: len(containers()) <= int(self.most(d)[0]))
+
+    def test_addresses_are_a_limit(self):
+        d = self.driver(network='bridge', subnet='10.213.77.0/29')
+        self.ok(d, 1, ECHO)
+        self.assertEqual(self.most(d), ('5', 'addresses of the network'))
+        for i in range(2, 8):  # more scripts than addresses
+            self.ok(d, i, script(i), timeout=30)
+
+    def test_use_decides_not_age(self):
+        d = self.driver(pool_min=0, pool_max=3)
+        often = [self.ok(d, i, script(1)) for i in range(1, 21)][0]
+        seldom = self.ok(d, 30, script(2))
+        last = self.ok(d, 31, script(3))
+        self.ok(d, 32, script(4))
+        wait_for('the one used once to go', lambda: not there(seldom))
+        self.assertTrue(there(often) and there(last))
+        self.assertEqual(self.ok(d, 33, script(1)), often)
+
+    def test_worked_off_together(self):
+        """One place, two scripts: each change of hands costs a container, so there are few."""
+        d = self.driver(pool_min=0, pool_max=1)
+        for i in range(1, 61):
+            d.job(i, script(i % 2), timeout=30)
+        for i in range(1, 61):
+            self.assertEqual(d.done(i, 60).outcome, 'success')
+        self.assertLessEqual(len(set(d.places.values())), 6)
+
+    def test_long_jobs_do_not_keep_the_place(self):
+        """The other script's job is served although jobs of the first never cease to wait."""
+        d = self.driver(pool_min=0, pool_max=1)
+        for i in range(1, 31):
+            d.job(i, 'import time\ntime.sleep(0.5)\n', timeout=30)
+        d.running(1)
+        self.assertEqual(d.run(50, script(2), timeout=30).outcome, 'success')
+        self.assertLess(len(d.results), 25)
+
+    def test_first_before_second(self):
+        d = self.driver(pool_min=0, pool_max=2, starting=2)
+        for i in range(1, 13):
+            d.job(i, 'import time\ntime.sleep(0.4)\n', timeout=30)
+        d.running(1)
+        d.job(50, script(2))
+        self.assertEqual(d.done(50).outcome, 'success')
+        self.assertLess(len(d.results), 12)
+
+    def test_registered_scripts_find_spares(self):
+        d = self.driver(pool_memory='2G')
+        self.settle(d, 1, 0, 0)
+        d.send('expect', 4)
+        self.settle(d, 4, 0, 0)
+        for i in range(1, 5):
+            self.ok(d, i, script(i))
+        self.assertEqual([d.describe()[key] for key in ('hits', 'spares', 'misses')], ['0', '4', '0'])
+
+    def test_counted(self):
+        d = self.driver(pool_min=0, pool_max=1)
+        for i in range(1, 4):
+            self.ok(d, i, script(1))
+        self.ok(d, 4, script(2))
+        self.assertEqual([d.describe()[key] for key in ('hits', 'spares', 'misses', 'evictions')], ['2', '0', '2', '1'])
+
+    def test_doctor_names_the_key(self):
+        d = self.driver(pool_min=0, pool_max=1)
+        for i in range(1, 56):
+            self.ok(d, i, script(i % 2 if i > 30 else 1))
+        said = [line for level, line in d.probe() if level == 1 and 'waited for a sandbox' in line]
+        self.assertEqual(len(said), 1)
+        self.assertIn('pool_max', said[0])
+
+
 class Replaced(Case):
     def test_after_its_jobs(self):
         d = self.driver(max_jobs=3, pool_max=4)

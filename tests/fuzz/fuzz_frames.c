@@ -25,7 +25,11 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	must(hello->head.type == SB_HELLO && hello->head.size == sizeof *hello);
 }
 
-static void on_ready(void *data) { (void)data; }
+static void on_ready(void *data, uint64_t used_bytes)
+{
+	(void)data;
+	(void)used_bytes;
+}
 
 static void on_result(void *data, const struct sb_result *result, const int fds[2])
 {

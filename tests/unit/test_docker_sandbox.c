@@ -80,6 +80,14 @@ START_TEST(test_docker_sandbox__options_values)
 	ck_assert_int_eq(parse_one("cpus", "0.25", &o, NULL), 0);
 	ck_assert_uint_eq(o.nano_cpus, 250000000);
 	options_clear(&o);
+	ck_assert_int_eq(parse_one("pool_memory", "40%", &o, NULL), 0);
+	ck_assert_uint_eq(o.pool_memory.percent, 40);
+	ck_assert_uint_eq(o.pool_min, POOL_MIN_AUTO);
+	options_clear(&o);
+	ck_assert_int_eq(parse_one("pool_memory", "2G", &o, NULL), 0);
+	ck_assert_uint_eq(o.pool_memory.percent, 0);
+	ck_assert_uint_eq(o.pool_memory.bytes, UINT64_C(2) << 30);
+	options_clear(&o);
 	ck_assert_int_eq(parse_one("socket", "unix:///run/x.sock", &o, NULL), 0);
 	ck_assert_str_eq(o.socket, "/run/x.sock");
 	options_clear(&o);
@@ -101,8 +109,14 @@ START_TEST(test_docker_sandbox__options_refusals)
 		{ "dns", "resolver" },
 		{ "allow_networks", "10.0.0.0/33" },
 		{ "deny_networks", "::/129" },
-		{ "pool_max", "0" },
-		{ "pool_min", "9" },
+		{ "pool_max", "-1" },
+		{ "pool_min", "many" },
+		{ "pool_memory", "0" },
+		{ "pool_memory", "0%" },
+		{ "pool_memory", "101%" },
+		{ "pool_memory", "%" },
+		{ "pool_memory", "a quarter" },
+		{ "reuse", "sometimes" },
 		{ "pids", "-1" },
 		{ "cpus", "1s" },
 		{ "cpus", "0" },
@@ -157,6 +171,11 @@ START_TEST(test_docker_sandbox__results)
 	ck_assert_ptr_null(control_check_result(&r, sizeof r, 2));
 	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 1));
 	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r - 1, 0));
+	ck_assert_ptr_nonnull(control_check_result(&r, SB_RESULT_SIZE_1, 0));
+	r.head.version = 1; /* an older sandbox, found after a restart */
+	ck_assert_ptr_null(control_check_result(&r, SB_RESULT_SIZE_1, 0));
+	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 0));
+	r = good_result();
 	r.out_size = 1;
 	ck_assert_ptr_nonnull(control_check_result(&r, sizeof r, 0));
 	r = good_result();

@@ -41,6 +41,8 @@ START_TEST(test_sandbox_cgroup__version_2)
 {
 	put(CGROUP_ROOT "/memory.events", "low 0\nhigh 0\nmax 17\noom 2\noom_kill 1\noom_group_kill 5\n");
 	put(CGROUP_ROOT "/pids.events", "max 3\n");
+	put(CGROUP_ROOT "/memory.current", "9400320\n");
+	ck_assert_uint_eq(cgroup_memory(), 9400320);
 	cgroup_mark();
 	ck_assert(!cgroup_oom_killed());
 	ck_assert(!cgroup_pids_refused());
@@ -61,6 +63,8 @@ START_TEST(test_sandbox_cgroup__version_1)
 	ck_assert_int_eq(mkdir(CGROUP_ROOT "/pids", 0755), 0);
 	put(CGROUP_ROOT "/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");
 	put(CGROUP_ROOT "/pids/pids.events", "max 0\n");
+	put(CGROUP_ROOT "/memory/memory.usage_in_bytes", "1234\n");
+	ck_assert_uint_eq(cgroup_memory(), 1234);
 	cgroup_mark();
 	put(CGROUP_ROOT "/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 1\n");
 	ck_assert(cgroup_oom_killed());
