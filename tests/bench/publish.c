@@ -1,11 +1,13 @@
 /* publish.c - publish a load as Indigo would, but at a chosen rate.
  *
- *     bench-publish PORT TOPIC COUNT RATE [SIZE]
+ *     bench-publish PORT TOPIC COUNT RATE [SIZE [SCRIPTS [zipf]]]
  *
  * Topic TOPIC/N for event N, QoS 0, one connection; RATE events a second, 0: as fast as the
- * broker takes them. The payload is a JSON object of about SIZE bytes (default 300) that begins
+ * broker takes them. With SCRIPTS the topic is TOPIC/K/N: K goes round from 0 to SCRIPTS - 1, or,
+ * with zipf, K comes about 1 / (K + 1) times as often as 0 does; the same each time. The payload is a JSON object of about SIZE bytes (default 300) that begins
  * {"t": MICROSECONDS since the epoch at which it was handed to the broker. */
 #include <mosquitto.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,26 @@ static void sleep_until(uint64_t usec)
 {
 	const struct timespec t = { .tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000 };
 	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+/* Which script event N is for. */
+static unsigned long choose(unsigned long n, unsigned long scripts, bool zipf)
+{
+	static uint64_t state = 88172645463325252u; /* xorshift: the same load each time */
+	double sum = 0, at = 0;
+
+	if (!zipf)
+		return n % scripts;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	for (unsigned long k = 0; k < scripts; k++)
+		sum += 1 / (double)(k + 1);
+	double mark = (double)(state >> 11) / (double)(UINT64_C(1) << 53) * sum;
+	for (unsigned long k = 0; k < scripts; k++)
+		if ((at += 1 / (double)(k + 1)) > mark)
+			return k;
+	return scripts - 1;
 }
 
 static int publish_one(struct mosquitto *mosq, const char *prefix, unsigned long n, size_t size)
@@ -67,7 +89,7 @@ static struct mosquitto *connected(int port)
 int main(int argc, char **argv)
 {
 	if (argc < 5) {
-		fprintf(stderr, "usage: bench-publish PORT TOPIC COUNT RATE [SIZE]\n");
+		fprintf(stderr, "usage: bench-publish PORT TOPIC COUNT RATE [SIZE [SCRIPTS [zipf]]]\n");
 		return 2;
 	}
 	unsigned long count = strtoul(argv[3], NULL, 10);
@@ -76,6 +98,8 @@ int main(int argc, char **argv)
 	if (size > 60000)
 		size = 60000;
 	(void)mosquitto_lib_init();
+	unsigned long scripts = argc > 6 ? strtoul(argv[6], NULL, 10) : 0;
+	bool zipf = argc > 7;
 	struct mosquitto *mosq = connected((int)strtol(argv[1], NULL, 10));
 	if (!mosq)
 		return 1;
@@ -84,7 +108,12 @@ int main(int argc, char **argv)
 	for (unsigned long n = 0; n < count; n++) {
 		if (rate > 0)
 			sleep_until(start + (uint64_t)((double)n * 1e6 / rate));
-		if (publish_one(mosq, argv[2], n, size) != MOSQ_ERR_SUCCESS)
+		char prefix[200];
+		if (scripts > 0)
+			(void)snprintf(prefix, sizeof prefix, "%s/%lu", argv[2], choose(n, scripts, zipf));
+		else
+			(void)snprintf(prefix, sizeof prefix, "%s", argv[2]);
+		if (publish_one(mosq, prefix, n, size) != MOSQ_ERR_SUCCESS)
 			return 1;
 		while (mosquitto_want_write(mosq))
 			if (mosquitto_loop(mosq, 0, 1) != MOSQ_ERR_SUCCESS)
