@@ -116,8 +116,8 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 	heap_insert(&d->pauses, &lane->pause, now_monotonic_usec() + (PAUSE_MIN_USEC << doublings));
 }
 
-/* give_turn - LANE, stalled, is the next to be offered: a place is there, so it does not stand behind
- * lanes that may have to be refused. */
+/* give_turn - LANE, stalled, is the next to be offered: a place is there, so it does not stand
+ * behind lanes that may have to be refused. */
 static void give_turn(struct dispatcher *d, struct lane *lane)
 {
 	dispatcher_lane_move(d, lane, LANE_READY);

@@ -126,7 +126,7 @@ void daemon_set_broker(struct daemon *daemon, struct broker *broker)
 	turn_set_broker(daemon->turn, broker);
 }
 
-/* -------------------------------------------------------------------------- scripts of an executor */
+/* ---------------------------------------------------------------------- scripts of an executor */
 
 struct tally {
 	const struct dispatch_config *config;

@@ -49,8 +49,9 @@ struct executors_hooks {
 	void (*ready)(void *data,
 		      /* offer waiting jobs again; from the loop, never nested */
 		      struct executor *executor);
-	/* of those that EXECUTOR put off, offer the one again that has waited longest; SCRIPT_VERSION
-	 * NULL: of any script. May be nested in a call of a module. False: none waits. */
+	/* of those that EXECUTOR put off, offer the one again that has waited longest;
+	 * SCRIPT_VERSION NULL: of any script. May be nested in a call of a module. False: none
+	 * waits. */
 	bool (*ready_for)(void *data, const struct executor *executor, const char *script_version);
 	/* done - exactly once per submitted or recovered run, guarded: a second done() of the
 	 * module is logged and ignored, one from inside submit() or recover() is logged and the

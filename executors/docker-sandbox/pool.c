@@ -36,7 +36,7 @@ void pool_wake_by(struct pool *pool, struct pool_timer *timer, uint64_t at, lsn_
 	(void)host->timer(host->handle, at > now ? at - now : 0, fn, pool, &timer->timer);
 }
 
-/* ------------------------------------------------------------------------------------------- looking */
+/* ------------------------------------------------------------------------------------- looking */
 
 bool pool_is_starting(const struct sandbox *sb)
 {
@@ -103,7 +103,7 @@ void pool_get_figures(const struct pool *pool, struct pool_figures *ret)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------- tenants */
+/* ------------------------------------------------------------------------------------- tenants */
 
 static struct tenant *tenant_of(struct pool *pool, const struct lsn_job *job)
 {
@@ -167,7 +167,7 @@ void pool_offer(struct pool *pool, const struct sandbox *sb)
 		offer_spare(pool);
 }
 
-/* --------------------------------------------------------------------------- what sandboxes report */
+/* ----------------------------------------------------------------------- what sandboxes report */
 
 static void note_walls(struct pool *pool, const struct sandbox *sb)
 {
@@ -247,7 +247,7 @@ static void on_gone(void *data, struct sandbox *sb)
 	pool_fill(pool);
 }
 
-/* ---------------------------------------------------------------------------------------------- jobs */
+/* ---------------------------------------------------------------------------------------- jobs */
 
 static struct sandbox *own_sandbox(const struct tenant *t)
 {
@@ -274,7 +274,8 @@ static struct sandbox *find_spare(struct pool *pool, uint64_t memory_bytes)
 	return other;
 }
 
-/* Who has none may have a spare. Who has some may, if it pays and nobody else waits for the first. */
+/* Who has none may have a spare. Who has some may, if it pays and nobody else waits for the
+ * first. */
 static bool may_have_spare(const struct pool *pool, const struct tenant *t, uint64_t waiting)
 {
 	if (pool->options->reuse == REUSE_NEVER)
@@ -470,7 +471,7 @@ void pool_expect(struct pool *pool, uint64_t scripts)
 	pool_fill(pool);
 }
 
-/* ---------------------------------------------------------------------------------------------- life */
+/* ---------------------------------------------------------------------------------------- life */
 
 static unsigned processors_count(void)
 {

@@ -15,8 +15,8 @@
  *    while, so that waiting jobs of one script are worked off together;
  *  - a further sandbox is started only where it shortens the wait by more than its start takes.
  *
- * A tenant whose sandbox has become free is told to the host by name (ready_for), so that the others
- * that wait are not all asked in vain. Loop thread only. */
+ * A tenant whose sandbox has become free is told to the host by name (ready_for), so that the
+ * others that wait are not all asked in vain. Loop thread only. */
 #ifndef DOCKER_SANDBOX_POOL_H
 #define DOCKER_SANDBOX_POOL_H
 

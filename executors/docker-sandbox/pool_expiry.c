@@ -70,7 +70,7 @@ void pool_plan_expiry(struct pool *pool)
 	pool_wake_by(pool, &pool->expiry, next, sandboxes_expire);
 }
 
-/* ------------------------------------------------------------------------------- memory is short */
+/* ----------------------------------------------------------------------------- memory is short */
 
 static struct sandbox *oldest_spare(const struct pool *pool)
 {

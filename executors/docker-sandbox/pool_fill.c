@@ -17,14 +17,15 @@
 /* A wait of so long, seen or foreseen, and a tenant that has sandboxes gets another. */
 #define PATIENCE_USEC (50 * USEC_PER_MSEC)
 #define LONG_WAIT_USEC (500 * USEC_PER_MSEC) /* ... and not one at a time */
-/* reuse = never: no netns has become free for so long, longer than a start takes: its jobs are long */
+/* reuse = never: no netns has become free for so long, longer than a start takes: its jobs are
+ * long */
 #define STUCK_USEC (2 * USEC_PER_SEC)
 /* A sandbox is busy with a job half of the time: the other half is the daemon's. */
 #define SANDBOXES_PER_PROCESSOR 2
 #define SLICE_MIN_USEC USEC_PER_SEC /* a sandbox serves its tenant so long before others may have its place, ... */
 #define SLICE_STARTS 4 /* ... and so many times as long as a start takes */
 
-/* ---------------------------------------------------------------------------------------- who waits */
+/* ----------------------------------------------------------------------------------- who waits */
 
 static uint64_t tenant_patience(const struct pool *pool)
 {
@@ -125,7 +126,7 @@ bool pool_wants_more(const struct pool *pool, const struct tenant *t)
 	       ((pool_lasts(pool, t) || foreseen_wait(t, has) >= PATIENCE_USEC) && is_worth_another(pool, t, has));
 }
 
-/* ------------------------------------------------------------------------------------------ starting */
+/* ------------------------------------------------------------------------------------ starting */
 
 static void pause_over(void *data)
 {
@@ -171,7 +172,7 @@ bool pool_start(struct pool *pool, uint64_t memory_bytes, struct tenant *t, stru
 	return true;
 }
 
-/* ---------------------------------------------------------------------------------------------- room */
+/* ---------------------------------------------------------------------------------------- room */
 
 /* What one pass knows, and uses up. */
 struct pass {
@@ -283,7 +284,7 @@ bool pool_slice_over(const struct pool *pool, const struct sandbox *sb)
 	       now_monotonic_usec() - sb->bound_usec >= (slice > SLICE_MIN_USEC ? slice : SLICE_MIN_USEC);
 }
 
-/* ------------------------------------------------------------------------------------------- filling */
+/* ------------------------------------------------------------------------------------- filling */
 
 /* One for each tenant that has none, in the order in which they wait. */
 static void fill_first(struct pass *p)
@@ -331,8 +332,8 @@ static void fill_more(struct pass *p)
 	}
 }
 
-/* reuse = never: each job needs one of its own. For one script not more than start at the same time:
- * when they are there, it shows whether it needs more. */
+/* reuse = never: each job needs one of its own. For one script not more than start at the same
+ * time: when they are there, it shows whether it needs more. */
 static void fill_never(struct pass *p)
 {
 	uint64_t wanted = 0, most = p->pool->options->starting;

@@ -1,8 +1,8 @@
 /* pool_netns.c - a backlog of one script with reuse = never: fresh sandboxes in namespaces that are
  * kept for it (netns.h).
  *
- * A backlog gets few namespaces while its jobs are short, and as many as there is room for when they
- * are not. */
+ * A backlog gets few namespaces while its jobs are short, and as many as there is room for when
+ * they are not. */
 #include "pool_private.h"
 #include "netns.h"
 #include "options.h"

@@ -44,11 +44,11 @@ bool pressure_now(void) { return is_short_now(PARTS_LEFT); }
 
 bool pressure_counted(const struct pressure *pressure) { return pressure->watch != NULL; }
 
-/* ---------------------------------------------------------------------------------------------- the kernel tells */
+/* ---------------------------------------------------------------------------- the kernel tells */
 
-/* An epoll instance of our own: the host's watches know nothing of EPOLLPRI, by which PSI speaks. That
- * it is readable is the whole message: whoever asks for the event takes it, and the host's loop has
- * asked. */
+/* An epoll instance of our own: the host's watches know nothing of EPOLLPRI, by which PSI
+ * speaks. That it is readable is the whole message: whoever asks for the event takes it, and the
+ * host's loop has asked. */
 static void on_stall(void *data, int fd, uint32_t events)
 {
 	struct pressure *pressure = data;
@@ -86,7 +86,7 @@ static int watch_stalls(struct pressure *pressure, const char *psi_file)
 	return host->watch(host->handle, pressure->epoll_fd, LSN_WATCH_READ, on_stall, pressure, &pressure->watch);
 }
 
-/* --------------------------------------------------------------------------------------------------- we look */
+/* ------------------------------------------------------------------------------------- we look */
 
 static int memory_look_later(struct pressure *pressure);
 
@@ -105,7 +105,7 @@ static int memory_look_later(struct pressure *pressure)
 	return pressure->host->timer(pressure->host->handle, LOOK_USEC, memory_look, pressure, &pressure->timer);
 }
 
-/* ------------------------------------------------------------------------------------------------------ life */
+/* ---------------------------------------------------------------------------------------- life */
 
 void pressure_close(struct pressure *pressure)
 {

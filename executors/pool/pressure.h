@@ -2,8 +2,9 @@
  *
  * Where the kernel counts stalls (PSI, /proc/pressure/memory) it wakes us when processes waited for
  * memory a tenth of two seconds, and costs nothing else. A process that reaches a limit of its own
- * waits, too, and is no reason: less than an eighth of the memory must be available. Elsewhere that is
- * looked at every ten seconds, and memory is short when a twentieth is left. Loop thread only. */
+ * waits, too, and is no reason: less than an eighth of the memory must be available. Elsewhere
+ * that is looked at every ten seconds, and memory is short when a twentieth is left. Loop thread
+ * only. */
 #ifndef POOL_PRESSURE_H
 #define POOL_PRESSURE_H
 

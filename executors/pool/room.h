@@ -38,7 +38,8 @@ uint32_t room_all(const struct room *room, uint64_t bytes_each, uint64_t now_use
 /* room_squeeze - memory is short: MOST sandboxes for a minute. */
 void room_squeeze(struct room *room, uint32_t most, uint64_t now_usec);
 
-/* room_addresses - of an IPv4 network "10.1.0.0/16" for sandboxes on one bridge; 0: not a network. */
+/* room_addresses - of an IPv4 network "10.1.0.0/16" for sandboxes on one bridge; 0: not a
+ * network. */
 uint32_t room_addresses(const char *subnet);
 
 #endif

@@ -4,8 +4,9 @@
  *
  * Topic TOPIC/N for event N, QoS 0, one connection; RATE events a second, 0: as fast as the
  * broker takes them. With SCRIPTS the topic is TOPIC/K/N: K goes round from 0 to SCRIPTS - 1, or,
- * with zipf, K comes about 1 / (K + 1) times as often as 0 does; the same each time. The payload is a JSON object of about SIZE bytes (default 300) that begins
- * {"t": MICROSECONDS since the epoch at which it was handed to the broker. */
+ * with zipf, K comes about 1 / (K + 1) times as often as 0 does; the same each time. The payload
+ * is a JSON object of about SIZE bytes (default 300) that begins {"t": MICROSECONDS since the
+ * epoch at which it was handed to the broker. */
 #include <mosquitto.h>
 #include <stdbool.h>
 #include <stdint.h>

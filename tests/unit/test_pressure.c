@@ -1,5 +1,5 @@
-/* test_pressure.c - the kernel's word that the machine is short. Processors are made scarce instead of
- * memory: the interface is the same, and nobody is hurt. */
+/* test_pressure.c - the kernel's word that the machine is short. Processors are made scarce
+ * instead of memory: the interface is the same, and nobody is hurt. */
 #include "pressure.h"
 #include "host.h"
 #include "log.h"
