@@ -126,6 +126,10 @@ def readme(world):
             world.until(lambda: any(job['state'] == 'finished' for job in world.ctl('jobs')), 'the script to run', 60)
         print('    $ ' + line, flush=True)
         status, text = world.machine.ssh('cd main && ' + line)
+        if status == 2 and 'doctor' in line and not world.native:
+            # In emulation the first sandbox takes minutes, and doctor says so.
+            world.until(lambda: world.machine.ssh('sudo listenerctl doctor', True)[0] <= 1, 'doctor to find no failure')
+            status = 0
         # doctor's 1 is a warning: a machine that has just booted may have no synchronised clock
         # yet.
         check(status == 0 or 'doctor' in line and status == 1, '"%s" ended with status %d' % (line, status))
