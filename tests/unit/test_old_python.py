@@ -86,6 +86,8 @@ def look(node, known):
         names = MODULES[known[node.value.id]]
         if names is not None and '.' not in known[node.value.id] and node.attr not in names.split():
             yield '%s.%s' % (known[node.value.id], node.attr)
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 and later parse it for any version
+        yield 'f-string'
     if isinstance(node, ast.Attribute) and node.attr in NEWER_METHODS:
         yield 'method %s()' % node.attr
     if (
