@@ -198,6 +198,9 @@ class Machine:
                 print('    ' + lines[-1].rstrip('\n'), flush=True)
         return process.wait(), ''.join(lines)
 
+    def shell(self):
+        return Shell(self.ssh_command())
+
     def run(self, command, quiet=True):
         status, text = self.ssh(command, quiet)
         if status != 0:
@@ -218,3 +221,33 @@ class Machine:
     def clean(self):
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Shell:
+    """One shell of user op for many commands, as at a terminal: a variable that is set stays set."""
+
+    END = 'the-command-has-ended'
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(
+            command + ['bash'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def type(self, command):
+        """(status, what it printed); its lines are shown as they come."""
+        text = '{ %s\n} </dev/null\nended=$?; echo; echo %s $ended\n' % (command, self.END)
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+        lines = []
+        for raw in self.process.stdout:
+            line = raw.decode(errors='replace')
+            if line.startswith(self.END):
+                return int(line.split()[1]), ''.join(lines)
+            lines.append(line)
+            if line.strip():
+                print('    ' + line.rstrip('\n'), flush=True)
+        raise Failed('the shell ended during: ' + command)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
