@@ -224,7 +224,7 @@ class Machine:
 
 
 class Shell:
-    """One shell of user op for many commands, as at a terminal: a variable that is set stays set."""
+    """One shell of user op for many commands, as at a terminal: what is set stays set."""
 
     END = 'the-command-has-ended'
 

@@ -146,7 +146,8 @@ def readme(world):
             if not world.native:
                 world.write('/etc/listenerd/conf.d/60-slow.ini', EMULATED)
     shell.close()
-    check('create/resource/projects/p1/a.csv a.csv' in shown, '"listenerctl show" does not show what the script printed')
+    printed = 'create/resource/projects/p1/a.csv a.csv'
+    check(printed in shown, '"listenerctl show" does not show what the script printed')
     if world.native:
         world.write('/etc/listenerd/conf.d/60-slow.ini', SLOW)
     world.run('sudo listenerctl reload')
