@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define HOLD_MAX_USEC (3 * USEC_PER_SEC)
+#define DEFER_MAX_USEC (3 * USEC_PER_SEC)
 #define PACKET_IDS 65535u
 #define ENTRIES_MIN 32768u /* of the window: half of all packet ids. See window.h, "Size" */
 /* silent for so long, a broker has nothing queued for us, and has read our acknowledgements */
@@ -24,8 +24,8 @@
 #define PARTS_MAX 4096 /* store the window as a whole again after so many parts */
 #define REJECTED_TOPIC_KEEP 1024 /* bytes of an ill-formed topic that are recorded */
 
-struct held {
-	STAILQ_ENTRY(held) next;
+struct deferred {
+	STAILQ_ENTRY(deferred) next;
 	uint8_t digest[EVENT_DIGEST_SIZE];
 	bool live;
 	struct broker_message message; /* topic and payload point behind the struct */
@@ -41,7 +41,7 @@ struct intake {
 	/* so many may come now that certainly did not wait in the broker's queue */
 	unsigned live_left;
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
-	STAILQ_HEAD(, held) held;
+	STAILQ_HEAD(, deferred) deferred;
 	uint64_t held_since_usec;
 	bool told[WINDOW_ANSWER_MAX]; /* on this connection */
 	struct intake_counters counters;
@@ -66,7 +66,7 @@ int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn
 	if (!intake)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	intake->parts = *parts;
-	STAILQ_INIT(&intake->held);
+	STAILQ_INIT(&intake->deferred);
 	intake->window_entries = intake_window_entries(parts->config->broker.receive_max);
 	int r = journal_get_window(parts->journal, &saved, &size);
 	set_unsaved_max(intake);
@@ -109,11 +109,11 @@ int intake_grow_window(struct intake *intake, size_t entries)
 
 static void drop_held(struct intake *intake)
 {
-	struct held *held;
+	struct deferred *deferred;
 
-	while ((held = STAILQ_FIRST(&intake->held))) {
-		STAILQ_REMOVE_HEAD(&intake->held, next);
-		free(held);
+	while ((deferred = STAILQ_FIRST(&intake->deferred))) {
+		STAILQ_REMOVE_HEAD(&intake->deferred, next);
+		free(deferred);
 	}
 }
 
@@ -147,7 +147,7 @@ static void forget_saved(struct intake *intake)
 
 void intake_connected(struct intake *intake, bool session_present)
 {
-	/* What was held was not acknowledged: the broker sends it again. */
+	/* What was deferred was not acknowledged: the broker sends it again. */
 	drop_held(intake);
 	window_connected(intake->window, session_present);
 	intake->window_dirty = true;
@@ -233,7 +233,7 @@ static void message_match(struct intake *intake, const struct broker_message *me
 }
 
 /* message_remember - only what is marked for the journal in the same turn may stand in the window:
- * a publication that is merely held back is not recorded yet, and must be new again if we die
+ * a publication that is merely deferred back is not recorded yet, and must be new again if we die
  * now. */
 static void message_remember(struct intake *intake, const struct broker_message *message, const uint8_t *digest,
 			     bool live)
@@ -290,26 +290,26 @@ static bool must_wait(struct intake *intake, const struct broker_message *messag
 static void message_defer(struct intake *intake, const struct broker_message *message, const uint8_t *digest, bool live)
 {
 	size_t topic_size = strlen(message->topic) + 1;
-	struct held *held = malloc(sizeof *held + topic_size + message->payload_size);
+	struct deferred *deferred = malloc(sizeof *deferred + topic_size + message->payload_size);
 
-	if (!held) {
+	if (!deferred) {
 		log_error("out of memory to hold a publication back, taking it now");
 		message_take(intake, message, digest, live);
 		return;
 	}
-	char *topic = (char *)(held + 1);
+	char *topic = (char *)(deferred + 1);
 	memcpy(topic, message->topic, topic_size);
 	if (message->payload_size)
 		memcpy(topic + topic_size, message->payload, message->payload_size);
-	memcpy(held->digest, digest, sizeof held->digest);
-	held->live = live;
-	held->message = *message;
-	held->message.topic = topic;
-	held->message.payload = topic + topic_size;
-	if (STAILQ_EMPTY(&intake->held))
+	memcpy(deferred->digest, digest, sizeof deferred->digest);
+	deferred->live = live;
+	deferred->message = *message;
+	deferred->message.topic = topic;
+	deferred->message.payload = topic + topic_size;
+	if (STAILQ_EMPTY(&intake->deferred))
 		intake->held_since_usec = now_monotonic_usec();
-	STAILQ_INSERT_TAIL(&intake->held, held, next);
-	intake->counters.held++;
+	STAILQ_INSERT_TAIL(&intake->deferred, deferred, next);
+	intake->counters.deferred++;
 }
 
 /* is_live - the publication that comes now was sent as soon as the broker had it. */
@@ -329,11 +329,11 @@ static bool is_live(struct intake *intake)
 /* is_held - DUP 1: it came before and waits, so the window cannot know it yet. */
 static bool is_held(const struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
-	const struct held *held;
+	const struct deferred *deferred;
 
-	STAILQ_FOREACH (held, &intake->held, next)
-		if (held->message.packet_id == message->packet_id &&
-		    memcmp(held->digest, digest, EVENT_DIGEST_SIZE) == 0)
+	STAILQ_FOREACH (deferred, &intake->deferred, next)
+		if (deferred->message.packet_id == message->packet_id &&
+		    memcmp(deferred->digest, digest, EVENT_DIGEST_SIZE) == 0)
 			return true;
 	return false;
 }
@@ -386,7 +386,7 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 		if (is_repeat(intake, message, digest))
 			return;
 	}
-	if (!STAILQ_EMPTY(&intake->held) || (!message->retain && must_wait(intake, message)))
+	if (!STAILQ_EMPTY(&intake->deferred) || (!message->retain && must_wait(intake, message)))
 		message_defer(intake, message, digest, live);
 	else
 		message_take(intake, message, digest, live);
@@ -394,17 +394,17 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
 {
-	struct held *held;
+	struct deferred *deferred;
 
-	while ((held = STAILQ_FIRST(&intake->held))) {
+	while ((deferred = STAILQ_FIRST(&intake->deferred))) {
 		uint64_t waited = now_monotonic_usec() - intake->held_since_usec;
-		if (waited < HOLD_MAX_USEC && must_wait(intake, &held->message)) {
-			*ret_wait_usec = HOLD_MAX_USEC - waited;
+		if (waited < DEFER_MAX_USEC && must_wait(intake, &deferred->message)) {
+			*ret_wait_usec = DEFER_MAX_USEC - waited;
 			return false;
 		}
-		STAILQ_REMOVE_HEAD(&intake->held, next);
-		message_take(intake, &held->message, held->digest, held->live);
-		free(held);
+		STAILQ_REMOVE_HEAD(&intake->deferred, next);
+		message_take(intake, &deferred->message, deferred->digest, deferred->live);
+		free(deferred);
 	}
 	return true;
 }

@@ -2,7 +2,7 @@
  * repeats, keeps the scripts collection from firing scripts, matches the rest.
  *
  * While the source is fetching a script that an earlier publication announced, publications that
- * it could match are held back (unacknowledged, in order, with everything behind them) until the
+ * it could match are deferred (unacknowledged, in order, with everything behind them) until the
  * fetch is over or hold_max has passed. */
 #ifndef CORE_INTAKE_H
 #define CORE_INTAKE_H
@@ -24,7 +24,7 @@ struct intake_counters {
 	uint64_t matched; /* at least one script */
 	uint64_t jobs;
 	uint64_t shielded; /* about the scripts collection */
-	uint64_t held; /* publications that had to wait for a fetch */
+	uint64_t deferred; /* publications that had to wait for a fetch */
 };
 
 struct intake_parts { /* borrowed; the pointers may be replaced with intake_set_parts() */
@@ -53,7 +53,7 @@ unsigned intake_window_entries(unsigned receive_max);
  * 0, -ENOMEM (then all stays as it was). */
 int intake_grow_window(struct intake *intake, size_t entries);
 
-/* intake_release - try the held publications again.
+/* intake_release - try the deferred publications again.
  * Returns true if none is left: then what was read may be acknowledged once committed.
  * *RET_WAIT_USEC is set when false: call again at latest after so long. */
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec);

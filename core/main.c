@@ -107,9 +107,9 @@ static int test(const char *file, bool quiet)
 	return problems > 0 ? EX_CONFIG : 0;
 }
 
-/* hold_hangup - a reload that is asked for while we start must not end us: the loop takes the
+/* defer_hangup - a reload that is asked for while we start must not end us: the loop takes the
  * signal when there is one. */
-static void hold_hangup(void)
+static void defer_hangup(void)
 {
 	sigset_t signals;
 
@@ -155,7 +155,7 @@ int main(int argc, char **argv)
 	apply_verbosity(args.verbosity);
 	if (args.test)
 		return test(args.config, args.verbosity < 0);
-	hold_hangup();
+	defer_hangup();
 	lower_capabilities();
 	if (config_load(args.config, &config, &err) < 0) {
 		log_error("%s", err.message);

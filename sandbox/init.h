@@ -137,7 +137,7 @@ void run_main_ended(struct init *in, int status, const struct rusage *ru);
 void run_server_died(struct init *in);
 void run_pump(struct init *in); /* output has come */
 void run_tick(struct init *in); /* the time of run.next_usec has come, or children have ended */
-void run_hold_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd);
+void run_keep_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd);
 
 /* kill_scripts - send SIG to every process of the script's user, if any.
  * 0 or negative errno. */

@@ -50,7 +50,7 @@ static bool scripts_left(void) { return syscall(SYS_getpriority, PRIO_USER, SB_S
 
 /* --------------------------------------------------------------------------------------- result */
 
-void run_hold_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd)
+void run_keep_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd)
 {
 	in->result = *result;
 	in->result_fds[0] = out_fd;
@@ -65,7 +65,7 @@ void run_refuse(struct init *in, uint64_t job, const char *why)
 		.job = job, .outcome = LSN_OUTCOME_ERROR, .clean = 1, .started_realtime_usec = realtime_usec()
 	};
 	(void)snprintf(result.message, sizeof result.message, "%s", why);
-	run_hold_result(in, &result, -1, -1);
+	run_keep_result(in, &result, -1, -1);
 }
 
 static void drop_result(struct init *in)
@@ -159,7 +159,7 @@ static void run_finish(struct init *in, bool clean)
 	run->phase = RUN_NONE;
 	run->pid = 0;
 	in->jobs_done++;
-	run_hold_result(in, &result, out, err);
+	run_keep_result(in, &result, out, err);
 	cgroup_mark(); /* after the result is on its way: nobody waits for this */
 }
 

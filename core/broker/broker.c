@@ -64,10 +64,10 @@ struct broker {
 	char detail[160]; /* what libmosquitto logged while connecting: why TLS failed */
 	char reported[160]; /* the last reason given to hooks.disconnected() */
 	bool in_library;
-	bool held; /* publications were delivered and not acknowledged */
+	bool unacked; /* publications were delivered and not acknowledged */
 	bool dry; /* the last reading went on until there was no more */
 	bool goodbye; /* DISCONNECT is queued */
-	bool keepalive_missed; /* fell due while held */
+	bool keepalive_missed; /* fell due while something is unacknowledged */
 	bool dup; /* the publication that is being read has DUP 1 */
 	int lost_rc, lost_errno; /* from the disconnect callback */
 	char refused[160]; /* why CONNACK refused us */
@@ -169,7 +169,7 @@ static void drop_client(struct broker *broker)
 	if (broker->mosq)
 		mosquitto_destroy(broker->mosq);
 	broker->mosq = NULL;
-	broker->held = broker->goodbye = broker->keepalive_missed = false;
+	broker->unacked = broker->goodbye = broker->keepalive_missed = false;
 	broker->figures.session_expiry_sec = 0;
 	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
 }
@@ -277,8 +277,8 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 /* write_out - let out all that is queued. False: the connection is over. */
 static bool write_out(struct broker *broker)
 {
-	if (broker->held || !mosquitto_want_write(broker->mosq)) {
-		socket_watch(broker, broker->held ? broker->watched : WATCH_READ);
+	if (broker->unacked || !mosquitto_want_write(broker->mosq)) {
+		socket_watch(broker, broker->unacked ? broker->watched : WATCH_READ);
 		return true;
 	}
 	int rc = broker_client_write(broker->mosq);
@@ -316,9 +316,9 @@ static void follow_wish(struct broker *broker)
 		return;
 	if (!broker->mosq)
 		end_lookup(broker);
-	else if (broker->figures.state != BROKER_CONNECTED || (broker->held && broker->wish == WISH_PAUSED))
+	else if (broker->figures.state != BROKER_CONNECTED || (broker->unacked && broker->wish == WISH_PAUSED))
 		end_connection(broker, broker->wish_reason);
-	else if (!broker->held)
+	else if (!broker->unacked)
 		say_goodbye(broker);
 }
 
@@ -464,7 +464,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 
 	(void)mosq;
 	(void)properties;
-	broker->held = true;
+	broker->unacked = true;
 	broker->batch++;
 	broker->figures.messages++;
 	broker->figures.bytes += message.payload_size;
@@ -564,10 +564,10 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	(void)fd;
 	if (broker->figures.state == BROKER_CONNECTING)
 		connect_step(broker, revents);
-	else if (broker->held && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+	else if (broker->unacked && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 		/* acknowledgements have nowhere to go */
 		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0);
-	else if (broker->held)
+	else if (broker->unacked)
 		socket_watch(broker, WATCH_HELD);
 	else if (broker->goodbye || mosquitto_want_write(broker->mosq))
 		(void)write_out(broker);
@@ -582,7 +582,7 @@ static int on_resume(sd_event_source *source, void *data)
 
 	stall_source("broker", "events");
 	(void)source;
-	if (broker->figures.state == BROKER_CONNECTED && !broker->held && !broker->goodbye &&
+	if (broker->figures.state == BROKER_CONNECTED && !broker->unacked && !broker->goodbye &&
 	    !mosquitto_want_write(broker->mosq))
 		read_batch(broker);
 	return 0;
@@ -679,14 +679,14 @@ static void keep_alive(struct broker *broker)
 {
 	uint64_t now = now_monotonic_usec();
 
-	if (broker->held && broker->keepalive_missed) {
+	if (broker->unacked && broker->keepalive_missed) {
 		/* The broker has given us up by now. Its goodbye may be stuck behind what we do
 		 * not read. */
 		end_connection(broker, "nothing could be acknowledged for twice the keepalive time");
 		return;
 	}
-	broker->keepalive_missed = broker->held;
-	if (broker->held) {
+	broker->keepalive_missed = broker->unacked;
+	if (broker->unacked) {
 		if (broker->keepalive_usec)
 			timer_arm(broker, broker->keepalive_usec);
 		return;
@@ -794,7 +794,7 @@ void broker_free(struct broker *broker)
 {
 	if (!broker)
 		return;
-	if (broker->figures.state == BROKER_CONNECTED && !broker->held) {
+	if (broker->figures.state == BROKER_CONNECTED && !broker->unacked) {
 		(void)mosquitto_disconnect(broker->mosq);
 		(void)broker_client_write(broker->mosq);
 	}
@@ -817,9 +817,9 @@ void broker_set_config(struct broker *broker, const struct broker_config *config
 
 void broker_ack(struct broker *broker)
 {
-	if (!broker->held || broker->in_library)
+	if (!broker->unacked || broker->in_library)
 		return;
-	broker->held = false;
+	broker->unacked = false;
 	if (!write_out(broker))
 		return;
 	if (broker->keepalive_missed) {

@@ -60,7 +60,8 @@ struct broker_message { /* borrowed for the call */
 	uint16_t packet_id; /* 0 at QoS 0 */
 	int qos;
 	bool retain;
-	bool dup; /* the broker says that it sent this before (DUP 1); false also if that is not known */
+	/* the broker says that it sent this before (DUP 1); false also if that is not known */
+	bool dup;
 };
 
 struct broker_hooks {
@@ -93,11 +94,13 @@ struct broker_figures {
 
 /* broker_new - connects in the background; a broker that is down is not an error.
  * HOOKS are copied; CONFIG is borrowed until broker_free() or broker_set_config().
- * UNSUBSCRIBE: NULL, or the filters of an older configuration that are taken off the session (the
- * broker cannot be asked for them); it is taken over in any case and freed with
- * subscriptions_free(). No hook is called before the loop runs. 0, -EINVAL or another errno for
- * settings that cannot work (a certificate that cannot be read), -ENOMEM. SIGPIPE is ignored from
- * here on. */
+ * UNSUBSCRIBE: NULL, or the filters of an older configuration that are taken off the session
+ * (the broker cannot be asked for them); it is taken over in any case and freed with
+ * subscriptions_free().
+ * No hook is called before the loop runs.
+ * 0, -EINVAL or another errno for settings that cannot work (a certificate that cannot be read),
+ * -ENOMEM.
+ * SIGPIPE is ignored from here on. */
 int broker_new(sd_event *loop, const struct broker_config *config, char **unsubscribe, const struct broker_hooks *hooks,
 	       struct broker **ret, struct lsn_error *err);
 

@@ -90,7 +90,7 @@ static void report_slow_callback(const struct host *host, const char *what, uint
 	uint64_t took = now_monotonic_usec() - start_usec;
 
 	if (took > SLOW_CALLBACK_USEC)
-		log_warning("%s callback held the loop for %" PRIu64 " ms %s=%s", what, took / USEC_PER_MSEC,
+		log_warning("%s callback kept the loop for %" PRIu64 " ms %s=%s", what, took / USEC_PER_MSEC,
 			    owner_field(host), host->instance);
 }
 

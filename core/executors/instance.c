@@ -37,7 +37,7 @@ static void report_slow_call(const struct executor *executor, const char *functi
 
 	stall_part(executor->config.name, function, took);
 	if (took > SLOW_CALL_USEC)
-		log_warning("%s() held the loop for %" PRIu64 " ms executor=%s", function, took / USEC_PER_MSEC,
+		log_warning("%s() kept the loop for %" PRIu64 " ms executor=%s", function, took / USEC_PER_MSEC,
 			    executor->config.name);
 }
 

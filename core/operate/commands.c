@@ -166,7 +166,7 @@ static json_t *counters_object(const struct daemon *daemon)
 	json_set_uint(object, "retained", c->retained);
 	json_set_uint(object, "rejected", c->rejected);
 	json_set_uint(object, "shielded", c->shielded);
-	json_set_uint(object, "held", c->held);
+	json_set_uint(object, "held", c->deferred);
 	json_set_uint(object, "jobs", c->jobs);
 	json_set_uint(object, "finished", dispatcher_ended(daemon->dispatcher));
 	return object;

@@ -90,8 +90,8 @@ static void serving_open(void)
 	serving_ok(journal_open(&serving.config->journal, &serving.journal, &serving_err));
 	serving_ok(registry_new(serving.journal, &serving.config->policy, &serving.registry));
 	serving_ok(registry_load(serving.registry, &serving_err));
-	serving_ok(dispatcher_new(serving.journal, &serving.config->dispatch, &hooks, &serving.dispatcher,
-				  &serving_err));
+	serving_ok(
+		dispatcher_new(serving.journal, &serving.config->dispatch, &hooks, &serving.dispatcher, &serving_err));
 	const struct executors_hooks executor_hooks = { .ready = dispatcher_ready,
 							.done = dispatcher_done,
 							.data = serving.dispatcher };

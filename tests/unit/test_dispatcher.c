@@ -511,7 +511,8 @@ START_TEST(test_dispatcher__nothing_starts_once_stopped)
 }
 END_TEST
 
-/* Job a backs off when the daemon dies; b, which is younger, is recovered, lost and queued again. */
+/* Job a backs off when the daemon dies; b, which is younger, is recovered, lost and queued
+ * again. */
 START_TEST(test_dispatcher__a_recovered_job_hides_no_waiting_one)
 {
 	open_moody("", "delay_ms = 300\nplaces = 1\nfail = 1\n"

@@ -315,7 +315,7 @@ START_TEST(test_host__slow_callbacks_and_log_lines_are_named)
 	char *text = captured(fileno(file));
 	ck_assert_ptr_nonnull(strstr(text, "two lines part=gpu\n"));
 	ck_assert_ptr_null(strstr(text, "not shown"));
-	ck_assert_ptr_nonnull(strstr(text, "timer callback held the loop for "));
+	ck_assert_ptr_nonnull(strstr(text, "timer callback kept the loop for "));
 	(void)fclose(file);
 }
 END_TEST

@@ -169,7 +169,7 @@ START_TEST(test_intake__what_a_script_on_its_way_could_match_waits)
 	serving_publish("create/resource/p/waits", 1);
 	serving_publish("update/resource/p/behind", 0);
 	settle();
-	ck_assert_uint_eq(counters()->held, 2);
+	ck_assert_uint_eq(counters()->deferred, 2);
 	ck_assert_uint_eq(serving_jobs(), 2);
 	(void)serving_script("new.py", "create/resource/p/#", NULL, NULL);
 	fetching = NULL;
