@@ -67,7 +67,8 @@ static const char *const statements[ST_MAX] = {
 	[ST_PUT_WINDOW] = "INSERT INTO window(data) VALUES(?1)",
 	[ST_PAGES] = "PRAGMA page_count",
 	[ST_FREE_PAGES] = "PRAGMA freelist_count",
-	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT min(event) FROM jobs WHERE " SQL_UNFINISHED ")",
+	[ST_OLDEST] = "SELECT received FROM events WHERE id = (SELECT event FROM jobs WHERE " SQL_UNFINISHED
+		      " ORDER BY id LIMIT 1)",
 	[ST_GET_EVENT] = "SELECT received, state, reason, qos, topic, length(payload) FROM events WHERE id = ?1",
 	[ST_GET_PAYLOAD] = "SELECT payload FROM events WHERE id = ?1",
 	[ST_GET_REVISION] =

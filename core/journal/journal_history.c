@@ -13,22 +13,22 @@
 /* a clock that was set back may have put times out of the order of ids by so much */
 #define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
-#define JOB_ROWS                                                                                                       \
-	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
-	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
-	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, ''))"              \
-	" FROM jobs j CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"               \
-	" CROSS JOIN script_names n ON n.id = r.script"                                                                \
-	" LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"                                                  \
+#define JOB_ROWS                                                                                                        \
+	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"              \
+	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished," \
+	" ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')) FROM jobs j"
+#define JOB_JOINS                                                                                                      \
+	" CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"                           \
+	" CROSS JOIN script_names n ON n.id = r.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"     \
 	" WHERE j.id >= ?1 AND j.id < ?2 AND j.created >= ?3 AND j.created <= ?4"
 
 /* The terms name the partial indexes where one fits. */
 static const char *const state_terms[JOB_STATE_MAX] = {
-	[JOB_QUEUED] = " AND j.state = 0",
+	[JOB_QUEUED] = (" AND j." SQL_UNFINISHED " AND j." SQL_WAITING " AND j.state = 0"),
 	[JOB_STARTING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_RUNNING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
 	[JOB_RECOVERING] = (" AND j." SQL_UNFINISHED " AND j.state IN (1, 2, 3)"),
-	[JOB_BACKOFF] = " AND j.state = 4",
+	[JOB_BACKOFF] = (" AND j." SQL_UNFINISHED " AND j." SQL_WAITING " AND j.state = 4"),
 	[JOB_FINISHED] = " AND j.state = 5",
 	[JOB_LOST] = (" AND j." SQL_LOST),
 };
@@ -74,13 +74,23 @@ static int id_range(struct journal *journal, const struct journal_query *query, 
 	return r;
 }
 
+/* index_for - what waits or is out is found without a walk over what has ended. Of one script there is a list. */
+static const char *index_for(const struct journal_query *query)
+{
+	bool unfinished = query->state >= 0 && query->state < JOB_FINISHED;
+
+	return unfinished && !(query->script && (query->state == JOB_QUEUED || query->state == JOB_BACKOFF))
+		       ? " INDEXED BY jobs_unfinished"
+		       : "";
+}
+
 static int prepare_query(struct journal *journal, const struct journal_query *query, sqlite3_stmt **ret,
 			 struct lsn_error *err)
 {
 	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec;
 	char sql[2048];
 
-	(void)snprintf(sql, sizeof sql, "%s%s%s%s ORDER BY j.id DESC", JOB_ROWS,
+	(void)snprintf(sql, sizeof sql, "%s%s%s%s%s%s ORDER BY j.id DESC", JOB_ROWS, index_for(query), JOB_JOINS,
 		       query->script ? " AND j.script = (SELECT id FROM script_names WHERE name = ?5)" : "",
 		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "",
 		       query->outcome >= 0 ? " AND j.outcome = ?6" : "");

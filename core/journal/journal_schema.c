@@ -6,7 +6,7 @@
  *                    its ends only
  *   jobs_event       may an event go? grows at its end only
  *   jobs_waiting     the queue of a script
- *   jobs_unfinished  what was handed over; the oldest event that waits
+ *   jobs_unfinished  what waits and what was handed over, newest or oldest first
  *   jobs_lost        what an operator should look at
  * All but the first two hold few rows when all is well. */
 #include "journal_private.h"
@@ -62,6 +62,10 @@ static const char *const steps[] = {
 	" out_truncated INTEGER NOT NULL DEFAULT 0, err_truncated INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL "
 	"DEFAULT '', out BLOB, err BLOB,"
 	" PRIMARY KEY(job, attempt)) WITHOUT ROWID;",
+
+	/* 2: by id rather than by event, so that a question for what waits is answered in order. */
+	"DROP INDEX jobs_unfinished;"
+	"CREATE INDEX jobs_unfinished ON jobs(id, state) WHERE " SQL_UNFINISHED ";",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

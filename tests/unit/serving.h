@@ -140,7 +140,7 @@ static void serving_start(const char *extra)
 	serving_open();
 }
 
-static void serving_stop(void)
+__attribute__((unused)) static void serving_stop(void)
 {
 	serving_close();
 	serving_shell("rm -rf %s", serving_folder);
