@@ -133,10 +133,23 @@ static void lower_capabilities(void)
 }
 
 /* is_permanent - starting again would end in the same way: somebody has to change a setting, make a
- * folder, give a permission. */
+ * folder, give a permission, or look after the journal: it is a newer release's, another program's,
+ * or damaged. */
 static bool is_permanent(int code)
 {
-	return code == -EINVAL || code == -ENOENT || code == -ENOTDIR || code == -EACCES || code == -EPERM;
+	switch (code) {
+	case -EINVAL:
+	case -ENOENT:
+	case -ENOTDIR:
+	case -EACCES:
+	case -EPERM:
+	case -EPROTONOSUPPORT:
+	case -EMEDIUMTYPE:
+	case -EUCLEAN:
+		return true;
+	default:
+		return false;
+	}
 }
 
 int main(int argc, char **argv)

@@ -397,8 +397,12 @@ int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *
 
 void pool_cancel(struct pool *pool, const struct lsn_job *job)
 {
-	struct sandbox *sb = find_job(pool, job->id, 1u << SANDBOX_RUNNING | 1u << SANDBOX_RECOVERING);
+	struct sandbox *sb;
 
+	/* By its address: an attempt that was given up may be here as well, under the same id. */
+	TAILQ_FOREACH (sb, &pool->list, link)
+		if (sb->job == job && (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING))
+			break;
 	if (sb)
 		sandbox_cancel(sb);
 }

@@ -407,9 +407,10 @@ static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
 		sandbox_adopt(sb);
-	/* the frame was lost with its connection */
+	/* The frame was lost with its connection: with the container gone it cannot arrive any more. */
 	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE)
-		end_with(sb, LSN_OUTCOME_ERROR, "the connection to the sandbox broke before it received the job");
+		end_with(sb, sb->cancelled ? LSN_OUTCOME_CANCELLED : LSN_OUTCOME_NOT_STARTED,
+			 "the connection to the sandbox broke before it received the job");
 	else {
 		sandbox_drop_call(sb);
 		if (sb->cancelled)

@@ -499,6 +499,51 @@ START_TEST(test_dispatcher__backoff_holds_up_its_own_object_only)
 }
 END_TEST
 
+/* A module that was built against the first minor version. */
+START_TEST(test_dispatcher__an_old_module_finds_all_it_knew)
+{
+	serving_close();
+	serving_configure("[dispatcher]\ndefault_executor = old-minor\n[executor old-minor]\n");
+	serving_open();
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_ended() == 1);
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_SUCCESS);
+}
+END_TEST
+
+/* What the journal cannot read of one job ends that one; the rest goes on. */
+START_TEST(test_dispatcher__an_unreadable_event_ends_its_job_only)
+{
+	char command[200];
+
+	open_moody("window = 2\n", "");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	dispatcher_stop(serving.dispatcher);
+	uint64_t ids[] = { add(script, "create/a"), add(script, "create/b"), add(script, "create/c"),
+			   add(script, "create/d") };
+	serving_until(turn_idle(serving.turn));
+	serving_close();
+	(void)snprintf(
+		command, sizeof command,
+		"import sqlite3; d = sqlite3.connect('%s/journal.db'); d.execute('DELETE FROM events WHERE id = 2');"
+		" d.execute('UPDATE events SET topic = x\\'ff\\' WHERE id = 4'); d.commit()",
+		serving_folder);
+	serving_shell("python3 -c \"%s\"", command);
+	serving_open();
+	serving_until(turn_idle(serving.turn) && serving_figure("moody", "submits") == 2 &&
+		      dispatcher_running(serving.dispatcher) == 0);
+	serving_until(serving.dispatcher->jobs.count == 0);
+	check();
+	ck_assert_int_eq(serving_job(ids[0]).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_int_eq(serving_job(ids[2]).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_int_eq(serving_job(ids[3]).outcome, LSN_OUTCOME_ERROR);
+	ck_assert_ptr_nonnull(strstr(serving_job(ids[3]).message, "unreadable"));
+	/* Its event is gone, so no question about it can show more; but it has ended. */
+	ck_assert_int_eq(dispatcher_cancel(serving.dispatcher, ids[1], &serving_err), -EALREADY);
+	ck_assert_int_eq(dispatcher_retry(serving.dispatcher, ids[1], &serving_err), -EUCLEAN);
+}
+END_TEST
+
 START_TEST(test_dispatcher__nothing_starts_once_stopped)
 {
 	struct script *script = serving_script("a.py", "#", NULL, NULL);
@@ -558,6 +603,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_dispatcher__a_shortage_is_no_outcome, 0, 7);
 	tcase_add_test(tc, test_dispatcher__a_job_that_never_began_waits_again);
 	tcase_add_test(tc, test_dispatcher__backoff_holds_up_its_own_object_only);
+	tcase_add_test(tc, test_dispatcher__an_old_module_finds_all_it_knew);
+	tcase_add_test(tc, test_dispatcher__an_unreadable_event_ends_its_job_only);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
 	tcase_add_test(tc, test_dispatcher__a_recovered_job_hides_no_waiting_one);
 	suite_add_tcase(suite, tc);
