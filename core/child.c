@@ -1,5 +1,6 @@
 /* child.c - see child.h. The report is read when the process has ended: it fits the pipe. */
 #include "child.h"
+#include "files_limit.h"
 #include "stall.h"
 
 #include <errno.h>
@@ -60,6 +61,7 @@ _Noreturn static void child_main(const struct child_task *task, int report_fd, p
 		_exit(1);
 	(void)prctl(PR_SET_NAME, task->name);
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	files_limit_restore();
 	child_reset_signals();
 	child_keep_fds(report_fd, task->kept_fd);
 	task->work(CHILD_REPORT_FD, task->kept_fd < 0 ? -1 : CHILD_KEPT_FD, task->data);

@@ -1,18 +1,21 @@
 /* main.c - listenerd's command line. */
 #include "config.h"
 #include "daemon.h"
+#include "files_limit.h"
 #include "log.h"
 #include "place.h"
 #include "util.h"
 #include <errno.h>
 #include <getopt.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#define MMAP_THRESHOLD_BYTES (256 * 1024)
 #define DEFAULT_CONFIG LISTENER_SYSCONFDIR "/listenerd.ini"
 
 static const char usage[] =
@@ -145,10 +148,8 @@ static bool is_permanent(int code)
 	case -EPERM:
 	case -EPROTONOSUPPORT:
 	case -EMEDIUMTYPE:
-	case -EUCLEAN:
-		return true;
-	default:
-		return false;
+	case -EUCLEAN: return true;
+	default: return false;
 	}
 }
 
@@ -170,6 +171,10 @@ int main(int argc, char **argv)
 		return test(args.config, args.verbosity < 0);
 	defer_hangup();
 	lower_capabilities();
+	files_limit_raise();
+	/* A payload of megabytes goes back to the kernel when it is freed. By default the limit
+	 * rises with the first one freed, and the rest stays ours for good. */
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
 	if (config_load(args.config, &config, &err) < 0) {
 		log_error("%s", err.message);
 		return EX_CONFIG;

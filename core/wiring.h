@@ -35,6 +35,7 @@ struct daemon {
 	sd_event_source *expect_timer; /* scripts or routes have changed: executors are told */
 	enum daemon_state state;
 	uint64_t started_realtime_usec, started_monotonic_usec, drain_until_usec;
+	uint64_t replay_next_usec; /* the next job may be replayed then, whoever asks */
 };
 
 /* daemon_make_broker - a connection with CONFIG's settings, which begins when the loop runs

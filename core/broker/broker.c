@@ -32,6 +32,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#define BATCH_BYTES_MAX ((size_t)4 << 20) /* of payloads: a commit takes no longer for large ones */
 #define CONNECT_TIMEOUT_USEC (15 * USEC_PER_SEC) /* TCP, TLS and CONNACK together */
 #define GOODBYE_TIMEOUT_USEC (2 * USEC_PER_SEC) /* for a DISCONNECT that cannot be written */
 /* a connection that held so long starts the back-off anew */
@@ -72,6 +73,7 @@ struct broker {
 	int lost_rc, lost_errno; /* from the disconnect callback */
 	char refused[160]; /* why CONNACK refused us */
 	unsigned batch; /* publications delivered by this reading */
+	size_t batch_bytes; /* of their payloads */
 	/* reconnecting */
 	unsigned failures;
 	struct resolve *lookup; /* the host's name is being looked up */
@@ -466,6 +468,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 	(void)properties;
 	broker->unacked = true;
 	broker->batch++;
+	broker->batch_bytes += message.payload_size;
 	broker->figures.messages++;
 	broker->figures.bytes += message.payload_size;
 	broker->dup = false;
@@ -474,11 +477,12 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 
 /* -------------------------------------------------------------------------------------- reading */
 
-/* read_some - up to batch_max publications. While connecting: one step of the handshake. Returns
+/* read_some - up to batch_max publications, or BATCH_BYTES_MAX of them. While connecting: one step of the handshake. Returns
  * false if the connection is over. */
 static bool read_some(struct broker *broker)
 {
 	broker->batch = 0;
+	broker->batch_bytes = 0;
 	broker->dry = false;
 	do {
 		unsigned before = broker->batch;
@@ -492,7 +496,7 @@ static bool read_some(struct broker *broker)
 			return false;
 		}
 		broker->dry = broker->batch == before && errno_now == EAGAIN;
-	} while (!broker->dry && broker->batch < broker->config->batch_max &&
+	} while (!broker->dry && broker->batch < broker->config->batch_max && broker->batch_bytes < BATCH_BYTES_MAX &&
 		 broker->figures.state == BROKER_CONNECTED && broker->wish == WISH_CONNECTED);
 	broker->in_usec = now_monotonic_usec();
 	return true;

@@ -15,6 +15,7 @@
 #include "topic.h"
 #include "util.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define LIMIT_DEFAULT 50
@@ -341,8 +342,11 @@ static int replay_one(struct replay *replay, uint64_t id, uint64_t *ret_job, str
 		const struct registry_entry *entry = registry_find(daemon->registry, name);
 		script = entry && entry->script ? (struct script *)(uintptr_t)entry->script : NULL;
 	}
-	r = script ? dispatcher_add(daemon->dispatcher, job->event, script, id, ret_job)
-		   : lsn_error_set(err, -ENOENT, "script %s is not active now", name);
+	if (job->unreadable)
+		r = lsn_error_set(err, -EUCLEAN, "job %" PRIu64 " cannot run again: %s", id, job->unreadable);
+	else
+		r = script ? dispatcher_add(daemon->dispatcher, job->event, script, id, ret_job)
+			   : lsn_error_set(err, -ENOENT, "script %s is not active now", name);
 	if (r == -ENOMEM)
 		(void)lsn_error_set(err, r, "out of memory");
 	job_unref(job);
@@ -357,10 +361,20 @@ static void replay_end(void *data)
 	free(replay);
 }
 
+/* replay_slot - when the next job may be replayed, whoever asks: the cap is for all requests
+ * together. */
+static uint64_t replay_slot(struct daemon *daemon)
+{
+	double rate = daemon->config->dispatch.replay_rate_max;
+	uint64_t now = now_monotonic_usec(), at = daemon->replay_next_usec > now ? daemon->replay_next_usec : now;
+
+	daemon->replay_next_usec = at + (rate > 0 ? (uint64_t)(1e6 / rate) : 0);
+	return at;
+}
+
 static int on_replay(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct replay *replay = data;
-	double rate = replay->daemon->config->dispatch.replay_rate_max;
 
 	stall_source("control", "replay");
 	(void)usec;
@@ -372,7 +386,7 @@ static int on_replay(sd_event_source *source, uint64_t usec, void *data)
 	uint64_t id = replay->ids[replay->next++], new_job = 0;
 	int r = replay_one(replay, id, &new_job, &err);
 	send_verdict(replay->reply, id, r, &err, new_job);
-	(void)sd_event_source_set_time_relative(source, rate > 0 ? (uint64_t)(1e6 / rate) : 0);
+	(void)sd_event_source_set_time(source, replay->next < replay->count ? replay_slot(replay->daemon) : 0);
 	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
 }
@@ -388,7 +402,8 @@ static void replay_begin(struct replay *replay)
 {
 	sd_event_source *timer;
 
-	if (sd_event_add_time_relative(replay->daemon->loop, &timer, CLOCK_MONOTONIC, 0, 0, on_replay, replay) < 0) {
+	if (sd_event_add_time(replay->daemon->loop, &timer, CLOCK_MONOTONIC, replay_slot(replay->daemon), 1, on_replay,
+			      replay) < 0) {
 		control_fail(replay->reply, ENOMEM, "out of memory");
 		free(replay);
 		return;

@@ -6,6 +6,7 @@
  * The child ends by itself; SIGTERM makes it stop measuring and tidy up; an alarm ends one that
  * hangs, also if the daemon is gone. */
 #include "doctor.h"
+#include "files_limit.h"
 #include "cleanup.h"
 #include "reply.h"
 #include "stall.h"
@@ -119,6 +120,7 @@ _Noreturn static void child_main(int pipe_fd, pid_t parent, doctor_work work, co
 	if (getppid() != parent)
 		_exit(1);
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	files_limit_restore();
 	child_fds(pipe_fd);
 	work(&sink, data);
 	json_t *last = json_object();

@@ -13,6 +13,7 @@
 #include <cleanup.h>
 #include <util.h>
 
+#include "files_limit.h"
 #include "log_line.h"
 #include "wall_request.h"
 
@@ -233,7 +234,9 @@ static int spawn_helper(struct wall *wall)
 	/* a Ctrl-C at the daemon is not for the helper */
 	(void)posix_spawnattr_setpgroup(&attr, 0);
 	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	files_limit_restore();
 	int r = posix_spawn(&wall->pid, path, &actions, &attr, argv, env);
+	files_limit_lift();
 	(void)posix_spawnattr_destroy(&attr);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(pair[1]);

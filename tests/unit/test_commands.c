@@ -166,6 +166,20 @@ START_TEST(test_commands__replay_makes_new_jobs)
 }
 END_TEST
 
+/* Two who ask at the same time get no more between them than one. */
+START_TEST(test_commands__replay_is_paced_for_all_together)
+{
+	three();
+	serving.config->dispatch.replay_rate_max = 20;
+	static const char requests[] = "{\"command\":\"replay\",\"jobs\":[1,1,1,1,1]}\n"
+				       "{\"command\":\"replay\",\"jobs\":[1,1,1,1,1]}\n";
+	uint64_t begun = now_monotonic_usec();
+	ck_assert_int_eq(write(peer, requests, sizeof requests - 1), sizeof requests - 1);
+	serving_until(serving_ended() == 13);
+	ck_assert_uint_ge(now_monotonic_usec() - begun, 9 * USEC_PER_SEC / 20);
+}
+END_TEST
+
 START_TEST(test_commands__replay_ends_with_the_daemon)
 {
 	three();
@@ -218,6 +232,7 @@ int main(void)
 	tcase_add_test(tc, test_commands__jobs_by_what_they_are);
 	tcase_add_test(tc, test_commands__retry_takes_what_did_not_succeed);
 	tcase_add_test(tc, test_commands__replay_makes_new_jobs);
+	tcase_add_test(tc, test_commands__replay_is_paced_for_all_together);
 	tcase_add_test(tc, test_commands__replay_ends_with_the_daemon);
 	tcase_add_test(tc, test_commands__why_a_script_does_not_run);
 	tcase_add_test(tc, test_commands__reload);
