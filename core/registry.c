@@ -17,6 +17,9 @@
 #include <suggest.h>
 #include <util.h>
 
+/* One call of registry_end() stores and puts in force for so long. */
+#define END_USEC (10 * USEC_PER_MSEC)
+#define END_LOOK 16 /* changes between looks at the clock */
 #define STAGED_MAX_BYTES ((size_t)4 << 20) /* contents of an unfinished update in memory */
 #define POLICY_MARK_SIZE 17 /* 16 digits and a blank, before the source's own key */
 
@@ -49,6 +52,8 @@ struct registry {
 	size_t count, capacity;
 	size_t by_state[SCRIPT_STATE_MAX];
 	size_t changes, staged_bytes;
+	bool ending; /* registry_end() has begun */
+	size_t end_next; /* the entry at which it goes on */
 	uint64_t generation;
 	struct lsn_error failure; /* why this update cannot succeed; code 0: it can */
 };
@@ -542,6 +547,8 @@ static void scan_abandon(struct registry *registry)
 		entries_sweep(registry);
 	registry->changes = 0;
 	registry->staged_bytes = 0;
+	registry->ending = false;
+	registry->end_next = 0;
 }
 
 void registry_begin(struct registry *registry)
@@ -726,24 +733,37 @@ static int write_change(struct registry *registry, struct entry *entry, struct c
 	return journal_put_script(registry->journal, &row, err);
 }
 
-static int write_all(struct registry *registry, uint64_t now, struct lsn_error *err)
+/* write_some - store changes from end_next on, until the time is up. *RET_NEXT is behind the last. */
+static int write_some(struct registry *registry, uint64_t now, size_t *ret_next, struct lsn_error *err)
 {
+	uint64_t until = now_monotonic_usec() + END_USEC;
+	size_t i = registry->end_next;
+	unsigned written = 0;
 	int r = journal_scripts_begin(registry->journal, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; r >= 0 && i < registry->count; i++)
-		if (registry->entries[i]->change)
-			r = write_change(registry, registry->entries[i], registry->entries[i]->change, now, err);
+	for (; r >= 0 && i < registry->count; i++) {
+		if (!registry->entries[i]->change)
+			continue;
+		if (++written % END_LOOK == 0 && now_monotonic_usec() >= until)
+			break;
+		r = write_change(registry, registry->entries[i], registry->entries[i]->change, now, err);
+	}
 	if (r == -ENOMEM)
 		(void)lsn_error_set(err, r, "out of memory");
 	int end = journal_scripts_end(registry->journal, r >= 0, r >= 0 ? err : NULL);
-	r = r < 0 ? r : end;
-	for (size_t i = 0; r < 0 && i < registry->count; i++) {
+	*ret_next = i;
+	return r < 0 ? r : end;
+}
+
+/* unroute_some - what was put into the router but not stored. */
+static void unroute_some(struct registry *registry)
+{
+	for (size_t i = registry->end_next; i < registry->count; i++) {
 		const struct change *change = registry->entries[i]->change;
 		if (change && change->routed)
 			filter_unroute(registry, change->script);
 	}
-	return r;
 }
 
 static void change_announce(const struct entry *entry, const struct change *change)
@@ -791,25 +811,64 @@ static void change_apply(struct registry *registry, struct entry *entry, struct 
 	registry->by_state[change->state]++;
 }
 
+/* end_begin - what is left to do is known from here on. */
+static int end_begin(struct registry *registry, bool full, struct lsn_error *err)
+{
+	if (registry->failure.code >= 0)
+		offer_prepare(registry, full);
+	if (registry->failure.code < 0)
+		return lsn_error_set(err, registry->failure.code, "%s", registry->failure.message);
+	registry->ending = true;
+	return 0;
+}
+
+static void apply_until(struct registry *registry, size_t next, uint64_t now)
+{
+	for (size_t i = registry->end_next; i < next; i++) {
+		struct entry *entry = registry->entries[i];
+		if (!entry->change)
+			continue;
+		change_apply(registry, entry, entry->change, now);
+		change_free(TAKE_PTR(entry->change));
+	}
+	registry->end_next = next;
+}
+
+/* end_some - store some changes and put them in force. 1: there are more. */
+static int end_some(struct registry *registry, struct lsn_error *err)
+{
+	uint64_t now = now_realtime_usec();
+	size_t next = 0;
+	if (registry->changes == 0)
+		return 0;
+	int r = write_some(registry, now, &next, err);
+	if (r < 0) {
+		unroute_some(registry);
+		return r;
+	}
+	apply_until(registry, next, now);
+	return next < registry->count ? 1 : 0;
+}
+
 int registry_end(struct registry *registry, bool full, struct lsn_error *err)
 {
-	int r = registry->failure.code;
-	uint64_t now = now_realtime_usec();
-	if (r >= 0) {
-		offer_prepare(registry, full);
-		r = registry->failure.code;
-	}
-	if (r < 0)
-		(void)lsn_error_set(err, r, "%s", registry->failure.message);
-	else if (registry->changes > 0)
-		r = write_all(registry, now, err);
-	for (size_t i = 0; r >= 0 && i < registry->count; i++)
-		if (registry->entries[i]->change)
-			change_apply(registry, registry->entries[i], registry->entries[i]->change, now);
-	/* have scan_abandon() sweep: entries may be gone, or may never have become present */
-	registry->changes++;
+	int r = registry->ending ? 0 : end_begin(registry, full, err);
+	if (r >= 0)
+		r = end_some(registry, err);
+	if (r > 0)
+		return r;
+	registry->changes++; /* have scan_abandon() sweep: entries may be gone, or may never have become present */
 	scan_abandon(registry);
-	return r < 0 ? r : 0;
+	return r;
+}
+
+int registry_end_all(struct registry *registry, bool full, struct lsn_error *err)
+{
+	int r;
+	do
+		r = registry_end(registry, full, err);
+	while (r > 0);
+	return r;
 }
 
 /* ------------------------------------------------------------------------------------ questions */

@@ -8,12 +8,13 @@
  *       registry_offer(r, &offer)    for each script that is new or changed
  *       registry_withdraw(r, name)   for each that is gone
  *       registry_keep(r, name)       for each that is unchanged (full scans only)
- *     registry_end(r, full)          one transaction; FULL: what was neither offered nor kept is
- *                                    withdrawn
+ *     registry_end(r, full)          until it returns 0; FULL: what was neither offered nor
+ *                                    kept is withdrawn
  *
  * Between begin and end the loop may turn; what was offered waits in memory, large amounts of
  * content in the journal. Changes reach the router only at registry_end(), and only if the
- * journal took them: matching never sees half an update.
+ * journal took them: matching never sees half a script. A large update is stored and put in force
+ * in parts, so that the loop is not held up.
  *
  * Loop thread only. */
 #ifndef CORE_REGISTRY_H
@@ -67,9 +68,14 @@ void registry_withdraw(struct registry *registry, const char *name);
 /* registry_withdraw_below - NAME is a sub-folder, "sub/": everything below it. */
 void registry_withdraw_below(struct registry *registry, const char *name);
 
-/* registry_end - 0: committed and in force.
- * Negative: nothing changed; the source should try again later. */
+/* registry_end - store what was offered and put it in force, for about 10 ms.
+ * 1: there is more to do; call it again, best from another turn of the loop. What is done is in force.
+ * 0: all is committed and in force.
+ * Negative: the rest is as it was before; the source should try again later. */
 int registry_end(struct registry *registry, bool full, struct lsn_error *err);
+
+/* registry_end_all - all of it, however long it takes: for updates of a few scripts. */
+int registry_end_all(struct registry *registry, bool full, struct lsn_error *err);
 
 /* registry_generation - rises with every registry_end() that changed what people see: a script,
  * a state, a reason. */

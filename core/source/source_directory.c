@@ -247,10 +247,10 @@ static int entry_look(struct directory_source *source, int root, const char *nam
 	return r;
 }
 
-/* Ends an update of the registry and says so to who must know. */
+/* Ends an update of the registry and says so to who must know. 1: a full one has more to do, call again. */
 static int finish_update(struct directory_source *source, bool full, uint64_t generation, struct lsn_error *err)
 {
-	int r = registry_end(source->registry, full, err);
+	int r = full ? registry_end(source->registry, full, err) : registry_end_all(source->registry, full, err);
 	if (r >= 0 && registry_generation(source->registry) != generation && source->changed)
 		source->changed(source->data);
 	return r;
@@ -546,20 +546,23 @@ static void scan_start(struct directory_source *source)
 	soon(source->work);
 }
 
-static void scan_end(struct directory_source *source)
+/* scan_end - false: what it has found is more than one turn can store, so it goes on. */
+static bool scan_end(struct directory_source *source)
 {
 	uint64_t generation = registry_generation(source->registry);
 	struct lsn_error err = { 0 };
+	int r = finish_update(source, true, generation, &err);
+	if (r > 0)
+		return false;
 	size_t count = source->scan.count;
 	bool deep = source->deep;
 	source->scanning = source->deep = false;
 	names_clear(&source->scan);
-	int r = finish_update(source, true, generation, &err);
 	if (r < 0) {
 		source->scan_deep |= deep;
 		(void)lsn_error_prefix(&err, r, "the scan of %s could not be stored", source->path);
 		scan_failed(source, "away", &err);
-		return;
+		return true;
 	}
 	source->figures.scans++;
 	source->figures.scanned_realtime_usec = now_realtime_usec();
@@ -575,6 +578,7 @@ static void scan_end(struct directory_source *source)
 		plan_scan(source, source->base.config->rescan_usec);
 	else
 		timer_rearm(source);
+	return true;
 }
 
 static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
@@ -596,14 +600,12 @@ static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
 		if (now_monotonic_usec() >= until)
 			break;
 	}
-	if (r >= 0 && source->scan_next < source->scan.count) {
+	if (r >= 0 && (source->scan_next < source->scan.count || !scan_end(source))) {
 		soon(source->work);
 		return 0;
 	}
-	if (r >= 0) {
-		scan_end(source);
+	if (r >= 0)
 		return 0;
-	}
 	registry_begin(source->registry); /* forget the half of it */
 	scan_failed(source, "away", &err);
 	return 0;

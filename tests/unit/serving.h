@@ -173,7 +173,7 @@ __attribute__((unused)) static struct script *serving_script(const char *name, c
 
 	registry_begin(serving.registry);
 	serving_ok(registry_offer(serving.registry, &offer, &serving_err));
-	serving_ok(registry_end(serving.registry, false, &serving_err));
+	serving_ok(registry_end_all(serving.registry, false, &serving_err));
 	const struct registry_entry *entry = registry_find(serving.registry, name);
 	ck_assert_ptr_nonnull(entry);
 	ck_assert_msg(entry->script != NULL, "%s", entry->reason);

@@ -105,7 +105,7 @@ START_TEST(test_dispatcher__what_can_never_run_ends_with_the_reason)
 	for (; offer.size <= 4712; offer.size++) {
 		registry_begin(serving.registry);
 		serving_ok(registry_offer(serving.registry, &offer, &serving_err));
-		serving_ok(registry_end(serving.registry, false, &serving_err));
+		serving_ok(registry_end_all(serving.registry, false, &serving_err));
 		uint64_t id =
 			add((struct script *)(uintptr_t)registry_find(serving.registry, "a.py")->script, "create/x");
 		serving_until(serving_ended() == offer.size - 4710);
@@ -205,7 +205,7 @@ START_TEST(test_dispatcher__retries_count_and_end)
 	};
 	registry_begin(serving.registry);
 	serving_ok(registry_offer(serving.registry, &offer, &serving_err));
-	serving_ok(registry_end(serving.registry, false, &serving_err));
+	serving_ok(registry_end_all(serving.registry, false, &serving_err));
 	uint64_t id = add((struct script *)(uintptr_t)registry_find(serving.registry, "a.py")->script, "create/x");
 	serving_until(serving_ended() == 1);
 	ck_assert_uint_eq(serving_job(id).attempt, 3);

@@ -85,7 +85,7 @@ static void give(const struct registry_offer *offer)
 {
 	registry_begin(registry);
 	ck_assert_msg(registry_offer(registry, offer, &err) == 0, "%s", err.message);
-	ck_assert_msg(registry_end(registry, false, &err) == 0, "%s", err.message);
+	ck_assert_msg(registry_end_all(registry, false, &err) == 0, "%s", err.message);
 }
 
 static void give_simple(const char *name, const char *topic, const char *content)
@@ -142,7 +142,7 @@ START_TEST(test_registry__a_script_comes_changes_and_goes)
 	registry_withdraw(registry, "a.py");
 	registry_withdraw(registry, "never.py");
 	ck_assert_str_eq(match("update/user/u"), "a.py ");
-	ck_assert_int_eq(registry_end(registry, false, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, false, &err), 0);
 	ck_assert_str_eq(match("update/user/u"), "");
 	ck_assert_ptr_null(registry_find(registry, "a.py"));
 	reopen();
@@ -162,7 +162,7 @@ START_TEST(test_registry__an_update_in_progress_is_not_seen)
 	ck_assert_str_eq(find("a.py")->script->filter, "#");
 	/* Begun anew: what was gathered is forgotten. */
 	registry_begin(registry);
-	ck_assert_int_eq(registry_end(registry, false, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, false, &err), 0);
 	ck_assert_ptr_null(registry_find(registry, "b.py"));
 	ck_assert_str_eq(match("create/x"), "a.py ");
 }
@@ -331,7 +331,7 @@ START_TEST(test_registry__names)
 	registry_keep(registry, "a\nb");
 	registry_keep(registry, "../a.py");
 	registry_withdraw(registry, "../a.py");
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	ck_assert_uint_eq(registry_count(registry, SCRIPT_REFUSED), 1);
 	give_simple("sub/caf\xc3\xa9 #+.py", "#", "1");
 	give_simple("..a/b..", "#", "1");
@@ -351,7 +351,7 @@ START_TEST(test_registry__full_scans_and_folders)
 	ck_assert_str_eq(names, "a b c sub/deep/y sub/x subx ");
 	registry_begin(registry);
 	registry_withdraw_below(registry, "sub/");
-	ck_assert_int_eq(registry_end(registry, false, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, false, &err), 0);
 	names[0] = '\0';
 	registry_each(registry, join, names);
 	ck_assert_str_eq(names, "a b c subx ");
@@ -360,13 +360,13 @@ START_TEST(test_registry__full_scans_and_folders)
 	registry_keep(registry, "a");
 	registry_keep(registry, "unknown");
 	ck_assert_int_eq(registry_offer(registry, &offer, &err), 0);
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	names[0] = '\0';
 	registry_each(registry, join, names);
 	ck_assert_str_eq(names, "a d ");
 	/* What was kept once must be kept again. */
 	registry_begin(registry);
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	ck_assert_str_eq(match("x"), "");
 	reopen();
 	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), 0);
@@ -419,7 +419,7 @@ START_TEST(test_registry__another_policy_has_scripts_judged_again)
 	registry_begin(registry);
 	registry_keep(registry, "a.py");
 	registry_keep(registry, "b.py");
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	ck_assert_int_eq(find("a.py")->state, SCRIPT_REFUSED);
 	ck_assert_ptr_nonnull(strstr(find("a.py")->reason, "30s"));
 	ck_assert_str_eq(match("x"), "b.py ");
@@ -435,14 +435,14 @@ START_TEST(test_registry__an_update_that_the_journal_does_not_take)
 	registry_begin(registry);
 	ck_assert_int_eq(registry_offer(registry, &change, &err), 0);
 	ck_assert_int_eq(registry_offer(registry, &more, &err), 0);
-	ck_assert_int_lt(registry_end(registry, true, &err), 0);
+	ck_assert_int_lt(registry_end_all(registry, true, &err), 0);
 	ck_assert_str_eq(match("create/x"), "a.py ");
 	ck_assert_str_eq(match("update/x"), "");
 	ck_assert_ptr_null(registry_find(registry, "b.py"));
 	(void)journal_scripts_end(journal, false, NULL);
 	registry_begin(registry);
 	ck_assert_int_eq(registry_offer(registry, &change, &err), 0);
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	ck_assert_str_eq(match("update/x"), "a.py ");
 }
 END_TEST
@@ -464,7 +464,7 @@ START_TEST(test_registry__much_content_at_once)
 		ck_assert_int_eq(registry_offer(registry, &offer, &err), 0);
 	}
 	ck_assert_str_eq(match("x"), "");
-	ck_assert_int_eq(registry_end(registry, true, &err), 0);
+	ck_assert_int_eq(registry_end_all(registry, true, &err), 0);
 	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), 200);
 	reopen();
 	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), 200);
@@ -472,6 +472,51 @@ START_TEST(test_registry__much_content_at_once)
 	ck_assert_int_eq(journal_read_script(journal, find("s123.py")->script->version, copy_start, text, &err), 90000);
 	ck_assert_mem_eq(text, "123\n", 4);
 	free(content);
+}
+END_TEST
+
+/* A first scan of many scripts must not hold up the loop: it is stored and put in force in parts. */
+static void offer_many(unsigned count, const char *what)
+{
+	char name[32], content[32];
+
+	registry_begin(registry);
+	for (unsigned i = 0; i < count; i++) {
+		(void)snprintf(name, sizeof name, "s%05u.py", i);
+		(void)snprintf(content, sizeof content, "print(%s%u)", what, i);
+		struct registry_offer offer = offer_of(name, "create/#", NULL);
+		offer.content = content;
+		offer.size = strlen(content);
+		ck_assert_int_eq(registry_offer(registry, &offer, &err), 0);
+	}
+}
+
+START_TEST(test_registry__a_large_update_is_cut_in_parts)
+{
+	enum { COUNT = 6000 };
+	size_t active = 0;
+	unsigned parts = 1;
+	int r;
+
+	offer_many(COUNT, "1");
+	while ((r = registry_end(registry, true, &err)) > 0) {
+		parts++;
+		ck_assert_uint_gt(registry_count(registry, SCRIPT_ACTIVE), active);
+		active = registry_count(registry, SCRIPT_ACTIVE);
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_gt(parts, 1);
+	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), COUNT);
+	reopen();
+	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), COUNT);
+
+	/* One that begins anew in the middle leaves all in force, the new or the old. */
+	offer_many(COUNT, "2");
+	ck_assert_int_eq(registry_end(registry, true, &err), 1);
+	registry_begin(registry);
+	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), COUNT);
+	reopen();
+	ck_assert_uint_eq(registry_count(registry, SCRIPT_ACTIVE), COUNT);
 }
 END_TEST
 
@@ -494,6 +539,7 @@ int main(void)
 	tcase_add_test(tc, test_registry__another_policy_has_scripts_judged_again);
 	tcase_add_test(tc, test_registry__an_update_that_the_journal_does_not_take);
 	tcase_add_test(tc, test_registry__much_content_at_once);
+	tcase_add_test(tc, test_registry__a_large_update_is_cut_in_parts);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

@@ -107,7 +107,7 @@ static int offer(const struct fetch *fetch, struct lsn_error *err)
 int offer_commit(struct cdmi_source *source, bool full, struct lsn_error *err)
 {
 	failpoint("after-scan");
-	int r = registry_end(source->registry, full, err);
+	int r = registry_end_all(source->registry, full, err);
 	failpoint("after-scan-commit");
 	return r;
 }
