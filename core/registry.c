@@ -733,7 +733,8 @@ static int write_change(struct registry *registry, struct entry *entry, struct c
 	return journal_put_script(registry->journal, &row, err);
 }
 
-/* write_some - store changes from end_next on, until the time is up. *RET_NEXT is behind the last. */
+/* write_some - store changes from end_next on, until the time is up. *RET_NEXT is behind the
+ * last. */
 static int write_some(struct registry *registry, uint64_t now, size_t *ret_next, struct lsn_error *err)
 {
 	uint64_t until = now_monotonic_usec() + END_USEC;
@@ -857,7 +858,8 @@ int registry_end(struct registry *registry, bool full, struct lsn_error *err)
 		r = end_some(registry, err);
 	if (r > 0)
 		return r;
-	registry->changes++; /* have scan_abandon() sweep: entries may be gone, or may never have become present */
+	/* have scan_abandon() sweep: entries may be gone, or may never have become present */
+	registry->changes++;
 	scan_abandon(registry);
 	return r;
 }

@@ -69,7 +69,8 @@ void registry_withdraw(struct registry *registry, const char *name);
 void registry_withdraw_below(struct registry *registry, const char *name);
 
 /* registry_end - store what was offered and put it in force, for about 10 ms.
- * 1: there is more to do; call it again, best from another turn of the loop. What is done is in force.
+ * 1: there is more to do; call it again, best from another turn of the loop.
+ * What is done is in force.
  * 0: all is committed and in force.
  * Negative: the rest is as it was before; the source should try again later. */
 int registry_end(struct registry *registry, bool full, struct lsn_error *err);

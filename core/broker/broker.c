@@ -477,8 +477,8 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 
 /* -------------------------------------------------------------------------------------- reading */
 
-/* read_some - up to batch_max publications, or BATCH_BYTES_MAX of them. While connecting: one step of the handshake. Returns
- * false if the connection is over. */
+/* read_some - up to batch_max publications, or BATCH_BYTES_MAX of them. While connecting: one step
+ * of the handshake. Returns false if the connection is over. */
 static bool read_some(struct broker *broker)
 {
 	broker->batch = 0;

@@ -13,10 +13,10 @@
 /* a clock that was set back may have put times out of the order of ids by so much */
 #define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
-#define JOB_ROWS                                                                                                        \
-	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"              \
-	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0), j.finished," \
-	" ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')) FROM jobs j"
+#define JOB_ROWS                                                                                                       \
+	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
+	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
+	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')) FROM jobs j"
 #define JOB_JOINS                                                                                                      \
 	" CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"                           \
 	" CROSS JOIN script_names n ON n.id = r.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"     \
@@ -74,7 +74,8 @@ static int id_range(struct journal *journal, const struct journal_query *query, 
 	return r;
 }
 
-/* index_for - what waits or is out is found without a walk over what has ended. Of one script there is a list. */
+/* index_for - what waits or is out is found without a walk over what has ended. Of one script
+ * there is a list. */
 static const char *index_for(const struct journal_query *query)
 {
 	bool unfinished = query->state >= 0 && query->state < JOB_FINISHED;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <util.h>
 
-/* set_sync - what the registry stores needs no sync of its own: it is on disk with the next group, before
- * any job that refers to it; and if it is lost, the next scan finds it again. */
+/* set_sync - what the registry stores needs no sync of its own: it is on disk with the next
+ * group, before any job that refers to it; and if it is lost, the next scan finds it again. */
 static int set_sync(struct journal *journal, bool each_commit, struct lsn_error *err)
 {
 	return db_exec(journal, each_commit ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);

@@ -247,7 +247,8 @@ static int entry_look(struct directory_source *source, int root, const char *nam
 	return r;
 }
 
-/* Ends an update of the registry and says so to who must know. 1: a full one has more to do, call again. */
+/* Ends an update of the registry and says so to who must know. 1: a full one has more to do,
+ * call again. */
 static int finish_update(struct directory_source *source, bool full, uint64_t generation, struct lsn_error *err)
 {
 	int r = full ? registry_end(source->registry, full, err) : registry_end_all(source->registry, full, err);

@@ -407,7 +407,8 @@ static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 		recovered_idle(sb);
 	else if (sb->state == SANDBOX_RECOVERING)
 		sandbox_adopt(sb);
-	/* The frame was lost with its connection: with the container gone it cannot arrive any more. */
+	/* The frame was lost with its connection: with the container gone it cannot arrive any
+	 * more. */
 	else if (sb->state == SANDBOX_RUNNING && hello->state == SB_IDLE)
 		end_with(sb, sb->cancelled ? LSN_OUTCOME_CANCELLED : LSN_OUTCOME_NOT_STARTED,
 			 "the connection to the sandbox broke before it received the job");

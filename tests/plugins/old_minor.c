@@ -1,4 +1,5 @@
-/* An executor as it was built against ABI 1.0: a shorter struct, and descriptors that it looks at in reserve(). */
+/* An executor as it was built against ABI 1.0: a shorter struct, and descriptors that it looks
+ * at in reserve(). */
 #include "plugin.h"
 
 #include <stddef.h>

@@ -1,6 +1,7 @@
-/* test_kept_journal.c - a journal that an earlier release wrote under load, killed in the middle: this one opens it, loses
- * nothing, repeats nothing. kept/journal-1.tar.xz is of schema 1: 804 jobs of seven scripts with a window of 16 jobs each, six of
- * them handed over, 404 waiting, some cancelled and retried, at an executor `good`. */
+/* test_kept_journal.c - a journal that an earlier release wrote under load, killed in the
+ * middle: this one opens it, loses nothing, repeats nothing. kept/journal-1.tar.xz is of schema
+ * 1: 804 jobs of seven scripts with a window of 16 jobs each, six of them handed over, 404
+ * waiting, some cancelled and retried, at an executor `good`. */
 #include "serving.h"
 #include "suite.h"
 
@@ -29,7 +30,8 @@ static void setup(void)
 {
 	serving_start(GOOD);
 	serving_close();
-	serving_shell("rm -f %1$s/journal.db* && python3 -m tarfile -e tests/unit/kept/journal-1.tar.xz %1$s", serving_folder);
+	serving_shell("rm -f %1$s/journal.db* && python3 -m tarfile -e tests/unit/kept/journal-1.tar.xz %1$s",
+		      serving_folder);
 	(void)snprintf(path, sizeof path, "%s/journal.db", serving_folder);
 }
 

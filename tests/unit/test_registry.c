@@ -475,7 +475,8 @@ START_TEST(test_registry__much_content_at_once)
 }
 END_TEST
 
-/* A first scan of many scripts must not hold up the loop: it is stored and put in force in parts. */
+/* A first scan of many scripts must not hold up the loop: it is stored and put in force in
+ * parts. */
 static void offer_many(unsigned count, const char *what)
 {
 	char name[32], content[32];
