@@ -51,13 +51,18 @@ class World:
         return self.machine.run(command)
 
     def until(self, condition, what, seconds=60):
-        end = time.monotonic() + seconds * self.slowness
+        """What condition() gives when it is true. A command that fails meanwhile, as listenerctl
+        does while the daemon is away, is tried again."""
+        end, trouble = time.monotonic() + seconds * self.slowness, ''
         while True:
-            value = condition()
+            try:
+                value = condition()
+            except Failed as failed:
+                value, trouble = None, '; the last failure: %s' % failed
             if value:
                 return value
             if time.monotonic() > end:
-                raise Failed('waited in vain for %s; the journal ends:\n%s' % (what, self.journal()))
+                raise Failed('waited in vain for %s%s; the journal ends:\n%s' % (what, trouble, self.journal()))
             time.sleep(1)
 
     def journal(self, lines=40):
