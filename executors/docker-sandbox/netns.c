@@ -141,10 +141,15 @@ static void netns_created(void *data, const struct engine_reply *reply)
 {
 	struct netns *b = data;
 
+	const char *container = json_string_value(json_object_get(reply->json, "Id"));
+
 	b->call = NULL;
-	if (reply->status != 201)
-		failed(b, reply->error.message);
-	else if (netns_ask(b, "POST", "/start", started) < 0)
+	if (reply->status != 201 || !container || strlen(container) >= sizeof b->container) {
+		failed(b, reply->status != 201 ? reply->error.message : "the engine gives no id of it");
+		return;
+	}
+	(void)snprintf(b->container, sizeof b->container, "%s", container);
+	if (netns_ask(b, "POST", "/start", started) < 0)
 		failed(b, "out of memory");
 }
 

@@ -22,6 +22,7 @@ enum netns_state { NETNS_MAKING, NETNS_FREE, NETNS_TAKEN, NETNS_ENDING };
 struct netns {
 	const struct sandbox_env *env;
 	char id[SANDBOX_ID_SIZE];
+	char container[65]; /* the engine's id of it: what an engine tells, whatever it was asked by */
 	char version[VERSION_SIZE];
 	uint64_t memory_bytes; /* of the sandboxes to come */
 	enum netns_state state;

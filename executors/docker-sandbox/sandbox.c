@@ -248,7 +248,6 @@ static void start_replied(void *data, const struct engine_reply *reply)
 /* What its container is to be; NULL without memory. */
 static json_t *container_spec(const struct sandbox *sb)
 {
-	char netns[128];
 	_cleanup_free_ char *folder = NULL;
 	const struct sandbox_env *env = sb->env;
 
@@ -256,13 +255,11 @@ static json_t *container_spec(const struct sandbox *sb)
 		folder = NULL;
 		return NULL;
 	}
-	if (sb->netns)
-		sandbox_name(env, sb->netns->id, netns, sizeof netns);
 	const struct spec spec = { .host = env->host,
 				   .options = env->options,
 				   .seccomp = env->seccomp,
 				   .network = env->network,
-				   .netns = sb->netns ? netns : NULL,
+				   .netns = sb->netns ? sb->netns->container : NULL,
 				   .id = sb->id,
 				   .folder = folder,
 				   .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
