@@ -245,11 +245,11 @@ struct sandbox *pool_least_used(const struct pool *pool)
 	return least;
 }
 
-static void sandbox_evict(struct pass *p, struct sandbox *sb)
+static void sandbox_evict(struct pass *p, struct sandbox *sb, const char *why)
 {
 	p->pool->evicted++;
 	p->live--;
-	sandbox_end(sb, "another script needs its place");
+	sandbox_end(sb, why);
 }
 
 /* One goes, one comes: where memory is the limit, at the same time. */
@@ -266,7 +266,7 @@ static bool make_room(struct pass *p)
 	least = pool_least_used(p->pool);
 	if (!least)
 		return false;
-	sandbox_evict(p, least);
+	sandbox_evict(p, least, "another script needs its place");
 	return p->pool->total < p->hard;
 }
 
@@ -358,7 +358,7 @@ static bool make_room_for_spare(struct pass *p)
 	least = p->coming > 0 ? NULL : pool_least_used(p->pool);
 	if (!least || tenant_uses(least->tenant, now_monotonic_usec()) >= TENANT_USE / 2)
 		return false;
-	sandbox_evict(p, least);
+	sandbox_evict(p, least, "a spare needs its place");
 	return p->pool->total < p->hard;
 }
 
@@ -377,6 +377,17 @@ static void fill_spares(struct pass *p)
 		(void)pass_start(p, NULL);
 }
 
+/* Sandboxes that have come to take more than they did when they were started. */
+static void end_surplus(struct pass *p)
+{
+	while (p->live > p->soft) {
+		struct sandbox *least = pool_least_used(p->pool);
+		if (!least)
+			return;
+		sandbox_evict(p, least, "the sandboxes take more memory than they may");
+	}
+}
+
 void pool_fill(struct pool *pool)
 {
 	if (!prerequisites_up(pool->prereq) || pool->pause || pool->stopping)
@@ -390,5 +401,6 @@ void pool_fill(struct pool *pool)
 		fill_more(&pass);
 	}
 	fill_spares(&pass);
+	end_surplus(&pass);
 	pool_plan_expiry(pool);
 }
