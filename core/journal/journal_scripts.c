@@ -7,25 +7,12 @@
 #include <string.h>
 #include <util.h>
 
-/* set_sync - what the registry stores needs no sync of its own: it is on disk with the next
- * group, before any job that refers to it; and if it is lost, the next scan finds it again. */
-static int set_sync(struct journal *journal, bool each_commit, struct lsn_error *err)
-{
-	return db_exec(journal, each_commit ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
-}
-
 int journal_scripts_begin(struct journal *journal, struct lsn_error *err)
 {
-	if (!sqlite3_get_autocommit(journal->db))
-		return db_begin(journal, err); /* says what is under way */
-	int r = set_sync(journal, false, err);
-	if (r >= 0)
-		r = db_begin(journal, err);
+	int r = db_begin(journal, err);
 
 	if (r >= 0)
 		journal->in_scripts = true;
-	else
-		(void)set_sync(journal, true, NULL);
 	return r;
 }
 
@@ -43,8 +30,7 @@ int journal_scripts_end(struct journal *journal, bool keep, struct lsn_error *er
 			    : db_commit(journal, err);
 	if (!keep || r < 0)
 		db_rollback(journal);
-	int sync = set_sync(journal, true, r >= 0 ? err : NULL);
-	return r < 0 ? r : sync;
+	return r;
 }
 
 /* ------------------------------------------------------------------------------------ revisions */
