@@ -52,7 +52,7 @@ struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 	return lane;
 }
 
-/* pass_on - LANE was refused a place, and does not want one any more. */
+/* pass_on - LANE was refused a place, and does not want one now: who else waits for one? */
 static void pass_on(struct dispatcher *d, struct lane *lane)
 {
 	char executor[EXECUTOR_NAME_SIZE];
@@ -114,6 +114,7 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 			    why);
 	dispatcher_lane_move(d, lane, LANE_PAUSED);
 	heap_insert(&d->pauses, &lane->pause, now_monotonic_usec() + (PAUSE_MIN_USEC << doublings));
+	pass_on(d, lane); /* the place that it was woken for may do for another */
 }
 
 /* give_turn - LANE, stalled, is the next to be offered: a place is there, so it does not stand
