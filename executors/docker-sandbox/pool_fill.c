@@ -118,12 +118,32 @@ static bool is_worth_another(const struct pool *pool, const struct tenant *t, un
 	return has < SANDBOXES_PER_PROCESSOR * pool->processors * (run / cpu);
 }
 
+static unsigned starting_for(const struct tenant *t)
+{
+	const struct sandbox *sb;
+	unsigned count = 0;
+
+	TAILQ_FOREACH (sb, &t->sandboxes, of_tenant)
+		count += pool_is_starting(sb);
+	return count;
+}
+
+/* Those that start for it already are waited for, one at a time if the wait is not long. */
+static bool is_served_soon(const struct pool *pool, const struct tenant *t, unsigned has)
+{
+	unsigned most = foreseen_wait(t, has) >= LONG_WAIT_USEC ? (unsigned)pool->options->starting : 1;
+
+	return starting_for(t) >= most;
+}
+
 bool pool_wants_more(const struct pool *pool, const struct tenant *t)
 {
 	unsigned has = pool_has(t);
 
-	return has == 0 ||
-	       ((pool_lasts(pool, t) || foreseen_wait(t, has) >= PATIENCE_USEC) && is_worth_another(pool, t, has));
+	if (has == 0)
+		return true;
+	return (pool_lasts(pool, t) || foreseen_wait(t, has) >= PATIENCE_USEC) && is_worth_another(pool, t, has) &&
+	       !is_served_soon(pool, t, has);
 }
 
 /* ------------------------------------------------------------------------------------ starting */
@@ -303,27 +323,13 @@ static void fill_first(struct pass *p)
 	}
 }
 
-static unsigned starting_for(const struct tenant *t)
-{
-	const struct sandbox *sb;
-	unsigned count = 0;
-
-	TAILQ_FOREACH (sb, &t->sandboxes, of_tenant)
-		count += pool_is_starting(sb);
-	return count;
-}
-
 /* Another for those whose jobs would wait for long, where there is room without anybody going. */
 static void fill_more(struct pass *p)
 {
 	struct tenant *t;
 
 	TAILQ_FOREACH (t, &p->pool->tenants.waiting, queue) {
-		unsigned has = pool_has(t);
-		if (has == 0 || !pool_wants_more(p->pool, t))
-			continue;
-		unsigned most = foreseen_wait(t, has) >= LONG_WAIT_USEC ? (unsigned)p->pool->options->starting : 1;
-		if (starting_for(t) >= most)
+		if (pool_has(t) == 0 || !pool_wants_more(p->pool, t))
 			continue;
 		if (p->unclaimed > 0)
 			p->unclaimed--;
