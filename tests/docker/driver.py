@@ -57,7 +57,18 @@ def wait_for(what, condition, seconds=WAIT):
         if value:
             return value
         time.sleep(0.05)
-    raise AssertionError('waited %d s in vain for %s' % (seconds, what))
+    raise AssertionError('waited %d s in vain for %s' % (seconds, what() if callable(what) else what))
+
+
+def nothing_left(found):
+    """free() leaves the removal to a process of its own: wait until all lists of FOUND() are empty."""
+    last = []
+
+    def empty():
+        last[:] = found()
+        return not any(last)
+
+    wait_for(lambda: 'the end of %r' % last, empty)
 
 
 class Done:

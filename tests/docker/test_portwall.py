@@ -97,10 +97,7 @@ def put_strange_set(table):
     typeof = bytes([0, 4]) + struct.pack('=I', 200) + bytes([1, 4]) + bytes(4)
     note = bytes([3, len(typeof)]) + typeof + bytes([4, len(typeof)]) + typeof
     fields = text(1, table) + text(2, 'odd') + number(3, 0) + number(4, 7) + number(5, 4) + number(10, 1)
-    commit(
-        message(NEW_TABLE, text(1, table), 0x400),
-        message(NEW_SET, fields + attribute(13, note), 0x400 | 4),
-    )
+    commit(message(NEW_TABLE, text(1, table), 0x400), message(NEW_SET, fields + attribute(13, note), 0x400 | 4))
 
 
 class Portwall(unittest.TestCase):
