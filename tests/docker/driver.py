@@ -61,7 +61,7 @@ def wait_for(what, condition, seconds=WAIT):
 
 
 def nothing_left(found):
-    """free() leaves the removal to a process of its own: wait until all lists of FOUND() are empty."""
+    """free() leaves the removal to a process of its own: wait until FOUND() gives empty lists."""
     last = []
 
     def empty():

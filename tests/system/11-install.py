@@ -13,6 +13,7 @@ PARTS = [
     'CHANGELOG.md',
     'README.md',
     'LICENSE',
+    'SECURITY.md',
     'mk',
     'lib',
     'core',
