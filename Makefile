@@ -56,7 +56,7 @@ MANDIR = $(PREFIX)/share/man
 CC ?= gcc
 comma := ,
 BUILD = build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
-VERSION := $(shell sed -n 's/^\#\# \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
+VERSION := $(shell sed -n 's/^\#\# \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 Q = $(if $(V),,@)
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wno-format-truncation

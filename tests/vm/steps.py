@@ -246,7 +246,7 @@ def failed_start(world):
 def upgrade(world):
     """Another build in the place of the first, while the daemon runs; then a restart."""
     world.run(
-        "cd main && sed -i '0,/^## [0-9.]*/s//## 99.0/' CHANGELOG.md && make all >/dev/null && sudo make install PREFIX=/usr >/dev/null"
+        "cd main && sed -i '0,/^## [0-9][0-9.]*/s//## 99.0/' CHANGELOG.md && make all >/dev/null && sudo make install PREFIX=/usr >/dev/null"
     )
     world.run('sudo systemctl restart listenerd')
     version = world.ctl('status')[0]['version']
