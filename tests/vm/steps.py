@@ -156,7 +156,7 @@ def readme(world):
     if world.native:
         world.write('/etc/listenerd/conf.d/60-slow.ini', SLOW)
     world.run('sudo listenerctl reload')
-    world.write(SCRIPTS + 'life.py.meta', 'topic = create/resource/life/#\noutput = capture\ntimeout = 5min\n')
+    world.write(SCRIPTS + 'life.py.meta', 'topic = create/resource/life/#\noutput = capture\ntimeout = 10min\n')
     world.write(SCRIPTS + 'life.py', LIFE)
     world.until(lambda: [s for s in world.ctl('scripts life.py') if s['state'] == 'active'], 'life.py to be registered')
 
@@ -259,7 +259,7 @@ def reload(world):
 
 def reboot(world):
     """Running jobs are lost, and not run again; waiting ones run once."""
-    long = world.publish('reboot', 16 if world.native else 3, 280)
+    long = world.publish('reboot', 16 if world.native else 3, 500)
     world.until(lambda: len(world.begun(long)) == len(long), 'the first runs to begin', 120)
     running, names = set(long), long + world.publish('waiting', 16, 1)
     world.machine.reboot()
@@ -413,7 +413,7 @@ def uninstall(world):
     )
     check(left.split() == ['inactive'], 'uninstall left: ' + left)
     check(
-        world.run('ls /etc/listenerd/listenerd.ini && sudo ls /var/lib/listenerd/journal.db'),
+        world.run('sudo ls /etc/listenerd/listenerd.ini && sudo ls /var/lib/listenerd/journal.db'),
         'uninstall took what is the administrator\'s',
     )
 
