@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define LATE_NOTE "reported after it had been given up as lost"
+#define UNBEGUN_MAX 6 /* attempts in a row that may be said not to have begun */
 
 void dispatcher_begun(struct job *job, struct run *run)
 {
@@ -131,18 +132,32 @@ static void not_started(struct dispatcher *d, struct job *job)
 	/* its place is told to forget after the commit, and only then may be used again */
 	job->settling = true;
 	dispatcher_set(d, job, JOB_QUEUED);
+	job->refusals = job->unbegun - 1; /* the first may go on at once */
 	if (lane && job->refusals > 0)
 		dispatcher_pause(d, lane, job, "its executor reports that it never began");
-	else
-		job->refusals++;
+}
+
+/* never_starts - too often in a row: who says so may be wrong, or not be whom we take it for. The
+ * job must not run again and again on its word. */
+static void never_starts(struct dispatcher *d, struct job *job, const struct lsn_result *report)
+{
+	char message[sizeof report->message];
+
+	(void)snprintf(message, sizeof message, "%u attempts in a row never began; the last: %.150s", job->unbegun,
+		       report->message);
+	dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, message);
 }
 
 void dispatcher_attempt_ended(struct dispatcher *d, struct job *job, const struct lsn_result *result)
 {
 	if (result->outcome == LSN_OUTCOME_NOT_STARTED) {
-		not_started(d, job);
+		if (++job->unbegun < UNBEGUN_MAX)
+			not_started(d, job);
+		else
+			never_starts(d, job, result);
 		return;
 	}
+	job->unbegun = 0;
 	d->ended++;
 	record(d, job, job->abi.attempt, job->executor, job->place, result);
 	failpoint("after-result");

@@ -99,6 +99,7 @@ struct job {
 	bool settling;
 	bool chased; /* overdue: its executor has been told to cancel */
 	unsigned refusals; /* in a row: submits that failed for a passing reason */
+	unsigned unbegun; /* in a row: attempts that were handed over and never began, so their executors */
 	/* CLOCK_MONOTONIC; BACKOFF: the next attempt; RUNNING: its executor is overdue for good */
 	uint64_t due_usec;
 	struct {

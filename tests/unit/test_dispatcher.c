@@ -476,6 +476,18 @@ START_TEST(test_dispatcher__a_job_that_never_began_waits_again)
 }
 END_TEST
 
+/* Who says so again and again may be wrong: the job must not run on its word for ever. */
+START_TEST(test_dispatcher__a_job_that_never_begins_ends)
+{
+	open_moody("", "idle = 100\n");
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(serving_ended() == 1);
+	ck_assert_int_eq(serving_job(id).outcome, LSN_OUTCOME_ERROR);
+	ck_assert_uint_eq(serving_job(id).attempt, 1);
+	ck_assert_uint_eq(serving_figure("moody", "submits"), 6);
+}
+END_TEST
+
 /* More objects than any table holds are in back-off: another one starts at once. */
 START_TEST(test_dispatcher__backoff_holds_up_its_own_object_only)
 {
@@ -602,6 +614,7 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__a_refused_submit_wakes_who_waits);
 	tcase_add_loop_test(tc, test_dispatcher__a_shortage_is_no_outcome, 0, 7);
 	tcase_add_test(tc, test_dispatcher__a_job_that_never_began_waits_again);
+	tcase_add_test(tc, test_dispatcher__a_job_that_never_begins_ends);
 	tcase_add_test(tc, test_dispatcher__backoff_holds_up_its_own_object_only);
 	tcase_add_test(tc, test_dispatcher__an_old_module_finds_all_it_knew);
 	tcase_add_test(tc, test_dispatcher__an_unreadable_event_ends_its_job_only);
