@@ -150,12 +150,15 @@ struct journal_query {
 	 * the intent, see job.h) */
 	int state;
 	int outcome; /* enum lsn_outcome or -1 */
+	bool failed; /* only jobs that ended without success, and not on an operator's word */
+	bool latest; /* only jobs that no later job of the same event and script stands for */
 	uint64_t since_realtime_usec, until_realtime_usec; /* 0: open */
 	uint64_t before_id; /* 0: from the newest */
 	unsigned limit; /* 1..1000 */
 };
 struct journal_job_row { /* strings borrowed for the call */
 	uint64_t id, event, replay_of;
+	uint64_t superseded_by; /* see journal_superseded_by() */
 	const char *script, *version, *filter, *topic, *executor, *place;
 	enum job_state state;
 	int outcome; /* -1: none yet */
@@ -185,6 +188,11 @@ struct journal_cursor {
 int journal_ask_jobs(struct journal *journal, const struct journal_query *query, struct journal_cursor *cursor,
 		     uint64_t budget_usec, bool (*fn)(void *data, const struct journal_job_row *row), void *data,
 		     struct lsn_error *err);
+
+/* journal_superseded_by - the latest job of JOB's event and script, if that came after JOB and so
+ * stands for it; 0: there is none.
+ * What is marked for the next commit counts. */
+int journal_superseded_by(struct journal *journal, const struct job *job, uint64_t *ret_id, struct lsn_error *err);
 
 struct journal_run_row {
 	unsigned attempt;

@@ -82,6 +82,9 @@ static const char *const statements[ST_MAX] = {
 	" WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
 	" AND j.id > ?2 ORDER BY j.id LIMIT ?3",
 	[ST_LOAD_JOB] = SQL_JOB_COLUMNS " WHERE j.id = ?1",
+	[ST_SUPERSEDED] =
+		"SELECT max(id) FROM jobs INDEXED BY jobs_replays WHERE event = ?1 AND script = (SELECT id FROM "
+		"script_names WHERE name = ?2) AND " SQL_REPLAY " AND id > ?3",
 	[ST_ADD_NAME] = "INSERT OR IGNORE INTO script_names(name) VALUES(?1)",
 	[ST_FIND_NAME] = "SELECT id FROM script_names WHERE name = ?1",
 	[ST_ADD_CONTENT] = "INSERT OR IGNORE INTO versions(hash, size, content) VALUES(?1, ?2, ?3)",

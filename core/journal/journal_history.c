@@ -13,10 +13,14 @@
 /* a clock that was set back may have put times out of the order of ids by so much */
 #define CLOCK_SLACK_USEC (3600 * USEC_PER_SEC)
 
+#define LATER_JOB                                                                                                      \
+	" FROM jobs k INDEXED BY jobs_replays WHERE k.event = j.event AND k.script = j.script AND k." SQL_REPLAY       \
+	" AND k.id > j.id"
 #define JOB_ROWS                                                                                                       \
 	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
 	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
-	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')) FROM jobs j"
+	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')),"             \
+	" ifnull((SELECT max(k.id)" LATER_JOB "), 0) FROM jobs j"
 #define JOB_JOINS                                                                                                      \
 	" CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"                           \
 	" CROSS JOIN script_names n ON n.id = r.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"     \
@@ -32,6 +36,10 @@ static const char *const state_terms[JOB_STATE_MAX] = {
 	[JOB_FINISHED] = " AND j.state = 5",
 	[JOB_LOST] = (" AND j." SQL_LOST),
 };
+
+/* 0 is success, 8 is cancelled. */
+#define FAILED_TERM " AND j.state >= 5 AND j.outcome NOT IN (0, 8)"
+_Static_assert(LSN_OUTCOME_SUCCESS == 0 && LSN_OUTCOME_CANCELLED == 8 && JOB_FINISHED == 5, "FAILED_TERM has them");
 
 /* id_at - about the first job created at TIME or later: ids rise with time. Spares questions
  * about the last hour a walk through the last year. */
@@ -91,10 +99,11 @@ static int prepare_query(struct journal *journal, const struct journal_query *qu
 	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec;
 	char sql[2048];
 
-	(void)snprintf(sql, sizeof sql, "%s%s%s%s%s%s ORDER BY j.id DESC", JOB_ROWS, index_for(query), JOB_JOINS,
+	(void)snprintf(sql, sizeof sql, "%s%s%s%s%s%s%s%s ORDER BY j.id DESC", JOB_ROWS, index_for(query), JOB_JOINS,
 		       query->script ? " AND j.script = (SELECT id FROM script_names WHERE name = ?5)" : "",
 		       query->state >= 0 && query->state < JOB_STATE_MAX ? state_terms[query->state] : "",
-		       query->outcome >= 0 ? " AND j.outcome = ?6" : "");
+		       query->outcome >= 0 ? " AND j.outcome = ?6" : "", query->failed ? FAILED_TERM : "",
+		       query->latest ? " AND NOT EXISTS (SELECT 1" LATER_JOB ")" : "");
 	int r = db_prepare(journal, sql, ret, err);
 	if (r < 0)
 		return r;
@@ -137,6 +146,7 @@ static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 		.duration_usec = column_u64(stmt, 16),
 		.payload_size = column_u64(stmt, 17),
 		.message = column_text(stmt, 18),
+		.superseded_by = column_u64(stmt, 19),
 	};
 }
 
@@ -247,6 +257,37 @@ int journal_ask_jobs(struct journal *journal, const struct journal_query *query,
 	if (r < 0)
 		return r;
 	return !look.stopped && cursor->before > cursor->from;
+}
+
+/* marked_later - likewise among what waits for the commit. */
+static uint64_t marked_later(const struct journal *journal, const struct job *job, uint64_t latest)
+{
+	const struct job *other;
+
+	TAILQ_FOREACH (other, &journal->jobs, marked)
+		if (other->abi.id > latest && other->abi.event == job->abi.event &&
+		    streq(other->script->name, job->script->name))
+			latest = other->abi.id;
+	return latest;
+}
+
+int journal_superseded_by(struct journal *journal, const struct job *job, uint64_t *ret_id, struct lsn_error *err)
+{
+	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_SUPERSEDED, &stmt, err);
+
+	if (r < 0)
+		return r;
+	bind_u64(stmt, 1, job->abi.event);
+	bind_text(stmt, 2, job->script->name);
+	bind_u64(stmt, 3, job->abi.id);
+	r = db_step(journal, stmt, err);
+	if (r < 0)
+		return r;
+	uint64_t stored = r > 0 ? column_u64(stmt, 0) : 0, least = stored ? stored : job->abi.id;
+	uint64_t latest = marked_later(journal, job, least);
+	*ret_id = latest > job->abi.id ? latest : 0;
+	return 0;
 }
 
 int journal_each_run(struct journal *journal, uint64_t job, void (*fn)(void *data, const struct journal_run_row *row),

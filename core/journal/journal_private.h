@@ -28,6 +28,7 @@ _Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1,
 #define SQL_WAITING "state IN (0, 4)"
 #define SQL_UNFINISHED "state < 5"
 #define SQL_LOST "state = 6"
+#define SQL_REPLAY "replay_of > 0"
 
 /* What journal_load.c reads of a job. */
 #define SQL_JOB_COLUMNS                                                                                                \
@@ -58,6 +59,7 @@ enum statement {
 	ST_GET_NAME,
 	ST_LOAD_QUEUED,
 	ST_LOAD_JOB,
+	ST_SUPERSEDED,
 	ST_ADD_NAME,
 	ST_FIND_NAME,
 	ST_ADD_CONTENT,

@@ -8,6 +8,7 @@
  *   jobs_waiting     the queue of a script
  *   jobs_unfinished  what waits and what was handed over, newest or oldest first
  *   jobs_lost        what an operator should look at
+ *   jobs_replays     which later job stands for this one? holds replayed jobs only
  * All but the first two hold few rows when all is well. */
 #include "journal_private.h"
 #include <errno.h>
@@ -66,6 +67,9 @@ static const char *const steps[] = {
 	/* 2: by id rather than by event, so that a question for what waits is answered in order. */
 	"DROP INDEX jobs_unfinished;"
 	"CREATE INDEX jobs_unfinished ON jobs(id, state) WHERE " SQL_UNFINISHED ";",
+
+	/* 3: what a replay may leave out. */
+	"CREATE INDEX jobs_replays ON jobs(event, script) WHERE " SQL_REPLAY ";",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

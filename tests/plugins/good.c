@@ -1,7 +1,8 @@
 /* An executor that keeps the rules and uses all of the ABI; its "runs" are timers.
  *
  * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4), grace_ms
- * (report_grace(), a minute). describe() tells what has been called. */
+ * (report_grace(), a minute), fails (so many runs end in failure before the first
+ * success). describe() tells what has been called. */
 #include "plugin.h"
 
 /* the tests make a second version by changing this in a copy of the file */
@@ -9,7 +10,7 @@
 
 struct good {
 	const struct lsn_host *host;
-	unsigned long delay_ms, places, grace_ms, running, reserved;
+	unsigned long delay_ms, places, grace_ms, fails, running, reserved;
 	unsigned long submits, recovers, forgets, cancels, waiting;
 	bool detached;
 	struct run *runs;
@@ -39,6 +40,8 @@ static int good_init(const struct lsn_host *host, const struct lsn_option *optio
 			self->grace_ms = strtoul(options[i].value, NULL, 10);
 		} else if (strcmp(options[i].key, "places") == 0) {
 			self->places = strtoul(options[i].value, NULL, 10);
+		} else if (strcmp(options[i].key, "fails") == 0) {
+			self->fails = strtoul(options[i].value, NULL, 10);
 		} else {
 			free(self);
 			return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'", options[i].file, options[i].line,
@@ -85,7 +88,14 @@ static void end(struct run *run, enum lsn_outcome outcome)
 	self->host->ready(self->host->handle);
 }
 
-static void on_time(void *data) { end(data, LSN_OUTCOME_SUCCESS); }
+static void on_time(void *data)
+{
+	struct run *run = data;
+	bool fails = run->self->fails > 0;
+
+	run->self->fails -= fails;
+	end(run, fails ? LSN_OUTCOME_FAILURE : LSN_OUTCOME_SUCCESS);
+}
 
 static int start(struct good *self, const struct lsn_job *job)
 {

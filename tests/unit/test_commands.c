@@ -166,6 +166,74 @@ START_TEST(test_commands__replay_makes_new_jobs)
 }
 END_TEST
 
+/* failing - job 1 has failed twice, and its replay, job 2, has failed twice, too. */
+static void failing(void)
+{
+	close_control();
+	serving_close();
+	serving_configure("[executor good]\nfails = 4\ndelay_ms = 1\n[limits]\nretries = 1\nretry_delay = 1ms\n"
+			  "[dispatcher]\nreplay_rate = 1000000\n");
+	serving_open();
+	open_control();
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_ended() == 1);
+	says("{\"command\":\"replay\",\"jobs\":[1]}", "\"new_job\":2,");
+	serving_until(serving_ended() == 2);
+	ck_assert_uint_eq(serving_job(2).attempt, 2);
+	ck_assert_int_eq(serving_job(2).outcome, LSN_OUTCOME_FAILURE);
+}
+
+START_TEST(test_commands__replay_runs_an_event_once)
+{
+	failing();
+	says("{\"command\":\"jobs\",\"failed\":true,\"latest\":true}", "\"id\":2,");
+	ck_assert_ptr_null(strstr(answer, "\"id\":1,"));
+	says("{\"command\":\"replay\",\"failed\":true,\"dry_run\":true}",
+	     "\"jobs\":2,\"replayed\":1,\"left_out\":1,\"refused\":0,\"dry_run\":true");
+	ck_assert_uint_eq(serving_jobs(), 2);
+	says("{\"command\":\"replay\",\"failed\":true,\"current\":true}", "\"replayed\":1,\"left_out\":1");
+	ck_assert_ptr_nonnull(strstr(answer, "{\"job\":1,\"ok\":true,\"superseded_by\":2,"));
+	serving_until(serving_ended() == 3);
+	ck_assert_int_eq(serving_job(3).outcome, LSN_OUTCOME_SUCCESS);
+	ck_assert_uint_eq(serving_job(3).replay_of, 2);
+	says("{\"command\":\"replay\",\"failed\":true}", "\"replayed\":0,\"left_out\":2");
+	says("{\"command\":\"replay\",\"failed\":true,\"again\":true}", "\"replayed\":2,\"left_out\":0");
+	serving_until(serving_ended() == 5);
+}
+END_TEST
+
+/* The new job waits for its commit when the second request looks for it. */
+START_TEST(test_commands__replay_by_two_at_once_runs_an_event_once)
+{
+	static const char requests[] = "{\"command\":\"replay\",\"failed\":true}\n";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	failing();
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", serving.config->control.socket);
+	ck_assert_int_eq(connect(other, (struct sockaddr *)&address, sizeof address), 0);
+	ck_assert_int_eq(write(other, requests, sizeof requests - 1), sizeof requests - 1);
+	says("{\"command\":\"replay\",\"failed\":true}", "\"end\":true");
+	serving_until(serving_ended() == 3);
+	says("{\"command\":\"replay\",\"failed\":true}", "\"replayed\":0,\"left_out\":2");
+	ck_assert_uint_eq(serving_jobs(), 3);
+	ck_assert_int_eq(close(other), 0);
+}
+END_TEST
+
+/* Nobody knows whether it ran. */
+START_TEST(test_commands__replay_of_what_failed_leaves_out_what_is_lost)
+{
+	three();
+	says("{\"command\":\"jobs\",\"failed\":true}", "\"id\":2,");
+	says("{\"command\":\"replay\",\"failed\":true,\"again\":true}",
+	     "\"job\":2,\"ok\":true,\"message\":\"it is lost");
+	ck_assert_uint_eq(serving_jobs(), 3);
+	says("{\"command\":\"replay\",\"state\":\"lost\"}", "\"new_job\":");
+}
+END_TEST
+
 /* Two who ask at the same time get no more between them than one. */
 START_TEST(test_commands__replay_is_paced_for_all_together)
 {
@@ -232,6 +300,9 @@ int main(void)
 	tcase_add_test(tc, test_commands__jobs_by_what_they_are);
 	tcase_add_test(tc, test_commands__retry_takes_what_did_not_succeed);
 	tcase_add_test(tc, test_commands__replay_makes_new_jobs);
+	tcase_add_test(tc, test_commands__replay_runs_an_event_once);
+	tcase_add_test(tc, test_commands__replay_by_two_at_once_runs_an_event_once);
+	tcase_add_test(tc, test_commands__replay_of_what_failed_leaves_out_what_is_lost);
 	tcase_add_test(tc, test_commands__replay_is_paced_for_all_together);
 	tcase_add_test(tc, test_commands__replay_ends_with_the_daemon);
 	tcase_add_test(tc, test_commands__why_a_script_does_not_run);

@@ -65,5 +65,6 @@ struct done_count {
 	unsigned rows, failed;
 };
 void print_done(void *count, const json_t *row); /* rows of retry, replay, cancel */
+void print_replayed(void *count, const json_t *object); /* the last of replay */
 
 #endif

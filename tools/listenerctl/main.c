@@ -22,8 +22,12 @@ enum option_bit {
 	O_LIMIT = 1 << 7,
 	O_CURRENT = 1 << 8,
 	O_PAYLOAD = 1 << 9,
+	O_FAILED = 1 << 10,
+	O_LATEST = 1 << 11,
+	O_AGAIN = 1 << 12,
+	O_DRY_RUN = 1 << 13,
 };
-#define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_SINCE | O_UNTIL | O_LIMIT)
+#define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
 
 enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_FLAG };
 
@@ -42,6 +46,10 @@ static const struct option_spec {
 	{ "limit", "limit", KIND_NUMBER },
 	{ "current", "current", KIND_FLAG },
 	{ "payload", "payload", KIND_FLAG },
+	{ "failed", "failed", KIND_FLAG },
+	{ "latest", "latest", KIND_FLAG },
+	{ "again", "again", KIND_FLAG },
+	{ "dry-run", "dry_run", KIND_FLAG },
 };
 
 struct invocation {
@@ -152,6 +160,13 @@ static enum exit_code run_done(struct client *client, struct invocation *invocat
 	return code == EXIT_OK && count.failed ? EXIT_FAILED : code;
 }
 
+static enum exit_code run_replay(struct client *client, struct invocation *invocation)
+{
+	struct done_count count = { 0 };
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print_done, print_replayed, &count);
+	return code == EXIT_OK && count.failed ? EXIT_FAILED : code;
+}
+
 static enum exit_code run_doctor(struct client *client, struct invocation *invocation)
 {
 	int worst = 0;
@@ -207,7 +222,7 @@ static enum exit_code run_json(struct client *client, const struct command *comm
 		return code;
 	if (command->run == run_doctor)
 		return (enum exit_code)run.worst;
-	return command->run == run_done && run.failed ? EXIT_FAILED : EXIT_OK;
+	return (command->run == run_done || command->run == run_replay) && run.failed ? EXIT_FAILED : EXIT_OK;
 }
 
 /* ---------------------------------------------------------------------------- words and options */
@@ -315,8 +330,8 @@ static const struct command command_table[] = {
 	  fill_name, run_scripts },
 	{ "why", "SCRIPT TOPIC", "whether SCRIPT would run on TOPIC, and why", 2, 2, 0, fill_why, run_why },
 	{ "executors", "", "the executors and their state", 0, 0, 0, NULL, run_executors },
-	{ "jobs", "[FILTERS] [--before JOB]", "jobs that ran, run or wait", 0, 0, O_FILTERS | O_BEFORE, NULL,
-	  run_jobs },
+	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", 0, 0,
+	  O_FILTERS | O_LATEST | O_BEFORE, NULL, run_jobs },
 	{ "show", "JOB [--payload]", "everything about one job, with its output", 1, 1, O_PAYLOAD, fill_job, run_show },
 	{ "rejected", "[--limit N]", "messages that were not accepted as events", 0, 0, O_LIMIT, NULL, run_rejected },
 	{ "doctor", "", "find out what is not set up well", 0, 0, 0, NULL, run_doctor },
@@ -324,8 +339,8 @@ static const struct command command_table[] = {
 	{ "rescan", "", "read the list of all scripts again", 0, 0, 0, NULL, run_rescan },
 	{ "seen", "", "end the warning of a lost session", 0, 0, 0, NULL, run_rescan },
 	{ "retry", "JOB...", "one more attempt for lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
-	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events", 0, -1, O_FILTERS | O_CURRENT, fill_replay,
-	  run_done },
+	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events (--again, --dry-run)", 0, -1,
+	  O_FILTERS | O_CURRENT | O_AGAIN | O_DRY_RUN, fill_replay, run_replay },
 	{ "cancel", "JOB...", "end jobs that wait or run", 1, -1, 0, fill_jobs, run_done },
 };
 
@@ -346,8 +361,8 @@ static void usage_print(FILE *out)
 	(void)fprintf(
 		out,
 		"\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
-		"         --outcome success|failure|signal|timeout|memory|...  --since 2h|DATE  --until ...  "
-		"--limit N\n"
+		"         --outcome success|failure|signal|timeout|memory|...  --failed  --since 2h|DATE  --until "
+		"...  --limit N\n"
 		"options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
 		"         --json  answers as JSON, one object per line     --version  --help\n"
 		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 "

@@ -284,8 +284,28 @@ void print_done(void *count, const json_t *row)
 	done->failed += !ok;
 	phrase(row, "job ", "job", CELL_NUMBER, "");
 	if (ok)
-		(void)printf(": done");
+		(void)printf(json_is_true(json_object_get(row, "left_out")) ? ": left out" : ": done");
 	phrase(row, ", new job ", "new_job", CELL_NUMBER, "");
 	phrase(row, ": ", "message", CELL_TEXT, "");
 	(void)printf("\n");
+}
+
+void print_replayed(void *count, const json_t *object)
+{
+	bool dry = json_is_true(json_object_get(object, "dry_run"));
+
+	(void)count;
+	if (json_integer_value(json_object_get(object, "jobs")) == 0) {
+		(void)printf("No such jobs.\n");
+		return;
+	}
+	phrase(object, "", "jobs", CELL_NUMBER, " jobs: ");
+	phrase(object, "", "replayed", CELL_NUMBER, dry ? " would be replayed" : " replayed");
+	if (json_integer_value(json_object_get(object, "left_out")) > 0)
+		phrase(object, ", ", "left_out", CELL_NUMBER,
+		       " left out (--again repeats what a later job stands for)");
+	if (json_integer_value(json_object_get(object, "refused")) > 0)
+		phrase(object, ", ", "refused", CELL_NUMBER, " cannot be");
+	(void)printf("%s\n",
+		     json_is_true(json_object_get(object, "limited")) ? "; there may be more: see --limit" : "");
 }
