@@ -1,6 +1,7 @@
 # bench.mk - every figure of docs/performance.md, side by side with what a user would do instead.
 # BENCH_QUICK=1 takes fewer repeats.
 BENCH_PROGRAMS = $(BUILD)/bench-router $(BUILD)/bench-publish $(BUILD)/bench-spawn
+TEST_PARTS += $(BENCH_PROGRAMS)  # make check builds them, so that what breaks them is seen
 
 $(BUILD)/bench-publish: tests/bench/publish.c
 	@mkdir -p $(@D)

@@ -89,20 +89,19 @@ static void write_topic(char *out, size_t size, unsigned world)
 		(void)snprintf(out, size, "%s/%s/%s", operation, what < 20 ? "collection" : "resource", path);
 }
 
-/* A topic that FILTER matches: a name for each wildcard. */
-static void write_matching(char *out, const char *filter)
+/* A topic that FILTER matches: a name for each wildcard. OUT has room for SIZE bytes. */
+static void write_matching(char *out, size_t size, const char *filter)
 {
-	bool first = true;
-	for (; *filter; filter++) {
-		if (*filter == '#')
-			out = stpcpy(out, "sub/file.txt");
-		else if (*filter == '+')
-			out = stpcpy(out, first ? "update" : "resource");
-		else
-			*out++ = *filter;
-		first = false;
+	size_t used = 0;
+	for (size_t at = 0; filter[at]; at++) {
+		const char one[2] = { filter[at], '\0' };
+		const char *part = one;
+		if (filter[at] == '#')
+			part = "sub/file.txt";
+		else if (filter[at] == '+')
+			part = at ? "resource" : "update";
+		used += (size_t)snprintf(out + used, size - used, "%s", part);
 	}
-	*out = '\0';
 }
 
 static size_t hits;
@@ -188,7 +187,7 @@ static void measure(unsigned count, struct figures *ret)
 	}
 	for (unsigned i = 0; i < TOPICS; i++) {
 		if (i % 2)
-			write_matching(text, filters[random_below(count)]);
+			write_matching(text, sizeof text, filters[random_below(count)]);
 		else
 			write_topic(text, sizeof text, count);
 		topics[i] = strdup(text);
