@@ -554,7 +554,8 @@ int dispatcher_new(struct journal *journal, const struct dispatch_config *config
 	d->config = config;
 	d->hooks = *hooks;
 	table_init(&d->jobs);
-	table_init(&d->objects);
+	table_init(&d->objects.first);
+	table_init(&d->objects.passed);
 	jobs_init(&d->starting, JOBS_STAGE);
 	jobs_init(&d->running, JOBS_STAGE);
 	jobs_init(&d->settling, JOBS_STAGE);
@@ -601,6 +602,7 @@ void dispatcher_free(struct dispatcher *d)
 	}
 	contents_free(d->contents);
 	table_done(&d->jobs);
-	table_done(&d->objects);
+	table_done(&d->objects.first);
+	table_done(&d->objects.passed);
 	free(d);
 }

@@ -20,10 +20,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* One turn reads waiting jobs for so long; then others have theirs. */
-#define REFILL_USEC (5 * USEC_PER_MSEC)
-#define REFILL_RETRY_USEC USEC_PER_SEC
-
 struct job *dispatcher_find(const struct dispatcher *d, uint64_t id)
 {
 	struct table_link *link = table_find(&d->jobs, id);
@@ -46,25 +42,53 @@ void dispatcher_alarm(struct dispatcher *d, struct job *job, uint64_t usec)
 		heap_insert(&d->alarms, &job->alarm, usec);
 }
 
-void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count)
+/* lane_list - LANE stands in the list of those that may read from the journal, or not. */
+static void lane_list(struct dispatcher *d, struct lane *lane)
 {
-	if (lane->spilled == 0 && count > 0)
+	if (lane->listed == lane_may_read(lane))
+		return;
+	lane->listed = !lane->listed;
+	if (lane->listed)
 		TAILQ_INSERT_TAIL(&d->spilled, lane, spill);
-	else if (lane->spilled > 0 && count == 0)
+	else
 		TAILQ_REMOVE(&d->spilled, lane, spill);
-	lane->spilled = count;
 }
 
-/* ------------------------------------------------------------------------------------- its
- * owner */
+void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count)
+{
+	lane->spilled = count;
+	lane_list(d, lane);
+}
 
-/* waits_in_journal - rows up to read_until are in memory; those beyond are read when their turn
- * comes. Not a job that an executor still has to report: there must be no second one of it. */
+/* -------------------------------------------------------------------------------- its owner */
+
+/* waits_in_journal - rows up to read_until are in memory or were passed over; those beyond are read
+ * when their turn comes. Not a job that an executor still has to report: there must be no second
+ * one of it. */
 static bool waits_in_journal(const struct dispatcher *d, const struct lane *lane, const struct job *job)
 {
 	if (!LIST_EMPTY(&job->runs))
 		return false;
+	if (lane_passes(lane, job->object, job->abi.id))
+		return true;
 	return job->abi.id > lane->read_until && (lane->spilled > 0 || lane->queue.length >= d->config->window);
+}
+
+/* lane_let - JOB is the lane's no more. */
+static void lane_let(struct dispatcher *d, struct job *job)
+{
+	struct lane *lane = job->lane;
+
+	if (!lane)
+		return;
+	lane_leave(job);
+	lane_list(d, lane);
+}
+
+void dispatcher_put_back(struct dispatcher *d, struct job *job)
+{
+	lane_let(d, job);
+	job_drop(d, job);
 }
 
 /* lane_trim - many that came back have made the queue long: its end waits in the journal again. */
@@ -76,8 +100,7 @@ static void lane_trim(struct dispatcher *d, struct lane *lane)
 	       last->stored && !last->dirty && !last->settling && LIST_EMPTY(&last->runs)) {
 		lane->read_until = last->abi.id - 1;
 		dispatcher_set_spilled(d, lane, lane->spilled + 1);
-		lane_leave(last);
-		job_drop(d, last);
+		dispatcher_put_back(d, last);
 	}
 }
 
@@ -91,15 +114,17 @@ static void lane_take(struct lane *lane, struct job *job)
 
 static void own_waiting(struct dispatcher *d, struct lane *lane, struct job *job)
 {
-	if (waits_in_journal(d, lane, job)) {
-		if (job->lane)
-			lane_leave(job);
-		dispatcher_set_spilled(d, lane, lane->spilled + 1);
+	bool waits = waits_in_journal(d, lane, job), passed = lane_passes(lane, job->object, job->abi.id);
+
+	if (lane->spilled == 0 && lane->read_until < job->abi.id && (!waits || passed))
+		lane->read_until = job->abi.id;
+	if (waits) {
+		lane_let(d, job);
+		if (job->abi.id > lane->read_until)
+			dispatcher_set_spilled(d, lane, lane->spilled + 1);
 		jobs_add(&d->leaving, job);
 		return;
 	}
-	if (lane->spilled == 0 && lane->read_until < job->abi.id)
-		lane->read_until = job->abi.id;
 	lane_take(lane, job);
 	if (job->settling)
 		jobs_add(&d->settling, job);
@@ -126,10 +151,7 @@ static void job_own(struct dispatcher *d, struct lane *lane, struct job *job)
 		lane_take(lane, job);
 		jobs_add(job->state == JOB_STARTING ? &d->starting : &d->running, job);
 		break;
-	default:
-		if (job->lane)
-			lane_leave(job);
-		jobs_add(&d->leaving, job);
+	default: lane_let(d, job); jobs_add(&d->leaving, job);
 	}
 }
 
@@ -179,8 +201,7 @@ void dispatcher_set(struct dispatcher *d, struct job *job, enum job_state state)
 		d->hooks.turn(d->hooks.data);
 }
 
-/* ----------------------------------------------------------------------------- memory and
- * journal */
+/* --------------------------------------------------------------------------- memory and journal */
 
 static void settle(struct dispatcher *d, struct job *job)
 {
@@ -206,81 +227,5 @@ void dispatcher_flush(struct dispatcher *d)
 			jobs_add(&d->owed, job);
 		else
 			job_drop(d, job);
-	}
-}
-
-struct refill {
-	struct dispatcher *dispatcher;
-	struct lane *lane;
-	unsigned count;
-};
-
-static uint64_t due_again(const struct dispatcher *d, const struct job *job)
-{
-	uint64_t now = now_realtime_usec(), at = job->not_before_realtime_usec;
-	uint64_t wait = at > now ? at - now : 0, most = dispatcher_retry_delay(d, job);
-
-	/* whatever the clock has done since */
-	return now_monotonic_usec() + (wait < most ? wait : most);
-}
-
-static void refilled(void *data, struct job *job)
-{
-	struct refill *refill = data;
-	struct lane *lane = refill->lane;
-
-	refill->count++;
-	lane->read_until = job->abi.id;
-	if (lane->spilled > 1)
-		lane->spilled--; /* it is settled below whether there are more */
-	if (dispatcher_find(refill->dispatcher, job->abi.id)) { /* it came back before its turn */
-		(void)job_unref(job);
-		return;
-	}
-	if (job->state == JOB_BACKOFF)
-		job->due_usec = due_again(refill->dispatcher, job);
-	dispatcher_take_in(refill->dispatcher, job);
-}
-
-/* refill_lane - bring waiting jobs of LANE back into memory when it runs low. */
-static void refill_lane(struct dispatcher *d, struct lane *lane)
-{
-	unsigned want = d->config->window - lane->queue.length;
-	struct refill refill = { .dispatcher = d, .lane = lane };
-	struct lsn_error err = { 0 };
-
-	if (journal_load_queued(d->journal, lane->name, lane->read_until, want, refilled, &refill, &err) < 0) {
-		log_error("cannot read waiting jobs script=%s, trying again: %s", lane->name, err.message);
-		d->refill_usec = now_monotonic_usec() + REFILL_RETRY_USEC;
-		return;
-	}
-	if (refill.count < want)
-		dispatcher_set_spilled(d, lane, 0);
-	dispatcher_touch(d, lane);
-}
-
-void dispatcher_refill(struct dispatcher *d)
-{
-	uint64_t now = now_monotonic_usec(), until = now + REFILL_USEC;
-	struct lane *lane, *next;
-
-	if (now < d->refill_usec)
-		return;
-	d->refill_usec = 0;
-	for (lane = TAILQ_FIRST(&d->spilled); lane && d->refill_usec == 0; lane = next) {
-		next = TAILQ_NEXT(lane, spill);
-		if (lane->queue.length > d->config->window / 2)
-			continue;
-		if (now_monotonic_usec() >= until) {
-			d->hooks.turn(d->hooks.data);
-			return;
-		}
-		refill_lane(d, lane);
-		if (lane->spilled > 0) { /* others first, next time */
-			TAILQ_REMOVE(&d->spilled, lane, spill);
-			TAILQ_INSERT_TAIL(&d->spilled, lane, spill);
-			if (lane->queue.length <= d->config->window / 2) /* what came backs off */
-				d->hooks.turn(d->hooks.data);
-		}
 	}
 }

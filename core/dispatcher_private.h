@@ -2,6 +2,7 @@
  *
  *   dispatcher.c          lanes, turns, places, hand-over
  *   dispatcher_jobs.c     which job is where; memory and journal
+ *   dispatcher_refill.c   waiting jobs come back from the journal
  *   dispatcher_end.c      results, further attempts, what is due
  *   dispatcher_operate.c  retry and cancel
  *   dispatcher_recover.c  what the last daemon left
@@ -25,7 +26,7 @@ struct dispatcher {
 	struct contents *contents;
 
 	struct table jobs; /* all that are in memory, by id; holds a reference of each */
-	struct table objects; /* see lane.h */
+	struct lane_objects objects;
 	struct jobs starting; /* wait for the commit */
 	struct jobs running; /* RUNNING, RECOVERING */
 	/* QUEUED or BACKOFF after an attempt whose result waits for the commit */
@@ -39,7 +40,7 @@ struct dispatcher {
 	void *lanes_by_name; /* tsearch() tree */
 	struct lane_list lanes;
 	struct lane_list ready, stalled, vacant; /* by lane->where */
-	struct lane_list spilled;
+	struct lane_list spilled; /* those that may read from the journal */
 	struct heap pauses; /* lanes that are PAUSED */
 	uint64_t refill_usec; /* reading waiting jobs failed: not before then */
 
@@ -91,11 +92,17 @@ void dispatcher_alarm(struct dispatcher *d, struct job *job, uint64_t usec);
 /* dispatcher_flush - after a commit: what settles has settled, what leaves is gone. */
 void dispatcher_flush(struct dispatcher *d);
 
+/* dispatcher_set_spilled - about so many jobs of LANE wait in the journal only, beyond those that
+ * were read. */
+void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count);
+
+/* dispatcher_put_back - JOB, which waits and is stored, waits in the journal only. */
+void dispatcher_put_back(struct dispatcher *d, struct job *job);
+
+/* -------------------------------------------------------------------------- dispatcher_refill.c */
+
 /* dispatcher_refill - after a commit: lanes that ran low get waiting jobs from the journal. */
 void dispatcher_refill(struct dispatcher *d);
-
-/* dispatcher_set_spilled - about so many jobs of LANE wait in the journal only. */
-void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count);
 
 /* ----------------------------------------------------------------------------- dispatcher_end.c */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int lane_new(const char *name, struct table *objects, struct lane **ret)
+int lane_new(const char *name, struct lane_objects *objects, struct lane **ret)
 {
 	struct lane *lane = calloc(1, sizeof *lane);
 
@@ -19,27 +19,34 @@ int lane_new(const char *name, struct table *objects, struct lane **ret)
 	jobs_init(&lane->out, JOBS_LANE);
 	jobs_init(&lane->backoff, JOBS_LANE);
 	jobs_init(&lane->startable, JOBS_STAGE);
+	TAILQ_INIT(&lane->passed);
+	TAILQ_INIT(&lane->returning);
 	lane->objects = objects;
 	*ret = lane;
 	return 0;
 }
 
+bool lane_may_read(const struct lane *lane) { return lane->spilled > 0 || !TAILQ_EMPTY(&lane->returning); }
+
 bool lane_is_empty(const struct lane *lane)
 {
-	return lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0 && lane->spilled == 0;
+	return lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0 && !lane_may_read(lane);
 }
 
 void lane_free(struct lane *lane)
 {
+	struct passed *passed;
+
 	if (!lane)
 		return;
 	assert(lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0);
+	while ((passed = TAILQ_FIRST(&lane->returning)))
+		lane_returned(passed, UINT64_MAX);
 	free(lane->name);
 	free(lane);
 }
 
-/* --------------------------------------------------------------------------- chains of an
- * object */
+/* ------------------------------------------------------------------------ chains of an object */
 
 static uint64_t object_key(const struct lane *lane, uint64_t object)
 {
@@ -48,7 +55,7 @@ static uint64_t object_key(const struct lane *lane, uint64_t object)
 
 static struct job *chain_first(const struct lane *lane, uint64_t object)
 {
-	struct table_link *link = table_find(lane->objects, object_key(lane, object));
+	struct table_link *link = table_find(&lane->objects->first, object_key(lane, object));
 
 	for (; link; link = table_next(link)) {
 		struct job *job = container_of(link, struct job, by_object);
@@ -70,6 +77,36 @@ void lane_refresh(struct job *job)
 		jobs_insert(&lane->startable, job);
 }
 
+static struct passed *passed_find(const struct lane *lane, uint64_t object)
+{
+	struct table_link *link = table_find(&lane->objects->passed, object_key(lane, object));
+
+	for (; link; link = table_next(link)) {
+		struct passed *passed = container_of(link, struct passed, by_object);
+		if (passed->lane == lane && passed->object == object)
+			return passed;
+	}
+	return NULL;
+}
+
+static void passed_move(struct passed *passed, bool returning)
+{
+	struct lane *lane = passed->lane;
+
+	TAILQ_REMOVE(passed->returning ? &lane->returning : &lane->passed, passed, link);
+	passed->returning = returning;
+	TAILQ_INSERT_TAIL(returning ? &lane->returning : &lane->passed, passed, link);
+}
+
+/* passed_back - OBJECT's chain in memory has ended. */
+static void passed_back(struct lane *lane, uint64_t object)
+{
+	struct passed *passed = passed_find(lane, object);
+
+	if (passed)
+		passed_move(passed, true);
+}
+
 static void chain_insert(struct lane *lane, struct job *job)
 {
 	struct job *first = chain_first(lane, job->object);
@@ -82,9 +119,9 @@ static void chain_insert(struct lane *lane, struct job *job)
 		return;
 	}
 	if (first)
-		table_remove(lane->objects, &first->by_object);
+		table_remove(&lane->objects->first, &first->by_object);
 	job->later = first;
-	table_add(lane->objects, &job->by_object, object_key(lane, job->object));
+	table_add(&lane->objects->first, &job->by_object, object_key(lane, job->object));
 	if (first)
 		lane_refresh(first);
 }
@@ -100,15 +137,16 @@ static void chain_remove(struct lane *lane, struct job *job)
 		first->later = next;
 		return;
 	}
-	table_remove(lane->objects, &job->by_object);
-	if (!next)
+	table_remove(&lane->objects->first, &job->by_object);
+	if (!next) {
+		passed_back(lane, job->object);
 		return;
-	table_add(lane->objects, &next->by_object, object_key(lane, next->object));
+	}
+	table_add(&lane->objects->first, &next->by_object, object_key(lane, next->object));
 	lane_refresh(next);
 }
 
-/* ------------------------------------------------------------------------------------------
- * lists */
+/* -------------------------------------------------------------------------------------- lists */
 
 static struct jobs *list_for(struct lane *lane, enum job_state state)
 {
@@ -150,4 +188,45 @@ void lane_leave(struct job *job)
 		jobs_take(job, JOBS_STAGE);
 	chain_remove(lane, job);
 	job->lane = NULL;
+}
+
+/* --------------------------------------------------------------------------------- passed over */
+
+int lane_pass(const struct job *job)
+{
+	struct lane *lane = job->lane;
+	struct passed *passed = passed_find(lane, job->object);
+
+	assert(!job->later);
+	if (!passed) {
+		if (!(passed = calloc(1, sizeof *passed)))
+			return -ENOMEM;
+		*passed = (struct passed){ .lane = lane, .object = job->object, .from = UINT64_MAX };
+		table_add(&lane->objects->passed, &passed->by_object, object_key(lane, job->object));
+		TAILQ_INSERT_TAIL(&lane->passed, passed, link);
+	}
+	if (job->abi.id < passed->from)
+		passed->from = job->abi.id;
+	return 0;
+}
+
+bool lane_passes(const struct lane *lane, uint64_t object, uint64_t id)
+{
+	const struct passed *passed = passed_find(lane, object);
+
+	return passed && id >= passed->from;
+}
+
+void lane_returned(struct passed *passed, uint64_t from)
+{
+	struct lane *lane = passed->lane;
+
+	passed->from = from;
+	if (from <= lane->read_until) {
+		passed_move(passed, !chain_first(lane, passed->object));
+		return;
+	}
+	TAILQ_REMOVE(passed->returning ? &lane->returning : &lane->passed, passed, link);
+	table_remove(&lane->objects->passed, &passed->by_object);
+	free(passed);
 }

@@ -6,7 +6,11 @@
  * first.
  *
  * What waits for its turn is a row of the journal, in memory or not: rows up to `read_until` are in
- * memory, of those beyond there are about `spilled`. */
+ * memory or were passed over, of those beyond there are about `spilled`.
+ *
+ * Jobs behind a first one that takes its time must not fill the memory that is there for waiting
+ * jobs: then others would not run. So they are passed over: from the id that a `struct passed` says,
+ * the rows of that object wait in the journal. They come back when its chain in memory has ended. */
 #ifndef CORE_LANE_H
 #define CORE_LANE_H
 
@@ -24,11 +28,28 @@ enum lane_where {
 	LANE_VACANT, /* it is empty, and goes after the next commit if it still is */
 };
 
+struct passed {
+	uint64_t object;
+	uint64_t from; /* id */
+	bool returning; /* no job of the object is in memory: its rows come back */
+	struct lane *lane;
+	struct table_link by_object;
+	TAILQ_ENTRY(passed) link;
+};
+TAILQ_HEAD(passed_list, passed);
+
+/* What lanes share. */
+struct lane_objects {
+	struct table first; /* jobs: the first of each chain */
+	struct table passed; /* struct passed */
+};
+
 struct lane {
 	char *name; /* of the script */
 	struct jobs queue, out, backoff;
 	struct jobs startable;
-	struct table *objects; /* the dispatcher's: first jobs of chains */
+	struct lane_objects *objects; /* the dispatcher's */
+	struct passed_list passed, returning;
 	uint64_t read_until; /* id */
 	uint64_t spilled; /* 0 is exact */
 	enum lane_where where;
@@ -37,13 +58,14 @@ struct lane {
 	struct heap_node pause; /* LANE_PAUSED: until when */
 	TAILQ_ENTRY(lane) ring; /* of those that are ready, stalled, vacant */
 	TAILQ_ENTRY(lane) all;
-	TAILQ_ENTRY(lane) spill; /* spilled > 0 */
+	TAILQ_ENTRY(lane) spill; /* lane_waits_in_journal() */
+	bool listed; /* as such */
 };
 TAILQ_HEAD(lane_list, lane);
 
 /* lane_new - OBJECTS is shared by all lanes and must outlive them.
  * 0, -ENOMEM. */
-int lane_new(const char *name, struct table *objects, struct lane **ret);
+int lane_new(const char *name, struct lane_objects *objects, struct lane **ret);
 void lane_free(struct lane *lane); /* must hold no job */
 
 /* lane_enter - JOB, which is in no lane, into the list that its state asks for. */
@@ -60,5 +82,21 @@ void lane_leave(struct job *job);
 
 /* lane_is_empty - nothing in memory, nothing in the journal. */
 bool lane_is_empty(const struct lane *lane);
+
+/* lane_may_read - rows of the journal could come into memory. */
+bool lane_may_read(const struct lane *lane);
+
+/* lane_pass - JOB, the last of its chain, and all later ones of its object wait in the journal from
+ * now on.
+ * The caller takes it out of the lane.
+ * 0, -ENOMEM. */
+int lane_pass(const struct job *job);
+
+/* lane_passes - a job about OBJECT with this id has to wait in the journal. */
+bool lane_passes(const struct lane *lane, uint64_t object, uint64_t id);
+
+/* lane_returned - PASSED's rows before the id FROM are in memory.
+ * Beyond read_until there is none that was passed over: PASSED goes. */
+void lane_returned(struct passed *passed, uint64_t from);
 
 #endif

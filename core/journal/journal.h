@@ -97,6 +97,10 @@ typedef void (*journal_job_fn)(void *data, struct job *job);
 int journal_load_queued(struct journal *journal, const char *script_name, uint64_t after, unsigned limit,
 			journal_job_fn fn, void *data, struct lsn_error *err);
 
+/* Likewise those about OBJECT (event_object()) with FROM <= id <= LAST. */
+int journal_load_object(struct journal *journal, const char *script_name, uint64_t object, uint64_t from, uint64_t last,
+			unsigned limit, journal_job_fn fn, void *data, struct lsn_error *err);
+
 /* All jobs that were handed over (STARTING or RUNNING when the last daemon died), in state
  * RECOVERING. */
 int journal_load_running(struct journal *journal, journal_job_fn fn, void *data, struct lsn_error *err);

@@ -81,6 +81,9 @@ static const char *const statements[ST_MAX] = {
 	[ST_LOAD_QUEUED] = SQL_JOB_COLUMNS
 	" WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
 	" AND j.id > ?2 ORDER BY j.id LIMIT ?3",
+	[ST_LOAD_OBJECT] = SQL_JOB_COLUMNS
+	" WHERE j.script = (SELECT id FROM script_names WHERE name = ?1) AND j." SQL_WAITING
+	" AND j.id BETWEEN ?2 AND ?4 AND j.object = ?5 ORDER BY j.id LIMIT ?3",
 	[ST_LOAD_JOB] = SQL_JOB_COLUMNS " WHERE j.id = ?1",
 	[ST_SUPERSEDED] =
 		"SELECT max(id) FROM jobs INDEXED BY jobs_replays WHERE event = ?1 AND script = (SELECT id FROM "

@@ -254,16 +254,12 @@ static void hand_out(struct loading *loading, journal_job_fn fn, void *data)
 	}
 }
 
-static int read_queued(struct journal *journal, struct loading *loading, const char *script_name, uint64_t after,
-		       unsigned limit, struct lsn_error *err)
+/* load_waiting - what STMT finds; parameters 4 and later are bound. */
+static int load_waiting(struct journal *journal, sqlite3_stmt *stmt, const char *script_name, uint64_t from,
+			unsigned limit, struct loading *loading, struct lsn_error *err)
 {
-	_cleanup_reset_ sqlite3_stmt *stmt = NULL;
-	int r = db_kept(journal, ST_LOAD_QUEUED, &stmt, err);
-
-	if (r < 0)
-		return r;
 	bind_text(stmt, 1, script_name);
-	bind_u64(stmt, 2, after);
+	bind_u64(stmt, 2, from);
 	bind_u64(stmt, 3, limit);
 	return read_jobs(journal, loading, stmt, err);
 }
@@ -272,8 +268,30 @@ int journal_load_queued(struct journal *journal, const char *script_name, uint64
 			journal_job_fn fn, void *data, struct lsn_error *err)
 {
 	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
-	int r = read_queued(journal, &loading, script_name, after, limit, err);
+	sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_LOAD_QUEUED, &stmt, err);
 
+	if (r >= 0)
+		r = load_waiting(journal, stmt, script_name, after, limit, &loading, err);
+	(void)sqlite3_reset(stmt);
+	if (r >= 0)
+		hand_out(&loading, fn, data);
+	return r;
+}
+
+int journal_load_object(struct journal *journal, const char *script_name, uint64_t object, uint64_t from, uint64_t last,
+			unsigned limit, journal_job_fn fn, void *data, struct lsn_error *err)
+{
+	_cleanup_loading_ struct loading loading = { .jobs = TAILQ_HEAD_INITIALIZER(loading.jobs) };
+	sqlite3_stmt *stmt = NULL;
+	int r = db_kept(journal, ST_LOAD_OBJECT, &stmt, err);
+
+	if (r >= 0) {
+		bind_u64(stmt, 4, last);
+		bind_u64(stmt, 5, object);
+		r = load_waiting(journal, stmt, script_name, from, limit, &loading, err);
+	}
+	(void)sqlite3_reset(stmt);
 	if (r >= 0)
 		hand_out(&loading, fn, data);
 	return r;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum query { Q_INTENT, Q_BEFORE, Q_EARLIER, Q_RESULT, Q_MAX };
+enum query { Q_INTENT, Q_BEFORE, Q_EARLIER, Q_RESULT, Q_FIRST, Q_MAX };
 
 static const char *const queries[Q_MAX] = {
 	[Q_INTENT] = "SELECT count(*) FROM runs WHERE job = ?1 AND attempt = ?2 AND outcome IS NULL",
@@ -21,6 +21,9 @@ static const char *const queries[Q_MAX] = {
 	[Q_EARLIER] = "SELECT e.id FROM jobs j, jobs e INDEXED BY jobs_waiting"
 		      " WHERE j.id = ?1 AND e.script = j.script AND e.object = j.object AND e.id < j.id"
 		      " AND e.state IN (0, 4) AND e.attempt = 0",
+	/* the columns beside min() are those of its row */
+	[Q_FIRST] = "SELECT min(id), state, object FROM jobs INDEXED BY jobs_waiting"
+		    " WHERE script = (SELECT id FROM script_names WHERE name = ?1) AND state IN (0, 4) GROUP BY object",
 	[Q_RESULT] = "SELECT count(*) FROM runs WHERE job = ?1 AND place = ?2 AND outcome IS NULL",
 };
 static sqlite3_stmt *statements[Q_MAX];
@@ -198,6 +201,34 @@ static bool has_place(const struct job *job)
 	       engine_would_take(engine_index(name));
 }
 
+static bool is_out(const struct lane *lane, uint64_t object)
+{
+	const struct job *job;
+
+	JOBS_FOREACH(job, &lane->out)
+	if (job->object == object)
+		return true;
+	return false;
+}
+
+/* check_journal_quiet - no row of LANE that is the first one about its object waits in the journal
+ * only. */
+static void check_journal_quiet(const struct lane *lane)
+{
+	sqlite3_stmt *stmt = query_get(Q_FIRST);
+
+	(void)sqlite3_bind_text(stmt, 1, lane->name, -1, SQLITE_STATIC);
+	while (sqlite3_step(stmt) == SQLITE_ROW) {
+		uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
+		uint64_t object = (uint64_t)sqlite3_column_int64(stmt, 2);
+		if (sqlite3_column_int(stmt, 1) == JOB_QUEUED && !dispatcher_find(life.dispatcher, id) &&
+		    !is_out(lane, object))
+			sim_fail("job %llu of %s may run, and waits in the journal only, behind others that may not",
+				 (unsigned long long)id, lane->name);
+	}
+	(void)sqlite3_reset(stmt);
+}
+
 static void check_lane_quiet(const struct lane *lane)
 {
 	const struct job *job;
@@ -205,12 +236,17 @@ static void check_lane_quiet(const struct lane *lane)
 	if (lane->spilled > 0 && lane->queue.length == 0)
 		sim_fail("lane %s has %llu jobs in the journal, none in memory, and nobody loads them", lane->name,
 			 (unsigned long long)lane->spilled);
+	if (!TAILQ_EMPTY(&lane->returning) && lane->queue.length == 0)
+		sim_fail("lane %s has passed jobs over, and nobody loads them again", lane->name);
 	if (lane->out.length >= life_dispatch()->per_script_max || lane->where == LANE_PAUSED)
 		return;
 	JOBS_FOREACH(job, &lane->queue)
 	if (!job->settling && object_is_free(lane, job) && has_place(job))
 		sim_fail("job %llu of %s may run, its executor has a place, and nobody offers it",
 			 (unsigned long long)job->abi.id, lane->name);
+	job = jobs_first(&lane->queue) ? jobs_first(&lane->queue) : jobs_first(&lane->out);
+	if (job && has_place(job) && (lane->spilled > 0 || !TAILQ_EMPTY(&lane->passed)) && quiets++ % 16 == 0)
+		check_journal_quiet(lane);
 }
 
 void check_quiet(void)

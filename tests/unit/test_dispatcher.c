@@ -512,6 +512,34 @@ START_TEST(test_dispatcher__backoff_holds_up_its_own_object_only)
 END_TEST
 
 /* A module that was built against the first minor version. */
+/* Many jobs behind one that backs off: others run, and they too when their time has come. */
+START_TEST(test_dispatcher__what_is_behind_one_object_is_passed_over)
+{
+	enum { COUNT = 200 };
+	uint64_t ids[COUNT];
+
+	open_moody("window = 8\n", "fail = 1\n[limits]\nretries = 1\nretry_delay = 10min\nretry_on = failure\n");
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	uint64_t first = add(script, "create/resource/x");
+	serving_until(TAILQ_FIRST(&serving.dispatcher->lanes)->backoff.length == 1);
+	for (unsigned i = 0; i < COUNT; i++)
+		ids[i] = add(script, "update/resource/x");
+	uint64_t other = add(script, "create/resource/y");
+	serving_until(turn_idle(serving.turn));
+	serving_until(serving_job(other).state == JOB_FINISHED);
+	ck_assert_uint_eq(serving_ended(), 1);
+	ck_assert_int_eq(serving_job(ids[0]).state, JOB_QUEUED);
+	ck_assert_uint_le(serving.dispatcher->jobs.count, 10);
+	check();
+	serving_ok(dispatcher_cancel(serving.dispatcher, first, &serving_err));
+	serving_until(serving_ended() == COUNT + 2);
+	check();
+	ck_assert_uint_eq(serving_figure("moody", "submits"), COUNT + 2);
+	ck_assert_uint_eq(serving_figure("moody", "twice"), 0);
+	serving_until(!TAILQ_FIRST(&serving.dispatcher->lanes));
+}
+END_TEST
+
 START_TEST(test_dispatcher__an_old_module_finds_all_it_knew)
 {
 	serving_close();
@@ -616,6 +644,7 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__a_job_that_never_began_waits_again);
 	tcase_add_test(tc, test_dispatcher__a_job_that_never_begins_ends);
 	tcase_add_test(tc, test_dispatcher__backoff_holds_up_its_own_object_only);
+	tcase_add_test(tc, test_dispatcher__what_is_behind_one_object_is_passed_over);
 	tcase_add_test(tc, test_dispatcher__an_old_module_finds_all_it_knew);
 	tcase_add_test(tc, test_dispatcher__an_unreadable_event_ends_its_job_only);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);

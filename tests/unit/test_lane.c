@@ -3,7 +3,7 @@
 #include "suite.h"
 #include "util.h"
 
-static struct table objects;
+static struct lane_objects objects;
 static struct lane *lane, *other;
 static struct script *script;
 
@@ -52,7 +52,8 @@ static void end(struct job *job)
 
 static void setup(void)
 {
-	table_init(&objects);
+	table_init(&objects.first);
+	table_init(&objects.passed);
 	ck_assert_int_eq(lane_new("a.py", &objects, &lane), 0);
 	ck_assert_int_eq(lane_new("b.py", &objects, &other), 0);
 	script = make_script();
@@ -75,8 +76,10 @@ static void teardown(void)
 		ck_assert(lane_is_empty(lanes[i]));
 		lane_free(lanes[i]);
 	}
-	ck_assert_uint_eq(objects.count, 0);
-	table_done(&objects);
+	ck_assert_uint_eq(objects.first.count, 0);
+	ck_assert_uint_eq(objects.passed.count, 0);
+	table_done(&objects.first);
+	table_done(&objects.passed);
 	script_unref(script);
 }
 
