@@ -9,8 +9,9 @@
  * memory or were passed over, of those beyond there are about `spilled`.
  *
  * Jobs behind a first one that takes its time must not fill the memory that is there for waiting
- * jobs: then others would not run. So they are passed over: from the id that a `struct passed` says,
- * the rows of that object wait in the journal. They come back when its chain in memory has ended. */
+ * jobs: then others would not run. So they are passed over: from the id that a `struct passed`
+ * says, the rows of that object wait in the journal. They come back when its chain in memory has
+ * ended. */
 #ifndef CORE_LANE_H
 #define CORE_LANE_H
 

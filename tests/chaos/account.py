@@ -4,12 +4,14 @@ say.
   published     the publisher's plan and what became of each message
   acknowledged  what the listener acknowledged, as seen on the wire
   journalled    events and jobs in the journal, read after the end
-  run           what scripts reported to the ledger, and the lines of json-lines
+  run           what scripts reported to the ledger, and the lines of json-lines, by job and attempt
+  asked for     what operators told jobs to do, written down before they did
 
 Equal messages are told apart by counting: for each content (topic and payload) so many were
 published, acknowledged, journalled, run.
 
-  ran_twice      runs of a job beyond the first, and events journalled more often than published
+  ran_twice      runs of an attempt beyond the first, further attempts and replays that nobody
+                 asked for, and events journalled more often than published
   missing        acknowledged and not journalled, journalled without the jobs of its scripts, or a
                  job that did not run and is not reported as lost
   lost_reported  jobs in state lost
@@ -20,8 +22,11 @@ import json
 import os
 import sqlite3
 
+import people
 import plan
 
+CANCELLED = 8  # LSN_OUTCOME_CANCELLED
+JOB = ('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts', 'replay_of')
 # seconds around a broker's death in which it may lose what it took
 AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15
 
@@ -42,6 +47,7 @@ class Account:
         self.acked = self.read_wire()
         self.read_journal()
         self.runs = self.read_runs()
+        self.acts = people.read_acts(os.path.join(folder, 'acts'))
 
     def note(self, text):
         self.notes.append(text)
@@ -67,9 +73,9 @@ class Account:
         self.topics = {id_: as_text(topic) for id_, topic in db.execute('SELECT id, topic FROM events WHERE state = 0')}
         self.rejected = db.execute('SELECT count(*) FROM events WHERE state != 0').fetchone()[0]
         self.jobs = [
-            dict(zip(('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts'), row))
+            dict(zip(JOB, row))
             for row in db.execute(
-                'SELECT j.id, j.event, n.name, j.state, j.outcome, j.message, j.finished, u.started, j.attempt FROM jobs j'
+                'SELECT j.id, j.event, n.name, j.state, j.outcome, j.message, j.finished, u.started, j.attempt, j.replay_of FROM jobs j'
                 ' JOIN script_names n ON n.id = j.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt'
             )
         ]
@@ -90,13 +96,13 @@ class Account:
                 except ValueError:
                     self.note('%s has a broken line: %.100r' % (name, line))
                     continue
-                runs[int(run['job'])] += 1
+                runs[int(run['job']), int(run['attempt'])] += 1
                 contents[int(run['job'])] = run.get('content') or plan.digest(run['topic'], run['payload'])
         for job in self.jobs:
             if contents.get(job['id'], self.events.get(job['event'])) != self.events.get(job['event']):
                 self.note('job %d ran with another event\'s topic or payload' % job['id'])
         known = {job['id'] for job in self.jobs}
-        self.unknown_runs = sorted(set(runs) - known)
+        self.unknown_runs = sorted(run for run in runs if run[0] not in known)
         return runs
 
     def at_risk(self, m):
@@ -108,20 +114,51 @@ class Account:
         )
 
     def explained(self, job):
-        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it
-        ran."""
-        started, finished = (job['started'] or 0) / 1e6, job['finished'] / 1e6
-        return any('live' not in how and started <= to + 1 and finished >= since - 1 for since, to, how in self.outages)
+        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it ran,
+        or an operator cancelled it. Either time may have been taken while the clock was wrong."""
+        if job['outcome'] == CANCELLED:
+            return self.acts['cancel'][job['id']] > 0
+        started, finished = (
+            [(job[key] or 0) / 1e6 - offset for offset in (0,) + plan.CLOCK_OFFSETS] for key in ('started', 'finished')
+        )
+        return any(
+            'live' not in how
+            and min(started) <= to + 1
+            and max(finished) >= since - 1
+            and near(started, finished, since, to)
+            for since, to, how in self.outages
+        )
+
+    def repeats(self, job):
+        """How often an attempt ran again, or was made without being asked for."""
+        times = [self.runs[job['id'], n] for n in range(1, job['attempts'] + 2)]
+        twice = sum(n - 1 for n in times if n > 1)
+        if twice:
+            self.note('attempts of job %(id)d of %(script)s ran %(times)s times' % dict(job, times=times))
+        unasked = job['attempts'] - 1 - self.acts['retry'][job['id']]
+        if unasked > 0:
+            twice += unasked
+            self.note('job %(id)d of %(script)s has %(attempts)d attempts, nobody asked for so many' % job)
+        return twice
+
+    def settle_replays(self):
+        made, twice = collections.Counter(job['replay_of'] for job in self.jobs if job['replay_of']), 0
+        for job, times in made.items():
+            asked = self.acts['replay'][job]
+            if times > asked:
+                twice += times - asked
+                self.note('job %d was replayed %d times and told so %d times' % (job, times, asked))
+        return twice
 
     def settle(self):
         twice = missing = lost = unexplained = once = cut_short = 0
         expected = collections.defaultdict(list)
+        twice += self.settle_replays()
         for job in self.jobs:
-            expected[job['event']].append(job['script'])
-            times = self.runs[job['id']]
-            if times > 1:
-                twice += times - 1
-                self.note('job %(id)d of %(script)s ran %(times)d times' % dict(job, times=times))
+            if not job['replay_of']:
+                expected[job['event']].append(job['script'])
+            twice += self.repeats(job)
+            times = self.runs[job['id'], job['attempts']]
             if job['state'] == 6:
                 lost += 1
                 if not self.explained(job):
@@ -167,6 +204,9 @@ class Account:
             'journalled': len(self.events),
             'rejected': self.rejected,
             'jobs': len(self.jobs),
+            'cancelled': sum(job['outcome'] == CANCELLED for job in self.jobs),
+            'attempts_asked_for': sum(job['attempts'] > 1 for job in self.jobs),
+            'replays': sum(job['replay_of'] > 0 for job in self.jobs),
             'ran_once': once,
             'ran_twice': twice,
             'missing': missing,
@@ -196,6 +236,11 @@ class Account:
                     % (content, short, len(copies), [round(m['sent'], 3) for m in copies])
                 )
         return lost, unexplained
+
+
+def near(started, finished, since, to):
+    """One of the times is of the outage, whatever the clock said."""
+    return any(since - 40 <= at <= to + 40 for at in started + finished)
 
 
 def as_text(value):

@@ -13,6 +13,8 @@ STEPS = (
     'after-result-commit',
 )
 
+CLOCK_OFFSETS = (3600, -3600, 86400, -86400)
+
 # name, filter, executor, text of the script: what runs on which topics
 SCRIPTS = (
     ('report.py', 'update/resource/box/#', 'docker-sandbox'),
@@ -118,4 +120,37 @@ def engine_faults(seed, seconds):
     live = True
     while True:
         yield r.uniform(0.7, 1.3) * pause, ('live ' if live else '') + r.choice(('kill', 'stop')), r.uniform(0, 2)
+        # beyond each limit of a job, if there is time for that
+        yield r.uniform(0.2, 0.4) * pause, 'live hang', r.choice((3, min(75, seconds / 10)))
         live = not live
+
+
+def clock_steps(seed):
+    """(seconds until, offset of the daemon's wall clock in seconds, for how long)."""
+    r = lane(seed, 'clock')
+    while True:
+        yield r.uniform(3, 12), r.choice(CLOCK_OFFSETS), r.uniform(0.5, 8)
+
+
+def name_faults(seed):
+    r = lane(seed, 'names')
+    while True:
+        yield r.uniform(15, 40), 'silent', r.uniform(2, 14)
+
+
+def descriptor_faults(seed):
+    r = lane(seed, 'descriptors')
+    while True:
+        yield r.uniform(10, 30), r.randrange(4), r.uniform(0.3, 4)
+
+
+def operator_acts(seed):
+    r = lane(seed, 'operator')
+    while True:
+        yield r.uniform(1, 5), r.choice(('cancel', 'cancel', 'retry', 'retry', 'replay')), 0
+
+
+def reader_acts(seed):
+    r = lane(seed, 'readers')
+    while True:
+        yield r.uniform(5, 20), r.choice(('greedy', 'silent')), r.uniform(1, 8)

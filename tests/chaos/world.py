@@ -2,18 +2,22 @@
 how each is hurt."""
 import json
 import os
+import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 
 import harness
+import people
 import plan
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUBNET, GATEWAY = '10.213.77.0/24', '10.213.77.1'
+NAME_SERVER = '192.0.2.54'
 SMALL_BYTES = 160 << 20  # the file system under the journal
 DISK_FREE_MIN = 8 << 20
 DEAFNESS = 20  # seconds for a process to do as told
@@ -138,9 +142,9 @@ class World:
         self.lock = threading.Lock()
         self.began = time.monotonic()
 
-    def count(self, what):
+    def count(self, what, number=1):
         with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
+            self.counts[what] = self.counts.get(what, 0) + number
 
     def say(self, text):
         with self.lock:
@@ -159,7 +163,9 @@ class World:
         self.proxy_port = harness.free_port()
         self.proxy = self.helper('proxy.py', self.proxy_port, self.broker.port, self.path('wire'))
         self.ledger = self.helper('ledger.py', '0.0.0.0', 80, self.path('ledger'))
+        self.make_names()
         self.make_listener()
+        self.people = people.People(self.path('acts'), lambda: self.listener.socket, self.count)
         self.listener.start()
         # save: a broker that dies now knows the session
         self.broker.process.send_signal(signal.SIGUSR1)
@@ -178,6 +184,19 @@ class World:
             raise harness.Failed(name + ' does not start: ' + open(self.path(name + '.err')).read())
         return process
 
+    def make_names(self):
+        """Our name server is that of this mount namespace. What the engine tells containers about
+        names is said in the configuration."""
+        subprocess.run(['ip', 'addr', 'add', NAME_SERVER + '/32', 'dev', 'lo'], check=True)
+        with open(self.path('resolv.conf'), 'w') as f:
+            f.write('nameserver %s\n' % NAME_SERVER)
+        subprocess.run(['mount', '--bind', self.path('resolv.conf'), os.path.realpath('/etc/resolv.conf')], check=True)
+        self.names = self.helper('names.py', NAME_SERVER, '127.0.0.1')
+
+    def set_clock(self, seconds):
+        with open(self.path('clock'), 'r+b') as f:
+            f.write(struct.pack('=q', seconds * 1000000))
+
     def make_listener(self):
         docker = {
             'subnet': SUBNET,
@@ -187,12 +206,20 @@ class World:
             'dns': '192.0.2.53',
         }
         ini = {
-            'broker': {'port': self.proxy_port, 'keepalive': '5s', 'reconnect_max': '500ms'},
+            'broker': {
+                'host': 'broker.chaos.example',
+                'port': self.proxy_port,
+                'keepalive': '5s',
+                'reconnect_max': '500ms',
+            },
             'journal': {'path': self.small + '/journal.db', 'disk_free_min': str(DISK_FREE_MIN)},
             'executor json-lines': {'path': self.path('jobs.jsonl')},
             'limits': {'timeout': '30s', 'timeout_max': '30s'},
         }
-        self.listener = harness.Listener(Names(), self.folder, self.broker, docker, ini)
+        with open(self.path('clock'), 'wb') as f:
+            f.write(bytes(8))
+        env = {'LD_PRELOAD': os.path.join(harness.BUILD, 'tests/chaos/clock.so'), 'CHAOS_CLOCK': self.path('clock')}
+        self.listener = harness.Listener(Names(), self.folder, self.broker, docker, ini, env)
         for name, topic, executor in plan.SCRIPTS:
             self.listener.script(
                 name, SCRIPT if executor == 'docker-sandbox' else 'pass\n', topic=topic, executor=executor
@@ -274,6 +301,9 @@ class World:
     def hurt_engine(self, what, how_long):
         live = what.startswith('live')
         self.say('dockerd: %s for %.1f s' % (what, how_long))
+        if what == 'live hang':
+            self.hang_engine(how_long)
+            return
         self.engine.set_live(live)
         since = time.time()
         self.engine.end(signal.SIGKILL if what.endswith('kill') else signal.SIGTERM)
@@ -282,6 +312,45 @@ class World:
         self.outages.append((since, time.time(), what))
         self.count('dockerd' + (' with live-restore' if live else ''))
         self.say('dockerd is back')
+
+    def hang_engine(self, how_long):
+        """It answers nobody, and then goes on where it was."""
+        os.kill(self.engine.pid, signal.SIGSTOP)
+        try:
+            self.over.wait(how_long)
+        finally:
+            os.kill(self.engine.pid, signal.SIGCONT)
+        self.count('dockerd hung')
+
+    def step_clock(self, offset, how_long):
+        self.say('clock: %+d s for %.1f s' % (offset, how_long))
+        self.set_clock(offset)
+        self.over.wait(how_long)
+        self.set_clock(0)
+        self.count('clock stepped', 2)
+
+    def hurt_names(self, what, how_long):
+        self.say('name server: %s for %.1f s' % (what, how_long))
+        self.names.stdin.write(b'%s %.3f\n' % (what.encode(), how_long))
+        self.names.stdin.flush()
+        self.proxy.stdin.write(b'cut 0.5\n')  # so that the name is looked up
+        self.proxy.stdin.flush()
+        self.over.wait(how_long)
+        self.count('name server ' + what)
+
+    def hurt_descriptors(self, spare, how_long):
+        """No more descriptors than it has, and SPARE."""
+        pid = self.listener.process.pid
+        try:
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            few = len(os.listdir('/proc/%d/fd' % pid)) + spare
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, hard))
+            self.say('descriptors: %d for %.1f s' % (few, how_long))
+            self.count('descriptors ran out')
+            self.over.wait(how_long)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        except (ProcessLookupError, FileNotFoundError):
+            pass  # killed meanwhile
 
     def hurt_disk(self, what, how_long):
         ballast = os.path.join(self.small, 'ballast')
@@ -331,6 +400,11 @@ class World:
             (self.lane, (plan.engine_faults(self.seed, self.seconds), self.hurt_engine)),
             (self.lane, (plan.disk_faults(self.seed), self.hurt_disk)),
             (self.lane, (plan.reloads(self.seed), self.reload)),
+            (self.lane, (plan.clock_steps(self.seed), self.step_clock)),
+            (self.lane, (plan.name_faults(self.seed), self.hurt_names)),
+            (self.lane, (plan.descriptor_faults(self.seed), self.hurt_descriptors)),
+            (self.lane, (plan.operator_acts(self.seed), self.people.operate)),
+            (self.lane, (plan.reader_acts(self.seed), self.people.read)),
         ]
         self.began = time.monotonic()
         self.publisher = self.helper('publisher.py', self.broker.port, self.path('plan'), self.path('published'))
@@ -345,6 +419,7 @@ class World:
         self.over.set()
         for thread in self.threads:
             thread.join(120)
+        self.set_clock(0)
 
     def calm_down(self):
         """No more faults: everything is up, everything published is taken, everything taken is
@@ -389,7 +464,7 @@ class World:
             attempt('the listener', lambda: self.listener.process and self.listener.kill())
             attempt('its containers', self.listener.clean_docker)
             attempt('its folder', lambda: shutil.rmtree(self.listener.run_dir, ignore_errors=True))
-        for name in ('proxy', 'ledger'):
+        for name in ('proxy', 'ledger', 'names'):
             if hasattr(self, name):
                 attempt(name, lambda: harness.end_process(getattr(self, name), signal.SIGKILL))
         if hasattr(self, 'broker'):

@@ -2,6 +2,7 @@
 tests/attacks/hostile_init.py, which breaks every rule of the protocol, one after the other. The
 daemon must end it, say what happened to the job, serve on, and neither grow nor keep descriptors
 nor spin."""
+import contextlib
 import os
 import re
 import shutil
@@ -102,8 +103,11 @@ class Standing:
         return kilobytes, len(kept), seconds, time.monotonic()
 
     def links(self):
-        folder = '/proc/%d/fd' % self.pid
-        return [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+        folder, links = '/proc/%d/fd' % self.pid, []
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links.append(os.readlink(os.path.join(folder, fd)))
+        return links
 
     def check(self):
         kilobytes, descriptors, seconds, now = self.now()
