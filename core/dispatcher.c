@@ -21,9 +21,9 @@
 /* Contents that nobody uses but are kept for the next run. */
 #define CONTENTS_KEPT 128
 #define CONTENTS_KEPT_BYTES ((size_t)16 << 20)
-/* One turn offers jobs for so long; then others have theirs. */
+/* One turn offers jobs for so long, and hands jobs over for so long; then others have theirs. */
 #define OFFER_USEC (10 * USEC_PER_MSEC)
-#define OFFERS_PER_LOOK 16 /* between looks at the clock */
+#define HAND_OVER_USEC (10 * USEC_PER_MSEC)
 /* A lane that met a passing shortage waits for so long, twice as long each time. */
 #define PAUSE_MIN_USEC (100 * USEC_PER_MSEC)
 #define PAUSE_DOUBLINGS 5
@@ -406,9 +406,9 @@ static void offer(struct dispatcher *d)
 	uint64_t until = now_monotonic_usec() + OFFER_USEC;
 	struct lane *lane;
 
-	for (unsigned n = 1; dispatcher_running(d) < d->config->running_max && (lane = TAILQ_FIRST(&d->ready)); n++) {
+	while (dispatcher_running(d) < d->config->running_max && (lane = TAILQ_FIRST(&d->ready))) {
 		start_one(d, lane);
-		if (n % OFFERS_PER_LOOK == 0 && now_monotonic_usec() >= until) {
+		if (now_monotonic_usec() >= until) {
 			d->hooks.turn(d->hooks.data);
 			return;
 		}
@@ -492,15 +492,27 @@ static void forget_reported(struct dispatcher *d)
 	}
 }
 
-void dispatcher_committed(struct dispatcher *d)
+/* hand_over_all - or as many as the time allows: the others' intent is stored, they may wait. */
+static void hand_over_all(struct dispatcher *d)
 {
+	uint64_t until = now_monotonic_usec() + HAND_OVER_USEC;
 	struct job *job;
 
+	while ((job = jobs_first(&d->starting))) {
+		hand_over(d, job);
+		if (now_monotonic_usec() >= until) {
+			d->hooks.turn(d->hooks.data);
+			return;
+		}
+	}
+}
+
+void dispatcher_committed(struct dispatcher *d)
+{
 	forget_reported(d);
 	dispatcher_flush(d);
 	dispatcher_refill(d);
-	while ((job = jobs_first(&d->starting)))
-		hand_over(d, job);
+	hand_over_all(d);
 	reap_lanes(d);
 }
 
