@@ -1,9 +1,11 @@
 """A reload that fails anywhere changes nothing and says why; one that works takes in new modules,
 swaps changed ones, drains removed ones."""
+import contextlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 
 import harness
@@ -236,6 +238,30 @@ def test_broken_configuration_at_the_start_is_78(t):
     process, daemon.process = daemon.process, None
     equal(process.wait(20), 78)
     check('listenerd.ini:' in daemon.log_text(), daemon.log_text())
+
+
+def test_a_journal_that_is_not_ours_to_open_is_78(t):
+    """Of a newer release, or damaged: nothing that a restart could mend, and nothing is written."""
+    daemon = t.listener(t.broker()).start()
+    daemon.stop()
+    path = os.path.join(daemon.state, 'journal.db')
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute('PRAGMA user_version = 1000')
+        db.commit()
+    refused(daemon, 'newer listenerd')
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        equal(db.execute('PRAGMA user_version').fetchone()[0], 1000)
+    with open(path, 'r+b') as f:
+        f.write(b'no database' * 100)
+    refused(daemon, 'journal.db')
+
+
+def refused(daemon, word):
+    at = len(daemon.log_text())
+    daemon.start(ready=False)
+    process, daemon.process = daemon.process, None
+    equal(process.wait(60), 78)
+    check(word in daemon.log_text()[at:], daemon.log_text()[at:])
 
 
 if __name__ == '__main__':

@@ -840,7 +840,7 @@ START_TEST(test_broker__silent_name_server)
 	for (unsigned i = 0; i < 20; i++) {
 		uint64_t turn = now_monotonic_usec();
 		ck_assert_int_ge(sd_event_run(loop, 20 * USEC_PER_MSEC), 0);
-		ck_assert_uint_lt(now_monotonic_usec() - turn, USEC_PER_SEC);
+		ck_assert_uint_lt(now_monotonic_usec() - turn, 4 * USEC_PER_SEC); /* a resolver waits for 5 s */
 	}
 	ck_assert_int_eq(state(), BROKER_CONNECTING);
 	broker_pause(broker, "test");
@@ -849,7 +849,7 @@ START_TEST(test_broker__silent_name_server)
 	(void)run_for(100 * USEC_PER_MSEC);
 	ck_assert_int_eq(state(), BROKER_CONNECTING);
 	stop();
-	ck_assert_uint_lt(now_monotonic_usec() - before, 4 * USEC_PER_SEC);
+	ck_assert_uint_lt(now_monotonic_usec() - before, 9 * USEC_PER_SEC); /* and asks twice */
 	WAIT_FOR(waitpid(-1, NULL, WNOHANG) == -1); /* what is left of it is reaped */
 	(void)close(fd);
 }
