@@ -3,6 +3,8 @@
 #include "broker.h"
 #include "config.h"
 #include "control.h"
+#include "control_access.h"
+#include "control_lookup.h"
 #include "reload.h"
 #include "dispatcher.h"
 #include "executors.h"
@@ -42,6 +44,7 @@ struct next { /* what was built beside the old */
 	struct config *config;
 	struct source *source; /* NULL: the old one serves on */
 	struct broker *broker; /* likewise */
+	struct control_access access;
 	bool executors;
 };
 
@@ -51,6 +54,7 @@ static void next_abandon(struct daemon *daemon, struct next *next)
 	source_free(next->source);
 	if (next->executors)
 		executors_abandon(daemon->executors);
+	control_access_clear(&next->access);
 	config_free(next->config);
 }
 
@@ -68,6 +72,7 @@ static int next_build(struct daemon *daemon, struct next *next, struct lsn_error
 
 struct reload { /* under way */
 	struct next next;
+	struct control_lookup *lookup;
 	reload_fn fn;
 	void *data;
 };
@@ -170,10 +175,27 @@ static void on_prepared(void *data, int r, const struct lsn_error *why)
 	if (r >= 0)
 		r = replace_broker(daemon, next, &err);
 	if (r >= 0)
-		r = control_set_config(daemon->control, &next->config->control, &err);
+		r = control_set_access(daemon->control, &next->access, &err);
 	if (r >= 0)
 		put_in_force(daemon, next);
 	reload_end(daemon, r, &err);
+}
+
+static void on_people(void *data, struct control_access *access, const struct lsn_error *why)
+{
+	struct daemon *daemon = data;
+	struct reload *reload = daemon->reload;
+	struct lsn_error err = { 0 };
+
+	reload->lookup = NULL;
+	if (!access) {
+		reload_end(daemon, why->code, why);
+		return;
+	}
+	reload->next.access = *access;
+	int r = executors_prepare(daemon->executors, &reload->next.config->executors, on_prepared, daemon, &err);
+	if (r < 0)
+		reload_end(daemon, r, &err);
 }
 
 int daemon_reload(struct daemon *daemon, reload_fn fn, void *data, struct lsn_error *err)
@@ -189,7 +211,8 @@ int daemon_reload(struct daemon *daemon, reload_fn fn, void *data, struct lsn_er
 	notify_reloading();
 	int r = next_build(daemon, &reload->next, err);
 	if (r >= 0)
-		r = executors_prepare(daemon->executors, &reload->next.config->executors, on_prepared, daemon, err);
+		r = control_lookup_start(daemon->loop, &reload->next.config->control, on_people, daemon,
+					 &reload->lookup, err);
 	if (r < 0) {
 		next_abandon(daemon, &reload->next);
 		free(reload);
@@ -206,6 +229,7 @@ void daemon_reload_cancel(struct daemon *daemon)
 
 	if (!daemon->reload)
 		return;
+	control_lookup_cancel(daemon->reload->lookup);
 	executors_abandon(daemon->executors);
 	reload_end(daemon, lsn_error_set(&err, -ECANCELED, "the daemon is stopping"), &err);
 }

@@ -271,21 +271,17 @@ int control_new(sd_event *loop, const struct control_config *config, const struc
 	return 0;
 }
 
-int control_set_config(struct control *control, const struct control_config *config, struct lsn_error *err)
+int control_set_access(struct control *control, struct control_access *access, struct lsn_error *err)
 {
-	struct control_access access;
 	struct connection *connection;
-	int r = control_access_resolve(config, &access, err);
-	if (r < 0)
-		return r;
-	r = socket_set_access(control->path, &access, err);
+	int r = socket_set_access(control->path, access, err);
 	if (r < 0) {
 		(void)socket_set_access(control->path, &control->access, NULL);
-		control_access_clear(&access);
 		return r;
 	}
 	control_access_clear(&control->access);
-	control->access = access;
+	control->access = *access;
+	*access = (struct control_access){ 0 };
 	LIST_FOREACH (connection, &control->connections, list)
 		control_access_check(&connection->control->access, connection->fd, &connection->peer, connection->may);
 	return 0;

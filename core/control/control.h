@@ -6,7 +6,7 @@
  *
  * Peers are known by SO_PEERCRED and SO_PEERGROUPS: root, the daemon's own user, the socket's
  * group and [control] operators may do everything, readers may look. Users and groups are looked
- * up when the configuration is taken, never in between: nothing here blocks.
+ * up when the configuration is taken, never in between: nothing here blocks but control_new().
  *
  * Loop thread only. A connection has one request at work at a time; further ones wait. In one turn
  * of the loop one request of one connection is run, or one slice of a stream (control_stream()),
@@ -51,11 +51,12 @@ struct control_command {
 int control_new(sd_event *loop, const struct control_config *config, const struct control_command *commands, void *data,
 		struct control **ret, struct lsn_error *err);
 
-/* control_set_config - take over a new group, readers and operators without closing anything.
+/* control_set_access - take over a new group, readers and operators without closing anything.
  * A changed socket path needs a control_new() (which may also replace the socket of this very
  * process) and a control_free() of the old.
+ * On success ACCESS is the control's, and cleared.
  * On failure nothing has changed. */
-int control_set_config(struct control *control, const struct control_config *config, struct lsn_error *err);
+int control_set_access(struct control *control, struct control_access *access, struct lsn_error *err);
 
 /* control_free - closes all connections; replies not ended yet stay valid and go nowhere.
  * NULL is allowed. */

@@ -114,8 +114,9 @@ class Account:
         )
 
     def explained(self, job):
-        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it ran,
-        or an operator cancelled it. Either time may have been taken while the clock was wrong."""
+        """Lost or cut short, and rightly so: Docker was restarted without live-restore while it
+        ran, or an operator cancelled it. Either time may have been taken while the clock was
+        wrong."""
         if job['outcome'] == CANCELLED:
             return self.acts['cancel'][job['id']] > 0
         started, finished = (

@@ -248,15 +248,15 @@ def test_a_journal_that_is_not_ours_to_open_is_78(t):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute('PRAGMA user_version = 1000')
         db.commit()
-    refused(daemon, 'newer listenerd')
+    refused_at_start(daemon, 'newer listenerd')
     with contextlib.closing(sqlite3.connect(path)) as db:
         equal(db.execute('PRAGMA user_version').fetchone()[0], 1000)
     with open(path, 'r+b') as f:
         f.write(b'no database' * 100)
-    refused(daemon, 'journal.db')
+    refused_at_start(daemon, 'journal.db')
 
 
-def refused(daemon, word):
+def refused_at_start(daemon, word):
     at = len(daemon.log_text())
     daemon.start(ready=False)
     process, daemon.process = daemon.process, None

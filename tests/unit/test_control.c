@@ -1,6 +1,7 @@
 /* test_control.c - the control socket with real sockets and real peers, some of them other
  * processes with other credentials. */
 #include "control.h"
+#include "control_lookup.h"
 #include "log.h"
 #include "soon.h"
 #include "suite.h"
@@ -661,6 +662,35 @@ START_TEST(test_control__successor_keeps_its_file)
 }
 END_TEST
 
+struct looked_up {
+	int r; /* 1: not yet */
+	struct lsn_error err;
+};
+
+static void on_access(void *data, struct control_access *access, const struct lsn_error *err)
+{
+	struct looked_up *found = data;
+
+	found->err = *err;
+	found->r = access ? control_set_access(control, access, &found->err) : err->code;
+	if (access)
+		control_access_clear(access);
+}
+
+/* take_config - as a reload does it. */
+static int take_config(struct lsn_error *err)
+{
+	struct looked_up found = { .r = 1 };
+	struct control_lookup *lookup;
+
+	ck_assert_int_eq(control_lookup_start(loop, &config, on_access, &found, &lookup, err), 0);
+	while (found.r > 0)
+		turn(10);
+	if (err)
+		*err = found.err;
+	return found.r;
+}
+
 START_TEST(test_control__unknown_names_are_refused)
 {
 	struct lsn_error err = { 0 };
@@ -672,9 +702,33 @@ START_TEST(test_control__unknown_names_are_refused)
 	config.operators = NULL;
 	start();
 	config.operators = nobody_knows;
-	ck_assert_int_eq(control_set_config(control, &config, &err), -EINVAL);
+	err = (struct lsn_error){ 0 };
+	ck_assert_int_eq(take_config(&err), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.message, "no-such-group-here"));
 	config.operators = NULL;
-	ck_assert_int_eq(control_set_config(control, &config, &err), 0);
+	ck_assert_int_eq(take_config(&err), 0);
+}
+END_TEST
+
+/* More names than the child can report, and a look-up that nobody waits for any more. */
+START_TEST(test_control__look_ups_end_well)
+{
+	enum { MANY = 5000 };
+	static char *names[MANY + 1];
+	struct lsn_error err = { 0 };
+	struct control_lookup *lookup;
+
+	start();
+	for (unsigned i = 0; i < MANY; i++)
+		names[i] = (char *)"4321";
+	config.readers = names;
+	ck_assert_int_eq(take_config(&err), -E2BIG);
+	names[100] = NULL;
+	ck_assert_int_eq(take_config(&err), 0);
+	ck_assert_int_eq(control_lookup_start(loop, &config, on_access, NULL, &lookup, &err), 0);
+	control_lookup_cancel(lookup);
+	for (unsigned i = 0; i < 20; i++)
+		turn(10);
 }
 END_TEST
 
@@ -723,7 +777,7 @@ START_TEST(test_control__rights_follow_credentials)
 	ck_assert_int_eq(as_user(65534, 65534, 65534, "echo"), EACCES);
 	config.readers = readers;
 	config.operators = operators;
-	ck_assert_int_eq(control_set_config(control, &config, NULL), 0);
+	ck_assert_int_eq(take_config(NULL), 0);
 	ck_assert_int_eq(as_user(65534, 65534, 65534, "echo"), 0);
 	ck_assert_int_eq(as_user(65534, 65534, 65534, "act"), EACCES);
 	ck_assert_int_eq(as_user(5000, 5000, 4321, "echo"), 0);
@@ -780,6 +834,7 @@ int main(void)
 	tcase_add_test(tcase, test_control__second_daemon_is_refused);
 	tcase_add_test(tcase, test_control__successor_keeps_its_file);
 	tcase_add_test(tcase, test_control__unknown_names_are_refused);
+	tcase_add_test(tcase, test_control__look_ups_end_well);
 	tcase_add_test(tcase, test_control__rights_follow_credentials);
 	tcase_add_test(tcase, test_control__bytes_become_text_or_base64);
 	suite_add_tcase(suite, tcase);
