@@ -297,7 +297,7 @@ static bool is_passing(int r)
 	}
 }
 
-/* reserve - with contents for the run, for modules that may look at them at once. */
+/* reserve_with_contents - with contents for the run, for modules that may look at them at once. */
 static int reserve_with_contents(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
 				 struct lsn_error *err)
 {
@@ -312,9 +312,9 @@ static int reserve_with_contents(struct dispatcher *d, struct executor *executor
 	return 0;
 }
 
-/* reserve - a refusal costs next to nothing; contents are made for who has a place. */
-static int reserve(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
-		   struct lsn_error *err)
+/* place_reserve - a refusal costs next to nothing; contents are made for who has a place. */
+static int place_reserve(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
+			 struct lsn_error *err)
 {
 	struct content *payload, *script;
 
@@ -348,7 +348,7 @@ static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, 
 	job->abi.attempt++;
 	job->abi.started_realtime_usec = 0;
 	job->abi.waiting = lane->queue.length + lane->spilled;
-	int r = reserve(d, executor, job, ret, err);
+	int r = place_reserve(d, executor, job, ret, err);
 	if (r < 0) {
 		job->abi.attempt--;
 		return r;
@@ -358,8 +358,8 @@ static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, 
 	return 0;
 }
 
-/* refuse - JOB can never run, for the reason in WHY. */
-static void refuse(struct dispatcher *d, struct job *job, const char *executor, const struct lsn_error *why)
+/* lane_refuse - JOB can never run, for the reason in WHY. */
+static void lane_refuse(struct dispatcher *d, struct job *job, const char *executor, const struct lsn_error *why)
 {
 	if (job->unreadable) { /* no attempt could fare better */
 		dispatcher_close(d, job, LSN_OUTCOME_ERROR, job->unreadable);
@@ -395,13 +395,13 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 			dispatcher_begun(job, run);
 			dispatcher_set(d, job, JOB_STARTING);
 		} else {
-			refuse(d, job, lane->stalled_for, &err);
+			lane_refuse(d, job, lane->stalled_for, &err);
 		}
 	}
 }
 
-/* offer - until all have had their turn or the time is up: then there is another turn soon. */
-static void offer(struct dispatcher *d)
+/* lane_offer - until all have had their turn or the time is up: then there is another turn soon. */
+static void lane_offer(struct dispatcher *d)
 {
 	uint64_t until = now_monotonic_usec() + OFFER_USEC;
 	struct lane *lane;
@@ -422,7 +422,7 @@ void dispatcher_place(struct dispatcher *d)
 	dispatcher_ring(d, now);
 	end_pauses(d, now);
 	if (!d->stopped)
-		offer(d);
+		lane_offer(d);
 	if (d->starting.length > 0)
 		failpoint("after-intent");
 }

@@ -359,7 +359,7 @@ static inline uint64_t *slot_next(const struct router *r, uint32_t tag, struct b
 	for (struct bucket *b_ = bucket_home(r, t), *once_ = b_; once_; once_ = NULL)                                  \
 		for (unsigned i_ = 0; ((word) = slot_next(r, t, &b_, &i_));)
 
-static inline bool level_is(uint64_t word, enum word_kind kind) { return (word & KIND_MASK) == (uint64_t)kind; }
+static inline bool node_level_is(uint64_t word, enum word_kind kind) { return (word & KIND_MASK) == (uint64_t)kind; }
 
 static inline void *word_pointer(uint64_t word) { return (void *)(uintptr_t)(word & ~KIND_MASK); }
 
@@ -420,7 +420,7 @@ static void buckets_redistribute(struct router *r, const struct bucket *first)
 
 /* One bucket more: its elder twin is split. If there is no memory for it the table stays as it
  * is and works on. */
-static void table_grow(struct router *r)
+static void router_table_grow(struct router *r)
 {
 	if (r->home_count == UINT32_C(1) << 31 || buckets_ensure(&r->home, r->home_count) < 0)
 		return;
@@ -454,7 +454,7 @@ static void table_shrink(struct router *r)
 static void table_balance(struct router *r)
 {
 	for (unsigned i = 0; i < 4 && r->slots * LOAD_DENOMINATOR > (size_t)r->home_count * LOAD_NUMERATOR; i++)
-		table_grow(r);
+		router_table_grow(r);
 	for (unsigned i = 0; i < 4 && r->home_count > SEGMENT0 &&
 			     r->slots * LOAD_DENOMINATOR * 2 < (size_t)r->home_count * LOAD_NUMERATOR;
 	     i++)
@@ -467,7 +467,7 @@ static uint64_t *find_inner(const struct router *r, uint64_t hash)
 {
 	uint64_t *word;
 	FOR_EACH_SLOT(r, tag_of(hash), word)
-	if (level_is(*word, KIND_INNER))
+	if (node_level_is(*word, KIND_INNER))
 		return word;
 	return NULL;
 }
@@ -484,10 +484,10 @@ static struct filter *find_filter(const struct router *r, const char *text, size
 		FOR_EACH_SLOT(r, tag_of(hash), word)
 		{
 			struct filter *f = word_pointer(*word);
-			if (level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size &&
+			if (node_level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->size == size &&
 			    memcmp(f->text, text, size) == 0)
 				return f;
-			inner |= level_is(*word, KIND_INNER);
+			inner |= node_level_is(*word, KIND_INNER);
 		}
 		if (!inner || token.last)
 			return NULL;
@@ -501,7 +501,7 @@ static uint64_t *find_rival(const struct router *r, uint64_t hash, uint32_t dept
 	FOR_EACH_SLOT(r, tag_of(hash), word)
 	{
 		const struct filter *f = word_pointer(*word);
-		if (level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->depth == depth)
+		if (node_level_is(*word, KIND_LEAF) && f->low == (uint32_t)hash && f->depth == depth)
 			return word;
 	}
 	return NULL;
@@ -655,7 +655,7 @@ static uint64_t *find_value(const struct router *r, const struct filter *f, cons
 	FOR_EACH_SLOT(r, tag_of(value_hash(r, f, value)), word)
 	{
 		const struct value *v = word_pointer(*word);
-		if (level_is(*word, KIND_VALUE) && v->filter == f && v->value == value)
+		if (node_level_is(*word, KIND_VALUE) && v->filter == f && v->value == value)
 			return word;
 	}
 	return NULL;
@@ -721,7 +721,7 @@ int router_new(struct router **ret)
 static void free_slots(struct router *r, struct bucket *b)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-		if (level_is(b->word[i], KIND_LEAF)) {
+		if (node_level_is(b->word[i], KIND_LEAF)) {
 			struct filter *f = word_pointer(b->word[i]);
 			arena_free(&r->arena, f, sizeof *f + f->size);
 		}
@@ -929,9 +929,9 @@ static inline void walk_visit(struct walk *w, const struct state *s)
 				(unsigned)(b->tag[4] == tag) << 4;
 		for (; fits; fits &= fits - 1) {
 			uint64_t word = b->word[__builtin_ctz(fits)];
-			if (level_is(word, KIND_INNER))
+			if (node_level_is(word, KIND_INNER))
 				walk_inner(w, word, s->hash, s->depth);
-			else if (level_is(word, KIND_LEAF))
+			else if (node_level_is(word, KIND_LEAF))
 				walk_leaf(w, word_pointer(word), s);
 		}
 	}

@@ -94,8 +94,8 @@ static size_t index_seek(const struct window *window, uint16_t id)
 	return i;
 }
 
-/* entry_find - the slot of ID's youngest entry, or 0. */
-static size_t entry_find(const struct window *window, uint16_t id)
+/* window_find_entry - the slot of ID's youngest entry, or 0. */
+static size_t window_find_entry(const struct window *window, uint16_t id)
 {
 	uint32_t number = window->index[index_seek(window, id)];
 	return number ? slot_of(window, number) : 0;
@@ -141,7 +141,7 @@ static void forget_oldest(struct window *window)
 {
 	uint16_t id = entry_id(&window->slots[window->head]);
 
-	if (entry_find(window, id) == window->head)
+	if (window_find_entry(window, id) == window->head)
 		index_drop(window, id);
 	window->head++;
 	if (window->settled < window->head)
@@ -309,13 +309,13 @@ static bool entry_is_live(const struct window *window, size_t slot)
 	return window->slots[slot].digest[EVENT_DIGEST_SIZE - 1] & LIVE;
 }
 
-static void learn(struct window *window, enum manner manner)
+static void sender_learn(struct window *window, enum manner manner)
 {
 	window->whole |= !(window->manner & manner);
 	window->manner |= (uint8_t)manner;
 }
 
-static enum window_answer repeated(struct window *window, size_t slot)
+static enum window_answer entry_repeated(struct window *window, size_t slot)
 {
 	window->used[slot] = true;
 	if (window->open && !window->cursor && slot >= window->settled)
@@ -338,7 +338,7 @@ static size_t find_late(const struct window *window, uint16_t id, const uint8_t 
 /* numbers_anew - would ID be another one if the broker had kept the packet ids? */
 static bool numbers_anew(const struct window *window, uint16_t id)
 {
-	if ((window->manner & NUMBERS_ANEW) || entry_find(window, id))
+	if ((window->manner & NUMBERS_ANEW) || window_find_entry(window, id))
 		return true;
 	uint16_t last = entry_id(&window->slots[window->end - 1]);
 	uint32_t ahead = id > last ? (uint32_t)(id - last) : (uint32_t)id + UINT16_MAX - last;
@@ -365,7 +365,7 @@ static void entry_renumber(struct window *window, size_t slot, uint16_t id)
 {
 	struct entry *entry = &window->slots[slot];
 
-	if (entry_find(window, entry_id(entry)) == slot)
+	if (window_find_entry(window, entry_id(entry)) == slot)
 		index_drop(window, entry_id(entry));
 	entry_set_id(entry, id);
 	window->index[index_seek(window, id)] = number_of(window, slot);
@@ -375,18 +375,18 @@ static void entry_renumber(struct window *window, size_t slot, uint16_t id)
 /* ask_again - with DUP 1. */
 static enum window_answer ask_again(struct window *window, uint16_t id, const uint8_t *digest)
 {
-	size_t slot = window->manner & NUMBERS_ANEW ? 0 : entry_find(window, id);
+	size_t slot = window->manner & NUMBERS_ANEW ? 0 : window_find_entry(window, id);
 
-	learn(window, SHOWS_DUP);
+	sender_learn(window, SHOWS_DUP);
 	if (slot && !entry_is(window, slot, digest))
 		slot = 0;
 	if (!slot && !(window->manner & NUMBERS_ANEW))
 		slot = find_late(window, id, digest);
 	if (!slot && (slot = find_renumbered(window, id, digest))) {
-		learn(window, NUMBERS_ANEW);
+		sender_learn(window, NUMBERS_ANEW);
 		entry_renumber(window, slot, id);
 	}
-	return slot ? repeated(window, slot) : WINDOW_UNKNOWN_REPEAT;
+	return slot ? entry_repeated(window, slot) : WINDOW_UNKNOWN_REPEAT;
 }
 
 enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
@@ -398,12 +398,12 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 		return ask_again(window, packet_id, digest);
 	if (!window->open)
 		return WINDOW_NEW;
-	size_t slot = entry_find(window, packet_id);
+	size_t slot = window_find_entry(window, packet_id);
 	bool same = slot && slot >= window->settled && entry_is(window, slot, digest);
 	if (same && (window->manner & SHOWS_DUP))
 		same = !(window->manner & NUMBERS_ANEW) && !entry_is_live(window, slot);
 	if (same && (!window->cursor || slot == window->cursor))
-		return repeated(window, slot);
+		return entry_repeated(window, slot);
 	close_window(window);
 	return same ? WINDOW_DOUBTFUL : WINDOW_NEW;
 }
@@ -414,7 +414,7 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
 		return 0;
 	if (window->open)
 		close_window(window);
-	size_t older = entry_find(window, packet_id);
+	size_t older = window_find_entry(window, packet_id);
 	if (older >= window->settled)
 		window->settled = older + 1;
 	int r = make_room(window);

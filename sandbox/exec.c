@@ -72,7 +72,7 @@ static void base_name(const char *name, size_t size, char base[SHEBANG_MAX])
 		base[n - 4] = '\0';
 }
 
-static enum program classify(const char *name, size_t size)
+static enum program file_classify(const char *name, size_t size)
 {
 	char base[SHEBANG_MAX];
 	base_name(name, size, base);
@@ -151,7 +151,7 @@ static bool is_python(const struct run_request *req, const struct shebang *s)
 	base_name(name, size, base);
 	if (s->argument && strcmp(base, "env") == 0)
 		name = env_program(s->argument, &size);
-	enum program program = classify(name, size);
+	enum program program = file_classify(name, size);
 	return program == PROGRAM_PYTHON || (program == PROGRAM_OTHER_PYTHON && !is_there(req, name, size));
 }
 

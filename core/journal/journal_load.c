@@ -46,7 +46,7 @@ static void loading_done(struct loading *loading)
 }
 #define _cleanup_loading_ _cleanup_(loading_done)
 
-static int damaged(struct journal *journal, const char *what, uint64_t id, const char *how, struct lsn_error *err)
+static int row_damaged(struct journal *journal, const char *what, uint64_t id, const char *how, struct lsn_error *err)
 {
 	return lsn_error_set(err, -EUCLEAN, "journal %s: %s %" PRIu64 " is %s", journal->config.path, what, id, how);
 }
@@ -62,11 +62,11 @@ static int read_event(struct journal *journal, uint64_t id, struct event **ret, 
 	bind_u64(stmt, 1, id);
 	r = db_step(journal, stmt, err);
 	if (r <= 0)
-		return r < 0 ? r : damaged(journal, "event", id, "missing", err);
+		return r < 0 ? r : row_damaged(journal, "event", id, "missing", err);
 	const void *topic = sqlite3_column_blob(stmt, 4);
 	size_t topic_size = (size_t)sqlite3_column_bytes(stmt, 4);
 	if (!topic || topic_check_name(topic, topic_size, NULL) < 0)
-		return damaged(journal, "event", id, "unreadable: its topic is none", err);
+		return row_damaged(journal, "event", id, "unreadable: its topic is none", err);
 	r = event_new(topic, topic_size, NULL, 0, &event);
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory for event %" PRIu64, id);

@@ -144,9 +144,9 @@ static int connect_subscriber(struct probe *probe)
 	return r;
 }
 
-/* subscribe - filter 0 is for the probes, the others are the daemon's below the prefix. Returns
- * how many, 0: not possible. */
-static int subscribe(struct probe *probe)
+/* probes_subscribe - filter 0 is for the probes, the others are the daemon's below the prefix.
+ * Returns how many, 0: not possible. */
+static int probes_subscribe(struct probe *probe)
 {
 	char *filters[PROBE_FILTERS_MAX];
 	int n = 0, wanted = 1;
@@ -347,7 +347,7 @@ static bool connect_publisher(struct probe *probe)
 static void try_all(struct probe *probe)
 {
 	uint64_t since = now_realtime_usec();
-	int count = subscribe(probe);
+	int count = probes_subscribe(probe);
 
 	if (count > 0 && check_granted(probe, count) && connect_publisher(probe) && check_qos(probe) &&
 	    check_copies(probe, count) && check_session(probe))

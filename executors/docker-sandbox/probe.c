@@ -217,7 +217,7 @@ static void tell_pool(const struct probe *p)
 		     jobs, c->misses, f.tenants, f.most, room_limit_names[f.limit]);
 }
 
-static void tried(void *data, const struct selftest_report *r)
+static void trial_tried(void *data, const struct selftest_report *r)
 {
 	struct probe *p = data;
 
@@ -298,9 +298,9 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
 		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1",
 		     "the engine cannot limit swap: a script may use swap beyond its memory");
-	int r = selftest_start(&p->in->pool, tried, p, &p->selftest);
+	int r = selftest_start(&p->in->pool, trial_tried, p, &p->selftest);
 	if (r < 0)
-		tried(p, &(const struct selftest_report){ .problem = strerror(-r) });
+		trial_tried(p, &(const struct selftest_report){ .problem = strerror(-r) });
 }
 
 int probe_start(void *instance, lsn_probe_fn fn, void (*end)(void *data), void *data)

@@ -187,7 +187,7 @@ static void helper_ended(struct wall *wall)
 	attempt_later(wall);
 }
 
-static void readable(void *data, int fd, uint32_t events)
+static void helper_readable(void *data, int fd, uint32_t events)
 {
 	struct wall *wall = data;
 	ssize_t n = recv(fd, wall->input + wall->input_size, sizeof wall->input - wall->input_size, MSG_DONTWAIT);
@@ -246,7 +246,7 @@ static int spawn_helper(struct wall *wall)
 		return -r;
 	}
 	wall->fd = pair[0];
-	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, readable, wall, &wall->watch);
+	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, helper_readable, wall, &wall->watch);
 	if (r < 0)
 		drop_helper(wall);
 	return r;

@@ -7,14 +7,14 @@
 #include <cleanup.h>
 #include <util.h>
 
-static void line(const json_t *object, const char *title, const char *key, enum cell_kind kind)
+static void text_line(const json_t *object, const char *title, const char *key, enum cell_kind kind)
 {
 	_cleanup_free_ char *text = cell_text(object, key, kind);
 	(void)printf("%-14s %s\n", title, text ? text : "?");
 }
 
-/* phrase - "LEFT text RIGHT", or nothing if there is nothing to say. */
-static void phrase(const json_t *object, const char *left, const char *key, enum cell_kind kind, const char *right)
+/* text_phrase - "LEFT text RIGHT", or nothing if there is nothing to say. */
+static void text_phrase(const json_t *object, const char *left, const char *key, enum cell_kind kind, const char *right)
 {
 	_cleanup_free_ char *text = cell_text(object, key, kind);
 	if (text && strcmp(text, "-") != 0)
@@ -29,7 +29,7 @@ static void print_refused(const json_t *subscriptions)
 
 	json_array_foreach (subscriptions, i, subscription)
 		if (*json_string_value(json_object_get(subscription, "reason")) && seen++ > 0)
-			phrase(subscription, "               ", "reason", CELL_TEXT, "\n");
+			text_phrase(subscription, "               ", "reason", CELL_TEXT, "\n");
 }
 
 static void print_session(const json_t *broker)
@@ -43,18 +43,19 @@ static void print_session(const json_t *broker)
 	if (!lost)
 		return;
 	(void)printf("%-14s ", "session lost");
-	phrase(lost, "events published between ", "from_realtime_usec", CELL_TIME, "");
-	phrase(lost, " and ", "to_realtime_usec", CELL_TIME, " are missing (`listenerctl seen` ends this warning)\n");
+	text_phrase(lost, "events published between ", "from_realtime_usec", CELL_TIME, "");
+	text_phrase(lost, " and ", "to_realtime_usec", CELL_TIME,
+		    " are missing (`listenerctl seen` ends this warning)\n");
 }
 
 static void print_broker(const json_t *broker)
 {
 	(void)printf("%-14s ", "broker");
-	phrase(broker, "", "state", CELL_TEXT, "");
-	phrase(broker, ", ", "address", CELL_TEXT, "");
-	phrase(broker, ", since ", "since_realtime_usec", CELL_TIME, "");
-	phrase(broker, ", ", "messages", CELL_NUMBER, " messages");
-	phrase(broker, "\n               ", "error", CELL_TEXT, "");
+	text_phrase(broker, "", "state", CELL_TEXT, "");
+	text_phrase(broker, ", ", "address", CELL_TEXT, "");
+	text_phrase(broker, ", since ", "since_realtime_usec", CELL_TIME, "");
+	text_phrase(broker, ", ", "messages", CELL_NUMBER, " messages");
+	text_phrase(broker, "\n               ", "error", CELL_TEXT, "");
 	(void)printf("\n");
 	print_refused(json_object_get(broker, "subscriptions"));
 	print_session(broker);
@@ -63,12 +64,12 @@ static void print_broker(const json_t *broker)
 static void print_journal(const json_t *journal)
 {
 	(void)printf("%-14s ", "journal");
-	phrase(journal, "", "size_bytes", CELL_BYTES, "");
-	phrase(journal, ", ", "events", CELL_NUMBER, " events");
-	phrase(journal, ", ", "jobs", CELL_NUMBER, " jobs");
-	phrase(journal, ", ", "disk_free_bytes", CELL_BYTES, " of disk free");
-	phrase(journal, ", a commit takes ", "commit_usec_mean", CELL_DURATION, "");
-	phrase(journal, "\n               ", "error", CELL_TEXT, "");
+	text_phrase(journal, "", "size_bytes", CELL_BYTES, "");
+	text_phrase(journal, ", ", "events", CELL_NUMBER, " events");
+	text_phrase(journal, ", ", "jobs", CELL_NUMBER, " jobs");
+	text_phrase(journal, ", ", "disk_free_bytes", CELL_BYTES, " of disk free");
+	text_phrase(journal, ", a commit takes ", "commit_usec_mean", CELL_DURATION, "");
+	text_phrase(journal, "\n               ", "error", CELL_TEXT, "");
 	(void)printf("\n");
 }
 
@@ -76,15 +77,15 @@ static void print_scripts(const json_t *scripts)
 {
 	const json_t *source = json_object_get(scripts, "source");
 	(void)printf("%-14s ", "scripts");
-	phrase(scripts, "", "active", CELL_NUMBER, " active");
-	phrase(scripts, ", ", "no-topic", CELL_NUMBER, " without topic");
-	phrase(scripts, ", ", "refused", CELL_NUMBER, " refused");
-	phrase(scripts, ", ", "fetch-failed", CELL_NUMBER, " not fetched");
-	phrase(source, "; ", "kind", CELL_TEXT, "");
-	phrase(source, " ", "where", CELL_TEXT, "");
-	phrase(source, " is ", "state", CELL_TEXT, "");
-	phrase(source, ", scanned ", "scanned_realtime_usec", CELL_TIME, "");
-	phrase(source, "\n               ", "error", CELL_TEXT, "");
+	text_phrase(scripts, "", "active", CELL_NUMBER, " active");
+	text_phrase(scripts, ", ", "no-topic", CELL_NUMBER, " without topic");
+	text_phrase(scripts, ", ", "refused", CELL_NUMBER, " refused");
+	text_phrase(scripts, ", ", "fetch-failed", CELL_NUMBER, " not fetched");
+	text_phrase(source, "; ", "kind", CELL_TEXT, "");
+	text_phrase(source, " ", "where", CELL_TEXT, "");
+	text_phrase(source, " is ", "state", CELL_TEXT, "");
+	text_phrase(source, ", scanned ", "scanned_realtime_usec", CELL_TIME, "");
+	text_phrase(source, "\n               ", "error", CELL_TEXT, "");
 	(void)printf("\n");
 }
 
@@ -105,9 +106,9 @@ static void print_numbers(const char *title, const json_t *object)
 static void print_loop(const json_t *loop)
 {
 	(void)printf("%-14s ", "last hour");
-	phrase(loop, "longest turn of the loop ", "stall_usec_max", CELL_DURATION, "");
-	phrase(loop, " (", "stall_cause", CELL_TEXT, ")");
-	phrase(loop, ", longest commit ", "commit_usec_max", CELL_DURATION, "");
+	text_phrase(loop, "longest turn of the loop ", "stall_usec_max", CELL_DURATION, "");
+	text_phrase(loop, " (", "stall_cause", CELL_TEXT, ")");
+	text_phrase(loop, ", longest commit ", "commit_usec_max", CELL_DURATION, "");
 	(void)printf("\n");
 }
 
@@ -117,12 +118,12 @@ void print_status(void *data, const json_t *object)
 	json_t *executor;
 	(void)data;
 	(void)printf("%-14s ", "listenerd");
-	phrase(object, "", "version", CELL_TEXT, "");
-	phrase(object, ", '", "identity", CELL_TEXT, "'");
-	phrase(object, ", ", "state", CELL_TEXT, "");
-	phrase(object, " (", "state_reason", CELL_TEXT, ")");
-	phrase(object, ", up ", "uptime_usec", CELL_DURATION, "");
-	phrase(object, ", pid ", "pid", CELL_NUMBER, "\n");
+	text_phrase(object, "", "version", CELL_TEXT, "");
+	text_phrase(object, ", '", "identity", CELL_TEXT, "'");
+	text_phrase(object, ", ", "state", CELL_TEXT, "");
+	text_phrase(object, " (", "state_reason", CELL_TEXT, ")");
+	text_phrase(object, ", up ", "uptime_usec", CELL_DURATION, "");
+	text_phrase(object, ", pid ", "pid", CELL_NUMBER, "\n");
 	print_broker(json_object_get(object, "broker"));
 	print_journal(json_object_get(object, "journal"));
 	print_scripts(json_object_get(object, "scripts"));
@@ -132,7 +133,7 @@ void print_status(void *data, const json_t *object)
 	print_numbers("since start", json_object_get(object, "counters"));
 	print_loop(json_object_get(object, "loop"));
 	if (json_integer_value(json_object_get(object, "oldest_waiting_usec")) > 0)
-		line(object, "oldest waits", "oldest_waiting_usec", CELL_DURATION);
+		text_line(object, "oldest waits", "oldest_waiting_usec", CELL_DURATION);
 }
 
 void print_executor(void *data, const json_t *row)
@@ -141,11 +142,11 @@ void print_executor(void *data, const json_t *row)
 	json_t *value;
 	(void)data;
 	(void)printf("%-14s ", "executor");
-	phrase(row, "", "name", CELL_TEXT, "");
-	phrase(row, " (module ", "module", CELL_TEXT, "");
-	phrase(row, " ", "version", CELL_TEXT, ")");
-	phrase(row, ", ", "running", CELL_NUMBER, "");
-	phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
+	text_phrase(row, "", "name", CELL_TEXT, "");
+	text_phrase(row, " (module ", "module", CELL_TEXT, "");
+	text_phrase(row, " ", "version", CELL_TEXT, ")");
+	text_phrase(row, ", ", "running", CELL_NUMBER, "");
+	text_phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
 	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open: scripts may choose it" : "",
 		     json_is_true(json_object_get(row, "draining")) ? ", draining" : "");
 	json_object_foreach (json_object_get(row, "details"), key, value) {
@@ -180,20 +181,20 @@ static void print_bytes(const json_t *run, const char *title, const char *key)
 static void print_run(const json_t *run)
 {
 	(void)printf("run");
-	phrase(run, " ", "attempt", CELL_NUMBER, ":");
-	phrase(run, " ", "outcome", CELL_TEXT, "");
+	text_phrase(run, " ", "attempt", CELL_NUMBER, ":");
+	text_phrase(run, " ", "outcome", CELL_TEXT, "");
 	if (json_integer_value(json_object_get(run, "signal")))
-		phrase(run, ", signal ", "signal", CELL_NUMBER, "");
+		text_phrase(run, ", signal ", "signal", CELL_NUMBER, "");
 	else
-		phrase(run, ", exit status ", "exit_status", CELL_NUMBER, "");
-	phrase(run, ", started ", "started_realtime_usec", CELL_TIME, "");
-	phrase(run, ", took ", "duration_usec", CELL_DURATION, "");
-	phrase(run, " (user ", "user_usec", CELL_DURATION, ",");
-	phrase(run, " system ", "system_usec", CELL_DURATION, ")");
-	phrase(run, ", memory ", "max_rss_bytes", CELL_BYTES, "");
-	phrase(run, "\n  on ", "executor", CELL_TEXT, "");
-	phrase(run, " at ", "place", CELL_TEXT, "");
-	phrase(run, "\n  ", "message", CELL_TEXT, "");
+		text_phrase(run, ", exit status ", "exit_status", CELL_NUMBER, "");
+	text_phrase(run, ", started ", "started_realtime_usec", CELL_TIME, "");
+	text_phrase(run, ", took ", "duration_usec", CELL_DURATION, "");
+	text_phrase(run, " (user ", "user_usec", CELL_DURATION, ",");
+	text_phrase(run, " system ", "system_usec", CELL_DURATION, ")");
+	text_phrase(run, ", memory ", "max_rss_bytes", CELL_BYTES, "");
+	text_phrase(run, "\n  on ", "executor", CELL_TEXT, "");
+	text_phrase(run, " at ", "place", CELL_TEXT, "");
+	text_phrase(run, "\n  ", "message", CELL_TEXT, "");
 	(void)printf("\n");
 	print_bytes(run, "stdout", "out");
 	print_bytes(run, "stderr", "err");
@@ -204,19 +205,19 @@ void print_job(void *data, const json_t *object)
 	size_t i;
 	json_t *run;
 	(void)data;
-	line(object, "job", "id", CELL_NUMBER);
-	line(object, "state", "state", CELL_TEXT);
-	line(object, "outcome", "outcome", CELL_TEXT);
-	line(object, "script", "script", CELL_TEXT);
-	line(object, "version", "version", CELL_TEXT);
-	line(object, "filter", "filter", CELL_TEXT);
-	line(object, "topic", "topic", CELL_TEXT);
-	line(object, "event", "event", CELL_NUMBER);
-	line(object, "payload", "payload_bytes", CELL_BYTES);
-	line(object, "received", "received_realtime_usec", CELL_TIME);
+	text_line(object, "job", "id", CELL_NUMBER);
+	text_line(object, "state", "state", CELL_TEXT);
+	text_line(object, "outcome", "outcome", CELL_TEXT);
+	text_line(object, "script", "script", CELL_TEXT);
+	text_line(object, "version", "version", CELL_TEXT);
+	text_line(object, "filter", "filter", CELL_TEXT);
+	text_line(object, "topic", "topic", CELL_TEXT);
+	text_line(object, "event", "event", CELL_NUMBER);
+	text_line(object, "payload", "payload_bytes", CELL_BYTES);
+	text_line(object, "received", "received_realtime_usec", CELL_TIME);
 	if (json_integer_value(json_object_get(object, "replay_of")))
-		line(object, "replay of job", "replay_of", CELL_NUMBER);
-	phrase(object, "message        ", "message", CELL_TEXT, "\n");
+		text_line(object, "replay of job", "replay_of", CELL_NUMBER);
+	text_phrase(object, "message        ", "message", CELL_TEXT, "\n");
 	json_array_foreach (json_object_get(object, "runs"), i, run)
 		print_run(run);
 	print_bytes(object, "payload", "payload");
@@ -233,17 +234,17 @@ void print_explain(void *data, const json_t *object)
 	json_t *job;
 	(void)data;
 	(void)printf("%s", json_is_true(json_object_get(object, "runs")) ? "It runs" : "It does not run");
-	phrase(object, ": ", "why", CELL_TEXT, "");
+	text_phrase(object, ": ", "why", CELL_TEXT, "");
 	(void)printf(".\n\n");
-	line(object, "script", "script", CELL_TEXT);
-	line(object, "state", "state", CELL_TEXT);
-	line(object, "reason", "reason", CELL_TEXT);
-	line(object, "filter", "filter", CELL_TEXT);
-	line(object, "matches", "matches", CELL_BOOL);
-	line(object, "subscribed", "subscribed", CELL_BOOL);
-	line(object, "shielded", "shielded", CELL_BOOL);
-	line(object, "executor", "executor", CELL_TEXT);
-	phrase(object, "               ", "executor_problem", CELL_TEXT, "\n");
+	text_line(object, "script", "script", CELL_TEXT);
+	text_line(object, "state", "state", CELL_TEXT);
+	text_line(object, "reason", "reason", CELL_TEXT);
+	text_line(object, "filter", "filter", CELL_TEXT);
+	text_line(object, "matches", "matches", CELL_BOOL);
+	text_line(object, "subscribed", "subscribed", CELL_BOOL);
+	text_line(object, "shielded", "shielded", CELL_BOOL);
+	text_line(object, "executor", "executor", CELL_TEXT);
+	text_phrase(object, "               ", "executor_problem", CELL_TEXT, "\n");
 	struct table *table = table_new(columns);
 	json_array_foreach (json_object_get(object, "jobs"), i, job)
 		table_add(table, job);
@@ -264,7 +265,7 @@ void print_doctor(void *worst, const json_t *row)
 		     : rank == 1 ? "warning"
 				 : "FAILURE",
 		     area ? area : "", what ? what : "");
-	phrase(row, "                    -> ", "remedy", CELL_TEXT, "\n");
+	text_phrase(row, "                    -> ", "remedy", CELL_TEXT, "\n");
 	(void)fflush(stdout);
 }
 
@@ -282,11 +283,11 @@ void print_done(void *count, const json_t *row)
 
 	done->rows++;
 	done->failed += !ok;
-	phrase(row, "job ", "job", CELL_NUMBER, "");
+	text_phrase(row, "job ", "job", CELL_NUMBER, "");
 	if (ok)
 		(void)printf(json_is_true(json_object_get(row, "left_out")) ? ": left out" : ": done");
-	phrase(row, ", new job ", "new_job", CELL_NUMBER, "");
-	phrase(row, ": ", "message", CELL_TEXT, "");
+	text_phrase(row, ", new job ", "new_job", CELL_NUMBER, "");
+	text_phrase(row, ": ", "message", CELL_TEXT, "");
 	(void)printf("\n");
 }
 
@@ -299,13 +300,13 @@ void print_replayed(void *count, const json_t *object)
 		(void)printf("No such jobs.\n");
 		return;
 	}
-	phrase(object, "", "jobs", CELL_NUMBER, " jobs: ");
-	phrase(object, "", "replayed", CELL_NUMBER, dry ? " would be replayed" : " replayed");
+	text_phrase(object, "", "jobs", CELL_NUMBER, " jobs: ");
+	text_phrase(object, "", "replayed", CELL_NUMBER, dry ? " would be replayed" : " replayed");
 	if (json_integer_value(json_object_get(object, "left_out")) > 0)
-		phrase(object, ", ", "left_out", CELL_NUMBER,
-		       " left out (--again repeats what a later job stands for)");
+		text_phrase(object, ", ", "left_out", CELL_NUMBER,
+			    " left out (--again repeats what a later job stands for)");
 	if (json_integer_value(json_object_get(object, "refused")) > 0)
-		phrase(object, ", ", "refused", CELL_NUMBER, " cannot be");
+		text_phrase(object, ", ", "refused", CELL_NUMBER, " cannot be");
 	(void)printf("%s\n",
 		     json_is_true(json_object_get(object, "limited")) ? "; there may be more: see --limit" : "");
 }

@@ -140,8 +140,8 @@ static void come_back(struct cdmi_source *source)
 	rescan_in(source, source->base.config->rescan_usec);
 }
 
-/* settle - the registry was updated: retry what could not be read. */
-static void settle(struct cdmi_source *source)
+/* scan_settle - the registry was updated: retry what could not be read. */
+static void scan_settle(struct cdmi_source *source)
 {
 	size_t failed = registry_count(source->registry, SCRIPT_FETCH_FAILED);
 
@@ -205,7 +205,7 @@ static void cdmi_step(struct cdmi_source *source)
 		if (!source->trouble.set && scan_is_over(source))
 			finish_scan(source);
 		if (!source->trouble.set && source->stored)
-			settle(source);
+			scan_settle(source);
 		told |= source->stored;
 		source->stored = false;
 		if (!source->trouble.set)

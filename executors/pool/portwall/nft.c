@@ -176,7 +176,7 @@ void nft_set_ports(struct nft *t, const char *table, const char *set, const uint
 }
 
 /* The address after LAST; false: there is none. */
-static bool after(const unsigned char *last, size_t size, unsigned char *ret)
+static bool reply_after(const unsigned char *last, size_t size, unsigned char *ret)
 {
 	memcpy(ret, last, size);
 	for (size_t i = size; i-- > 0;)
@@ -197,7 +197,7 @@ void nft_set_ranges(struct nft *t, const char *table, const char *set, size_t si
 	struct nlattr *nest = elements_begin(t, table, set);
 	for (size_t i = 0; i < count && i < NFT_ELEMENTS_MAX; i++) {
 		put_element(t, list[i].first, size, 0);
-		if (after(list[i].last, size, end))
+		if (reply_after(list[i].last, size, end))
 			put_element(t, end, size, NFT_SET_ELEM_INTERVAL_END);
 	}
 	mnl_attr_nest_end(t->head, nest);
@@ -268,7 +268,7 @@ static void load_ct(struct nft *t, uint32_t key, int direction)
 	expression_end(t);
 }
 
-static void compare(struct nft *t, enum nft_cmp_ops op, const void *value, size_t size)
+static void rules_compare(struct nft *t, enum nft_cmp_ops op, const void *value, size_t size)
 {
 	expression_begin(t, "cmp");
 	put_number(t, NFTA_CMP_SREG, REGISTER);
@@ -277,7 +277,7 @@ static void compare(struct nft *t, enum nft_cmp_ops op, const void *value, size_
 	expression_end(t);
 }
 
-static void mask(struct nft *t, const void *bits, uint32_t size)
+static void prefix_mask(struct nft *t, const void *bits, uint32_t size)
 {
 	static const unsigned char zero[16];
 
@@ -306,27 +306,27 @@ void nft_if_name(struct nft *t, uint32_t key, const char *interface)
 
 	(void)snprintf(name, sizeof name, "%s", interface);
 	load_meta(t, key);
-	compare(t, NFT_CMP_EQ, name, sizeof name);
+	rules_compare(t, NFT_CMP_EQ, name, sizeof name);
 }
 
 void nft_if_meta_byte(struct nft *t, uint32_t key, uint8_t value)
 {
 	load_meta(t, key);
-	compare(t, NFT_CMP_EQ, &value, sizeof value);
+	rules_compare(t, NFT_CMP_EQ, &value, sizeof value);
 }
 
 void nft_if_payload(struct nft *t, enum nft_payload_bases base, uint32_t offset, const void *value, uint32_t size)
 {
 	load_payload(t, base, offset, size);
-	compare(t, NFT_CMP_EQ, value, size);
+	rules_compare(t, NFT_CMP_EQ, value, size);
 }
 
 void nft_if_payload_range(struct nft *t, enum nft_payload_bases base, uint32_t offset, const void *from, const void *to,
 			  uint32_t size)
 {
 	load_payload(t, base, offset, size);
-	compare(t, NFT_CMP_GTE, from, size);
-	compare(t, NFT_CMP_LTE, to, size);
+	rules_compare(t, NFT_CMP_GTE, from, size);
+	rules_compare(t, NFT_CMP_LTE, to, size);
 }
 
 void nft_if_payload_in(struct nft *t, enum nft_payload_bases base, uint32_t offset, uint32_t size, const char *set,
@@ -341,14 +341,14 @@ void nft_if_bits(struct nft *t, uint32_t offset, uint8_t bits)
 	static const uint8_t none;
 
 	load_payload(t, NFT_PAYLOAD_TRANSPORT_HEADER, offset, 1);
-	mask(t, &bits, 1);
-	compare(t, NFT_CMP_NEQ, &none, 1);
+	prefix_mask(t, &bits, 1);
+	rules_compare(t, NFT_CMP_NEQ, &none, 1);
 }
 
 void nft_if_ct_direction(struct nft *t, uint8_t direction)
 {
 	load_ct(t, NFT_CT_DIRECTION, -1);
-	compare(t, NFT_CMP_EQ, &direction, sizeof direction);
+	rules_compare(t, NFT_CMP_EQ, &direction, sizeof direction);
 }
 
 void nft_if_ct_state(struct nft *t, uint32_t bits)
@@ -356,8 +356,8 @@ void nft_if_ct_state(struct nft *t, uint32_t bits)
 	static const uint32_t none;
 
 	load_ct(t, NFT_CT_STATE, -1);
-	mask(t, &bits, sizeof bits);
-	compare(t, NFT_CMP_NEQ, &none, sizeof none);
+	prefix_mask(t, &bits, sizeof bits);
+	rules_compare(t, NFT_CMP_NEQ, &none, sizeof none);
 }
 
 void nft_if_ct_helper(struct nft *t, const char *helper)
@@ -366,7 +366,7 @@ void nft_if_ct_helper(struct nft *t, const char *helper)
 
 	(void)snprintf(name, sizeof name, "%s", helper);
 	load_ct(t, NFT_CT_HELPER, -1);
-	compare(t, NFT_CMP_EQ, name, sizeof name);
+	rules_compare(t, NFT_CMP_EQ, name, sizeof name);
 }
 
 void nft_if_ct_port_in(struct nft *t, const char *set)

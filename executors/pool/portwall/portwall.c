@@ -110,7 +110,7 @@ static bool bridged_frames_pass_us(void)
 enum part { PART_PLAIN = 1 << 0, PART_OWNED = 1 << 1, PART_EARLY = 1 << 2, PART_COUNT = 1 << 3, PART_BRIDGE = 1 << 4 };
 
 /* One transaction with PARTS. */
-static int put(struct wall *w, unsigned parts, struct lsn_error *err)
+static int reply_put(struct wall *w, unsigned parts, struct lsn_error *err)
 {
 	const struct wall_request *req = &w->request;
 	_cleanup_(nft_freep) struct nft *t = nft_new();
@@ -139,13 +139,13 @@ static int put_plain(struct wall *w, struct lsn_error *err)
 {
 	unsigned more = (w->has.early ? PART_EARLY : 0u) | (w->has.count ? PART_COUNT : 0u);
 
-	if (put(w, PART_PLAIN | more, NULL) == 0)
+	if (reply_put(w, PART_PLAIN | more, NULL) == 0)
 		return 0;
-	int r = put(w, PART_PLAIN, err);
+	int r = reply_put(w, PART_PLAIN, err);
 	if (r < 0)
 		return r;
-	w->has.early = put(w, PART_EARLY, NULL) == 0;
-	w->has.count = w->request.connections > 0 && put(w, PART_COUNT, NULL) == 0;
+	w->has.early = reply_put(w, PART_EARLY, NULL) == 0;
+	w->has.count = w->request.connections > 0 && reply_put(w, PART_COUNT, NULL) == 0;
 	return 0;
 }
 
@@ -157,8 +157,8 @@ static int put_up(struct wall *w, struct lsn_error *err)
 	int r = put_plain(w, err);
 	if (r < 0)
 		return r;
-	w->has.owned = put(w, PART_OWNED, NULL) == 0;
-	w->has.bridge = put(w, PART_BRIDGE, NULL) == 0;
+	w->has.owned = reply_put(w, PART_OWNED, NULL) == 0;
+	w->has.bridge = reply_put(w, PART_BRIDGE, NULL) == 0;
 	if (!w->has.bridge && !bridged_frames_pass_us())
 		return lsn_error_set(err, -EOPNOTSUPP,
 				     "sandboxes could reach each other: the kernel offers neither nft_meta_bridge nor "
@@ -290,7 +290,7 @@ static bool rules_check(struct wall *w)
 
 /* ------------------------------------------------------------------------------------- requests */
 
-static const char *yes(bool value) { return value ? "yes" : "no"; }
+static const char *word_is_yes(bool value) { return value ? "yes" : "no"; }
 
 static void requests_serve(struct wall *w, const char *line)
 {
@@ -318,8 +318,9 @@ static void requests_serve(struct wall *w, const char *line)
 		return;
 	}
 	remove_stale(w);
-	answer("ok up flush-proof=%s bridge-table=%s early=%s count=%s watch=%s", yes(w->has.owned), yes(w->has.bridge),
-	       yes(w->has.early), yes(w->has.count), yes(w->notes_fd >= 0));
+	answer("ok up flush-proof=%s bridge-table=%s early=%s count=%s watch=%s", word_is_yes(w->has.owned),
+	       word_is_yes(w->has.bridge), word_is_yes(w->has.early), word_is_yes(w->has.count),
+	       word_is_yes(w->notes_fd >= 0));
 }
 
 struct input {
@@ -359,7 +360,7 @@ static int next_pause(const struct wall *w, bool noted)
 }
 
 /* One turn of the loop; false: the other side has gone. */
-static bool turn(struct wall *w, struct input *in, bool *noted)
+static bool loop_turn(struct wall *w, struct input *in, bool *noted)
 {
 	struct pollfd fds[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = w->notes_fd, .events = POLLIN } };
 	int n = poll(fds, 2, next_pause(w, *noted));
@@ -393,7 +394,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	w.notes_fd = nft_open_notes();
-	while (turn(&w, &in, &noted))
+	while (loop_turn(&w, &in, &noted))
 		;
 	return 0; /* the rules stay */
 }

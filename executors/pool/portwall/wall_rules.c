@@ -32,11 +32,11 @@ struct place {
 	const char *table, *chain;
 };
 
-static void begin(const struct place *p) { nft_rule(p->t, p->table, p->chain); }
+static void rule_begin(const struct place *p) { nft_rule(p->t, p->table, p->chain); }
 
-static void finish(const struct place *p, int verdict) { nft_verdict(p->t, verdict, NULL); }
+static void rule_finish(const struct place *p, int verdict) { nft_verdict(p->t, verdict, NULL); }
 
-static void refuse(const struct place *p) { nft_verdict(p->t, NFT_GOTO, "refuse"); }
+static void rule_refuse(const struct place *p) { nft_verdict(p->t, NFT_GOTO, "refuse"); }
 
 static void of_family(const struct place *p, uint8_t family) { nft_if_meta_byte(p->t, NFT_META_NFPROTO, family); }
 
@@ -116,12 +116,12 @@ static void accept_discovery(const struct place *p, uint8_t router_message)
 	const uint8_t types[] = { 135, 136, router_message }, next_door = 255;
 
 	for (size_t i = 0; i < sizeof types; i++) {
-		begin(p);
+		rule_begin(p);
 		of_family(p, NFPROTO_IPV6);
 		of_protocol(p, IPPROTO_ICMPV6);
 		icmp_type(p, types[i]);
 		nft_if_payload(p->t, NFT_PAYLOAD_NETWORK_HEADER, IP6_HOP_LIMIT, &next_door, 1);
-		finish(p, NF_ACCEPT);
+		rule_finish(p, NF_ACCEPT);
 	}
 }
 
@@ -131,19 +131,19 @@ static void accept_questions(const struct place *p, int family, const char *reso
 	const uint16_t port = htons(53);
 
 	for (size_t i = 0; i < sizeof protocols; i++) {
-		begin(p);
+		rule_begin(p);
 		target_in(p, family, resolvers, false);
 		of_protocol(p, protocols[i]);
 		nft_if_payload(p->t, NFT_PAYLOAD_TRANSPORT_HEADER, TH_TARGET_PORT, &port, sizeof port);
-		finish(p, NF_ACCEPT);
+		rule_finish(p, NF_ACCEPT);
 	}
 }
 
 static void refuse_if_target(const struct place *p, int family, const char *set, bool inverted)
 {
-	begin(p);
+	rule_begin(p);
 	target_in(p, family, set, inverted);
-	refuse(p);
+	rule_refuse(p);
 }
 
 /* IPv4 in IPv6 clothes: the four bytes that matter are looked up like any other IPv4 address. */
@@ -154,11 +154,11 @@ static void refuse_carried(const struct place *p)
 		struct wall_net net;
 		if (wall_net_parse(c->network, true, &net) < 0)
 			continue;
-		begin(p);
+		rule_begin(p);
 		of_family(p, NFPROTO_IPV6);
 		nft_if_payload(p->t, NFT_PAYLOAD_NETWORK_HEADER, IP6_TARGET, net.address, net.bits / 8);
 		nft_if_payload_in(p->t, NFT_PAYLOAD_NETWORK_HEADER, IP6_TARGET + c->offset, 4, "deny4", false);
-		refuse(p);
+		rule_refuse(p);
 	}
 }
 
@@ -188,34 +188,34 @@ static void high_port(const struct place *p)
 static void put_from_sandbox(struct place p)
 {
 	p.chain = "from_sandbox";
-	begin(&p);
+	rule_begin(&p);
 	nft_if_name(p.t, NFT_META_OIFNAME, p.req->bridge);
-	finish(&p, NF_DROP);
+	rule_finish(&p, NF_DROP);
 	judge_target(&p);
-	begin(&p);
+	rule_begin(&p);
 	of_protocol(&p, IPPROTO_TCP);
 	nft_if_ct_direction(p.t, IP_CT_DIR_ORIGINAL);
 	nft_if_ct_port_in(p.t, "ports");
-	finish(&p, NF_ACCEPT);
+	rule_finish(&p, NF_ACCEPT);
 	if (wants_ftp_data(p.req)) {
-		begin(&p);
+		rule_begin(&p);
 		of_protocol(&p, IPPROTO_TCP);
 		nft_if_ct_direction(p.t, IP_CT_DIR_ORIGINAL);
 		nft_if_ct_helper(p.t, "ftp");
 		high_port(&p);
-		finish(&p, NF_ACCEPT);
+		rule_finish(&p, NF_ACCEPT);
 	}
-	begin(&p);
-	refuse(&p);
+	rule_begin(&p);
+	rule_refuse(&p);
 }
 
 static void put_refuse(struct place p)
 {
 	p.chain = "refuse";
-	begin(&p);
+	rule_begin(&p);
 	of_protocol(&p, IPPROTO_TCP);
 	nft_reject(p.t, NFT_REJECT_TCP_RST, 0);
-	begin(&p);
+	rule_begin(&p);
 	nft_reject(p.t, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
 }
 
@@ -226,19 +226,19 @@ static void put_to_sandbox(struct place p)
 	const uint8_t icmp[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
 
 	p.chain = "to_sandbox";
-	begin(&p);
+	rule_begin(&p);
 	nft_if_ct_direction(p.t, IP_CT_DIR_REPLY);
 	nft_if_ct_state(p.t, STATE_BIT(IP_CT_ESTABLISHED));
-	finish(&p, NF_ACCEPT);
+	rule_finish(&p, NF_ACCEPT);
 	for (size_t i = 0; i < sizeof icmp; i++) {
-		begin(&p);
+		rule_begin(&p);
 		nft_if_ct_state(p.t, STATE_BIT(IP_CT_RELATED));
 		of_protocol(&p, icmp[i]);
-		finish(&p, NF_ACCEPT);
+		rule_finish(&p, NF_ACCEPT);
 	}
 	accept_discovery(&p, 134);
-	begin(&p);
-	finish(&p, NF_DROP);
+	rule_begin(&p);
+	rule_finish(&p, NF_DROP);
 }
 
 /* ---------------------------------------------------------------------------------------- hooks */
@@ -250,7 +250,7 @@ static void put_hook(const struct place *p, uint32_t number, int32_t priority)
 
 static void put_way(const struct place *p, uint32_t key, const char *chain)
 {
-	begin(p);
+	rule_begin(p);
 	nft_if_name(p->t, key, p->req->bridge);
 	nft_verdict(p->t, NFT_GOTO, chain);
 }
@@ -261,21 +261,21 @@ static void accept_refusals(const struct place *p)
 {
 	const uint8_t unreachable4 = 3, unreachable6 = 1;
 
-	begin(p);
+	rule_begin(p);
 	nft_if_name(p->t, NFT_META_OIFNAME, p->req->bridge);
 	of_protocol(p, IPPROTO_TCP);
 	nft_if_bits(p->t, TCP_FLAGS, TCP_RST);
-	finish(p, NF_ACCEPT);
-	begin(p);
+	rule_finish(p, NF_ACCEPT);
+	rule_begin(p);
 	nft_if_name(p->t, NFT_META_OIFNAME, p->req->bridge);
 	of_protocol(p, IPPROTO_ICMP);
 	icmp_type(p, unreachable4);
-	finish(p, NF_ACCEPT);
-	begin(p);
+	rule_finish(p, NF_ACCEPT);
+	rule_begin(p);
 	nft_if_name(p->t, NFT_META_OIFNAME, p->req->bridge);
 	of_protocol(p, IPPROTO_ICMPV6);
 	icmp_type(p, unreachable6);
-	finish(p, NF_ACCEPT);
+	rule_finish(p, NF_ACCEPT);
 }
 
 static void put_hooks(struct place p)
@@ -304,7 +304,7 @@ static void put_ftp(struct place p)
 	nft_ct_helper(p.t, p.table, "ftp_passive", "ftp");
 	p.chain = "watch_ftp";
 	put_hook(&p, NF_INET_PRE_ROUTING, FILTER_PRIORITY);
-	begin(&p);
+	rule_begin(&p);
 	nft_if_name(p.t, NFT_META_IIFNAME, p.req->bridge);
 	of_protocol(&p, IPPROTO_TCP);
 	nft_if_payload(p.t, NFT_PAYLOAD_TRANSPORT_HEADER, TH_TARGET_PORT, &port, sizeof port);
@@ -344,18 +344,18 @@ void wall_rules_early(struct nft *t, const struct wall_request *req, const char 
 
 	nft_chain(t, name, p.chain, NULL);
 	judge_target(&p);
-	begin(&p);
+	rule_begin(&p);
 	of_protocol(&p, IPPROTO_TCP);
 	nft_if_payload_in(t, NFT_PAYLOAD_TRANSPORT_HEADER, TH_TARGET_PORT, 2, "ports", false);
-	finish(&p, NF_ACCEPT);
+	rule_finish(&p, NF_ACCEPT);
 	if (wants_ftp_data(req)) { /* which of them is known later */
-		begin(&p);
+		rule_begin(&p);
 		of_protocol(&p, IPPROTO_TCP);
 		high_port(&p);
-		finish(&p, NF_ACCEPT);
+		rule_finish(&p, NF_ACCEPT);
 	}
-	begin(&p);
-	refuse(&p);
+	rule_begin(&p);
+	rule_refuse(&p);
 	p.chain = "early";
 	put_hook(&p, NF_INET_PRE_ROUTING, EARLY_PRIORITY);
 	put_way(&p, NFT_META_IIFNAME, "judge_early");
@@ -379,7 +379,7 @@ static const struct sender senders[] = {
 
 static void begins_connection(const struct place *p, const struct sender *s)
 {
-	begin(p);
+	rule_begin(p);
 	nft_if_name(p->t, NFT_META_IIFNAME, p->req->bridge);
 	nft_if_ct_state(p->t, STATE_BIT(IP_CT_NEW));
 	of_family(p, s->family);
@@ -391,10 +391,10 @@ static void refuse_beyond(const struct place *p, const struct sender *s)
 
 	begins_connection(p, s);
 	nft_if_more_than(p->t, s->offset, s->size, s->counted, most);
-	refuse(p);
+	rule_refuse(p);
 	begins_connection(p, s);
 	nft_if_faster_than(p->t, s->offset, s->size, s->timed, rate > 0 ? rate : 1, most);
-	refuse(p);
+	rule_refuse(p);
 }
 
 void wall_rules_count(struct nft *t, const struct wall_request *req, const char *name)
@@ -423,7 +423,7 @@ void wall_rules_bridge(struct nft *t, const struct wall_request *req, const char
 
 	replace_table(t, NFPROTO_BRIDGE, name, 0);
 	put_hook(&p, NF_BR_FORWARD, FILTER_PRIORITY);
-	begin(&p);
+	rule_begin(&p);
 	nft_if_name(t, NFT_META_BRI_IIFNAME, req->bridge);
-	finish(&p, NF_DROP);
+	rule_finish(&p, NF_DROP);
 }
