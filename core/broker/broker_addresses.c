@@ -7,6 +7,8 @@
 
 #include <util.h>
 
+bool broker_config_is_unix(const struct broker_config *config) { return config->host && config->host[0] == '/'; }
+
 bool broker_addresses_needed(const struct broker_config *config)
 {
 	unsigned char address[sizeof(struct in6_addr)];

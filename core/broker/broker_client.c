@@ -18,8 +18,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-bool broker_config_is_unix(const struct broker_config *config) { return config->host && config->host[0] == '/'; }
-
 static void properties_freep(mosquitto_property **properties) { mosquitto_property_free_all(properties); }
 static void mosquitto_destroyp(struct mosquitto **mosq)
 {

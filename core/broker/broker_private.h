@@ -11,9 +11,9 @@
 #define SESSION_NEVER_EXPIRES UINT32_MAX
 #include <openssl/ssl.h>
 
-bool broker_config_is_unix(const struct broker_config *config);
-
 /* -------------------------------------------------------------------------- where to connect to */
+
+bool broker_config_is_unix(const struct broker_config *config);
 
 /* how far an attempt came; of several reasons for a failure the one that came farthest is told */
 enum broker_reach {

@@ -1,4 +1,4 @@
-/* executors.c - which instances there are: prepare, swap, drain. See executors.h; executor.c
+/* executors.c - which instances there are: prepare, swap, drain. See executors.h; instance.c
  * calls them. */
 #include "cleanup.h"
 #include "executors_private.h"
@@ -50,18 +50,6 @@ int executor_config_copy(struct executor_config *to, const struct executor_confi
 	if (r < 0)
 		executor_config_clear(to);
 	return r;
-}
-
-void executor_config_clear(struct executor_config *config)
-{
-	for (size_t i = 0; i < config->option_count; i++) {
-		free((char *)config->options[i].key);
-		free((char *)config->options[i].value);
-		free((char *)config->options[i].file);
-	}
-	free(config->options);
-	config->options = NULL;
-	config->option_count = 0;
 }
 
 /* Where an option stands does not matter, what it says and in which order does. */
@@ -424,14 +412,6 @@ static int on_later(sd_event_source *source, void *data)
 	tell_ready(set);
 	retired_reap(set);
 	return 0;
-}
-
-void executors_later(struct executors *set)
-{
-	int r = sd_event_source_set_enabled(set->later, SD_EVENT_ONESHOT);
-
-	if (r < 0)
-		log_error("cannot arm the turn of the executors: %s", strerror(-r));
 }
 
 /* --------------------------------------------------------------------------------- life and end */

@@ -1,4 +1,4 @@
-/* executor.c - calling one instance, and watching that it keeps the rules of
+/* instance.c - calling one instance, and watching that it keeps the rules of
  * listener/executor.h. A module that breaks them is named in the log; the job it broke them with
  * ends as LOST, never twice and never not at all. */
 #include "executors_private.h"
@@ -30,6 +30,26 @@
 	} while (0)
 #define SET_R(call) r = (call)
 #define NOTHING(call) call
+
+void executor_config_clear(struct executor_config *config)
+{
+	for (size_t i = 0; i < config->option_count; i++) {
+		free((char *)config->options[i].key);
+		free((char *)config->options[i].value);
+		free((char *)config->options[i].file);
+	}
+	free(config->options);
+	config->options = NULL;
+	config->option_count = 0;
+}
+
+void executors_later(struct executors *set)
+{
+	int r = sd_event_source_set_enabled(set->later, SD_EVENT_ONESHOT);
+
+	if (r < 0)
+		log_error("cannot arm the turn of the executors: %s", strerror(-r));
+}
 
 static void report_slow_call(const struct executor *executor, const char *function, uint64_t start_usec)
 {

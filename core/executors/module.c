@@ -332,23 +332,6 @@ int module_find(struct module_list *loaded, const char *folder, const char *name
 	return *ret ? 0 : make_module(loaded, name, hash, data, size, ret, err);
 }
 
-int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
-		struct lsn_error *err)
-{
-	_cleanup_module_ struct module *module = NULL;
-	struct module_trial trial = { 0 };
-
-	int r = module_find(loaded, folder, name, &module, err);
-	trial.module = module;
-	if (r == 0 && !module->library)
-		r = module_trial_now(&trial, err);
-	if (r == 0)
-		r = module_load_copy(module, err);
-	if (r == 0)
-		*ret = TAKE_PTR(module);
-	return r;
-}
-
 struct module *module_ref(struct module *module)
 {
 	module->refs++;

@@ -66,7 +66,7 @@ struct module *module_unref(struct module *module);
 /* module_name_valid - [a-z0-9-]{1,32} */
 bool module_name_valid(const char *name);
 
-/* A trial in a child, in module_try.c.
+/* A trial in a child, in module_try.c, as is module_load().
  * All is borrowed until the child has been started. */
 struct module_trial {
 	const struct module *module;

@@ -3,6 +3,7 @@
  * service that hangs. The child reports a whole struct lsn_error, also for success (code 0): a
  * child that ends without one did not get through. */
 #include "child.h"
+#include "cleanup.h"
 #include "module.h"
 
 #include <errno.h>
@@ -67,4 +68,21 @@ int module_trial_now(const struct module_trial *trial, struct lsn_error *err)
 
 	int r = child_wait(&task, buffer, &end, err);
 	return r < 0 ? r : module_trial_judge(&end, err);
+}
+
+int module_load(struct module_list *loaded, const char *folder, const char *name, struct module **ret,
+		struct lsn_error *err)
+{
+	_cleanup_module_ struct module *module = NULL;
+	struct module_trial trial = { 0 };
+
+	int r = module_find(loaded, folder, name, &module, err);
+	trial.module = module;
+	if (r == 0 && !module->library)
+		r = module_trial_now(&trial, err);
+	if (r == 0)
+		r = module_load_copy(module, err);
+	if (r == 0)
+		*ret = TAKE_PTR(module);
+	return r;
 }

@@ -2,6 +2,7 @@
  *
  *   journal.c           open, close, ids, marks, commit
  *   journal_db.c        SQLite: statements, transactions, errors
+ *   journal_open.c      the database is opened, with its settings
  *   journal_schema.c    the schema and its history
  *   journal_scripts.c   registry, revisions, contents
  *   journal_load.c      rows become jobs again
@@ -137,7 +138,6 @@ struct journal {
 };
 
 /* --------------------------------------------------------------------------------- journal_db.c */
-int db_open(struct journal *journal, struct lsn_error *err);
 void db_close(struct journal *journal);
 
 /* db_error - what SQLite's last error on this connection, RC, is to us, with a message. */
@@ -187,6 +187,10 @@ static inline const char *column_text(sqlite3_stmt *stmt, int at) /* never NULL 
 }
 
 /* --------------------------------------------------------------------------------------- others */
+
+/* journal_open.c: PATH must exist.
+ * On failure db_close() is still to be called. */
+int db_open(struct journal *journal, struct lsn_error *err);
 
 /* journal_schema.c: is the file ours to write to?
  * Bring it up to date. */

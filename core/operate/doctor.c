@@ -43,18 +43,6 @@ static struct doctor *at_work;
 
 /* ----------------------------------------------------------------------------------------- rows */
 
-void doctor_report(const struct doctor_sink *sink, enum lsn_probe_level level, const char *area, const char *remedy,
-		   const char *format, ...)
-{
-	char what[600];
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(what, sizeof what, format, ap);
-	va_end(ap);
-	sink->row(sink->data, level, area, what, level == LSN_PROBE_OK ? NULL : remedy);
-}
-
 static void send_row(void *data, enum lsn_probe_level level, const char *area, const char *what, const char *remedy)
 {
 	static const char *const levels[] = {

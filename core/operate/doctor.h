@@ -6,6 +6,7 @@
  *   doctor_broker.c     what the broker does with probe messages (doctor_client.c is one MQTT
  *                       client); in the child
  *   doctor_mosquitto.c  what can be seen of a mosquitto on this machine; in the child
+ *   doctor_report.c     one row
  *   doctor_child.c      runs a part that blocks in a process of its own and relays its rows */
 #ifndef CORE_DOCTOR_H
 #define CORE_DOCTOR_H
