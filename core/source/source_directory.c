@@ -675,7 +675,8 @@ static void look_at_pending(struct directory_source *source)
 	_cleanup_close_ int root = open_root(source, &st, &err);
 	if (root < 0 || st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev ||
 	    take_due(source, &names) < 0) {
-		scan_start(source); /* the folder is another one, or gone */
+		pending_clear(source, false); /* they would be due for as long as the folder is gone */
+		scan_start(source); /* the folder is another one, or gone: all is looked at */
 		return;
 	}
 	if (names.count == 0)

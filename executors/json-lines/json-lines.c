@@ -106,6 +106,9 @@ static void json_lines_release(void *instance, const struct lsn_job *job)
 	(void)job;
 }
 
+/* is_shortage - line_append() meets these before it writes. */
+static bool is_shortage(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM; }
+
 static int json_lines_submit(void *instance, const struct lsn_job *job, struct lsn_error *err)
 {
 	struct json_lines *self = instance;
@@ -115,6 +118,11 @@ static int json_lines_submit(void *instance, const struct lsn_job *job, struct l
 	if (!run)
 		return -ENOMEM;
 	r = line_append(self->options.path, job, self->options.sync);
+	if (is_shortage(r)) { /* nothing is written yet */
+		self->host->timer_cancel(self->host->handle, run->timer);
+		free(run);
+		return lsn_error_set(err, r, "cannot append to %s: %s", self->options.path, strerror(-r));
+	}
 	run->result.outcome = r < 0 ? LSN_OUTCOME_ERROR : LSN_OUTCOME_SUCCESS;
 	if (r < 0)
 		(void)snprintf(run->result.message, sizeof run->result.message, "cannot append to %.160s: %s",

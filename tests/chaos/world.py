@@ -138,7 +138,7 @@ class World:
         self.counts, self.steps = {}, dict.fromkeys(plan.STEPS, 0)
         self.broker_deaths, self.broker_stops, self.outages = [], [], []
         self.over = threading.Event()  # no more faults
-        self.threads = []
+        self.threads, self.problems = [], []
         self.lock = threading.Lock()
         self.began = time.monotonic()
 
@@ -235,6 +235,7 @@ class World:
                 act(what, how_long)
             except Exception as problem:  # a lane that stands still would show fewer faults than it claims
                 self.say('problem in a lane: %r' % problem)
+                self.problems.append('%s %s: %r' % (act.__name__, what, problem))
                 self.count('problems')
 
     def supervise(self):

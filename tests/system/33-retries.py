@@ -1,4 +1,8 @@
 """Further attempts, back-off, on_lost, and an operator's retry."""
+import os
+import resource
+import time
+
 import harness
 from harness import check, equal
 
@@ -194,6 +198,24 @@ def test_lost_is_run_again_by_the_administrators_default(t):
     harness.docker('kill', *ids)  # with the daemon alive
     job = daemon.wait_jobs(1, 60)[0]
     equal((job['state'], job['outcome'], job['attempt']), ('finished', 'success', 2))
+
+
+def test_running_out_of_descriptors_is_no_outcome(t):
+    """At the moment of the hand-over there is none for the file: the job waits, and is written
+    once."""
+    broker = t.broker()
+    daemon = t.listener(broker).start()
+    daemon.script('a.py', 'pass\n', topic='create/#', executor='json-lines')
+    pid = daemon.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    for spare in range(5):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir('/proc/%d/fd' % pid)) + spare, hard))
+        broker.publish('create/%d' % spare, b'{}', qos=1)
+        time.sleep(0.2)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        jobs = daemon.wait_jobs(spare + 1, 60)
+        equal([(job['outcome'], job['attempt']) for job in jobs], [('success', 1)] * (spare + 1))
+    equal(len(daemon.json_lines()), 5)
 
 
 if __name__ == '__main__':
