@@ -24,6 +24,7 @@
 #include "log.h"
 #include "stall.h"
 #include "util.h"
+#include <assert.h>
 #include <errno.h>
 #include <mqtt_protocol.h>
 #include <stdlib.h>
@@ -48,6 +49,15 @@
 
 enum wish { WISH_CONNECTED, WISH_PAUSED, WISH_GONE };
 
+/* What the client may do now. A new client starts with FLOW_OPEN. */
+enum flow {
+	FLOW_OPEN, /* reads and writes */
+	FLOW_UNACKED, /* publications were delivered and not acknowledged: nothing more is read */
+	FLOW_OVERDUE, /* the keepalive time has passed since then */
+	FLOW_GOODBYE, /* DISCONNECT is queued */
+	FLOW_MAX
+};
+
 struct broker {
 	sd_event *loop;
 	const struct broker_config *config; /* borrowed */
@@ -65,10 +75,8 @@ struct broker {
 	char detail[160]; /* what libmosquitto logged while connecting: why TLS failed */
 	char reported[160]; /* the last reason given to hooks.disconnected() */
 	bool in_library;
-	bool unacked; /* publications were delivered and not acknowledged */
+	enum flow flow;
 	bool dry; /* the last reading went on until there was no more */
-	bool goodbye; /* DISCONNECT is queued */
-	bool keepalive_missed; /* fell due while something is unacknowledged */
 	bool dup; /* the publication that is being read has DUP 1 */
 	int lost_rc, lost_errno; /* from the disconnect callback */
 	char refused[160]; /* why CONNACK refused us */
@@ -94,6 +102,27 @@ const char *const broker_state_names[BROKER_STATE_MAX] = {
 	[BROKER_PAUSED] = "paused",
 };
 
+static const unsigned state_moves[BROKER_STATE_MAX] = {
+	[BROKER_DISCONNECTED] = 1u << BROKER_CONNECTING | 1u << BROKER_PAUSED,
+	[BROKER_CONNECTING] = 1u << BROKER_CONNECTED | 1u << BROKER_DISCONNECTED | 1u << BROKER_PAUSED,
+	[BROKER_CONNECTED] = 1u << BROKER_DISCONNECTED | 1u << BROKER_PAUSED,
+	[BROKER_PAUSED] = 1u << BROKER_DISCONNECTED,
+};
+
+static const char *const flow_names[FLOW_MAX] = {
+	[FLOW_OPEN] = "open",
+	[FLOW_UNACKED] = "unacknowledged",
+	[FLOW_OVERDUE] = "overdue",
+	[FLOW_GOODBYE] = "goodbye",
+};
+
+static const unsigned flow_moves[FLOW_MAX] = {
+	[FLOW_OPEN] = 1u << FLOW_UNACKED | 1u << FLOW_GOODBYE,
+	[FLOW_UNACKED] = 1u << FLOW_OPEN | 1u << FLOW_OVERDUE,
+	[FLOW_OVERDUE] = 1u << FLOW_OPEN,
+	[FLOW_GOODBYE] = 1u << FLOW_OPEN,
+};
+
 static void set_text(char *to, size_t size, const char *text) { (void)snprintf(to, size, "%s", text); }
 #define SET_TEXT(array, text) set_text(array, sizeof(array), text)
 
@@ -105,9 +134,30 @@ static void note_since(struct broker *broker)
 
 static void set_state(struct broker *broker, enum broker_state state)
 {
-	if (broker->figures.state != state)
-		note_since(broker);
+	enum broker_state from = broker->figures.state;
+
+	if (from == state)
+		return;
+	assert(state_moves[from] & 1u << state);
+	log_debug("broker %s -> %s", broker_state_names[from], broker_state_names[state]);
 	broker->figures.state = state;
+	note_since(broker);
+}
+
+/* Twice for each batch: what is usual is not logged. */
+static void set_flow(struct broker *broker, enum flow flow)
+{
+	if (broker->flow == flow)
+		return;
+	assert(flow_moves[broker->flow] & 1u << flow);
+	if (broker->flow >= FLOW_OVERDUE || flow >= FLOW_OVERDUE)
+		log_debug("broker flow %s -> %s", flow_names[broker->flow], flow_names[flow]);
+	broker->flow = flow;
+}
+
+static bool is_unacked(const struct broker *broker)
+{
+	return broker->flow == FLOW_UNACKED || broker->flow == FLOW_OVERDUE;
 }
 
 static void timer_arm(struct broker *broker, uint64_t delay_usec)
@@ -171,7 +221,7 @@ static void drop_client(struct broker *broker)
 	if (broker->mosq)
 		mosquitto_destroy(broker->mosq);
 	broker->mosq = NULL;
-	broker->unacked = broker->goodbye = broker->keepalive_missed = false;
+	set_flow(broker, FLOW_OPEN);
 	broker->figures.session_expiry_sec = 0;
 	(void)sd_event_source_set_enabled(broker->resume, SD_EVENT_OFF);
 }
@@ -201,7 +251,7 @@ static void broker_rest(struct broker *broker, bool at_once)
 
 static void end_connection(struct broker *broker, const char *why)
 {
-	bool was_connected = broker->figures.state == BROKER_CONNECTED, was_goodbye = broker->goodbye,
+	bool was_connected = broker->figures.state == BROKER_CONNECTED, was_goodbye = broker->flow == FLOW_GOODBYE,
 	     at_once = !broker->io;
 	char reason[160];
 
@@ -263,7 +313,7 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 		rc = broker->lost_rc;
 		errno_now = broker->lost_errno;
 	}
-	if (broker->goodbye)
+	if (broker->flow == FLOW_GOODBYE)
 		SET_TEXT(reason, broker->wish_reason);
 	else if (broker->refused[0])
 		SET_TEXT(reason, broker->refused);
@@ -279,8 +329,8 @@ static void end_by_library(struct broker *broker, int rc, int errno_now)
 /* write_out - let out all that is queued. False: the connection is over. */
 static bool write_out(struct broker *broker)
 {
-	if (broker->unacked || !mosquitto_want_write(broker->mosq)) {
-		socket_watch(broker, broker->unacked ? broker->watched : WATCH_READ);
+	if (is_unacked(broker) || !mosquitto_want_write(broker->mosq)) {
+		socket_watch(broker, is_unacked(broker) ? broker->watched : WATCH_READ);
 		return true;
 	}
 	int rc = broker_client_write(broker->mosq);
@@ -296,7 +346,7 @@ static bool write_out(struct broker *broker)
 
 static void say_goodbye(struct broker *broker)
 {
-	broker->goodbye = true;
+	set_flow(broker, FLOW_GOODBYE);
 	(void)mosquitto_disconnect(broker->mosq);
 	if (write_out(broker)) {
 		socket_watch(broker, WATCH_WRITE);
@@ -314,13 +364,13 @@ static void end_lookup(struct broker *broker)
 /* follow_wish - to be paused or gone, as far as it can be done now. */
 static void follow_wish(struct broker *broker)
 {
-	if (broker->wish == WISH_CONNECTED || broker->in_library || broker->goodbye)
+	if (broker->wish == WISH_CONNECTED || broker->in_library || broker->flow == FLOW_GOODBYE)
 		return;
 	if (!broker->mosq)
 		end_lookup(broker);
-	else if (broker->figures.state != BROKER_CONNECTED || (broker->unacked && broker->wish == WISH_PAUSED))
+	else if (broker->figures.state != BROKER_CONNECTED || (is_unacked(broker) && broker->wish == WISH_PAUSED))
 		end_connection(broker, broker->wish_reason);
-	else if (!broker->unacked)
+	else if (!is_unacked(broker))
 		say_goodbye(broker);
 }
 
@@ -466,7 +516,7 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 
 	(void)mosq;
 	(void)properties;
-	broker->unacked = true;
+	set_flow(broker, FLOW_UNACKED);
 	broker->batch++;
 	broker->batch_bytes += message.payload_size;
 	broker->figures.messages++;
@@ -568,12 +618,12 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	(void)fd;
 	if (broker->figures.state == BROKER_CONNECTING)
 		connect_step(broker, revents);
-	else if (broker->unacked && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+	else if (is_unacked(broker) && (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 		/* acknowledgements have nowhere to go */
 		end_by_library(broker, MOSQ_ERR_CONN_LOST, 0);
-	else if (broker->unacked)
+	else if (is_unacked(broker))
 		socket_watch(broker, WATCH_HELD);
-	else if (broker->goodbye || mosquitto_want_write(broker->mosq))
+	else if (broker->flow == FLOW_GOODBYE || mosquitto_want_write(broker->mosq))
 		(void)write_out(broker);
 	else
 		read_batch(broker);
@@ -586,7 +636,7 @@ static int on_resume(sd_event_source *source, void *data)
 
 	stall_source("broker", "events");
 	(void)source;
-	if (broker->figures.state == BROKER_CONNECTED && !broker->unacked && !broker->goodbye &&
+	if (broker->figures.state == BROKER_CONNECTED && broker->flow == FLOW_OPEN &&
 	    !mosquitto_want_write(broker->mosq))
 		read_batch(broker);
 	return 0;
@@ -683,14 +733,14 @@ static void keep_alive(struct broker *broker)
 {
 	uint64_t now = now_monotonic_usec();
 
-	if (broker->unacked && broker->keepalive_missed) {
+	if (broker->flow == FLOW_OVERDUE) {
 		/* The broker has given us up by now. Its goodbye may be stuck behind what we do
 		 * not read. */
 		end_connection(broker, "nothing could be acknowledged for twice the keepalive time");
 		return;
 	}
-	broker->keepalive_missed = broker->unacked;
-	if (broker->unacked) {
+	if (broker->flow == FLOW_UNACKED) {
+		set_flow(broker, FLOW_OVERDUE);
 		if (broker->keepalive_usec)
 			timer_arm(broker, broker->keepalive_usec);
 		return;
@@ -724,7 +774,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *data)
 			       broker->reached ? "no answer from the broker" : "the broker's address does not answer");
 		break;
 	case BROKER_CONNECTED:
-		if (broker->goodbye)
+		if (broker->flow == FLOW_GOODBYE)
 			end_connection(broker, broker->wish_reason);
 		else
 			keep_alive(broker);
@@ -798,7 +848,7 @@ void broker_free(struct broker *broker)
 {
 	if (!broker)
 		return;
-	if (broker->figures.state == BROKER_CONNECTED && !broker->unacked) {
+	if (broker->figures.state == BROKER_CONNECTED && !is_unacked(broker)) {
 		(void)mosquitto_disconnect(broker->mosq);
 		(void)broker_client_write(broker->mosq);
 	}
@@ -821,15 +871,15 @@ void broker_set_config(struct broker *broker, const struct broker_config *config
 
 void broker_ack(struct broker *broker)
 {
-	if (!broker->unacked || broker->in_library)
+	bool overdue = broker->flow == FLOW_OVERDUE;
+
+	if (!is_unacked(broker) || broker->in_library)
 		return;
-	broker->unacked = false;
+	set_flow(broker, FLOW_OPEN);
 	if (!write_out(broker))
 		return;
-	if (broker->keepalive_missed) {
-		broker->keepalive_missed = false;
+	if (overdue)
 		timer_arm(broker, 0);
-	}
 	if (broker->wish != WISH_CONNECTED)
 		follow_wish(broker);
 	else if (!broker->dry && broker->config->tls)
