@@ -268,6 +268,17 @@ int dispatcher_add(struct dispatcher *d, struct event *event, struct script *scr
 	return 0;
 }
 
+/* covers_all - every event that runs SCRIPT matches FILTER, too. */
+static bool covers_all(const char *filter, const struct script *script)
+{
+	const char *own = NULL;
+
+	while ((own = script_filter_after(script, own)))
+		if (!topic_filter_covers(filter, own))
+			return false;
+	return true;
+}
+
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script)
 {
 	if (script->settings.executor[0])
@@ -276,7 +287,7 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 		const struct route_config *route = &config->routes[i];
 		if (route->script && fnmatch(route->script, script->name, 0) != 0)
 			continue;
-		if (route->filter && !topic_filter_covers(route->filter, script->filter))
+		if (route->filter && !covers_all(route->filter, script))
 			continue;
 		return route->executor;
 	}

@@ -30,7 +30,7 @@ struct dispatcher;
 struct route_config { /* one [route NAME] section: first match in file order wins */
 	char *name;
 	char *script; /* fnmatch() pattern on the script's name, or NULL */
-	/* the route holds for scripts whose filter matches a part of this filter, or NULL */
+	/* the route holds for scripts whose filters all match a part of this filter, or NULL */
 	char *filter;
 	char executor[EXECUTOR_NAME_SIZE];
 };

@@ -52,6 +52,7 @@ struct registry {
 	size_t count, capacity;
 	size_t by_state[SCRIPT_STATE_MAX];
 	size_t changes, staged_bytes;
+	uint64_t matches; /* questions answered; script->matched has the number of the last */
 	bool ending; /* registry_end() has begun */
 	size_t end_next; /* the entry at which it goes on */
 	uint64_t generation;
@@ -243,15 +244,24 @@ void registry_set_policy(struct registry *registry, const struct script_policy *
 		registry->entries[i]->recheck = true;
 }
 
-static int filter_route(struct registry *registry, struct script *script)
+static void script_unroute(struct registry *registry, struct script *script)
 {
-	int r = router_add(registry->router, script->filter, strlen(script->filter), script);
-	return r == -EEXIST ? 0 : r;
+	const char *filter = NULL;
+	while ((filter = script_filter_after(script, filter)))
+		(void)router_remove(registry->router, filter, strlen(filter), script);
 }
 
-static void filter_unroute(struct registry *registry, struct script *script)
+static int script_route(struct registry *registry, struct script *script)
 {
-	(void)router_remove(registry->router, script->filter, strlen(script->filter), script);
+	const char *filter = NULL;
+	while ((filter = script_filter_after(script, filter))) {
+		int r = router_add(registry->router, filter, strlen(filter), script);
+		if (r < 0 && r != -EEXIST) { /* the author may have written one twice */
+			script_unroute(registry, script);
+			return r;
+		}
+	}
+	return 0;
 }
 
 /* ----------------------------------------------------------------------------- from the journal */
@@ -261,6 +271,15 @@ struct load {
 	struct lsn_error *err;
 	int result;
 };
+
+static int check_filters(const struct script *script, struct lsn_error *err)
+{
+	const char *filter = NULL;
+	int r = 0;
+	while (r >= 0 && (filter = script_filter_after(script, filter)))
+		r = topic_check_filter(filter, strlen(filter), err);
+	return r;
+}
 
 static int load_row(struct registry *registry, const struct journal_script *row, struct lsn_error *err)
 {
@@ -272,7 +291,7 @@ static int load_row(struct registry *registry, const struct journal_script *row,
 	enum script_state state = row->state;
 	/* The limits may have become tighter since it was stored, the source may be away for
 	 * long: hold it to them now. */
-	int r = script ? topic_check_filter(script->filter, strlen(script->filter), &why) : 0;
+	int r = script ? check_filters(script, &why) : 0;
 	if (r >= 0 && script)
 		r = script_settings_check(&script->settings, &registry->policy, &why);
 	if (r < 0) {
@@ -281,7 +300,7 @@ static int load_row(struct registry *registry, const struct journal_script *row,
 	}
 	entry->reason = strdup(r < 0 ? why.message : row->reason);
 	entry->key = strdup(row->source_key);
-	if (!entry->reason || !entry->key || (script && filter_route(registry, script) < 0))
+	if (!entry->reason || !entry->key || (script && script_route(registry, script) < 0))
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	entry->script = script ? script_ref(script) : NULL;
 	entry->shown.state = state;
@@ -415,10 +434,16 @@ static bool settings_equal(const struct script_settings *a, const struct script_
 	       a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on;
 }
 
+static bool filters_equal(const struct script *a, const struct script *b)
+{
+	size_t size = filters_size(a->more_filters);
+	return streq(a->filter, b->filter) && filters_size(b->more_filters) == size &&
+	       (size == 0 || memcmp(a->more_filters, b->more_filters, size) == 0);
+}
+
 static bool script_equal(const struct script *a, const struct script *b)
 {
-	return streq(a->version, b->version) && streq(a->filter, b->filter) &&
-	       settings_equal(&a->settings, &b->settings);
+	return streq(a->version, b->version) && filters_equal(a, b) && settings_equal(&a->settings, &b->settings);
 }
 
 /* The filter of an offer, normalised and valid. 0, -ENOMEM, or -EINVAL with the reason. */
@@ -433,6 +458,55 @@ static int read_filter(const char *topic, char **ret, struct lsn_error *err)
 		return lsn_error_prefix(err, r, "topic = %s", str_quote(quoted, sizeof quoted, topic, strlen(topic)));
 	*ret = TAKE_PTR(filter);
 	return 0;
+}
+
+static size_t count_topics(const struct registry_offer *offer)
+{
+	size_t count = 1;
+	while (offer->more_topics && offer->more_topics[count - 1])
+		count++;
+	return count;
+}
+
+static int append_filter(char **filters, size_t *size, const char *filter)
+{
+	size_t length = strlen(filter) + 1;
+	char *larger = realloc(*filters, *size + length + 1);
+	if (!larger)
+		return -ENOMEM;
+	memcpy(larger + *size, filter, length);
+	larger[*size + length] = '\0';
+	*filters = larger;
+	*size += length;
+	return 0;
+}
+
+/* The filters after the first, likewise. */
+static int read_more_filters(const struct registry_offer *offer, struct script *script, struct lsn_error *err)
+{
+	size_t count = count_topics(offer), size = 0;
+	if (count > SCRIPT_FILTERS_MAX)
+		return lsn_error_set(err, -EINVAL, "it has %zu topics: at most %d are allowed", count,
+				     SCRIPT_FILTERS_MAX);
+	for (size_t i = 1; i < count; i++) {
+		_cleanup_free_ char *filter = NULL;
+		int r = read_filter(offer->more_topics[i - 1], &filter, err);
+		if (r == -EINVAL)
+			return lsn_error_prefix(err, r, "topic %zu of %zu", i + 1, count);
+		if (r >= 0)
+			r = append_filter(&script->more_filters, &size, filter);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_filters(const struct registry_offer *offer, struct script *script, struct lsn_error *err)
+{
+	int r = read_filter(offer->topic, &script->filter, err);
+	if (r == -EINVAL && count_topics(offer) > 1)
+		return lsn_error_prefix(err, r, "topic 1 of %zu", count_topics(offer));
+	return r < 0 ? r : read_more_filters(offer, script, err);
 }
 
 /* Which version an offer is of: of its content, or the one that is stored. -EAGAIN: nothing is
@@ -466,7 +540,7 @@ static int make_script(const struct registry *registry, const struct entry *entr
 	script->name = strdup(entry->name);
 	if (!script->name)
 		return -ENOMEM;
-	int r = read_filter(offer->topic, &script->filter, err);
+	int r = read_filters(offer, script, err);
 	if (r >= 0)
 		r = read_settings(registry, offer, &script->settings, err);
 	if (r >= 0)
@@ -717,7 +791,7 @@ static int write_change(struct registry *registry, struct entry *entry, struct c
 	if (change->script && change->script != entry->script) {
 		int r = journal_add_revision(registry->journal, change->script, change->content, change->size, err);
 		if (r >= 0)
-			r = filter_route(registry, change->script);
+			r = script_route(registry, change->script);
 		if (r < 0)
 			return r;
 		change->routed = true;
@@ -763,19 +837,21 @@ static void unroute_some(struct registry *registry)
 	for (size_t i = registry->end_next; i < registry->count; i++) {
 		const struct change *change = registry->entries[i]->change;
 		if (change && change->routed)
-			filter_unroute(registry, change->script);
+			script_unroute(registry, change->script);
 	}
 }
 
 static void change_announce(const struct entry *entry, const struct change *change)
 {
 	char name[128], filter[160];
+	const char *more = change->script && change->script->more_filters ? " and more" : "";
 	str_quote(name, sizeof name, entry->name, strlen(entry->name));
 	if (change->withdraw)
 		log_info("script withdrawn script=%s", name);
 	else if (change->state == SCRIPT_ACTIVE)
-		log_info("script registered script=%s version=%.12s filter=%s", name, change->script->version,
-			 str_quote(filter, sizeof filter, change->script->filter, strlen(change->script->filter)));
+		log_info("script registered script=%s version=%.12s filter=%s%s", name, change->script->version,
+			 str_quote(filter, sizeof filter, change->script->filter, strlen(change->script->filter)),
+			 more);
 	else if (change->state == SCRIPT_NO_TOPIC)
 		log_info("script not registered script=%s: %s", name, change->reason);
 	else
@@ -793,7 +869,7 @@ static void change_apply(struct registry *registry, struct entry *entry, struct 
 		registry->generation++;
 	}
 	if (entry->script && entry->script != change->script)
-		filter_unroute(registry, entry->script);
+		script_unroute(registry, entry->script);
 	if (entry->present)
 		registry->by_state[entry->shown.state]--;
 	(void)script_unref(entry->script);
@@ -878,19 +954,27 @@ int registry_end_all(struct registry *registry, bool full, struct lsn_error *err
 struct match {
 	void (*fn)(void *data, struct script *script);
 	void *data;
+	uint64_t question;
+	size_t count;
 };
 
 static void on_match(void *data, void *value)
 {
-	const struct match *match = data;
-	match->fn(match->data, value);
+	struct match *match = data;
+	struct script *script = value;
+	if (script->matched == match->question)
+		return; /* by another of its filters */
+	script->matched = match->question;
+	match->count++;
+	match->fn(match->data, script);
 }
 
-size_t registry_match(const struct registry *registry, const char *topic, size_t size,
+size_t registry_match(struct registry *registry, const char *topic, size_t size,
 		      void (*fn)(void *data, struct script *script), void *data)
 {
-	struct match match = { fn, data };
-	return router_match(registry->router, topic, size, on_match, &match);
+	struct match match = { .fn = fn, .data = data, .question = ++registry->matches };
+	(void)router_match(registry->router, topic, size, on_match, &match);
+	return match.count;
 }
 
 const struct registry_entry *registry_find(struct registry *registry, const char *name)

@@ -36,6 +36,7 @@ struct registry_offer { /* borrowed for the call */
 	size_t size;
 	const char *source_key; /* opaque to the registry; "" if none */
 	const char *topic; /* NULL: no topic metadata */
+	const char *const *more_topics; /* if there are several: the others, NULL at the end */
 	const struct registry_meta *meta; /* the other metadata */
 	size_t meta_count;
 	/* an unknown key is an error (a .meta file) rather than somebody else's (an archive) */
@@ -82,9 +83,10 @@ int registry_end_all(struct registry *registry, bool full, struct lsn_error *err
  * a state, a reason. */
 uint64_t registry_generation(const struct registry *registry);
 
-/* registry_match - call FN with every active script whose filter matches TOPIC; returns how
- * many. */
-size_t registry_match(const struct registry *registry, const char *topic, size_t size,
+/* registry_match - call FN with every active script that has a filter that matches TOPIC, each
+ * once; returns how many.
+ * FN must not ask again. */
+size_t registry_match(struct registry *registry, const char *topic, size_t size,
 		      void (*fn)(void *data, struct script *script), void *data);
 
 /* valid until the next change; NULL: unknown */

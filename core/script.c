@@ -1,5 +1,6 @@
 /* script.c - see script.h. */
 #include "script.h"
+#include "topic.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -40,7 +41,43 @@ struct script *script_unref(struct script *script)
 		return NULL;
 	free(script->name);
 	free(script->filter);
+	free(script->more_filters);
 	free(script);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------------- filters */
+
+const char *filters_after(const char *filter)
+{
+	const char *next = filter + strlen(filter) + 1;
+
+	return *next ? next : NULL;
+}
+
+size_t filters_size(const char *filters)
+{
+	const char *end = filters;
+
+	while (end && *end)
+		end += strlen(end) + 1;
+	return filters ? (size_t)(end - filters) + 1 : 0;
+}
+
+const char *script_filter_after(const struct script *script, const char *after)
+{
+	if (!after)
+		return script->filter;
+	return after == script->filter ? script->more_filters : filters_after(after);
+}
+
+const char *script_filter_for(const struct script *script, const char *topic)
+{
+	const char *filter = NULL;
+
+	while ((filter = script_filter_after(script, filter)))
+		if (topic_matches(filter, topic))
+			return filter;
 	return NULL;
 }
 

@@ -14,6 +14,7 @@
 #define SCRIPT_NAME_MAX 1024 /* bytes */
 #define SCRIPT_VERSION_SIZE 65 /* 64 hex digits and NUL */
 #define EXECUTOR_NAME_SIZE 33
+#define SCRIPT_FILTERS_MAX 16
 
 enum script_state {
 	SCRIPT_ACTIVE,
@@ -58,7 +59,10 @@ struct script {
 	unsigned refs;
 	uint64_t revision; /* row in the journal, > 0 once stored */
 	char *name; /* path below the source, "on_create.py" */
-	char *filter; /* valid, normalised */
+	char *filter; /* valid, normalised; the first, if it has several */
+	/* the others: NUL-terminated, one behind the other, an empty one at the end; NULL: none */
+	char *more_filters;
+	uint64_t matched; /* the registry's: the last question that it answered */
 	char version[SCRIPT_VERSION_SIZE];
 	size_t size; /* bytes of content */
 	struct script_settings settings;
@@ -66,6 +70,20 @@ struct script {
 
 struct script *script_ref(struct script *script);
 struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL */
+
+/* script_filter_after - the filters in the author's order: AFTER NULL asks for the first.
+ * NULL: there are no more. */
+const char *script_filter_after(const struct script *script, const char *after);
+
+/* script_filter_for - the first filter that matches TOPIC (valid), or NULL. */
+const char *script_filter_for(const struct script *script, const char *topic);
+
+/* filters_size - of such a block as more_filters, in bytes.
+ * NULL: 0. */
+size_t filters_size(const char *filters);
+
+/* filters_after - the string behind FILTER in its block, or NULL. */
+const char *filters_after(const char *filter);
 
 /* script_settings_set - apply one metadata KEY = VALUE under POLICY.
  * 0; 1: not a key of ours (ignored in archives, an error in .meta files); -EINVAL / -EPERM with

@@ -1,6 +1,7 @@
 /* journal_history.c - what the control socket asks about the past. */
 #include "job.h"
 #include "journal_private.h"
+#include "script.h"
 #include "topic.h"
 #include <errno.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
 	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
 	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')),"             \
-	" ifnull((SELECT max(k.id)" LATER_JOB "), 0) FROM jobs j"
+	" ifnull((SELECT max(k.id)" LATER_JOB "), 0), r.more_filters FROM jobs j"
 #define JOB_JOINS                                                                                                      \
 	" CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"                           \
 	" CROSS JOIN script_names n ON n.id = r.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"     \
@@ -124,6 +125,18 @@ static enum job_state shown_state(int state)
 	return state == JOB_STARTING || state == JOB_RECOVERING ? JOB_RUNNING : (enum job_state)state;
 }
 
+/* matching_filter - the first of the revision's, in the author's order, that the topic matches. */
+static const char *matching_filter(sqlite3_stmt *stmt)
+{
+	const char *first = column_text(stmt, 5), *filter = column_filters(stmt, 20), *topic = column_text(stmt, 6);
+
+	if (!filter || topic_matches(first, topic))
+		return first;
+	while (filter && !topic_matches(filter, topic))
+		filter = filters_after(filter);
+	return filter ? filter : first;
+}
+
 static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 {
 	*row = (struct journal_job_row){
@@ -132,7 +145,7 @@ static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 		.replay_of = column_u64(stmt, 2),
 		.script = column_text(stmt, 3),
 		.version = column_text(stmt, 4),
-		.filter = column_text(stmt, 5),
+		.filter = matching_filter(stmt),
 		.topic = column_text(stmt, 6),
 		.executor = column_text(stmt, 7),
 		.place = column_text(stmt, 8),

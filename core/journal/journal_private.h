@@ -186,6 +186,14 @@ static inline const char *column_text(sqlite3_stmt *stmt, int at) /* never NULL 
 	return text ? text : "";
 }
 
+/* column_filters - a revision's more_filters, NULL if it has none or they are damaged. */
+static inline const char *column_filters(sqlite3_stmt *stmt, int at)
+{
+	const char *filters = sqlite3_column_blob(stmt, at);
+	size_t size = (size_t)sqlite3_column_bytes(stmt, at);
+	return filters && size > 2 && !filters[size - 1] && !filters[size - 2] ? filters : NULL;
+}
+
 /* --------------------------------------------------------------------------------------- others */
 
 /* journal_open.c: PATH must exist.

@@ -70,6 +70,9 @@ static const char *const steps[] = {
 
 	/* 3: what a replay may leave out. */
 	"CREATE INDEX jobs_replays ON jobs(event, script) WHERE " SQL_REPLAY ";",
+
+	/* 4: several topics: the filters after the first, each with its NUL, and one more NUL. */
+	"ALTER TABLE revisions ADD COLUMN more_filters BLOB;",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

@@ -110,6 +110,9 @@ static void bind_revision(sqlite3_stmt *stmt, const struct script *script, int64
 	bind_u64(stmt, 9, settings->retries);
 	bind_u64(stmt, 10, settings->retry_delay_usec);
 	bind_u64(stmt, 11, settings->retry_on);
+	if (script->more_filters)
+		(void)sqlite3_bind_blob64(stmt, 12, script->more_filters, filters_size(script->more_filters),
+					  SQLITE_STATIC);
 }
 
 /* find_revision - 1 and *RET, or 0. */
@@ -180,6 +183,19 @@ int journal_add_revision(struct journal *journal, struct script *script, const v
 	return r < 0 ? r : end;
 }
 
+static int read_more_filters(sqlite3_stmt *stmt, struct script *script)
+{
+	const char *filters = column_filters(stmt, 12);
+	size_t size = filters_size(filters);
+
+	script->more_filters = filters ? malloc(size) : NULL;
+	if (filters && !script->more_filters)
+		return -ENOMEM;
+	if (filters)
+		memcpy(script->more_filters, filters, size);
+	return 0;
+}
+
 static int read_revision(sqlite3_stmt *stmt, struct script *script)
 {
 	struct script_settings *settings = &script->settings;
@@ -198,7 +214,7 @@ static int read_revision(sqlite3_stmt *stmt, struct script *script)
 	settings->retries = (unsigned)sqlite3_column_int64(stmt, 9);
 	settings->retry_delay_usec = column_u64(stmt, 10);
 	settings->retry_on = (uint32_t)sqlite3_column_int64(stmt, 11);
-	return 0;
+	return read_more_filters(stmt, script);
 }
 
 int journal_load_script(struct journal *journal, uint64_t revision, struct script **ret, struct lsn_error *err)

@@ -186,27 +186,87 @@ static void suspect(const struct config *config, const char *filter, char *buf)
 			       second, near);
 }
 
-bool advise(const struct config *config, const struct script *script, char *buf)
+/* advise_filter - true: no event matches FILTER. */
+static bool advise_filter(const struct config *config, const char *filter, char *buf)
 {
 	char near[1100];
 	bool people;
 
 	buf[0] = 0;
-	if (!can_be_delivered(config, script->filter)) {
-		bool found = find_near(script->filter, near, sizeof near) && can_be_delivered(config, near);
+	if (!can_be_delivered(config, filter)) {
+		bool found = find_near(filter, near, sizeof near) && can_be_delivered(config, near);
 		(void)snprintf(buf, ADVICE_SIZE,
 			       "no event can run it: no subscription of the listener delivers such topics%s%.300s%s",
 			       found ? "; did you mean " : "", found ? near : "",
 			       found ? "?" : ", see [broker] subscriptions");
 		return true;
 	}
-	if (is_shielded(config->source.events, script->filter, config->source.collection, &people)) {
+	if (is_shielded(config->source.events, filter, config->source.collection, &people)) {
 		(void)snprintf(buf, ADVICE_SIZE, "%s: events on the scripts collection %.200s run no scripts",
 			       people ? "only a user or a group can run it" : "no event can run it",
 			       config->source.collection);
 		return !people;
 	}
-	suspect(config, script->filter, buf);
+	suspect(config, filter, buf);
+	return false;
+}
+
+static const char *covering_filter(const struct script *script, const char *filter)
+{
+	const char *other = NULL;
+	bool before = true; /* of two that are equal the later adds nothing */
+
+	while ((other = script_filter_after(script, other))) {
+		if (other == filter)
+			before = false;
+		else if (topic_filter_covers(other, filter) && (before || !topic_filter_covers(filter, other)))
+			return other;
+	}
+	return NULL;
+}
+
+/* advise_redundant - filters that another one covers. */
+static void advise_redundant(const struct script *script, char *buf)
+{
+	const char *filter = NULL, *other;
+	char quoted[2][200];
+
+	while (script->more_filters && (filter = script_filter_after(script, filter))) {
+		other = covering_filter(script, filter);
+		if (!other)
+			continue;
+		(void)snprintf(buf, ADVICE_SIZE, "topic %s adds nothing: %s matches all that it does",
+			       str_quote(quoted[0], sizeof quoted[0], filter, strlen(filter)),
+			       str_quote(quoted[1], sizeof quoted[1], other, strlen(other)));
+		return;
+	}
+}
+
+/* advise_filters - of each filter; true: no event matches any of them. */
+static bool advise_filters(const struct config *config, const struct script *script, char *buf)
+{
+	const char *filter = NULL;
+	char one[ADVICE_SIZE], quoted[200];
+	bool stuck = true;
+
+	while ((filter = script_filter_after(script, filter))) {
+		stuck &= advise_filter(config, filter, one);
+		if (one[0] && !buf[0] && script->more_filters)
+			(void)snprintf(buf, ADVICE_SIZE, "topic %s: %.380s",
+				       str_quote(quoted, sizeof quoted, filter, strlen(filter)), one);
+		else if (one[0] && !buf[0])
+			memcpy(buf, one, sizeof one);
+	}
+	return stuck;
+}
+
+bool advise(const struct config *config, const struct script *script, char *buf)
+{
+	buf[0] = 0;
+	if (advise_filters(config, script, buf))
+		return true;
+	if (!buf[0])
+		advise_redundant(script, buf);
 	if (!buf[0] && script->settings.retries > 0 && (script->settings.retry_on & UINT32_C(1) << LSN_OUTCOME_OUTPUT))
 		(void)snprintf(buf, ADVICE_SIZE, "retry_on = output has no effect: output is cut, and ends no job");
 	return false;

@@ -1,7 +1,8 @@
 /* advice.h - what an author may not have meant: a filter that no event can reach, or that looks
  * like a slip.
  *
- * Such a script is active all the same; the advice is shown with it. */
+ * Such a script is active all the same; the advice is shown with it. Of several filters the first
+ * that needs advice is named. */
 #ifndef CORE_ADVICE_H
 #define CORE_ADVICE_H
 

@@ -247,11 +247,22 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 
 /* -------------------------------------------------------------------------------------- scripts */
 
+static json_t *filters_array(const struct script *script)
+{
+	json_t *array = json_array();
+	const char *filter = NULL;
+
+	while ((filter = script_filter_after(script, filter)))
+		(void)json_array_append_new(array, json_string(filter));
+	return array;
+}
+
 static void add_revision(const struct daemon *daemon, json_t *object, const struct script *script)
 {
 	const struct script_settings *settings = &script->settings;
 
 	json_set_string(object, "topic", script->filter);
+	(void)json_object_set_new(object, "topics", filters_array(script));
 	json_set_string(object, "version", script->version);
 	json_set_uint(object, "size_bytes", script->size);
 	json_set_string(object, "executor", dispatcher_executor_for(&daemon->config->dispatch, script));
@@ -381,6 +392,7 @@ struct explanation {
 	const struct registry_entry *entry; /* NULL: unknown */
 	bool matches, shielded, subscribed, runs;
 	const char *executor;
+	const char *filter; /* the one that matches, or the first; NULL: it has none */
 	const char *refusal; /* why the broker does not deliver the topic, "" if it does */
 	char problem[200], why[400];
 };
@@ -417,7 +429,10 @@ static void explain_why(struct explanation *e)
 		(void)snprintf(e->why, sizeof e->why,
 			       "the listener does not subscribe to this topic, see [broker] subscriptions");
 	else if (!e->matches)
-		(void)snprintf(e->why, sizeof e->why, "its filter %s does not match the topic", script->filter);
+		(void)snprintf(e->why, sizeof e->why,
+			       script->more_filters ? "none of its filters, %s and others, matches the topic"
+						    : "its filter %s does not match the topic",
+			       script->filter);
 	else if (e->problem[0])
 		(void)snprintf(e->why, sizeof e->why, "it matches, but its jobs wait: %s", e->problem);
 	else
@@ -437,7 +452,9 @@ static void script_explain(struct daemon *daemon, struct explanation *e)
 	if (grant != BROKER_GRANT_REFUSED)
 		e->refusal = "";
 	if (e->entry && e->entry->script) {
-		e->matches = topic_matches(e->entry->script->filter, e->topic);
+		e->filter = script_filter_for(e->entry->script, e->topic);
+		e->matches = e->filter;
+		e->filter = e->filter ? e->filter : e->entry->script->filter;
 		e->executor = dispatcher_executor_for(&daemon->config->dispatch, e->entry->script);
 		if (!executors_find(daemon->executors, e->executor))
 			(void)snprintf(e->problem, sizeof e->problem, "executor '%s' is not configured", e->executor);
@@ -472,7 +489,7 @@ static json_t *explain_object(const struct explanation *e)
 	json_set_bool(object, "known", e->entry);
 	json_set_string(object, "state", e->entry ? script_state_names[e->entry->state] : "");
 	json_set_string(object, "reason", e->entry ? e->entry->reason : "");
-	json_set_string(object, "filter", e->entry && e->entry->script ? e->entry->script->filter : "");
+	json_set_string(object, "filter", e->filter);
 	json_set_bool(object, "matches", e->matches);
 	json_set_bool(object, "shielded", e->shielded);
 	json_set_bool(object, "subscribed", e->subscribed);

@@ -280,9 +280,9 @@ void command_replay(void *data, const json_t *request, struct control_reply *rep
 	}
 	replay->daemon = data;
 	replay->reply = reply;
-	bool begun = reply_known_keys(reply, request, keys) && replay_read_options(replay, request) &&
-		     (json_object_get(request, "jobs") ? replay_by_ids(replay, request)
-						       : replay_by_filter(replay, request));
+	bool begun =
+		reply_known_keys(reply, request, keys) && replay_read_options(replay, request) &&
+		(json_object_get(request, "jobs") ? replay_by_ids(replay, request) : replay_by_filter(replay, request));
 	if (!begun)
 		free(replay);
 }

@@ -93,7 +93,7 @@ static int on_key(void *data, const char *section, const char *key, const char *
 	/* A ':' in the key would make inih split there. */
 	if (!text || !streq(value, number))
 		return complain(reader, "this line is not KEY = VALUE"), 0;
-	if (meta_get(meta, key))
+	if (meta_get(meta, key) && !streq(key, "topic"))
 		return complain(reader, "the key is already set above"), 0;
 	if (meta->count == META_KEYS_MAX)
 		return complain(reader, "the file has too many keys"), 0;
@@ -143,4 +143,18 @@ const char *meta_get(const struct meta *meta, const char *key)
 		if (streq(meta->keys[i].key, key))
 			return meta->keys[i].value;
 	return NULL;
+}
+
+void meta_get_more(const struct meta *meta, const char *key, const char *ret[META_KEYS_MAX])
+{
+	bool first = true;
+
+	for (size_t i = 0; i < meta->count; i++) {
+		if (!streq(meta->keys[i].key, key))
+			continue;
+		if (!first)
+			*ret++ = meta->keys[i].value;
+		first = false;
+	}
+	*ret = NULL;
 }

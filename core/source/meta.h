@@ -3,8 +3,10 @@
  *
  *     # when to run
  *     topic = create/+/projects/#
+ *     topic = update/+/projects/#
  *     timeout = 5s
  *
+ * Only `topic` may stand there several times.
  * A value is everything after the first '=', without the blanks at its ends. It may contain '#',
  * ';', ':' and '=', and may have any length. Comments are whole lines that begin with '#' or
  * ';'. */
@@ -28,5 +30,9 @@ struct meta {
 int meta_parse(const char *name, const char *text, size_t size, struct meta *ret, struct lsn_error *err);
 void meta_clear(struct meta *meta);
 const char *meta_get(const struct meta *meta, const char *key); /* NULL: not there */
+
+/* meta_get_more - the values of a key that is set several times, but for the first; RET ends with
+ * NULL. */
+void meta_get_more(const struct meta *meta, const char *key, const char *ret[META_KEYS_MAX]);
 
 #endif

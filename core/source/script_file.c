@@ -160,6 +160,8 @@ int script_file_read(struct script_file *file, size_t size_max, struct registry_
 	ret->content = file->content;
 	ret->size = (size_t)file->script.st_size;
 	ret->topic = meta_get(&file->parsed, "topic");
+	meta_get_more(&file->parsed, "topic", file->more_topics);
+	ret->more_topics = file->more_topics;
 	ret->meta = file->parsed.keys;
 	ret->meta_count = file->parsed.count;
 	return 0;

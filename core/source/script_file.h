@@ -22,6 +22,7 @@ struct script_file {
 	char key[256];
 	char *content;
 	struct meta parsed;
+	const char *more_topics[META_KEYS_MAX];
 	struct lsn_error problem;
 };
 

@@ -30,12 +30,14 @@ static void look_at_container(const json_t *json)
 static void look_at_object(const json_t *json)
 {
 	struct lsn_error err;
-	const char *problem = NULL;
+	const char *problem = NULL, *topics[SCRIPT_FILTERS_MAX + 1];
 	void *value = NULL;
 	size_t size;
 
-	const char *topic = cdmi_topic(json, &problem);
-	must(!topic || *topic);
+	size_t count = cdmi_topics(json, topics, &problem);
+	must(!topics[count] && (count == 0 || !problem));
+	for (size_t i = 0; i < count; i++)
+		must(*topics[i]);
 	if (cdmi_value(json, &value, &size, &err) == 0) {
 		must(((char *)value)[size] == 0);
 		free(value);

@@ -162,8 +162,11 @@ static void script_offer(unsigned which)
 		{ "retry_delay", world.profile.bulk ? "60s" : "3s" },
 		{ "on_lost", draw(&s, 2) ? "rerun" : "report" },
 	};
+	/* one job for each event, however many of them match */
+	static const char *const more[] = { "create/+/#", "+/resource/+", NULL };
 	const struct registry_offer offer = { .name = name,
-					      .topic = life_script_wants_updates(which) ? "#" : "create/#",
+					      .topic = life_script_wants_updates(which) ? "update/#" : "create/#",
+					      .more_topics = life_script_wants_updates(which) ? more : NULL,
 					      .content = content,
 					      .size = strlen(content),
 					      .source_key = "",

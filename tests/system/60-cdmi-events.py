@@ -35,6 +35,29 @@ def test_web_form(t):
     w.becomes({'a.py': NO_TOPIC, 'sub/b.py': 'create/#'})
 
 
+def test_several_topics(t):
+    w = cdmi.World(t).start()
+    topics = ['create/resource/p/#', 'update/resource/p/#', '+/resource/+/x']
+    w.archive.web_create('/scripts/a.py', cdmi.TEXT, {'topic': topics})
+    w.becomes({'a.py': topics[0]})
+    equal(w.daemon.ctl('scripts', 'a.py')[0]['topics'], topics)
+    w.archive.web_create('/p', None, {})
+    w.archive.http_put('/p/x', b'1', 'text/plain')
+    w.archive.http_put('/p/x', b'2', 'text/plain')
+    w.archive.http_put('/p/y', b'3', 'text/plain')
+    jobs = w.daemon.wait_jobs(3)
+    equal(
+        sorted((job['topic'], job['filter']) for job in jobs),
+        [
+            ('create/resource/p/x', topics[0]),
+            ('create/resource/p/y', topics[0]),
+            ('update/resource/p/x', topics[1]),
+        ],
+    )
+    w.archive.web_edit('/scripts/a.py', {'topic': [topics[0], 'a/#/b']})
+    t.wait(lambda: 'topic 2 of 2' in w.reason('a.py'), 'the bad filter to be named')
+
+
 def test_http_put(t):
     w = cdmi.World(t).start()
     equal(w.archive.http_put('/scripts/a.py', cdmi.TEXT, 'text/x-python'), 201)

@@ -96,6 +96,28 @@ START_TEST(test_advice__nothing_to_say)
 }
 END_TEST
 
+START_TEST(test_advice__several_filters)
+{
+	static char covered[] = "create/resource/#\0", good[] = "update/#\0", wrong[] = "creat/#\0";
+	struct config config = { .broker.subscriptions = subscriptions, .source.collection = collection };
+	struct script script = { .filter = create, .more_filters = covered };
+	char buf[ADVICE_SIZE];
+
+	ck_assert(!advise(&config, &script, buf));
+	ck_assert(strstr(buf, "topic \"create/resource/#\" adds nothing: \"create/#\" matches"));
+	script.more_filters = good;
+	ck_assert(!advise(&config, &script, buf));
+	ck_assert_str_eq(buf, "");
+	script.more_filters = wrong;
+	ck_assert(!advise(&config, &script, buf));
+	ck_assert(strstr(buf, "topic \"creat/#\": no event can run it"));
+	static char other[] = "delet/#";
+	script.filter = other;
+	ck_assert(advise(&config, &script, buf));
+	ck_assert(strstr(buf, "no event can run it"));
+}
+END_TEST
+
 START_TEST(test_advice__retry_on_output)
 {
 	struct config config = { .broker.subscriptions = subscriptions, .source.collection = collection };
@@ -116,6 +138,7 @@ int main(void)
 	tcase_add_test(tc, test_advice__no_event_can_run_it);
 	tcase_add_test(tc, test_advice__suspicious);
 	tcase_add_test(tc, test_advice__nothing_to_say);
+	tcase_add_test(tc, test_advice__several_filters);
 	tcase_add_test(tc, test_advice__retry_on_output);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

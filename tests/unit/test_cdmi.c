@@ -330,18 +330,28 @@ START_TEST(test_cdmi__topic)
 		{ "{\"metadata\": {\"topic\": \"\"}}", NULL, false },
 		{ "{\"metadata\": {\"topic\": []}}", NULL, false },
 		{ "{\"metadata\": {\"topic\": null}}", NULL, false },
-		{ "{\"metadata\": {\"topic\": [\"a\", \"b\"]}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": [\"a\", \"b\"]}}", "a b", false },
+		{ "{\"metadata\": {\"topic\": [\"\", \"a,b c\", null, \"d\"]}}", "a,b c d", false },
+		{ "{\"metadata\": {\"topic\": [\"\", \"\"]}}", NULL, false },
+		{ "{\"metadata\": {\"topic\": [\"a\", 5]}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": [\"a\", \"b\\u0000c\"]}}", NULL, true },
+		{ "{\"metadata\": {\"topic\": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}}", NULL, true },
 		{ "{\"metadata\": {\"topic\": [[\"a\"]]}}", NULL, true },
 		{ "{\"metadata\": {\"topic\": 5}}", NULL, true },
 		{ "{\"metadata\": {\"topic\": true}}", NULL, true },
 		{ "{\"metadata\": {\"topic\": {\"a\": 1}}}", NULL, true },
 		{ "{\"metadata\": {\"topic\": \"a\\u0000b\"}}", NULL, true },
 	};
-	const char *problem;
+	const char *problem, *topics[SCRIPT_FILTERS_MAX + 1];
 
 	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-		const char *topic = cdmi_topic(load(rows[i].json), &problem);
-		ck_assert_msg(streq(topic, rows[i].topic), "%s", rows[i].json);
+		char text[64] = "";
+		size_t count = cdmi_topics(load(rows[i].json), topics, &problem);
+		for (size_t k = 0; k < count; k++)
+			(void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", k ? " " : "",
+				       topics[k]);
+		ck_assert_ptr_null(topics[count]);
+		ck_assert_msg(streq(text, rows[i].topic ? rows[i].topic : ""), "%s", rows[i].json);
 		ck_assert_msg((problem != NULL) == rows[i].problem, "%s", rows[i].json);
 	}
 }

@@ -117,6 +117,74 @@ static const char *match(const char *topic)
 	return names;
 }
 
+static void give_topics(const char *name, const char *topic, const char *const *more)
+{
+	struct registry_offer offer = offer_of(name, topic, "print(1)");
+	offer.more_topics = more;
+	give(&offer);
+}
+
+static void matches_each(const char *what)
+{
+	ck_assert_msg(streq(match("create/resource/x"), "a.py "), "%s", what);
+	ck_assert_msg(streq(match("update/resource/x"), "a.py "), "%s", what);
+	ck_assert_msg(streq(match("delete/resource/x"), ""), "%s", what);
+}
+
+/* However many of its filters an event matches, the script gets it once. */
+START_TEST(test_registry__several_topics)
+{
+	static const char *const more[] = { "/update//resource/#", "+/resource/x", "create/#", NULL },
+				 *const changed[] = { "delete/#", NULL };
+	const char *filter = NULL, *const all[] = { "create/#", "update/resource/#", "+/resource/x", "create/#" };
+
+	give_topics("a.py", "create/#", more);
+	for (size_t i = 0; i < ELEMENTSOF(all); i++) {
+		filter = script_filter_after(find("a.py")->script, filter);
+		ck_assert_msg(filter && streq(filter, all[i]), "%zu: %s", i, filter ? filter : "none");
+	}
+	ck_assert_ptr_null(script_filter_after(find("a.py")->script, filter));
+	ck_assert_str_eq(match("create/resource/x"), "a.py ");
+	ck_assert_str_eq(match("delete/resource/x"), "a.py ");
+	ck_assert_str_eq(match("delete/resource/y"), "");
+	ck_assert_str_eq(script_filter_for(find("a.py")->script, "update/resource/x"), "update/resource/#");
+	uint64_t revision = find("a.py")->script->revision;
+	give_topics("a.py", "create/#", more);
+	close_all();
+	open_all();
+	ck_assert_uint_eq(find("a.py")->script->revision, revision);
+	ck_assert_str_eq(match("update/resource/y"), "a.py ");
+	give_topics("a.py", "create/#", changed);
+	ck_assert_uint_ne(find("a.py")->script->revision, revision);
+	ck_assert_str_eq(match("update/resource/y"), "");
+	ck_assert_str_eq(match("delete/resource/y"), "a.py ");
+	give_simple("a.py", "update/#", "print(1)");
+	ck_assert_str_eq(match("create/resource/x"), "");
+	ck_assert_str_eq(match("delete/resource/x"), "");
+}
+END_TEST
+
+START_TEST(test_registry__a_bad_topic_of_several_is_named)
+{
+	static const char *const more[] = { "update/#", "a/#/b", NULL }, *const good[] = { "update/resource/#", NULL };
+	const char *many[SCRIPT_FILTERS_MAX + 1] = { NULL };
+
+	give_topics("a.py", "create/#", good);
+	give_topics("a.py", "create/#", more);
+	ck_assert_int_eq(find("a.py")->state, SCRIPT_REFUSED);
+	ck_assert_ptr_nonnull(strstr(find("a.py")->reason, "topic 3 of 3: topic = \"a/#/b\""));
+	ck_assert_str_eq(match("update/resource/x"), "");
+	for (size_t i = 0; i < SCRIPT_FILTERS_MAX - 1; i++)
+		many[i] = "update/resource/#";
+	give_topics("a.py", "create/#", many);
+	matches_each("the most topics that are allowed");
+	many[SCRIPT_FILTERS_MAX - 1] = "x";
+	give_topics("a.py", "create/#", many);
+	ck_assert_str_eq(find("a.py")->reason, "it has 17 topics: at most 16 are allowed");
+	ck_assert_str_eq(match("create/resource/x"), "");
+}
+END_TEST
+
 START_TEST(test_registry__a_script_comes_changes_and_goes)
 {
 	give_simple("a.py", "/create//+/p/#", "print(1)");
@@ -528,6 +596,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_registry__a_script_comes_changes_and_goes);
+	tcase_add_test(tc, test_registry__several_topics);
+	tcase_add_test(tc, test_registry__a_bad_topic_of_several_is_named);
 	tcase_add_test(tc, test_registry__an_update_in_progress_is_not_seen);
 	tcase_add_test(tc, test_registry__the_same_offer_changes_nothing);
 	tcase_add_test(tc, test_registry__keys_that_were_meant_otherwise);

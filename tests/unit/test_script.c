@@ -157,6 +157,14 @@ START_TEST(test_script__meta_values_survive)
 	ck_assert_ptr_null(meta_get(&meta, "output"));
 	ck_assert_uint_eq(meta.count, 3);
 	meta_clear(&meta);
+	const char *more[META_KEYS_MAX];
+	ck_assert_int_eq(parse("topic = a\ntimeout = 1s\ntopic = b, c\n[script]\ntopic = d\n"), 0);
+	ck_assert_str_eq(meta_get(&meta, "topic"), "a");
+	meta_get_more(&meta, "topic", more);
+	ck_assert_str_eq(more[0], "b, c");
+	ck_assert_str_eq(more[1], "d");
+	ck_assert_ptr_null(more[2]);
+	meta_clear(&meta);
 	ck_assert_int_eq(parse("\xef\xbb\xbftopic = #"), 0);
 	ck_assert_str_eq(meta_get(&meta, "topic"), "#");
 	meta_clear(&meta);
@@ -188,7 +196,7 @@ START_TEST(test_script__meta_errors_name_the_line)
 	static const struct {
 		const char *text, *message;
 	} cases[] = {
-		{ "topic = a\ntopic = b\n", "a.py.meta:2" },
+		{ "timeout = 1s\ntimeout = 2s\n", "a.py.meta:2" },
 		{ "topic\n", "a.py.meta:1" },
 		{ "\n\n= x\n", "a.py.meta:3" },
 		{ "[other]\ntopic = a\n", "a.py.meta:2" },

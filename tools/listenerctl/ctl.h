@@ -34,6 +34,7 @@ enum cell_kind {
 	CELL_DURATION, /* usec */
 	CELL_BOOL,
 	CELL_HASH, /* its first 12 digits */
+	CELL_FIRST, /* of a list: "create/#", "create/# +2" */
 };
 struct column {
 	const char *title, *key;

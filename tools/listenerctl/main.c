@@ -101,7 +101,7 @@ static enum exit_code run_scripts(struct client *client, struct invocation *invo
 {
 	static const struct column columns[] = {
 		{ "SCRIPT", "name", CELL_TEXT },          { "STATE", "state", CELL_TEXT },
-		{ "TOPIC", "topic", CELL_TEXT },          { "VERSION", "version", CELL_HASH },
+		{ "TOPIC", "topics", CELL_FIRST },        { "VERSION", "version", CELL_HASH },
 		{ "EXECUTOR", "executor", CELL_TEXT },    { "TIMEOUT", "timeout_usec", CELL_DURATION },
 		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },
 		{ "REASON", "reason", CELL_TEXT },        { NULL, NULL, CELL_TEXT },

@@ -121,10 +121,21 @@ static char *string_text(const json_t *row, const char *key, enum cell_kind kind
 	return text_escape(json_string_value(value), kind == CELL_HASH && size > 12 ? 12 : size, false);
 }
 
+static char *first_text(const json_t *list)
+{
+	const json_t *first = json_array_get(list, 0);
+	size_t more = json_array_size(list) - (first != NULL);
+	_cleanup_free_ char *text = first ? text_escape(json_string_value(first), json_string_length(first), false)
+					  : strdup("-");
+	return more > 0 ? text_format("%s +%zu", text ? text : "?", more) : TAKE_PTR(text);
+}
+
 char *cell_text(const json_t *row, const char *key, enum cell_kind kind)
 {
 	const json_t *value = json_object_get(row, key);
 	uint64_t number = json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
+	if (kind == CELL_FIRST)
+		return first_text(value);
 	if (kind == CELL_TEXT || kind == CELL_HASH)
 		return string_text(row, key, kind);
 	if (!value || json_is_null(value))

@@ -198,21 +198,36 @@ const json_t *cdmi_children(const json_t *container, struct lsn_error *err)
 	return NULL;
 }
 
-const char *cdmi_topic(const json_t *object, const char **ret_problem)
+static bool is_empty(const json_t *value)
 {
-	const json_t *metadata = cdmi_get(object, "metadata");
-	const json_t *topic = json_object_get(metadata, "topic");
+	return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+}
 
-	*ret_problem = NULL;
-	if (json_is_array(topic) && json_array_size(topic) <= 1)
-		topic = json_array_get(topic, 0);
-	if (!topic || json_is_null(topic) || (json_is_string(topic) && json_string_length(topic) == 0))
-		return NULL;
+static const char *topic_problem(const json_t *topic)
+{
 	if (!json_is_string(topic))
-		*ret_problem = "its metadata \"topic\" is not one string: give it exactly one";
-	else if (strlen(json_string_value(topic)) != json_string_length(topic))
-		*ret_problem = "its metadata \"topic\" holds a NUL character";
-	return *ret_problem ? NULL : json_string_value(topic);
+		return "its metadata \"topic\" is neither a string nor a list of strings";
+	if (strlen(json_string_value(topic)) != json_string_length(topic))
+		return "its metadata \"topic\" holds a NUL character";
+	return NULL;
+}
+
+size_t cdmi_topics(const json_t *object, const char *ret[SCRIPT_FILTERS_MAX + 1], const char **ret_problem)
+{
+	const json_t *topic = json_object_get(cdmi_get(object, "metadata"), "topic");
+	size_t values = json_is_array(topic) ? json_array_size(topic) : 1, count = 0;
+
+	*ret_problem = values > SCRIPT_FILTERS_MAX ? "its metadata \"topic\" is a list of more than 16" : NULL;
+	for (size_t i = 0; i < values && !*ret_problem; i++) {
+		const json_t *value = json_is_array(topic) ? json_array_get(topic, i) : topic;
+		if (is_empty(value)) /* a line of a form that was left empty */
+			continue;
+		*ret_problem = topic_problem(value);
+		ret[count++] = json_string_value(value);
+	}
+	count = *ret_problem ? 0 : count;
+	ret[count] = NULL;
+	return count;
 }
 
 /* -------------------------------------------------------------------------------- inline values */

@@ -12,6 +12,7 @@
 #define CORE_CDMI_H
 
 #include "http.h"
+#include "script.h"
 #include <jansson.h>
 
 /* What a reply means to somebody who mirrors scripts. */
@@ -65,9 +66,10 @@ const json_t *cdmi_get(const json_t *object, const char *key);
 /* cdmi_children - the array of names; NULL with ERR if it is none. */
 const json_t *cdmi_children(const json_t *container, struct lsn_error *err);
 
-/* cdmi_topic - metadata.topic: a non-empty string, or a list of one.
- * NULL: none, or *RET_PROBLEM says what is wrong with it. */
-const char *cdmi_topic(const json_t *object, const char **ret_problem);
+/* cdmi_topics - metadata.topic: a non-empty string, or a list of strings.
+ * RET: the strings, NULL at the end; they are OBJECT's.
+ * Returns how many; 0: none, or *RET_PROBLEM says what is wrong with them. */
+size_t cdmi_topics(const json_t *object, const char *ret[SCRIPT_FILTERS_MAX + 1], const char **ret_problem);
 
 /* cdmi_value - the inline value, decoded.
  * 0: *RET malloc()ed, NUL-terminated beyond its size; -ENODATA: none; -EINVAL: cannot be

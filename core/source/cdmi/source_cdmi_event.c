@@ -70,8 +70,8 @@ static enum where news_path(const struct cdmi_source *source, struct news *news)
 	return OURS;
 }
 
-/* unmark - a reference has its bare name in listings, and NAME? in events. */
-static void unmark(struct news *news)
+/* news_unmark - a reference has its bare name in listings, and NAME? in events. */
+static void news_unmark(struct news *news)
 {
 	const char *url = text_of(news->state, "url");
 	size_t size = strlen(news->path);
@@ -152,20 +152,38 @@ static void withdraw_below(struct cdmi_source *source, const char *path)
 
 /* ------------------------------------------------------------------------------- new or changed */
 
-/* announce_filter - what the event says the script's filter will be: publications that match it
+/* announce_filters - what the event says the script's filters will be: publications that match one
  * wait for the fetch. */
-static void announce_filter(struct fetch *fetch, const struct news *news)
+static void announce_filters(struct fetch *fetch, const struct news *news)
 {
-	const char *problem;
-	const char *topic = cdmi_topic(news->state, &problem);
+	const char *problem, *topics[SCRIPT_FILTERS_MAX + 1];
+	size_t count = cdmi_topics(news->state, topics, &problem), size = 1;
 
-	free(fetch->filter);
-	fetch->filter = topic ? strdup(topic) : NULL;
-	if (!fetch->filter)
-		return;
-	(void)topic_normalise_filter(fetch->filter);
-	if (topic_check_filter(fetch->filter, strlen(fetch->filter), NULL) < 0)
-		free(TAKE_PTR(fetch->filter));
+	for (size_t i = 0; i < count; i++)
+		size += strlen(topics[i]) + 1;
+	free(fetch->filters);
+	fetch->filters = count > 0 ? calloc(1, size) : NULL;
+	char *end = fetch->filters;
+	for (size_t i = 0; end && i < count; i++) {
+		memcpy(end, topics[i], strlen(topics[i]) + 1);
+		size_t length = topic_normalise_filter(end);
+		if (topic_check_filter(end, length, NULL) >= 0)
+			end += length + 1;
+		else
+			*end = '\0';
+	}
+	if (end)
+		*end = '\0'; /* behind the last */
+	if (end == fetch->filters) /* none is valid */
+		free(TAKE_PTR(fetch->filters));
+}
+
+static bool announced_matches(const struct fetch *fetch, const char *topic)
+{
+	for (const char *filter = fetch->filters; filter; filter = filters_after(filter))
+		if (topic_matches(filter, topic))
+			return true;
+	return false;
 }
 
 /* announce_content - `url` changes exactly when the content is replaced. So a change of metadata
@@ -193,7 +211,7 @@ static size_t known_scripts(const struct registry *registry)
 	return count;
 }
 
-static void refresh(struct cdmi_source *source, const struct news *news)
+static void fetch_refresh(struct cdmi_source *source, const struct news *news)
 {
 	if (source->away && !source->scan.running) {
 		/* The archive works, or it could not have published this event. But after a
@@ -217,7 +235,7 @@ static void refresh(struct cdmi_source *source, const struct news *news)
 		return;
 	}
 	fetch_announce(fetch);
-	announce_filter(fetch, news);
+	announce_filters(fetch, news);
 	announce_content(fetch, news);
 	fetch_go(fetch);
 }
@@ -234,13 +252,13 @@ static void on_collection(struct cdmi_source *source, const struct news *news)
 
 static void on_script(struct cdmi_source *source, struct news *news)
 {
-	unmark(news);
+	news_unmark(news);
 	if (!name_is_usable(source, news->path))
 		return;
 	if (news->parts.operation == TOPIC_DELETE)
 		withdraw_script(source, news->path);
 	else
-		refresh(source, news);
+		fetch_refresh(source, news);
 }
 
 static void on_news(struct cdmi_source *source, struct news *news)
@@ -291,8 +309,8 @@ bool source_busy_for(struct source *base, const char *topic, size_t topic_size)
 	(void)topic_size;
 	TAILQ_FOREACH (fetch, &source->announced, announced_link) {
 		const struct registry_entry *entry = registry_find(source->registry, fetch->name);
-		if ((fetch->filter && topic_matches(fetch->filter, topic)) ||
-		    (entry && entry->script && topic_matches(entry->script->filter, topic)))
+		if (announced_matches(fetch, topic) ||
+		    (entry && entry->script && script_filter_for(entry->script, topic)))
 			return true;
 	}
 	return false;

@@ -109,7 +109,7 @@ void fetch_drop(struct fetch *fetch)
 	(void)tdelete(fetch, &source->by_name, by_name);
 	TAILQ_REMOVE(&source->all, fetch, all);
 	clear_result(fetch);
-	free(fetch->filter);
+	free(fetch->filters);
 	free(fetch->url);
 	free(fetch->name);
 	free(fetch);
@@ -365,7 +365,7 @@ static enum need what_is_needed(const struct fetch *fetch)
 static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
 {
 	struct lsn_error err = { 0 };
-	const char *problem;
+	const char *problem, *topics[SCRIPT_FILTERS_MAX + 1];
 	enum cdmi_verdict verdict = cdmi_judge(reply, CDMI_OBJECT, &fetch->object, &err);
 
 	if (verdict != CDMI_OK) {
@@ -373,7 +373,7 @@ static void take_metadata(struct fetch *fetch, const struct http_reply *reply)
 		return;
 	}
 	fetch->source->strikes = 0;
-	if (!cdmi_topic(fetch->object, &problem)) {
+	if (cdmi_topics(fetch->object, topics, &problem) == 0) {
 		if (problem)
 			fetch_refuse(fetch, problem);
 		else

@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "failpoint.h"
 #include "registry.h"
+#include "script.h"
 #include "source_cdmi_private.h"
 #include "util.h"
 #include <errno.h>
@@ -65,14 +66,16 @@ static int meta_set_fill(struct meta_set *set, const json_t *object)
 static int offer_whole(const struct fetch *fetch, const char *mark, struct lsn_error *err)
 {
 	_cleanup_(meta_set_done) struct meta_set meta = { 0 };
-	const char *problem;
+	const char *problem, *topics[SCRIPT_FILTERS_MAX + 1];
+	size_t count = cdmi_topics(fetch->object, topics, &problem);
 	int r = meta_set_fill(&meta, fetch->object);
 
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory");
 	const struct registry_offer offer = { .name = fetch->name,
 					      .source_key = mark,
-					      .topic = cdmi_topic(fetch->object, &problem),
+					      .topic = topics[0],
+					      .more_topics = count > 0 ? topics + 1 : NULL,
 					      .content = fetch->value,
 					      .size = fetch->value_size,
 					      .meta = meta.list,

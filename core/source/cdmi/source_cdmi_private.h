@@ -43,7 +43,7 @@ struct fetch { /* one script being looked at */
 	bool again; /* something changed while it was under way: look again */
 	unsigned attempts;
 	char *name; /* relative to the collection */
-	char *filter; /* the normalised topic that the event announced, or NULL */
+	char *filters; /* the normalised topics that the event announced, as in struct script; or NULL */
 	char *url; /* content version that the event announced, or NULL */
 	struct http_exchange *exchange; /* while flying */
 	struct lsn_timer *timer; /* while sleeping */
