@@ -580,10 +580,9 @@ static void looked_at(void *data, const struct engine_reply *reply)
 	sb->call = NULL;
 	if (control_connected(&sb->control))
 		return; /* it has come, or come again, meanwhile */
-	if (reply->status == 404) {
-		sb->left = true;
+	if (reply->status == 404)
 		sandbox_trouble(sb, "its container is gone");
-	} else if (reply->status != 200)
+	else if (reply->status != 200)
 		/* the engine is away: ask until it is back */
 		sandbox_arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
 	else if (!json_is_true(json_object_get(state, "Running")))

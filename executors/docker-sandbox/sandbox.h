@@ -81,7 +81,7 @@ struct sandbox {
 	bool served; /* was warm once */
 	bool spoiled; /* must not serve another job */
 	bool missing; /* it ended because the image or the network has gone */
-	bool cancelled, left; /* cancel() was called; container is nobody's or already gone */
+	bool cancelled; /* cancel() was called */
 	bool network_gone; /* the engine lists its network, and does not have it */
 	struct lsn_result verdict; /* ENDING: what JOB gets */
 	char why[200]; /* ENDING; for people */

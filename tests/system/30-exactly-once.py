@@ -103,23 +103,12 @@ def test_broker_killed_and_restarted(t):
     equal(len(daemon.json_lines()), 300)
 
 
-STEPS = (
-    'after-read',
-    'after-intent',
-    'after-commit',
-    'after-ack',
-    'after-handover',
-    'after-result',
-    'after-result-commit',
-)
-
-
 def test_death_at_every_named_step(t):
     broker = t.broker()
     daemon = t.listener(broker).start()
     scripts(daemon, 2)
     published = 0
-    for step in STEPS:
+    for step in harness.STEPS:
         daemon.stop()
         daemon.start(env={'LISTENER_FAILPOINT': step + ':3'})
         broker.publish_all([('create/%s/batch/%d' % (step, i), b'{}') for i in range(20)])

@@ -7,16 +7,6 @@ import signal
 import harness
 from harness import equal
 
-STEPS = (
-    'after-read',
-    'after-intent',
-    'after-commit',
-    'after-ack',
-    'after-handover',
-    'after-result',
-    'after-result-commit',
-)
-
 # A script cannot tell twice what it has told once, but it can leave a mark outside: its output is
 # in the journal, once per run.
 TEXT = 'import os\nprint(os.environ["LISTENER_JOB"], os.environ["LISTENER_ATTEMPT"])\n'
@@ -55,7 +45,7 @@ def define(step, passes):
     globals()[name] = test
 
 
-for _step in STEPS:
+for _step in harness.STEPS:
     define(_step, 1)
 define('after-handover', 2)  # one of two jobs handed over
 define('after-result', 2)  # one of two results committed

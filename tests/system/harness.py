@@ -38,6 +38,17 @@ BUILD = os.path.join(ROOT, os.environ.get('LISTENER_BUILD', 'build'))
 DROP_IN = os.path.join(ROOT, 'conf.d/mosquitto')
 DOCKER_SOCKET = os.environ.get('LISTENER_DOCKER_SOCKET', '/var/run/docker.sock')
 SLOW = 5 if 'build-' in BUILD else 1  # sanitizers
+
+# where LISTENER_FAILPOINT can end the daemon between a message and its result, in their order
+STEPS = (
+    'after-read',
+    'after-intent',
+    'after-commit',
+    'after-ack',
+    'after-handover',
+    'after-result',
+    'after-result-commit',
+)
 LABEL = 'org.indigo.listener'
 
 
