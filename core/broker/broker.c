@@ -653,7 +653,7 @@ static int watch_socket(struct broker *broker)
 
 static int make_client(struct broker *broker, struct lsn_error *err)
 {
-	int r = broker_client_new(broker->config, &broker->tls, broker, &broker->mosq, err);
+	int r = broker_client_new(broker->config, true, &broker->tls, broker, &broker->mosq, err);
 	if (r < 0)
 		return r;
 	mosquitto_log_callback_set(broker->mosq, on_log);
@@ -833,7 +833,7 @@ int broker_new(sd_event *loop, const struct broker_config *config, char **unsubs
 		return lsn_error_set(err, r, "cannot make the broker's event sources: %s", strerror(-r));
 	}
 	/* Settings that can never work are told now, not with each attempt. */
-	r = broker_client_new(broker->config, &broker->tls, broker, &probe, err);
+	r = broker_client_new(broker->config, true, &broker->tls, broker, &probe, err);
 	if (r < 0) {
 		broker_free(broker);
 		return r;

@@ -44,7 +44,7 @@ const char *broker_client_strerror(int rc, int errno_now)
 /* new_client - mosquitto_new() makes a socket pair that is not close-on-exec and that no
  * function gives away. A pair made and closed right before has the same two numbers: the lowest
  * free ones, in one thread. */
-static struct mosquitto *new_client(const char *client_id, void *data)
+static struct mosquitto *new_client(const char *client_id, bool keep, void *data)
 {
 	int pair[2];
 
@@ -52,7 +52,7 @@ static struct mosquitto *new_client(const char *client_id, void *data)
 		return NULL;
 	(void)close(pair[0]);
 	(void)close(pair[1]);
-	struct mosquitto *mosq = mosquitto_new(client_id, false, data);
+	struct mosquitto *mosq = mosquitto_new(client_id, !keep, data);
 	for (size_t i = 0; mosq && i < 2; i++) {
 		int domain = 0;
 		socklen_t size = sizeof domain;
@@ -119,15 +119,15 @@ static int check_config(const struct broker_config *config, struct lsn_error *er
 	return 0;
 }
 
-int broker_client_new(const struct broker_config *config, struct broker_tls *tls, void *data, struct mosquitto **ret,
-		      struct lsn_error *err)
+int broker_client_new(const struct broker_config *config, bool keep, struct broker_tls *tls, void *data,
+		      struct mosquitto **ret, struct lsn_error *err)
 {
 	_cleanup_(mosquitto_destroyp) struct mosquitto *mosq = NULL;
 
 	int r = check_config(config, err);
 	if (r < 0)
 		return r;
-	mosq = new_client(config->client_id, data);
+	mosq = new_client(config->client_id, keep, data);
 	if (!mosq)
 		return lsn_error_set(err, errno == EINVAL ? -EINVAL : -ENOMEM, "cannot make an MQTT client: %m");
 	int rc = set_options(mosq, config);

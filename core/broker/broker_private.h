@@ -63,10 +63,11 @@ int broker_tls_new(const struct broker_config *config, struct broker_tls *tls, S
 
 /* broker_client_new - a client with all of CONFIG's settings, not connected, its descriptors
  * close-on-exec.
+ * KEEP: the broker keeps its session; otherwise a clean one.
  * DATA is what libmosquitto's callbacks get; TLS as for broker_tls_new().
  * 0 or a negative errno with ERR. */
-int broker_client_new(const struct broker_config *config, struct broker_tls *tls, void *data, struct mosquitto **ret,
-		      struct lsn_error *err);
+int broker_client_new(const struct broker_config *config, bool keep, struct broker_tls *tls, void *data,
+		      struct mosquitto **ret, struct lsn_error *err);
 
 /* broker_client_connect - start connecting to ADDRESS: numeric, or the path of a unix socket.
  * Does not wait.

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define BROKER_LIMIT_USEC (45 * USEC_PER_SEC) /* then the probe of the broker stops and tidies up */
+#define BROKER_LIMIT_USEC (55 * USEC_PER_SEC) /* then the probe of the broker stops and tidies up */
 #define CHILD_LIMIT_USEC (90 * USEC_PER_SEC) /* then it is killed */
 #define SOURCE_STEP_USEC (100 * USEC_PER_MSEC)
 #define SOURCE_LIMIT_USEC (30 * USEC_PER_SEC)
@@ -185,7 +185,7 @@ static void measure(const struct doctor_sink *sink, const void *data)
 	const struct config *config = data;
 
 	doctor_disk(sink, config->journal.path);
-	doctor_broker(sink, &config->broker, BROKER_LIMIT_USEC);
+	doctor_broker(sink, &config->broker, config->payload_max_bytes, BROKER_LIMIT_USEC);
 }
 
 static void on_measured(void *data)

@@ -4,7 +4,9 @@
  *   doctor_checks.c     what the daemon knows or can look up at once; on the loop, does not block
  *   doctor_disk.c       how long the journal's disk takes to store something; in the child
  *   doctor_broker.c     what the broker does with probe messages (doctor_client.c is one MQTT
- *                       client); in the child
+ *                       client, doctor_probes.c a pair of them); in the child
+ *   doctor_resend.c     whether what it sends again is recognised; in the child
+ *   doctor_limits.c     how much it sends, keeps and takes; in the child
  *   doctor_mosquitto.c  what can be seen of a mosquitto on this machine; in the child
  *   doctor_report.c     one row
  *   doctor_child.c      runs a part that blocks in a process of its own and relays its rows */
@@ -46,8 +48,10 @@ void doctor_disk(const struct doctor_sink *sink, const char *journal_path);
 
 /* doctor_broker - tries the broker with two clients of its own and topics nobody else uses, and
  * takes away after itself what the broker would keep for them.
+ * One of them is as large as PAYLOAD_MAX_BYTES, at most 1 MiB.
  * Takes some seconds, at most LIMIT_USEC and a few more. */
-void doctor_broker(const struct doctor_sink *sink, const struct broker_config *config, uint64_t limit_usec);
+void doctor_broker(const struct doctor_sink *sink, const struct broker_config *config, uint64_t payload_max_bytes,
+		   uint64_t limit_usec);
 
 /* doctor_persistence - does the broker keep its queue over its own restart?
  * SINCE_REALTIME_USEC: it had much to save since then. */

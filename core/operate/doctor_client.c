@@ -15,6 +15,16 @@
 #define TICK_MSEC 20 /* while connecting: TLS wants to read and write as it likes */
 #define GOODBYE_USEC (2 * USEC_PER_SEC)
 
+/* on_log - libmosquitto says only here whether a publication has the DUP flag, as in broker.c. */
+static void on_log(struct mosquitto *mosq, void *data, int level, const char *text)
+{
+	struct probe_client *client = data;
+
+	(void)mosq;
+	if (level & MOSQ_LOG_DEBUG && strstr(text, " received PUBLISH ("))
+		client->dup = strstr(text, " received PUBLISH (d1,");
+}
+
 static void on_connect(struct mosquitto *mosq, void *data, int rc, int flags, const mosquitto_property *properties)
 {
 	struct probe_client *client = data;
@@ -90,6 +100,12 @@ static void on_message(struct mosquitto *mosq, void *data, const struct mosquitt
 	unsigned char kind = *(const unsigned char *)message->payload;
 	client->arrived[kind]++;
 	client->qos[kind] = message->qos;
+	(void)snprintf(client->text, sizeof client->text, "%.*s", message->payloadlen, (const char *)message->payload);
+	if (kind == PROBE_NUMBERED && client->copies_count < PROBE_COPIES_MAX)
+		client->copies[client->copies_count++] =
+			(struct probe_copy){ .number = (unsigned)strtoul(client->text + 1, NULL, 10),
+					     .packet_id = (uint16_t)message->mid,
+					     .dup = client->dup };
 }
 
 /* ------------------------------------------------------------------------------- moving packets */
@@ -192,7 +208,7 @@ static int wait_connack(struct probe_client *client, struct lsn_error *err)
 static int try_address(struct probe_client *client, const struct broker_config *config, bool keep, const char *address,
 		       struct lsn_error *err)
 {
-	int r = broker_client_new(config, &client->tls, client, &client->mosq, err);
+	int r = broker_client_new(config, keep, &client->tls, client, &client->mosq, err);
 	if (r < 0)
 		return r;
 	mosquitto_connect_v5_callback_set(client->mosq, on_connect);
@@ -201,6 +217,7 @@ static int try_address(struct probe_client *client, const struct broker_config *
 	mosquitto_unsubscribe_v5_callback_set(client->mosq, on_unsubscribe);
 	mosquitto_publish_v5_callback_set(client->mosq, on_publish);
 	mosquitto_message_v5_callback_set(client->mosq, on_message);
+	mosquitto_log_callback_set(client->mosq, on_log);
 	r = client_dial(client, config, keep, address, err);
 	if (r >= 0)
 		r = wait_connack(client, err);
@@ -248,8 +265,6 @@ int probe_connect(struct probe_client *client, const struct broker_config *confi
 
 	(void)snprintf(client_id, sizeof client_id, "%s", id);
 	mine.client_id = client_id;
-	if (!keep)
-		mine.version = MQTT_V5;
 	return try_addresses(client, &mine, keep, err);
 }
 
@@ -268,6 +283,22 @@ static void wait_closed(int fd, uint64_t end_usec)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return;
 	}
+}
+
+static void client_forget(struct probe_client *client)
+{
+	mosquitto_destroy(client->mosq);
+	client->mosq = NULL;
+	forget_connection(client);
+}
+
+void probe_cut(struct probe_client *client)
+{
+	int socket = mosquitto_socket(client->mosq);
+
+	if (socket >= 0 && shutdown(socket, SHUT_WR) == 0)
+		wait_closed(socket, now_monotonic_usec() + GOODBYE_USEC);
+	client_forget(client);
 }
 
 void probe_disconnect(struct probe_client *client)
@@ -292,9 +323,7 @@ void probe_disconnect(struct probe_client *client)
 	}
 	if (fd >= 0)
 		wait_closed(fd, end);
-	mosquitto_destroy(client->mosq);
-	client->mosq = NULL;
-	forget_connection(client);
+	client_forget(client);
 }
 
 /* ------------------------------------------------------------------------------------- requests */

@@ -8,6 +8,15 @@
 #include "broker_private.h"
 
 #define PROBE_FILTERS_MAX 16 /* filters of one subscription */
+#define PROBE_NUMBERED 'r' /* such a payload is noted in copies[]: "r7" */
+#define PROBE_COPIES_MAX 64
+
+/* one arrival of a numbered probe */
+struct probe_copy {
+	unsigned number;
+	uint16_t packet_id;
+	bool dup; /* the broker says that it sent this before */
+};
 
 struct probe_client {
 	struct broker_tls tls;
@@ -23,12 +32,16 @@ struct probe_client {
 	unsigned confirmed, denied;
 	unsigned arrived[256]; /* by the first character of the payload */
 	int qos[256]; /* of the latest */
+	char text[32]; /* of the latest payload, its beginning */
+	bool dup; /* the publication that is being read */
+	struct probe_copy copies[PROBE_COPIES_MAX]; /* in order of arrival */
+	size_t copies_count;
 };
 
 /* probe_connect - with the settings of CONFIG but ID as client id.
  * KEEP: a persistent session as the daemon's, with its protocol version.
- * Otherwise MQTT 5 without an expiry: when the connection ends the session goes, whichever
- * version it was made with.
+ * Otherwise a clean session: what the broker had under ID is forgotten now, and the rest goes
+ * with the connection.
  * 0 or a negative errno with ERR. */
 int probe_connect(struct probe_client *client, const struct broker_config *config, const char *id, bool keep,
 		  struct lsn_error *err);
@@ -37,6 +50,9 @@ int probe_connect(struct probe_client *client, const struct broker_config *confi
  * then on is published to somebody who is away.
  * Forgets what it knows of the connection but not the counts. */
 void probe_disconnect(struct probe_client *client);
+
+/* probe_cut - the connection breaks, without a DISCONNECT; wait until the broker has noticed. */
+void probe_cut(struct probe_client *client);
 
 /* probe_subscribe - QoS 1, up to PROBE_FILTERS_MAX; waits for the answer in granted[]. */
 int probe_subscribe(struct probe_client *client, char *const *filters, int count, struct lsn_error *err);

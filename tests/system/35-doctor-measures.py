@@ -66,6 +66,8 @@ def test_a_good_broker_is_ok(t):
     has(rows, 'ok', 'broker', 'arrives at QoS 1')
     has(rows, 'ok', 'broker', 'arrives once with 5 subscriptions')
     has(rows, 'ok', 'broker', 'while the daemon is away is kept')
+    has(rows, 'ok', 'broker', 'before newer ones, under the old packet ids, with the DUP flag: each was recognised')
+    has(rows, 'ok', 'broker', 'an event of 1048576 bytes arrives')
     has(rows, 'ok', 'broker', 'sends 1000 events without acknowledgement')
     has(rows, 'ok', 'broker', 'keeps 1750 events')
     has(rows, 'ok', 'broker', 'was written during the probe')
@@ -104,6 +106,21 @@ def test_each_setting_is_seen_alone(t):
     rows = examine(t.listener(broker).start())
     has(rows, 'failure', 'broker', 'arrives at QoS 0')
     has(rows, 'ok', 'broker', 'while the daemon is away is kept')
+
+
+def test_a_large_event_is_tried(t):
+    broker = t.broker('message_size_limit 100000\n')
+    row = has(examine(t.listener(broker).start()), 'failure', 'broker', 'an event of 1048576 bytes does not arrive')
+    check('message_size_limit' in row['remedy'] and 'RabbitMQ' not in row['remedy'], row)
+    daemon = t.listener(broker, ini={'listener': {'payload_max': '50K'}}).start()
+    has(examine(daemon), 'ok', 'broker', 'an event of 51200 bytes arrives')
+
+
+def test_shares_are_tried_as_shares(t):
+    ini = {'broker': {'subscriptions': '$share/g/create/# update/#'}}
+    broker = t.broker()
+    has(examine(t.listener(broker, ini=ini).start()), 'ok', 'broker', 'arrives once with 2 subscriptions')
+    equal(sessions_left(broker), 0, 'sessions of probes at the broker')
 
 
 def test_mqtt_5_tells_the_broker_its_limit(t):

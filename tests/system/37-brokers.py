@@ -4,6 +4,7 @@
 (LISTENER_BROKERS=1) unpacks
 RabbitMQ and aedes as well and Debian 13's versions, runs 2,000 events with each, and prints the
 table of docs/exactly-once.md."""
+import json
 import os
 
 import brokers
@@ -86,6 +87,53 @@ def test_rabbitmq_refuses_a_subscription(t):
     daemon.wait_jobs(2)
     why = daemon.ctl('why', 'a.py', 'update/resource/a')
     check('update/#' in str(why) and 'does not arrive' in str(why), why)
+
+
+def examine(t, name, subscriptions=None, **options):
+    """What doctor says about the broker, by text."""
+    broker = brokers.start(t, name, **options)
+    ini = broker.ini
+    ini['broker']['subscriptions'] = subscriptions or ini['broker']['subscriptions']
+    done = t.listener(broker, ini=ini).start().ctl_run('--json', 'doctor')
+    rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    return broker, [row for row in rows if row['area'] == 'broker']
+
+
+def row_with(rows, level, words):
+    found = [row for row in rows if words in row['what']]
+    check(len(found) == 1 and found[0]['level'] == level, '%s %r, once, in %s' % (level, words, rows))
+    return found[0]
+
+
+AGAIN = 'sends unacknowledged events again '
+
+
+def test_doctor_examines_nats(t):
+    """It speaks 3.1.1 only."""
+    broker, rows = examine(t, 'nats')
+    row_with(rows, 'ok', AGAIN + 'after newer ones, under the old packet ids, with the DUP flag: each was recognised')
+    row_with(rows, 'ok', 'an event arrives once with 3 subscriptions')
+    row = row_with(rows, 'failure', 'an event published at QoS 0 (as Indigo does) arrives at QoS 0')
+    check('drop-in' not in row['remedy'], row)
+
+
+def test_doctor_sees_that_nats_knows_no_shares(t):
+    row = row_with(
+        examine(t, 'nats', '$share/g/create/# update/#')[1], 'failure', 'nothing arrives for 1 of 2 subscriptions'
+    )
+    check('$share' in row['remedy'], row)
+
+
+def test_rabbitmq_is_examined(t):
+    broker, rows = examine(t, 'rabbitmq')
+    row_with(rows, 'ok', AGAIN + 'before newer ones, under new packet ids, with the DUP flag: each was recognised')
+    row = row_with(rows, 'ok', 'sends 100 events without acknowledgement')
+    check('-doctor-' not in broker.control('list_queues'), 'no session of a probe is left')
+
+
+def test_aedes_is_examined(t):
+    broker, rows = examine(t, 'aedes')
+    row_with(rows, 'ok', AGAIN + 'before newer ones, under the old packet ids, without the DUP flag: each was recognised')
 
 
 if not ALL:  # these take minutes to unpack
