@@ -10,6 +10,7 @@
 #include "event.h"
 #include "log.h"
 #include "script.h"
+#include "stall.h"
 #include "topic.h"
 
 #include <assert.h>
@@ -826,7 +827,9 @@ static int write_some(struct registry *registry, uint64_t now, size_t *ret_next,
 	}
 	if (r == -ENOMEM)
 		(void)lsn_error_set(err, r, "out of memory");
+	uint64_t start = now_monotonic_usec();
 	int end = journal_scripts_end(registry->journal, r >= 0, r >= 0 ? err : NULL);
+	stall_commit(now_monotonic_usec() - start);
 	*ret_next = i;
 	return r < 0 ? r : end;
 }
