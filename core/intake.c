@@ -362,10 +362,12 @@ static void answer_tell(struct intake *intake, enum window_answer answer, const 
 /* is_repeat - and count it, or what cannot be decided. */
 static bool is_repeat(struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
-	enum window_answer answer = message->dup && is_held(intake, message, digest)
-					    ? WINDOW_REPEAT
-					    : window_ask(intake->window, message->packet_id, digest, message->dup);
+	enum window_answer answer = WINDOW_REPEAT;
 
+	if (message->dup && is_held(intake, message, digest))
+		window_skip(intake->window);
+	else
+		answer = window_ask(intake->window, message->packet_id, digest, message->dup);
 	intake->counters.repeats += answer == WINDOW_REPEAT;
 	intake->window_dirty |= answer == WINDOW_REPEAT; /* it may have learnt something */
 	intake->counters.unknown_repeats += answer == WINDOW_UNKNOWN_REPEAT;

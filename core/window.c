@@ -29,15 +29,12 @@
  * entry less, and the id it uses next is never in the list. */
 #define ENTRIES_LIMIT 65534
 #define LIVE 1u /* in the digest's last byte */
-/* A publication that was sent and never came bears one of the ids that follow the last one, if the
- * broker counts on after a reconnect. */
-#define FOLLOWING_IDS 1024
-
 /* What is known of the broker, as saved. */
 enum manner {
 	SHOWS_DUP = 1 << 0, /* a repeat came with DUP 1 */
-	NUMBERS_ANEW = 1 << 1, /* ... under another packet id */
-	MANNER_ALL = SHOWS_DUP | NUMBERS_ANEW,
+	NUMBERS_ANEW = 1 << 1, /* ... under another packet id: from 1 on in each connection */
+	KEEPS_IDS = 1 << 2, /* ... under its old packet id, where counting from 1 gives another */
+	MANNER_ALL = SHOWS_DUP | NUMBERS_ANEW | KEEPS_IDS,
 };
 
 struct entry {
@@ -58,6 +55,7 @@ struct window {
 	size_t index_mask, entries_max;
 	unsigned index_shift;
 	uint8_t manner;
+	uint32_t received; /* publications with a packet id, on this connection */
 	bool open; /* the beginning of a resumed session */
 	bool whole; /* what was stored is no beginning of the list any more */
 	size_t fresh; /* entries at the end that window_take() has not given out */
@@ -285,6 +283,7 @@ void window_digest(const void *topic, size_t topic_size, const void *payload, si
 void window_connected(struct window *window, bool session_present)
 {
 	window->run = window->cursor = 0;
+	window->received = 0;
 	window->open = session_present;
 	if (!session_present) {
 		forget_all(window);
@@ -335,23 +334,17 @@ static size_t find_late(const struct window *window, uint16_t id, const uint8_t 
 	return 0;
 }
 
-/* numbers_anew - would ID be another one if the broker had kept the packet ids? */
-static bool numbers_anew(const struct window *window, uint16_t id)
+/* is_counted - ID is the one that a broker which numbers anew gives this publication. */
+static bool is_counted(const struct window *window, uint16_t id)
 {
-	if ((window->manner & NUMBERS_ANEW) || window_find_entry(window, id))
-		return true;
-	uint16_t last = entry_id(&window->slots[window->end - 1]);
-	uint32_t ahead = id > last ? (uint32_t)(id - last) : (uint32_t)id + UINT16_MAX - last;
-	return ahead > FOLLOWING_IDS;
+	return id == (window->received - 1) % UINT16_MAX + 1;
 }
 
 /* find_renumbered - the next of the repeats, else the youngest that none has used up. 0: none. */
-static size_t find_renumbered(const struct window *window, uint16_t id, const uint8_t *digest)
+static size_t find_renumbered(const struct window *window, const uint8_t *digest)
 {
 	size_t next = window->cursor;
 
-	if (window->head == window->end || !numbers_anew(window, id))
-		return 0;
 	if (next > window->settled && next < window->end && !window->used[next] && entry_is(window, next, digest))
 		return next;
 	for (size_t slot = window->end; slot-- > window->settled;)
@@ -372,17 +365,28 @@ static void entry_renumber(struct window *window, size_t slot, uint16_t id)
 	window->whole = true;
 }
 
-/* ask_again - with DUP 1. */
+/* find_same - with this packet id; 0: none. */
+static size_t find_same(const struct window *window, uint16_t id, const uint8_t *digest)
+{
+	size_t slot = window_find_entry(window, id);
+
+	return slot && entry_is(window, slot, digest) ? slot : find_late(window, id, digest);
+}
+
+/* ask_again - with DUP 1. Who takes a broker that keeps its packet ids for one that numbers anew
+ * loses equal events; so the second is believed only of a publication that bears the number it
+ * would give, and never again once the first has been seen. */
 static enum window_answer ask_again(struct window *window, uint16_t id, const uint8_t *digest)
 {
-	size_t slot = window->manner & NUMBERS_ANEW ? 0 : window_find_entry(window, id);
+	bool counted = is_counted(window, id);
+	size_t slot = counted && (window->manner & NUMBERS_ANEW) ? 0 : find_same(window, id, digest);
 
 	sender_learn(window, SHOWS_DUP);
-	if (slot && !entry_is(window, slot, digest))
-		slot = 0;
-	if (!slot && !(window->manner & NUMBERS_ANEW))
-		slot = find_late(window, id, digest);
-	if (!slot && (slot = find_renumbered(window, id, digest))) {
+	if (slot && !counted) {
+		sender_learn(window, KEEPS_IDS);
+		window->manner &= (uint8_t)~NUMBERS_ANEW;
+	}
+	if (!slot && counted && !(window->manner & KEEPS_IDS) && (slot = find_renumbered(window, digest))) {
 		sender_learn(window, NUMBERS_ANEW);
 		entry_renumber(window, slot, id);
 	}
@@ -394,6 +398,7 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 {
 	if (packet_id == 0)
 		return WINDOW_NEW;
+	window->received++;
 	if (dup)
 		return ask_again(window, packet_id, digest);
 	if (!window->open)
@@ -407,6 +412,8 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 	close_window(window);
 	return same ? WINDOW_DOUBTFUL : WINDOW_NEW;
 }
+
+void window_skip(struct window *window) { window->received++; }
 
 int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE], bool live)
 {

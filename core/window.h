@@ -16,6 +16,10 @@
  *           anew, if its digest does, of an earlier connection, and no other repeat of this
  *           connection has used up that entry.
  *           Else it was sent before and never journalled: it runs, and is counted.
+ *           The broker numbers anew if such a publication bears the number that counting from 1
+ *           gives it on its connection. It does not, for good, if one was a repeat by packet id and
+ *           digest and bore another: a broker that was restored from an older state uses ids again
+ *           whose entries are of other events.
  *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
  *           digest and order must all agree with the list. The first that does not agree ends the
  * beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
@@ -74,6 +78,10 @@ enum window_answer {
  * Packet id 0 is always new. */
 enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
 			      bool dup);
+
+/* window_skip - instead of window_ask(), of a publication with a packet id that is known otherwise.
+ */
+void window_skip(struct window *window);
 
 /* window_add - a publication that is not a repeat has been taken (packet id 0 is ignored).
  * LIVE: the broker sent it as soon as it had it.

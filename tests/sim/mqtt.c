@@ -7,7 +7,8 @@
  *               their old packet ids, which new ones have used meanwhile, DUP 1
  * aedes       first, in order, under the old packet ids, DUP 0
  *
- * The broker loses nothing, unless a step says that it has lost the session. Acknowledgements are
+ * The broker loses nothing, unless a step says that it has lost the session. Now and then mosquitto
+ * and aedes count on from a packet id of earlier, as a broker that was killed does. Acknowledgements are
  * under way for a while, and those that are under way when the connection is cut may be lost. So
  * may publications that the daemon has not read. */
 #include "sim.h"
@@ -41,6 +42,7 @@ static struct {
 	size_t *wire; /* acknowledgements under way */
 	size_t wire_count, wire_size;
 	uint16_t last_id;
+	uint64_t connects;
 	bool connected, held, paused;
 	struct mqtt_figures figures;
 } mqtt;
@@ -107,6 +109,16 @@ static size_t in_flight(void)
 
 /* --------------------------------------------------------------------------------- connect, cut */
 
+/* restore - the broker was killed and knows an older number: ids are used again before their time.
+ */
+static void restore(void)
+{
+	unsigned back = (unsigned)(mix(world.seed, mqtt.connects + 1) % 200);
+
+	sim_say("the broker counts on from %u less", back);
+	mqtt.last_id = (uint16_t)((mqtt.last_id + UINT16_MAX - back) % UINT16_MAX);
+}
+
 void mqtt_connect(bool session_present)
 {
 	if (mqtt.connected || mqtt.paused || !life.intake || world.dead)
@@ -122,6 +134,8 @@ void mqtt_connect(bool session_present)
 	}
 	if (world.profile.broker == BROKER_RABBITMQ || world.profile.broker == BROKER_NATS)
 		mqtt.last_id = 0;
+	else if (mix(world.seed, ++mqtt.connects) % 4 == 0)
+		restore();
 	free(mqtt.again);
 	mqtt.again = calloc(mqtt.next - mqtt.first + 1, sizeof *mqtt.again);
 	mqtt.again_count = mqtt.again_next = 0;

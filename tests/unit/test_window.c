@@ -381,7 +381,7 @@ START_TEST(test_window__load_refuses_what_is_no_list)
 	ck_assert_int_eq(window_load(window, bytes, size), -EINVAL); /* packet id 0 */
 	bytes[18] = 9;
 	ck_assert_int_eq(window_load(window, bytes, size), 0);
-	bytes[5] = 4; /* what no version says of a broker */
+	bytes[5] = 8; /* what no version says of a broker */
 	ck_assert_int_eq(window_load(window, bytes, size), -EINVAL);
 	ck_assert_uint_eq(saved_count(), 3);
 }
@@ -441,6 +441,42 @@ START_TEST(test_window__mosquitto_equal_events)
 	window_connected(window, true);
 	ck_assert(!take_dup(5, "same"));
 	ck_assert(take(6, "same"));
+}
+END_TEST
+
+/* It was killed, and counts on from an older number: an id stands in the list for another event.
+ * What it had sent under that id was lost on the way, and an equal event has been taken. Repeats
+ * are known by their ids before that and after. */
+START_TEST(test_window__mosquitto_counts_on_from_an_older_number)
+{
+	window_connected(window, false);
+	ck_assert_uint_eq(deliver(1, 20, 101, false), 20);
+	ck_assert(take(121, "same"));
+	window_connected(window, true);
+	ck_assert(take_dup(110, "same"));
+	ck_assert_uint_eq(deliver(30, 32, 111, false), 3);
+	window_connected(window, true);
+	ck_assert(!take_dup(110, "same"));
+	ck_assert_uint_eq(deliver(30, 32, 111, true), 0);
+	ck_assert(take_dup(114, "same"));
+	ck_assert(take_dup(115, "32"));
+}
+END_TEST
+
+/* The same as the first of a connection, where the number could be that of a broker that numbers
+ * anew: it is none if it has shown that it keeps its ids. */
+START_TEST(test_window__who_keeps_packet_ids_never_numbers_anew)
+{
+	window_connected(window, false);
+	ck_assert_uint_eq(deliver(1, 20, 101, false), 20);
+	window_connected(window, true);
+	ck_assert_uint_eq(deliver(19, 20, 119, true), 0);
+	struct window *again = reload(100); /* it is remembered */
+	window_free(window);
+	window = again;
+	window_connected(window, true);
+	ck_assert(take_dup(1, "5"));
+	ck_assert(take_dup(2, "6"));
 }
 END_TEST
 
@@ -781,6 +817,8 @@ int main(void)
 	tcase_add_test(tc, test_window__digest_knows_the_border);
 	tcase_add_test(tc, test_window__mosquitto_repeats);
 	tcase_add_test(tc, test_window__mosquitto_equal_events);
+	tcase_add_test(tc, test_window__mosquitto_counts_on_from_an_older_number);
+	tcase_add_test(tc, test_window__who_keeps_packet_ids_never_numbers_anew);
 	tcase_add_test(tc, test_window__rabbitmq_repeats);
 	tcase_add_test(tc, test_window__rabbitmq_repeats_twice);
 	tcase_add_test(tc, test_window__rabbitmq_equal_events_that_never_came);
