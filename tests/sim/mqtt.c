@@ -1,16 +1,16 @@
 /* mqtt.c - a broker with one subscriber, and how it sends again what was not acknowledged. Four
  * kinds, as measured:
  *
- * mosquitto   first, in order, under the old packet ids, DUP 1 rabbitmq    first, in order, under
- * new packet ids from 1, DUP 1 nats        new ones first; the old ones some time later, also on a
- * living connection, under
- *               their old packet ids, which new ones have used meanwhile, DUP 1
+ * mosquitto   first, in order, under the old packet ids, DUP 1
+ * rabbitmq    first, in order, under new packet ids from 1, DUP 1
+ * nats        new ones first; the old ones some time later, also on a living connection, under
+ *             their old packet ids, which new ones have used meanwhile, DUP 1
  * aedes       first, in order, under the old packet ids, DUP 0
  *
  * The broker loses nothing, unless a step says that it has lost the session. Now and then mosquitto
- * and aedes count on from a packet id of earlier, as a broker that was killed does. Acknowledgements are
- * under way for a while, and those that are under way when the connection is cut may be lost. So
- * may publications that the daemon has not read. */
+ * and aedes count on from a packet id of earlier, as a broker that was killed does.
+ * Acknowledgements are under way for a while, and those that are under way when the connection is
+ * cut may be lost. So may publications that the daemon has not read. */
 #include "sim.h"
 
 #include <stdlib.h>
