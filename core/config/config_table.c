@@ -127,7 +127,10 @@ static const struct config_item scripts_items[] = {
 	  .help = "directory: files in a folder, each with its metadata in NAME.meta. cdmi: a "
 		  "collection of the archive." },
 	{ "directory", &config_type_path, IN(source.directory), .def_text = "STATE_DIR/scripts",
-	  .help = "Folder of the scripts. Changes in it count at once." },
+	  .help = "Folder of the scripts. Changes in it count at once, and so does a link on its path "
+		  "that is replaced, or something that is mounted there. Links inside the folder are "
+		  "refused: they could lead to files that are no scripts. Kubernetes mounts a ConfigMap as "
+		  "such links; there name the folder that it replaces as a whole, MOUNT/..data." },
 	{ "url", &config_type_string, IN(source.url),
 	  .help = "Address of the archive's CDMI service, without the collection. Example: "
 		  "https://archive.example.org/api/cdmi" },

@@ -10,10 +10,11 @@
  *   half.
  *
  * Watches are set before a folder is listed, so no change is missed in between. No descriptor of
- * the folder is kept, because it would keep a deleted folder alive, and we would not notice. If
- * the folder cannot be opened, the registry keeps what it has, and we try again. */
+ * the folder is kept, because it would keep a deleted folder alive, and we would not notice. The way
+ * to the folder is watched too (path_watch.h). If the folder cannot be opened, the registry keeps what it has, and we try again. */
 #include "cleanup.h"
 #include "log.h"
+#include "path_watch.h"
 #include "registry.h"
 #include "script.h"
 #include "script_file.h"
@@ -69,6 +70,7 @@ struct directory_source {
 	char *path;
 
 	sd_event_source *timer, *work;
+	struct path_watch *way; /* to the folder */
 	struct folder **folders;
 	size_t folder_count;
 	struct stat root; /* the folder that was scanned */
@@ -514,6 +516,19 @@ static void scan_failed(struct directory_source *source, const char *state, cons
 	source->retry_usec = source->retry_usec * 2 < RETRY_MAX_USEC ? source->retry_usec * 2 : RETRY_MAX_USEC;
 }
 
+static void on_way(void *data) { plan_scan(data, QUIET_USEC); }
+
+/* watch_way - a link on the way to the folder may be replaced, or something mounted there. Without
+ * memory for it the rescans will have to do. */
+static void watch_way(struct directory_source *source)
+{
+	path_watch_free(source->way);
+	source->way = NULL;
+	int r = path_watch_new(source->loop, source->path, on_way, source, &source->way);
+	if (r < 0)
+		log_warning("the way to %s cannot be watched for changes: %s", source->path, strerror(-r));
+}
+
 static void scan_start(struct directory_source *source)
 {
 	struct lsn_error err = { 0 };
@@ -521,6 +536,7 @@ static void scan_start(struct directory_source *source)
 	source->scan_error = (struct lsn_error){ 0 };
 	folders_clear(source);
 	names_clear(&source->scan);
+	watch_way(source);
 	_cleanup_close_ int root = open_root(source, &source->root, &err);
 	if (root < 0) {
 		scan_failed(source, "away", &err);
@@ -715,6 +731,7 @@ static void directory_free(struct source *base)
 {
 	struct directory_source *source = directory_of(base);
 	folders_clear(source);
+	path_watch_free(source->way);
 	sd_event_source_disable_unref(source->timer);
 	sd_event_source_disable_unref(source->work);
 	if (source->scanning)

@@ -1,7 +1,9 @@
 /* The directory source, with real files, inotify and journal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <util.h>
 
@@ -236,6 +238,62 @@ START_TEST(test_source_directory__a_file_being_copied_is_not_read_half)
 }
 END_TEST
 
+/* There are no rescans in these: what is noticed is noticed by itself. */
+START_TEST(test_source_directory__a_link_that_is_swapped)
+{
+	run("rmdir s && mkdir one two && ln -s one s; echo pass > one/a.py; echo topic=create/# > one/a.py.meta; "
+	    "echo pass > two/b.py; echo topic=create/# > two/b.py.meta");
+	start();
+	await("a.py", SCRIPT_ACTIVE);
+	run("ln -s two new && mv -T new s");
+	await("b.py", SCRIPT_ACTIVE);
+	ck_assert_int_eq(state_of("a.py"), SCRIPT_STATE_MAX);
+	run("rm s; ln -s %s/one s", base);
+	await("a.py", SCRIPT_ACTIVE);
+	ck_assert_int_eq(state_of("b.py"), SCRIPT_STATE_MAX);
+}
+END_TEST
+
+/* Kubernetes' way: the folder is MOUNT/..data, a link that is replaced by a rename. */
+START_TEST(test_source_directory__a_link_on_the_way_is_swapped)
+{
+	char path[sizeof base + sizeof "/way/m/..data"];
+	(void)snprintf(path, sizeof path, "%s/way/m/..data", base);
+	config.directory = path;
+	run("mkdir -p real/m/..1 real/m/..2 other/m/..3 && ln -s real way && ln -s ..1 real/m/..data && "
+	    "ln -s ..3 other/m/..data; for n in real/m/..1/a real/m/..2/b other/m/..3/c; do "
+	    "echo pass > $n.py; echo topic=create/# > $n.py.meta; done");
+	start();
+	await("a.py", SCRIPT_ACTIVE);
+	run("ln -s ..2 real/m/..tmp && mv -T real/m/..tmp real/m/..data && rm -r real/m/..1");
+	await("b.py", SCRIPT_ACTIVE);
+	ck_assert_int_eq(state_of("a.py"), SCRIPT_STATE_MAX);
+	run("ln -s other new && mv -T new way");
+	await("c.py", SCRIPT_ACTIVE);
+	ck_assert_int_eq(state_of("b.py"), SCRIPT_STATE_MAX);
+	run("mv other gone");
+	await_state("away");
+	run("mv gone other");
+	await_state("current");
+}
+END_TEST
+
+START_TEST(test_source_directory__a_folder_that_is_mounted_over)
+{
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
+		return; /* cannot mount */
+	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	run("echo pass > s/a.py; echo topic=create/# > s/a.py.meta");
+	start();
+	await("a.py", SCRIPT_ACTIVE);
+	run("mkdir other; echo pass > other/b.py; echo topic=create/# > other/b.py.meta; mount --bind other s");
+	await("b.py", SCRIPT_ACTIVE);
+	ck_assert_int_eq(state_of("a.py"), SCRIPT_STATE_MAX);
+	run("umount s");
+	await("a.py", SCRIPT_ACTIVE);
+}
+END_TEST
+
 START_TEST(test_source_directory__rescans_read_only_what_changed)
 {
 	for (unsigned i = 0; i < 50; i++)
@@ -447,6 +505,9 @@ int main(void)
 	tcase_add_test(tc, test_source_directory__what_is_there_at_the_start);
 	tcase_add_test(tc, test_source_directory__changes_take_effect_within_a_second);
 	tcase_add_test(tc, test_source_directory__a_file_being_copied_is_not_read_half);
+	tcase_add_test(tc, test_source_directory__a_link_that_is_swapped);
+	tcase_add_test(tc, test_source_directory__a_link_on_the_way_is_swapped);
+	tcase_add_test(tc, test_source_directory__a_folder_that_is_mounted_over);
 	tcase_add_test(tc, test_source_directory__rescans_read_only_what_changed);
 	tcase_add_test(tc, test_source_directory__folder_missing_then_there_then_replaced);
 	tcase_add_test(tc, test_source_directory__a_folder_that_goes_with_a_change_costs_nothing);
