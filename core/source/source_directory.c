@@ -10,8 +10,9 @@
  *   half.
  *
  * Watches are set before a folder is listed, so no change is missed in between. No descriptor of
- * the folder is kept, because it would keep a deleted folder alive, and we would not notice. The way
- * to the folder is watched too (path_watch.h). If the folder cannot be opened, the registry keeps what it has, and we try again. */
+ * the folder is kept, because it would keep a deleted folder alive, and we would not notice. The
+ * way to the folder is watched too (path_watch.h). If the folder cannot be opened, the registry
+ * keeps what it has, and we try again. */
 #include "cleanup.h"
 #include "log.h"
 #include "path_watch.h"
