@@ -359,6 +359,8 @@ static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, 
 	job->abi.attempt++;
 	job->abi.started_realtime_usec = 0;
 	job->abi.waiting = lane->queue.length + lane->spilled;
+	if (d->config->output_max_bytes)
+		job->abi.output_limit_bytes = d->config->output_max_bytes;
 	int r = place_reserve(d, executor, job, ret, err);
 	if (r < 0) {
 		job->abi.attempt--;

@@ -44,6 +44,7 @@ struct dispatch_config {
 	size_t route_count;
 	double replay_rate_max; /* replayed jobs per second */
 	uint64_t retry_delay_max_usec; /* the policy's; set by the daemon. 0: no limit */
+	uint64_t output_max_bytes; /* likewise: kept of each stream. 0: JOB_OUTPUT_LIMIT_BYTES */
 };
 
 struct dispatcher_hooks {

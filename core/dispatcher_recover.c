@@ -19,6 +19,8 @@ static int ask(struct dispatcher *d, struct job *job, struct run **ret_run, stru
 	*ret_run = NULL;
 	if (!executor)
 		return lsn_error_set(err, -ENOENT, "its executor is no longer configured: it cannot be asked");
+	/* what held when it was handed over is not known, and it was cut there */
+	job->abi.output_limit_bytes = JOB_OUTPUT_LIMIT_MAX_BYTES;
 	int r = executor_recover(executor, job, ret_run, err);
 	if (r == -ENOSYS)
 		return lsn_error_set(err, r, "the daemon died while it ran, and its executor cannot tell how it ended");

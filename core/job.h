@@ -31,7 +31,8 @@ enum job_state {
 };
 extern const char *const job_state_names[JOB_STATE_MAX]; /* "queued" ... */
 
-#define JOB_OUTPUT_LIMIT_BYTES (64 * 1024) /* kept per stream with output = capture */
+#define JOB_OUTPUT_LIMIT_BYTES (64 * 1024) /* kept per stream with output = capture, unless told */
+#define JOB_OUTPUT_LIMIT_MAX_BYTES (256 * 1024) /* so that an answer to `show` has room for the attempts */
 
 /* What an attempt came to, copied from an executor's report for the journal. */
 struct job_result {

@@ -47,6 +47,7 @@ struct script_policy {
 	struct script_settings defaults;
 	uint64_t timeout_max_usec, memory_max_bytes, retry_delay_max_usec;
 	unsigned retries_max;
+	uint64_t output_max_bytes; /* kept of each stream with output = capture */
 	bool capture_allowed; /* may a script set output = capture */
 	bool on_lost_allowed; /* may a script set on_lost */
 	size_t size_max; /* bytes of a script */

@@ -229,4 +229,5 @@ void daemon_bind_policy(struct config *config)
 	config->policy.executor_open = policy_executor_is_open;
 	config->policy.data = &config->executors;
 	config->dispatch.retry_delay_max_usec = config->policy.retry_delay_max_usec;
+	config->dispatch.output_max_bytes = config->policy.output_max_bytes;
 }

@@ -183,8 +183,12 @@ static const struct config_item limits_items[] = {
 	  .help = "The most memory a script may ask for." },
 	{ "output", &config_type_enum, IN(policy.defaults.output), LSN_OUTPUT_DISCARD, 0, output_names,
 	  .def = "discard",
-	  .help = "discard: what scripts print is thrown away. capture: the first 64 KiB of each "
-		  "stream are kept in the journal." },
+	  .help = "discard: what scripts print is thrown away. capture: the first output_max bytes of "
+		  "each stream are kept in the journal." },
+	{ "output_max", &config_type_size, IN(policy.output_max_bytes), 1 * K, 256 * K, .def = "64K",
+	  .help = "How much of standard output and of standard error is kept each, with output = "
+		  "capture. What is beyond is thrown away, the copy is marked as truncated, and the script "
+		  "goes on. It counts for attempts that begin from now on." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes",
 	  .help = "A script may ask for output = capture." },
 	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names,

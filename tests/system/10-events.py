@@ -125,6 +125,25 @@ print(len(data), hashlib.sha256(data).hexdigest(), len(sys.argv))
         equal(int(arguments), 3 if as_argument else 2, 'arguments of ' + job['topic'])
 
 
+def test_output_is_kept_up_to_its_limit(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}, ini={'limits': {'output_max': '1K'}}).start()
+    daemon.script('a.py', 'print("a" * 5000)\n', topic='create/#', output='capture')
+
+    def kept(number):
+        broker.publish('create/resource/%d' % number, b'{}')
+        daemon.wait_jobs(number)
+        job = max(daemon.all_jobs(), key=lambda j: j['id'])
+        equal(job['outcome'], 'success', job['message'])
+        run = daemon.show(job['id'])['runs'][-1]
+        return len(run['out']), run['out_truncated']
+
+    equal(kept(1), (1024, True), 'output_max = 1K')
+    daemon.change({'limits': {'output_max': '200K'}})
+    daemon.reload()
+    equal(kept(2), (5001, False), 'output_max = 200K')
+
+
 def test_payload_over_the_limit_is_recorded(t):
     broker = t.broker()
     daemon = t.listener(broker, ini={'listener': {'payload_max': '64K'}}).start()

@@ -164,7 +164,8 @@ static void print_bytes(const json_t *run, const char *title, const char *key)
 	char name[64];
 	const json_t *text = json_object_get(run, key);
 	(void)snprintf(name, sizeof name, "%s_truncated", key);
-	const char *cut = json_is_true(json_object_get(run, name)) ? " (cut)" : "";
+	const char *cut = json_is_true(json_object_get(run, name)) ? " (cut: it is longer than [limits] output_max)"
+								   : "";
 	(void)snprintf(name, sizeof name, "%s_base64", key);
 	if (!text && !json_object_get(run, name))
 		return;
