@@ -6,10 +6,11 @@ RabbitMQ and aedes as well and Debian 13's versions, runs 2,000 events with each
 table of docs/exactly-once.md."""
 import json
 import os
+import time
 
 import brokers
 import harness
-from harness import check, equal
+from harness import check, equal, wait
 
 ALL = bool(os.environ.get('LISTENER_BROKERS'))
 EVENTS = 2000 if ALL else 200
@@ -87,6 +88,67 @@ def test_rabbitmq_refuses_a_subscription(t):
     daemon.wait_jobs(2)
     why = daemon.ctl('why', 'a.py', 'update/resource/a')
     check('update/#' in str(why) and 'does not arrive' in str(why), why)
+
+
+def test_a_lost_session_is_said_until_it_is_seen(t):
+    """A broker that forgets its sessions when it is restarted."""
+    broker = t.broker('upgrade_outgoing_qos true\n', drop_in=False)
+    daemon = t.listener(broker).start()
+    check('session_lost' not in daemon.status()['broker'], daemon.status())
+    before = time.time() * 1e6
+    broker.stop()
+    broker.start()
+    wait(lambda: 'session_lost' in daemon.status()['broker'], 'status to say it', 60)
+    lost = daemon.status()['broker']['session_lost']
+    check(before - 60e6 < lost['from_realtime_usec'] <= lost['to_realtime_usec'] <= time.time() * 1e6, lost)
+    daemon.restart()
+    equal(daemon.status()['broker']['session_lost'], lost, 'after a restart of the daemon')
+    daemon.ctl('seen')
+    check('session_lost' not in daemon.status()['broker'], daemon.status())
+    daemon.restart()
+    check('session_lost' not in daemon.status()['broker'], 'said again')
+
+
+def restarted(t, name, confirmed=20, **options):
+    """Events that wait while the daemon is away and the broker is restarted; and what came."""
+    broker = brokers.start(t, name, **options)
+    daemon = t.listener(broker, ini=broker.ini).start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    daemon.wait_ready()
+    daemon.stop()
+    broker.publish_all([('create/resource/%d' % i, b'{}') for i in range(confirmed)], qos=1)
+    broker.stop()
+    broker.start()
+    daemon.start()
+    wait(lambda: daemon.status()['broker']['state'] == 'connected', 'the daemon to be back', 60)
+    broker.publish_all([('create/resource/last', b'{}')], qos=1)
+    wait(lambda: 'create/resource/last' in [job['topic'] for job in daemon.all_jobs()], 'the last event', 60)
+    time.sleep(broker.quiet)
+    topics = [job['topic'] for job in daemon.all_jobs()]
+    equal(len(topics), len(set(topics)), 'jobs for as many events')
+    return len(topics) - 1, daemon
+
+
+def test_nats_keeps_events_over_its_restart(t):
+    equal(restarted(t, 'nats')[0], 20, 'events of the time before')
+
+
+def test_rabbitmq_keeps_events_over_its_restart(t):
+    equal(restarted(t, 'rabbitmq')[0], 20, 'events of the time before')
+
+
+def test_aedes_forgets_events_over_its_restart(t):
+    kept, daemon = restarted(t, 'aedes')
+    equal(kept, 0, 'events of the time before')
+    check('session_lost' in daemon.status()['broker'], daemon.status())
+
+
+def test_aedes_of_debian_13s_node(t):
+    equal(storm(t, 'aedes', restarts=False, release='1.2.0')[1], NEITHER)
+
+
+def test_rabbitmq_4_with_mqtt_5(t):
+    equal(storm(t, 'rabbitmq', suite='trixie', version='5', restarts=False)[1], NEITHER)
 
 
 def examine(t, name, subscriptions=None, **options):
