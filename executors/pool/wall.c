@@ -386,9 +386,6 @@ void wall_leave(struct wall *wall)
 	if (!wall)
 		return;
 	wall->host->timer_cancel(wall->host->handle, wall->retry);
-	if (wall->fd >= 0)
-		(void)shutdown(wall->fd, SHUT_WR);
-	(void)helper_reap(wall, LAST_WORD_USEC); /* the daemon may live on */
 	drop_helper(wall);
 	free(wall->request);
 	free(wall);
