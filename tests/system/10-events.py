@@ -245,5 +245,39 @@ def test_payload_bytes_reach_an_executor_unchanged(t):
     equal(base64.b64decode(daemon.json_lines()[0]['payload_base64']), bytes(range(256)))
 
 
+def test_json_lines_keep_every_byte(t):
+    """Text stands in the line as text, NUL and controls escaped; what is no UTF-8 in base64."""
+    payloads = [
+        b'',
+        bytes(range(128)),
+        bytes(range(256)),
+        b'"\\\n' * 1000,
+        '\u00e4\U0001f600\x7f'.encode(),
+        b'\xed\xa0\x80',
+        b'\xc0\x80',
+        b'x' * 300000,
+    ]
+    broker = t.broker()
+    daemon = t.listener(broker).start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    for number, payload in enumerate(payloads):
+        broker.publish('create/%d' % number, payload, qos=1)
+    daemon.wait_jobs(len(payloads))
+    lines = {line['topic']: line for line in daemon.json_lines()}
+    for number, payload in enumerate(payloads):
+        line = lines['create/%d' % number]
+        kept = line['payload'].encode() if 'payload' in line else base64.b64decode(line['payload_base64'])
+        equal(kept, payload, 'payload %d' % number)
+        equal('payload' in line, is_utf8(payload), 'payload %d is kept as text' % number)
+
+
+def is_utf8(data):
+    try:
+        data.decode()
+        return True
+    except UnicodeDecodeError:
+        return False
+
+
 if __name__ == '__main__':
     harness.main()
