@@ -106,7 +106,7 @@ static bool path_step(char at[PATH_MAX], const char *name, char rest[PATH_MAX])
 
 static int path_walk(struct path_watch *watch)
 {
-	char at[PATH_MAX] = "/", rest[PATH_MAX], name[NAME_MAX + 1];
+	char at[PATH_MAX] = "/", rest[PATH_MAX], next[PATH_MAX], name[NAME_MAX + 1];
 	bool more = strlen(watch->path) < sizeof rest;
 	int r = 0;
 
@@ -117,7 +117,8 @@ static int path_walk(struct path_watch *watch)
 			break;
 		memcpy(name, rest + skip, size);
 		name[size] = 0;
-		memmove(rest, rest + skip + size, strlen(rest + skip + size) + 1);
+		memcpy(next, rest + skip + size, strlen(rest + skip + size) + 1);
+		memcpy(rest, next, strlen(next) + 1);
 		if (!streq(name, ".") && !streq(name, ".."))
 			r = path_watch_name(watch, at, name);
 		more = path_step(at, name, rest);

@@ -8,7 +8,7 @@
  * aedes       first, in order, under the old packet ids, DUP 0
  *
  * The broker loses nothing, unless a step says that it has lost the session. Now and then mosquitto
- * and aedes count on from a packet id of earlier, as a broker that was killed does.
+ * counts on from a packet id of earlier, as it does when it was killed.
  * Acknowledgements are under way for a while, and those that are under way when the connection is
  * cut may be lost. So may publications that the daemon has not read. */
 #include "sim.h"
@@ -134,7 +134,7 @@ void mqtt_connect(bool session_present)
 	}
 	if (world.profile.broker == BROKER_RABBITMQ || world.profile.broker == BROKER_NATS)
 		mqtt.last_id = 0;
-	else if (mix(world.seed, ++mqtt.connects) % 4 == 0)
+	else if (world.profile.broker == BROKER_MOSQUITTO && mix(world.seed, ++mqtt.connects) % 4 == 0)
 		restore();
 	free(mqtt.again);
 	mqtt.again = calloc(mqtt.next - mqtt.first + 1, sizeof *mqtt.again);
