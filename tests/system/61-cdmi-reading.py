@@ -80,6 +80,7 @@ def test_topics_of_any_type(t):
         'string.py': 'create/#',
         'array1.py': ['update/#'],
         'array2.py': ['create/#', 'update/#'],
+        'mixed.py': ['create/#', 5],
         'number.py': 5,
         'object.py': {'a': 'b'},
         'true.py': True,
@@ -90,14 +91,14 @@ def test_topics_of_any_type(t):
         w.archive.make('/scripts/' + name, cdmi.TEXT, {'topic': topic})
     w.archive.make('/scripts/none.py', cdmi.TEXT, {'title': 'x'})
     w.start()
-    equal(w.active(), {'string.py': 'create/#', 'array1.py': 'update/#'})
-    for name in ('array2.py', 'number.py', 'object.py', 'true.py', 'bad.py', 'nul.py'):
+    equal(w.active(), {'string.py': 'create/#', 'array1.py': 'update/#', 'array2.py': 'create/#'})
+    for name in ('mixed.py', 'number.py', 'object.py', 'true.py', 'bad.py', 'nul.py'):
         equal(w.registry()[name][0], 'refused', name)
         check('topic' in w.reason(name), w.reason(name))
     equal(w.registry()['none.py'][0], 'no-topic')
     equal(
         {r.raw_path.split('/')[-1] for r in w.server.requests if r.mode == 'content'},
-        {'string.py', 'array1.py', 'bad.py'},
+        {'string.py', 'array1.py', 'array2.py', 'bad.py'},
         'what content was read of',
     )
 
