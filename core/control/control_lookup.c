@@ -18,6 +18,8 @@ struct header {
 	size_t reader_users, reader_groups, operator_users, operator_groups;
 };
 
+_Static_assert(sizeof(uid_t) == sizeof(gid_t), "all numbers behind the header have one size");
+
 struct control_lookup {
 	struct child *child;
 	control_lookup_fn fn;
@@ -58,6 +60,7 @@ static void look_up(int report_fd, int kept_fd, const void *data)
 		header.operator_users = access.operators.user_count;
 		header.operator_groups = access.operators.group_count;
 		if (!append_set(report, &used, &access.readers) || !append_set(report, &used, &access.operators)) {
+			header = (struct header){ 0 };
 			used = sizeof header;
 			(void)lsn_error_set(&header.err, -E2BIG,
 					    "[control] readers and operators list more than %zu users and groups; "
@@ -93,6 +96,24 @@ static int take_set(const char **at, size_t users, size_t groups, struct id_set 
 	ret->user_count = users;
 	ret->group_count = groups;
 	return r;
+}
+
+/* is_whole - the report of a child that ended as it should. */
+static bool is_whole(const struct child_end *end)
+{
+	struct header header;
+
+	if (end->timeout || end->how.si_code != CLD_EXITED || end->how.si_status != 0 ||
+	    end->report_size < sizeof header)
+		return false;
+	memcpy(&header, end->report, sizeof header);
+	const size_t counts[] = { header.reader_users, header.reader_groups, header.operator_users,
+				  header.operator_groups };
+	size_t left = (end->report_size - sizeof header) / sizeof(uid_t);
+	for (size_t i = 0; i < ELEMENTSOF(counts); left -= counts[i], i++)
+		if (counts[i] > left)
+			return false;
+	return left == 0;
 }
 
 static int access_read(const struct child_end *end, struct control_access *ret, struct lsn_error *err)
@@ -134,7 +155,7 @@ static void on_looked_up(void *data, const struct child_end *end)
 	struct lsn_error err = { 0 };
 
 	free(lookup);
-	int r = end->report_size >= sizeof(struct header) ? access_read(end, &access, &err) : no_report(end, &err);
+	int r = is_whole(end) ? access_read(end, &access, &err) : no_report(end, &err);
 	said.fn(said.data, r < 0 ? NULL : &access, &err);
 }
 
