@@ -227,3 +227,10 @@ void child_cancel(struct child *child)
 	if (child)
 		child_free(child, true);
 }
+
+const char *child_say_end(const siginfo_t *how, char ret[CHILD_END_SIZE])
+{
+	(void)snprintf(ret, CHILD_END_SIZE, "by %s %d", how->si_code == CLD_EXITED ? "itself with status" : "signal",
+		       how->si_status);
+	return ret;
+}

@@ -53,6 +53,11 @@ int child_start(sd_event *loop, const struct child_task *task, void (*done)(void
  * RET->report points into BUFFER, which has room for CHILD_REPORT_MAX bytes. */
 int child_wait(const struct child_task *task, void *buffer, struct child_end *ret, struct lsn_error *err);
 
+#define CHILD_END_SIZE 48
+
+/* child_say_end - how a child ended, for a message: "by itself with status 1", "by signal 11". */
+const char *child_say_end(const siginfo_t *how, char ret[CHILD_END_SIZE]);
+
 /* child_cancel - kill it; DONE is not called.
  * NULL is allowed.
  * Does not wait: the loop reaps it. */

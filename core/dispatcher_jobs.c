@@ -42,8 +42,7 @@ void dispatcher_alarm(struct dispatcher *d, struct job *job, uint64_t usec)
 		heap_insert(&d->alarms, &job->alarm, usec);
 }
 
-/* lane_list - LANE stands in the list of those that may read from the journal, or not. */
-static void lane_list(struct dispatcher *d, struct lane *lane)
+void dispatcher_list(struct dispatcher *d, struct lane *lane)
 {
 	if (lane->listed == lane_may_read(lane))
 		return;
@@ -57,20 +56,14 @@ static void lane_list(struct dispatcher *d, struct lane *lane)
 void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count)
 {
 	lane->spilled = count;
-	lane_list(d, lane);
+	dispatcher_list(d, lane);
 }
 
 /* -------------------------------------------------------------------------------- its owner */
 
-/* waits_in_journal - rows up to read_until are in memory or were passed over; those beyond are read
- * when their turn comes. Not a job that an executor still has to report: there must be no second
- * one of it. */
-static bool waits_in_journal(const struct dispatcher *d, const struct lane *lane, const struct job *job)
+/* is_beyond - JOB comes after what memory has room for: its row is read when its turn comes. */
+static bool is_beyond(const struct dispatcher *d, const struct lane *lane, const struct job *job)
 {
-	if (!LIST_EMPTY(&job->runs))
-		return false;
-	if (lane_passes(lane, job->object, job->abi.id))
-		return true;
 	return job->abi.id > lane->read_until && (lane->spilled > 0 || lane->queue.length >= d->config->window);
 }
 
@@ -82,7 +75,7 @@ static void lane_let(struct dispatcher *d, struct job *job)
 	if (!lane)
 		return;
 	lane_leave(job);
-	lane_list(d, lane);
+	dispatcher_list(d, lane);
 }
 
 void dispatcher_put_back(struct dispatcher *d, struct job *job)
@@ -112,13 +105,16 @@ static void lane_take(struct lane *lane, struct job *job)
 		lane_enter(lane, job);
 }
 
+/* own_waiting - rows up to read_until are in memory or were passed over. A job that an executor
+ * still has to report stays in memory: there must be no second one of it. */
 static void own_waiting(struct dispatcher *d, struct lane *lane, struct job *job)
 {
-	bool waits = waits_in_journal(d, lane, job), passed = lane_passes(lane, job->object, job->abi.id);
+	bool may_go = LIST_EMPTY(&job->runs);
+	bool passed = may_go && lane_passes(lane, job->object, job->abi.id), beyond = may_go && is_beyond(d, lane, job);
 
-	if (lane->spilled == 0 && lane->read_until < job->abi.id && (!waits || passed))
+	if (lane->spilled == 0 && lane->read_until < job->abi.id && (passed || !beyond))
 		lane->read_until = job->abi.id;
-	if (waits) {
+	if (passed || beyond) {
 		lane_let(d, job);
 		if (job->abi.id > lane->read_until)
 			dispatcher_set_spilled(d, lane, lane->spilled + 1);

@@ -96,6 +96,10 @@ void dispatcher_flush(struct dispatcher *d);
  * were read. */
 void dispatcher_set_spilled(struct dispatcher *d, struct lane *lane, uint64_t count);
 
+/* dispatcher_list - LANE stands in the list of those that may read from the journal, or not, as
+ * lane_may_read() says. */
+void dispatcher_list(struct dispatcher *d, struct lane *lane);
+
 /* dispatcher_put_back - JOB, which waits and is stored, waits in the journal only. */
 void dispatcher_put_back(struct dispatcher *d, struct job *job);
 

@@ -108,7 +108,7 @@ static void bring_back(struct dispatcher *d, struct lane *lane, struct passed *p
 		return;
 	}
 	lane_returned(passed, refill.count < want ? last + 1 : refill.last + 1);
-	dispatcher_set_spilled(d, lane, lane->spilled); /* it may have read all now */
+	dispatcher_list(d, lane); /* it may have read all now */
 }
 
 /* look_past - what fills LANE's memory and cannot start waits in the journal again, the last

@@ -85,13 +85,14 @@ static void resolve_free(struct resolve *resolve)
 /* no_report - the child ended without one. */
 static void no_report(const struct child_end *end, const char *name, struct lsn_error *err)
 {
+	char how[CHILD_END_SIZE];
+
 	if (end->timeout)
 		(void)lsn_error_set(err, -ETIMEDOUT, "cannot resolve '%s': no name server has answered for %d s", name,
 				    (int)(RESOLVE_LIMIT_USEC / USEC_PER_SEC));
 	else
-		(void)lsn_error_set(err, -EIO, "cannot resolve '%s': the process for it ended by %s %d", name,
-				    end->how.si_code == CLD_EXITED ? "itself with status" : "signal",
-				    end->how.si_status);
+		(void)lsn_error_set(err, -EIO, "cannot resolve '%s': the process for it ended %s", name,
+				    child_say_end(&end->how, how));
 }
 
 static void on_looked_up(void *data, const struct child_end *end)

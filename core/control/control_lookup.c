@@ -139,12 +139,12 @@ static int access_read(const struct child_end *end, struct control_access *ret, 
 static int no_report(const struct child_end *end, struct lsn_error *err)
 {
 	static const char what[] = "the users and groups of [control] cannot be looked up";
+	char how[CHILD_END_SIZE];
 
 	if (end->timeout)
 		return lsn_error_set(err, -ETIMEDOUT, "%s: the user database has not answered for %d s", what,
 				     (int)(LIMIT_USEC / USEC_PER_SEC));
-	return lsn_error_set(err, -EIO, "%s: the process for it ended by %s %d", what,
-			     end->how.si_code == CLD_EXITED ? "itself with status" : "signal", end->how.si_status);
+	return lsn_error_set(err, -EIO, "%s: the process for it ended %s", what, child_say_end(&end->how, how));
 }
 
 static void on_looked_up(void *data, const struct child_end *end)

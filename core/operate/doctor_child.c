@@ -5,6 +5,7 @@
  *
  * The child ends by itself; SIGTERM makes it stop measuring and tidy up; an alarm ends one that
  * hangs, also if the daemon is gone. */
+#include "child.h"
 #include "doctor.h"
 #include "files_limit.h"
 #include "cleanup.h"
@@ -214,6 +215,7 @@ static int on_limit(sd_event_source *source, uint64_t usec, void *data)
 static int on_exit_of_child(sd_event_source *source, const siginfo_t *info, void *data)
 {
 	struct doctor_child *child = data;
+	char how[CHILD_END_SIZE];
 
 	(void)source;
 	if (!child)
@@ -222,8 +224,7 @@ static int on_exit_of_child(sd_event_source *source, const siginfo_t *info, void
 	read_rows(child);
 	if (!child->done)
 		doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "report this, with the daemon's log",
-			      "the measuring process ended by %s %d",
-			      info->si_code == CLD_EXITED ? "itself with status" : "signal", info->si_status);
+			      "the measuring process ended %s", child_say_end(info, how));
 	finish(child);
 	return 0;
 }

@@ -27,6 +27,7 @@ import plan
 
 CANCELLED = 8  # LSN_OUTCOME_CANCELLED
 JOB = ('id', 'event', 'script', 'state', 'outcome', 'message', 'finished', 'started', 'attempts', 'replay_of')
+RUN_MAX = 600  # seconds from a job's start to its report, an absence of the engine included
 # seconds around a broker's death in which it may lose what it took
 AT_RISK_BEFORE, AT_RISK_AFTER = 30, 15
 
@@ -119,15 +120,11 @@ class Account:
         wrong."""
         if job['outcome'] == CANCELLED:
             return self.acts['cancel'][job['id']] > 0
-        started, finished = (
-            [(job[key] or 0) / 1e6 - offset for offset in (0,) + plan.CLOCK_OFFSETS] for key in ('started', 'finished')
-        )
         return any(
-            'live' not in how
-            and min(started) <= to + 1
-            and max(finished) >= since - 1
-            and near(started, finished, since, to)
+            started <= to + 1 and finished >= since - 1
             for since, to, how in self.outages
+            if 'live' not in how
+            for started, finished in possible_times(job, to)
         )
 
     def repeats(self, job):
@@ -239,9 +236,15 @@ class Account:
         return lost, unexplained
 
 
-def near(started, finished, since, to):
-    """One of the times is of the outage, whatever the clock said."""
-    return any(since - 40 <= at <= to + 40 for at in started + finished)
+def possible_times(job, outage_end):
+    """When it started and was reported, whichever clock told: those that make a run of a possible
+    length. A start that is not known was at any time; then the report came soon after the
+    outage."""
+    ends = [job['finished'] / 1e6 - offset for offset in (0,) + plan.CLOCK_OFFSETS]
+    if not job['started']:
+        return [(0, end) for end in ends if end <= outage_end + 40]
+    starts = [job['started'] / 1e6 - offset for offset in (0,) + plan.CLOCK_OFFSETS]
+    return [(start, end) for start in starts for end in ends if 0 <= end - start <= RUN_MAX]
 
 
 def as_text(value):
