@@ -68,6 +68,7 @@ static void look_up(int report_fd, int kept_fd, const void *data)
 					    (CHILD_REPORT_MAX - sizeof header) / sizeof(uid_t));
 		}
 	}
+	control_access_clear(&access);
 	memcpy(report, &header, sizeof header);
 	if (write(report_fd, report, used) != (ssize_t)used)
 		_exit(1);
@@ -98,13 +99,13 @@ static int take_set(const char **at, size_t users, size_t groups, struct id_set 
 	return r;
 }
 
-/* is_whole - the report of a child that ended as it should. */
+/* is_whole - it is written in one piece, so its size tells; how the child ended then is no
+ * matter. */
 static bool is_whole(const struct child_end *end)
 {
 	struct header header;
 
-	if (end->timeout || end->how.si_code != CLD_EXITED || end->how.si_status != 0 ||
-	    end->report_size < sizeof header)
+	if (end->timeout || end->report_size < sizeof header)
 		return false;
 	memcpy(&header, end->report, sizeof header);
 	const size_t counts[] = { header.reader_users, header.reader_groups, header.operator_users,

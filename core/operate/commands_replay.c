@@ -1,8 +1,8 @@
 /* commands_replay.c - the control command replay: new jobs from old events, at a capped rate.
  *
  * An event runs again only if somebody wants it to. So jobs that were found by a filter are left
- * out if a later job of the same event and script stands for them: that one is replayed, or has
- * succeeded, or still waits. Whether it does is asked when a job's turn comes, for somebody else
+ * out if there is a later job of the same event and script: that one is replayed, or has succeeded,
+ * or still waits, or somebody has cancelled it. Whether it does is asked when a job's turn comes, for somebody else
  * may be replaying the same jobs. */
 #include "commands.h"
 #include "control.h"

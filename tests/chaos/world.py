@@ -81,11 +81,7 @@ class Engine:
         os.kill(self.pid, signal_number)
         if self.process:
             return harness.end_process(self.process, signal_number, 40)
-        harness.wait(
-            lambda: not os.path.exists('/proc/%d' % self.pid) or ' Z ' in open('/proc/%d/stat' % self.pid).read(),
-            'dockerd to end',
-            40,
-        )
+        harness.wait(lambda: harness.has_ended(self.pid), 'dockerd to end', 40)
 
     def write(self, live):
         with open(self.folder + '/daemon.json', 'w') as f:

@@ -108,10 +108,10 @@ class Engines(Case):
         wait_for('the new version', lambda: 'API 1.44' in d.describe()['engine'])
         proxy.seen.clear()
         self.assertEqual(d.end(), 0)
+        wait_for('the containers to go', lambda: not containers())  # a process of its own removes them
         removed = [path for method, path in proxy.seen if method == 'DELETE']
         self.assertTrue(removed)
         self.assertEqual([path for path in removed if not path.startswith('/v1.44/')], [])
-        wait_for('the containers to go', lambda: not containers())
 
     def test_weakened(self):
         """Nothing starts if a container is not as it was asked for; the reason names the wall."""

@@ -93,6 +93,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def has_ended(pid):
+    """It is gone, or a zombie that its parent has not waited for."""
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            return f.read().rsplit(')', 1)[1].split()[0] == 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def end_process(process, signal_number=signal.SIGTERM, seconds=15):
     """End a process of ours and return its status; one that does not go is killed."""
     if process.poll() is None:

@@ -141,11 +141,7 @@ class World:
         with open('/proc/%d/cmdline' % pid, 'rb') as f:
             command = f.read().rstrip(b'\0').split(b'\0')
         os.kill(pid, 15)
-        self.t.wait(
-            lambda: not os.path.exists('/proc/%d' % pid) or open('/proc/%d/stat' % pid).read().split()[2] == 'Z',
-            'the engine to end',
-            40,
-        )
+        self.t.wait(lambda: harness.has_ended(pid), 'the engine to end', 40)
         meanwhile()
         process = subprocess.Popen(
             command,

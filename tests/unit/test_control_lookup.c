@@ -4,6 +4,7 @@
 #include "suite.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 static char report[CHILD_REPORT_MAX];
@@ -75,18 +76,22 @@ START_TEST(test_control_lookup__a_cut_report_is_not)
 }
 END_TEST
 
-START_TEST(test_control_lookup__nor_of_a_child_that_ended_badly)
+START_TEST(test_control_lookup__nor_one_that_came_too_late)
 {
 	look_up();
-	end_with(report_size, CLD_EXITED, 1, false);
-	ck_assert(!believed);
-	look_up();
-	end_with(report_size, CLD_KILLED, 9, false);
-	ck_assert(!believed);
-	look_up();
-	end_with(report_size, CLD_EXITED, 0, true);
+	end_with(report_size, CLD_KILLED, SIGKILL, true);
 	ck_assert(!believed);
 	ck_assert_int_eq(said.code, -ETIMEDOUT);
+}
+END_TEST
+
+/* Where no pipe takes a whole report, the child ends with a status that says so. */
+START_TEST(test_control_lookup__how_the_child_ended_is_said)
+{
+	look_up();
+	end_with(100, CLD_EXITED, 1, false);
+	ck_assert(!believed);
+	ck_assert_ptr_nonnull(strstr(said.message, "ended 1"));
 }
 END_TEST
 
@@ -97,7 +102,8 @@ int main(void)
 
 	tcase_add_test(tc, test_control_lookup__a_whole_report_is_believed);
 	tcase_add_test(tc, test_control_lookup__a_cut_report_is_not);
-	tcase_add_test(tc, test_control_lookup__nor_of_a_child_that_ended_badly);
+	tcase_add_test(tc, test_control_lookup__nor_one_that_came_too_late);
+	tcase_add_test(tc, test_control_lookup__how_the_child_ended_is_said);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
