@@ -2,8 +2,8 @@
  *
  * An event runs again only if somebody wants it to. So jobs that were found by a filter are left
  * out if there is a later job of the same event and script: that one is replayed, or has succeeded,
- * or still waits, or somebody has cancelled it. Whether it does is asked when a job's turn comes, for somebody else
- * may be replaying the same jobs. */
+ * or still waits, or somebody has cancelled it. Whether there is one is asked when a job's turn
+ * comes, for somebody else may be replaying the same jobs. */
 #include "commands.h"
 #include "control.h"
 #include "dispatcher.h"

@@ -117,8 +117,8 @@ class WithoutLiveRestore(Case):
             d = self.driver(pool_min=4, starting=2)
             d.job(1, ECHO)
             time.sleep(0.1 + 0.2 * i)
-            # Away for long enough: a sandbox that is warm just when the engine returns, and ends all
-            # there are, would lose the job rightly.
+            # Away for long enough: a sandbox that is warm just when the engine returns, and ends
+            # all there are, would lose the job rightly.
             self.engine.restart(away=1.5)
             self.check(d.done(1), 'success')
             wait_for(
