@@ -1,6 +1,7 @@
 /* line.c - see line.h. The file is opened for each line, so that it can be rotated by renaming
  * it. */
 #include "line.h"
+#include "json_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,15 +10,17 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PAYLOAD_MAX (256u << 20) /* bytes; more does not fit into one line sensibly */
 
-static int open_file(const char *path, struct stat *ret)
+int line_open(const char *path)
 {
 	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
-	int r = fd < 0 || fstat(fd, ret) < 0 ? -errno : S_ISREG(ret->st_mode) ? 0 : -EINVAL;
+	struct stat st;
+	int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
 
 	if (r < 0 && fd >= 0)
 		close(fd);
@@ -26,78 +29,36 @@ static int open_file(const char *path, struct stat *ret)
 
 int line_check(const char *path)
 {
-	struct stat st;
-	int fd = open_file(path, &st);
+	int fd = line_open(path);
 
 	return fd < 0 ? fd : close(fd);
 }
 
 int line_place(const char *path, char place[LSN_PLACE_SIZE])
 {
-	struct stat st;
-	int fd = open_file(path, &st);
+	int fd = line_open(path);
+	struct stat st = { 0 };
 
 	if (fd < 0)
 		return fd;
+	int r = fstat(fd, &st) < 0 ? -errno : 0;
 	(void)snprintf(place, LSN_PLACE_SIZE, "%ju:%ju:%jd", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino,
 		       (intmax_t)st.st_size);
-	return close(fd);
+	close(fd);
+	return r;
 }
 
-/* A line that grows. The payload is written into it by us: jansson takes 150 ms for 8 MB, and the
- * daemon does nothing else meanwhile. */
+/* A line that grows. The payload is written into it by us: jansson takes 150 ms for 8 MB, and and
+ * who waits for the line waits as long. */
 struct line {
 	char *text;
 	size_t size;
 };
 
-/* is_text - UTF-8, NUL bytes included. */
-static bool is_text(const char *bytes, size_t size)
-{
-	json_t *value = json_stringn(bytes, size);
-
-	json_decref(value);
-	return value;
-}
-
-/* must_escape - C cannot stand in a JSON string (RFC 8259, 7). */
-static inline bool must_escape(unsigned char c) { return c < 0x20 || c == '"' || c == '\\'; }
-
-/* escape_write - what stands for C; RET has room for 7 bytes. */
-static size_t escape_write(unsigned char c, char ret[7])
-{
-	static const char letters[] = "\bb\ff\nn\rr\tt\"\"\\\\";
-	const char *found = c ? strchr(letters, c) : NULL;
-
-	return (size_t)(found ? snprintf(ret, 7, "\\%c", found[1]) : snprintf(ret, 7, "\\u%04x", c));
-}
-
 static void line_add(struct line *line, const char *bytes, size_t size)
 {
 	memcpy(line->text + line->size, bytes, size);
 	line->size += size;
-}
-
-/* escape_all - BYTES as the inside of a JSON string; LINE NULL: only measured. Returns its size. */
-static size_t escape_all(struct line *line, const char *bytes, size_t size)
-{
-	size_t from = 0, total = size;
-	char instead[7];
-
-	for (size_t at = 0; at < size; at++) {
-		if (!must_escape((unsigned char)bytes[at]))
-			continue;
-		size_t length = escape_write((unsigned char)bytes[at], instead);
-		if (line) {
-			line_add(line, bytes + from, at - from);
-			line_add(line, instead, length);
-		}
-		total += length - 1;
-		from = at + 1;
-	}
-	if (line)
-		line_add(line, bytes + from, size - from);
-	return total;
 }
 
 /* job_head - all but the payload, as an object without its end. line_find() looks for its
@@ -116,79 +77,113 @@ static char *job_head(const struct lsn_job *job)
 	return text;
 }
 
-static int line_build(struct line *ret, const char *head, const char *key, const char *payload, size_t size)
+/* line_begin - a line with room for SIZE_MAX bytes of payload: up to its first byte. */
+static int line_begin(struct line *ret, const char *head, const char *key, size_t size_max)
 {
 	char name[40];
 	size_t head_size = strlen(head), name_size = (size_t)snprintf(name, sizeof name, ",\"%s\":\"", key);
 
-	*ret = (struct line){ .text = malloc(head_size + name_size + escape_all(NULL, payload, size) + 3) };
+	*ret = (struct line){ .text = malloc(head_size + name_size + size_max + 4) };
 	if (!ret->text)
 		return -ENOMEM;
 	line_add(ret, head, head_size);
 	line_add(ret, name, name_size);
-	(void)escape_all(ret, payload, size);
-	line_add(ret, "\"}\n", 3);
 	return 0;
 }
 
-/* line_encode - likewise in base64. */
-static int line_encode(struct line *ret, const char *head, const unsigned char *payload, size_t size)
-{
-	char *base64 = malloc(4 * ((size + 2) / 3) + 1);
-	int r = -ENOMEM;
+static void line_end(struct line *line) { line_add(line, "\"}\n", 3); }
 
-	if (base64)
-		r = line_build(ret, head, "payload_base64", base64,
-			       (size_t)EVP_EncodeBlock((unsigned char *)base64, payload, (int)size));
-	free(base64);
-	return r;
+static int line_of_text(struct line *ret, const char *head, const char *payload, size_t size)
+{
+	size_t escaped_size = json_text_size(payload, size);
+	int r = line_begin(ret, head, "payload", escaped_size);
+
+	if (r < 0)
+		return r;
+	json_text_escape(payload, size, ret->text + ret->size);
+	ret->size += escaped_size;
+	line_end(ret);
+	return 0;
+}
+
+static int line_of_bytes(struct line *ret, const char *head, const char *payload, size_t size)
+{
+	int r = line_begin(ret, head, "payload_base64", 4 * ((size + 2) / 3));
+
+	if (r < 0)
+		return r;
+	ret->size += (size_t)EVP_EncodeBlock((unsigned char *)ret->text + ret->size, (const unsigned char *)payload,
+					     (int)size);
+	line_end(ret);
+	return 0;
+}
+
+/* payload_map - the payload without a copy; it is sealed, so nobody can cut it meanwhile. */
+static int payload_map(const struct lsn_job *job, const char **ret)
+{
+	size_t size = (size_t)job->payload_size;
+	void *map;
+
+	*ret = "";
+	if (size == 0)
+		return 0;
+	map = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, job->payload_fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	*ret = map;
+	return 0;
+}
+
+static void payload_unmap(const struct lsn_job *job, const char *payload)
+{
+	if (job->payload_size > 0)
+		(void)munmap((void *)(uintptr_t)payload, (size_t)job->payload_size);
 }
 
 /* line_of - JOB's line, its end included: the payload as text if it is UTF-8, else in base64. */
 static int line_of(const struct lsn_job *job, struct line *ret)
 {
 	size_t size = (size_t)job->payload_size;
-	char *head = job_head(job), *payload = malloc(size + 1);
-	int r = -ENOMEM;
+	const char *payload;
+	int r = payload_map(job, &payload);
 
-	/* pread(): the descriptor's offset is shared with others. */
-	if (head && payload && pread(job->payload_fd, payload, size, 0) != (ssize_t)size)
-		r = -EIO;
-	else if (head && payload)
-		r = is_text(payload, size) ? line_build(ret, head, "payload", payload, size)
-					   : line_encode(ret, head, (unsigned char *)payload, size);
+	if (r < 0)
+		return r;
+	char *head = job_head(job);
+	if (!head)
+		r = -ENOMEM;
+	else
+		r = json_text_is(payload, size) ? line_of_text(ret, head, payload, size)
+						: line_of_bytes(ret, head, payload, size);
 	free(head);
-	free(payload);
+	payload_unmap(job, payload);
 	return r;
 }
 
-/* One write() of the whole line. If only a part was written, that part is removed, so that the
- * file holds whole lines only. */
-static int write_line(int fd, const char *line, size_t size, off_t end, bool sync)
+/* write_line - one write() of the whole line. If only a part was written, that part is removed, so
+ * that the file holds whole lines only. */
+static int write_line(int fd, const struct line *line, bool sync)
 {
-	ssize_t n = write(fd, line, size);
-	int r = n == (ssize_t)size ? 0 : n < 0 ? -errno : -ENOSPC;
+	struct stat st;
 
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	ssize_t n = write(fd, line->text, line->size);
+	int r = n == (ssize_t)line->size ? 0 : n < 0 ? -errno : -ENOSPC;
 	if (r == 0 && sync && fdatasync(fd) < 0)
 		r = -errno;
-	if (r < 0 && n > 0 && ftruncate(fd, end) < 0)
+	if (r < 0 && n > 0 && ftruncate(fd, st.st_size) < 0)
 		r = -errno;
 	return r;
 }
 
-int line_append(const char *path, const struct lsn_job *job, bool sync)
+int line_append(int fd, const struct lsn_job *job, bool sync)
 {
 	struct line line = { 0 };
-	struct stat st;
 	int r = job->payload_size <= PAYLOAD_MAX ? line_of(job, &line) : -EFBIG;
 
 	if (r >= 0)
-		r = open_file(path, &st);
-	if (r >= 0) {
-		int fd = r;
-		r = write_line(fd, line.text, line.size, st.st_size, sync);
-		close(fd);
-	}
+		r = write_line(fd, &line, sync);
 	free(line.text);
 	return r;
 }
@@ -224,7 +219,7 @@ int line_find(const char *path, const struct lsn_job *job, const char *place)
 	/* NOLINTNEXTLINE(cert-err34-c): line_place() wrote it, and the file is compared with it */
 	if (sscanf(place, "%ju:%ju:%jd", &device, &inode, &size) != 3)
 		return -EINVAL;
-	fd = open_file(path, &st);
+	fd = line_open(path);
 	if (fd < 0)
 		return fd;
 	FILE *file = fdopen(fd, "r");
@@ -232,7 +227,9 @@ int line_find(const char *path, const struct lsn_job *job, const char *place)
 		close(fd);
 		return -ENOMEM;
 	}
-	if (st.st_dev != device || st.st_ino != inode || st.st_size < size)
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (st.st_dev != device || st.st_ino != inode || st.st_size < size)
 		r = -ESTALE;
 	else
 		r = fseeko(file, (off_t)size, SEEK_SET) < 0 ? -errno : scan(file, job);

@@ -4,18 +4,22 @@
 
 #include <listener/executor.h>
 
-/* line_check - PATH can be appended to; it is made if need be.
- * Regular files only: a pipe that nobody reads would block the daemon.
- * 0 or negative errno. */
+/* line_open - PATH to append to; it is made if need be.
+ * Regular files only: a pipe that nobody reads would block whoever writes.
+ * A descriptor or negative errno. */
+int line_open(const char *path);
+
+/* line_check - can PATH be opened? 0 or negative errno. */
 int line_check(const char *path);
 
-/* line_place - name the file and its size: a line that is written from now on stands in this
+/* line_place - name PATH's file and its size: a line that is written from now on stands in this
  * file at or after this size. */
 int line_place(const char *path, char place[LSN_PLACE_SIZE]);
 
-/* line_append - write JOB's line completely or not at all. SYNC: also wait until it is on the disk.
- * 0 or negative errno. */
-int line_append(const char *path, const struct lsn_job *job, bool sync);
+/* line_append - write JOB's line to FD completely or not at all. SYNC: also wait until it is on the
+ * disk. It takes as long as the disk does; any thread may call it.
+ * 0 or negative errno; -ENOMEM: nothing was written. */
+int line_append(int fd, const struct lsn_job *job, bool sync);
 
 /* line_find - was JOB's line written completely after line_place() returned PLACE? A half line that
  * a dead process left is removed.

@@ -15,6 +15,8 @@ JOBS = 1000000
 QUESTIONS = 40
 PAYLOADS = 60
 PAYLOAD_BYTES = 7900000
+# Text as it is, with escapes, beyond ASCII, and none at all.
+PAYLOAD_KINDS = (b'x', b'{\n  "key": "value"\n}\n', 'gr\u00fc\u00df '.encode(), bytes(range(256)))
 
 
 def longest_ms(daemon):
@@ -136,7 +138,8 @@ def large_payloads(t, put, wait):
     wait(lambda: active(daemon) == 1, 'the script')
     daemon.stop()
     for i in range(PAYLOADS):
-        broker.publish('create/resource/%d' % i, b'x' * PAYLOAD_BYTES)
+        kind = PAYLOAD_KINDS[i % len(PAYLOAD_KINDS)]
+        broker.publish('create/resource/%d' % i, kind * (PAYLOAD_BYTES // len(kind)))
     daemon.start(ready=False)
     wait(lambda: events(daemon) == PAYLOADS, 'the payloads', 300)
     put(stall_ms_max_large_payloads=longest_ms(daemon), rss_mib_large_payloads=peak_rss_mib(daemon))

@@ -860,6 +860,38 @@ START_TEST(test_executors__json_lines_writes_jobs)
 }
 END_TEST
 
+/* What waits for the disk is bounded in bytes; one job more than that waits outside. */
+START_TEST(test_executors__json_lines_bounds_what_waits)
+{
+	struct executor *executor = load_lines();
+	static struct job jobs[3];
+	size_t size = 10 << 20;
+	char *text = calloc(1, size);
+
+	memset(text, 'x', size);
+	for (unsigned i = 0; i < 3; i++) {
+		make_job(&jobs[i], i + 1, "t");
+		jobs[i].abi.payload_size = size;
+	}
+	ck_assert_int_eq(reserve(executor, &jobs[0]), 0);
+	ck_assert_int_eq(reserve(executor, &jobs[1]), -EAGAIN);
+	executor_release(jobs[0].run);
+	turn(0);
+	ck_assert_uint_eq(seen.ready, 1); /* given back: there is room again */
+	give_payload(&jobs[1], text, size);
+	free(text);
+	start(executor, &jobs[1]);
+	ck_assert_int_eq(reserve(executor, &jobs[2]), -EAGAIN);
+	wait_done(1);
+	(void)close(jobs[1].abi.payload_fd);
+	ck_assert_uint_eq(seen.result.outcome, LSN_OUTCOME_SUCCESS);
+	turn(0);
+	ck_assert_uint_eq(seen.ready, 2);
+	ck_assert_int_eq(reserve(executor, &jobs[2]), 0);
+	executor_release(jobs[2].run);
+}
+END_TEST
+
 static uint32_t recovered(struct executor *executor, struct job *job)
 {
 	unsigned before = seen.done;
@@ -1039,6 +1071,7 @@ int main(void)
 	tcase_add_test(tc, test_executors__overwritten_file_does_not_hurt);
 	tcase_add_test(tc, test_executors__reloads_leak_nothing);
 	tcase_add_test(tc, test_executors__json_lines_writes_jobs);
+	tcase_add_test(tc, test_executors__json_lines_bounds_what_waits);
 	tcase_add_test(tc, test_executors__json_lines_recovers);
 	tcase_add_test(tc, test_executors__json_lines_disk_full);
 	tcase_add_test(tc, test_executors__json_lines_refuses_bad_options);
