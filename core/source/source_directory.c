@@ -14,6 +14,7 @@
  * way to the folder is watched too (path_watch.h). If the folder cannot be opened, the registry
  * keeps what it has, and we try again. */
 #include "cleanup.h"
+#include "folder_walk.h"
 #include "log.h"
 #include "path_watch.h"
 #include "registry.h"
@@ -23,9 +24,9 @@
 #include "source.h"
 #include "stall.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/inotify.h>
 #include <util.h>
 
@@ -38,7 +39,6 @@
 #define RETRY_MAX_USEC (4 * USEC_PER_SEC)
 #define PENDING_MAX 1000u /* names; beyond that a full scan is cheaper */
 #define FOLDERS_MAX 1000u
-#define DEPTH_MAX 32u
 #define READ_TRIES 3
 #define WATCH_MASK                                                                                                     \
 	(IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |                \
@@ -82,6 +82,7 @@ struct directory_source {
 
 	/* deep: read also what seems unchanged; scan_deep: the next one */
 	bool scanning, deep, scan_deep;
+	struct folder_walk *walk; /* the names are still being collected */
 	struct names scan;
 	size_t scan_next;
 	struct lsn_error scan_error; /* something that does not stop the scan, but is to be shown */
@@ -414,73 +415,29 @@ static void keep_below(void *data, const struct registry_entry *entry)
 		registry_keep((struct registry *)context[0], entry->name);
 }
 
-static int list_folder(struct directory_source *source, int fd, const char *prefix, unsigned depth);
-
-static int list_subfolder(struct directory_source *source, int parent, const char *base, const char *prefix,
-			  unsigned depth)
+static void on_folder(void *data, int fd, const char *prefix)
 {
-	_cleanup_free_ char *sub = NULL;
 	struct lsn_error err = { 0 };
-	if (asprintf(&sub, "%s%s/", prefix, base) < 0) {
-		sub = NULL;
-		return -ENOMEM;
-	}
-	_cleanup_close_ int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0)
-		return list_folder(source, fd, sub, depth);
-	if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-		return 0;
-	(void)lsn_error_set(&err, -errno, "the folder %s/%s cannot be opened: %s", source->path, sub, strerror(errno));
+
+	if (watch_folder(data, fd, prefix, &err) < 0)
+		scan_trouble(data, &err);
+}
+
+static int on_file(void *data, const char *prefix, const char *base)
+{
+	return names_add(&((struct directory_source *)data)->scan, prefix, base);
+}
+
+static void on_closed_folder(void *data, const char *prefix, int error)
+{
+	struct directory_source *source = data;
+	struct lsn_error err = { 0 };
+
+	(void)lsn_error_set(&err, error, "the folder %s/%s cannot be opened: %s", source->path, prefix,
+			    strerror(-error));
 	scan_trouble(source, &err);
-	const void *context[] = { source->registry, sub };
+	const void *context[] = { source->registry, prefix };
 	registry_each(source->registry, keep_below, context);
-	return 0;
-}
-
-static int is_folder(int parent, const struct dirent *item)
-{
-	struct stat st;
-	if (item->d_type != DT_UNKNOWN)
-		return item->d_type == DT_DIR;
-	return fstatat(parent, item->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int list_items(struct directory_source *source, DIR *dir, const char *prefix, unsigned depth)
-{
-	for (;;) {
-		errno = 0;
-		const struct dirent *item = readdir(dir);
-		if (!item)
-			return -errno;
-		if (script_file_ignored(item->d_name))
-			continue;
-		int r = 0;
-		if (!is_folder(dirfd(dir), item))
-			r = names_add(&source->scan, prefix, item->d_name);
-		else if (source->base.config->recursive && depth < DEPTH_MAX)
-			r = list_subfolder(source, dirfd(dir), item->d_name, prefix, depth + 1);
-		if (r < 0)
-			return r;
-	}
-}
-
-/* Collects the names in the folder FD, and below. */
-static int list_folder(struct directory_source *source, int fd, const char *prefix, unsigned depth)
-{
-	struct lsn_error err = { 0 };
-	if (watch_folder(source, fd, prefix, &err) < 0)
-		scan_trouble(source, &err);
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		int r = -errno;
-		if (copy >= 0)
-			(void)close(copy);
-		return r;
-	}
-	int r = list_items(source, dir, prefix, depth);
-	(void)closedir(dir);
-	return r;
 }
 
 /* Too many: those that are registered stay, then in order of their names, up to the limit. */
@@ -505,16 +462,30 @@ static void limit_names(struct directory_source *source)
 	*names = chosen;
 }
 
+static void scan_clear(struct directory_source *source)
+{
+	if (source->scanning)
+		registry_begin(source->registry); /* forget the half of it */
+	source->scanning = false;
+	folder_walk_free(source->walk);
+	source->walk = NULL;
+	names_clear(&source->scan);
+}
+
 static void scan_failed(struct directory_source *source, const char *state, const struct lsn_error *err)
 {
 	if (!streq(source->figures.error, err->message) || !streq(source->figures.state, state))
 		log_warning("%s", err->message);
 	note_trouble(source, err);
 	set_state(source, state);
-	source->scanning = false;
-	names_clear(&source->scan);
+	scan_clear(source);
 	plan_scan(source, source->retry_usec);
 	source->retry_usec = source->retry_usec * 2 < RETRY_MAX_USEC ? source->retry_usec * 2 : RETRY_MAX_USEC;
+}
+
+static int cannot_list(const struct directory_source *source, int r, struct lsn_error *err)
+{
+	return lsn_error_set(err, r, "the scripts folder %s cannot be listed: %s", source->path, strerror(-r));
 }
 
 static void on_way(void *data) { plan_scan(data, QUIET_USEC); }
@@ -530,6 +501,17 @@ static void watch_way(struct directory_source *source)
 		log_warning("the way to %s cannot be watched for changes: %s", source->path, strerror(-r));
 }
 
+static int walk_start(struct directory_source *source, struct lsn_error *err)
+{
+	const struct folder_walk_hooks hooks = { source, on_folder, on_file, on_closed_folder };
+	_cleanup_close_ int root = open_root(source, &source->root, err);
+
+	if (root < 0)
+		return root;
+	int r = folder_walk_new(root, source->base.config->recursive, &hooks, &source->walk);
+	return r < 0 ? cannot_list(source, r, err) : 0;
+}
+
 static void scan_start(struct directory_source *source)
 {
 	struct lsn_error err = { 0 };
@@ -538,30 +520,36 @@ static void scan_start(struct directory_source *source)
 	folders_clear(source);
 	names_clear(&source->scan);
 	watch_way(source);
-	_cleanup_close_ int root = open_root(source, &source->root, &err);
-	if (root < 0) {
+	if (walk_start(source, &err) < 0) {
 		scan_failed(source, "away", &err);
 		return;
 	}
 	/* the scan reads them all, except those that are better read later */
 	pending_clear(source, true);
 	registry_begin(source->registry);
-	int r = list_folder(source, root, "", 0);
-	if (r < 0) {
-		(void)lsn_error_set(&err, r, "the scripts folder %s cannot be listed: %s", source->path, strerror(-r));
-		registry_begin(source->registry); /* forget what was kept */
-		scan_failed(source, "away", &err);
-		return;
-	}
-	if (source->scan.count > 0)
-		qsort(source->scan.list, source->scan.count, sizeof(char *), compare_names);
-	limit_names(source);
 	source->scan_next = 0;
 	source->scanning = true;
 	source->deep = source->scan_deep;
 	source->scan_deep = false;
 	set_state(source, "scanning");
 	soon(source->work);
+}
+
+/* walk_on - collect names. 1: there are more, or a turn has been used for them. */
+static int walk_on(struct directory_source *source, uint64_t until_usec, struct lsn_error *err)
+{
+	int r = folder_walk_go_on(source->walk, until_usec);
+
+	if (r < 0)
+		return cannot_list(source, r, err);
+	if (r > 0)
+		return r;
+	folder_walk_free(source->walk);
+	source->walk = NULL;
+	if (source->scan.count > 0)
+		qsort(source->scan.list, source->scan.count, sizeof(char *), compare_names);
+	limit_names(source);
+	return 1;
 }
 
 /* scan_end - false: what it has found is more than one turn can store, so it goes on. */
@@ -599,33 +587,45 @@ static bool scan_end(struct directory_source *source)
 	return true;
 }
 
-static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
+static bool scan_has_more(const struct directory_source *source)
 {
-	stall_source("scripts folder", "scan");
-	struct directory_source *source = data;
-	struct lsn_error err = { 0 };
+	return source->walk || source->scan_next < source->scan.count;
+}
+
+/* look_on - read the files that were found. 1: there are more. */
+static int look_on(struct directory_source *source, uint64_t until_usec, struct lsn_error *err)
+{
 	struct stat st = { 0 };
-	uint64_t until = now_monotonic_usec() + SLICE_USEC;
-	(void)event_source;
-	(void)usec;
-	_cleanup_close_ int root = open_root(source, &st, &err);
-	int r = root;
-	if (r >= 0 && (st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev))
-		r = lsn_error_set(&err, -ESTALE, "the scripts folder %s was replaced during the scan", source->path);
-	while (r >= 0 && source->scan_next < source->scan.count) {
-		r = entry_look(source, root, source->scan.list[source->scan_next], &err);
-		source->scan_next++;
-		if (now_monotonic_usec() >= until)
+	_cleanup_close_ int root = open_root(source, &st, err);
+
+	if (root < 0)
+		return root;
+	if (st.st_ino != source->root.st_ino || st.st_dev != source->root.st_dev)
+		return lsn_error_set(err, -ESTALE, "the scripts folder %s was replaced during the scan", source->path);
+	while (scan_has_more(source)) {
+		int r = entry_look(source, root, source->scan.list[source->scan_next++], err);
+		if (r < 0)
+			return r;
+		if (now_monotonic_usec() >= until_usec)
 			break;
 	}
-	if (r >= 0 && (source->scan_next < source->scan.count || !scan_end(source))) {
+	return scan_has_more(source);
+}
+
+static int on_work(sd_event_source *event_source, uint64_t usec, void *data)
+{
+	struct directory_source *source = data;
+	uint64_t until = now_monotonic_usec() + SLICE_USEC;
+	struct lsn_error err = { 0 };
+
+	(void)event_source;
+	(void)usec;
+	stall_source("scripts folder", source->walk ? "names" : "scan");
+	int r = source->walk ? walk_on(source, until, &err) : look_on(source, until, &err);
+	if (r < 0)
+		scan_failed(source, "away", &err);
+	else if (r > 0 || !scan_end(source))
 		soon(source->work);
-		return 0;
-	}
-	if (r >= 0)
-		return 0;
-	registry_begin(source->registry); /* forget the half of it */
-	scan_failed(source, "away", &err);
 	return 0;
 }
 
@@ -735,11 +735,9 @@ static void directory_free(struct source *base)
 	path_watch_free(source->way);
 	sd_event_source_disable_unref(source->timer);
 	sd_event_source_disable_unref(source->work);
-	if (source->scanning)
-		registry_begin(source->registry);
+	scan_clear(source);
 	pending_clear(source, false);
 	free(source->pending);
-	names_clear(&source->scan);
 	free(source->path);
 	free(source);
 }
