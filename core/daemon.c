@@ -320,7 +320,14 @@ static int daemon_start(struct daemon *daemon, struct lsn_error *err)
 	return r < 0 ? lsn_error_set(err, r, "cannot make a timer: %s", strerror(-r)) : 0;
 }
 
-/* daemon_stop - in the reverse order; the broker first, so that nothing new is acknowledged. */
+static void detach_one(void *data, struct executor *executor)
+{
+	(void)data;
+	(void)executor_detach(executor);
+}
+
+/* daemon_stop - in the reverse order; the broker first, so that nothing new is acknowledged. A
+ * start that has failed leaves running jobs behind as an orderly end does. */
 static void daemon_stop(struct daemon *daemon)
 {
 	daemon_reload_cancel(daemon);
@@ -329,6 +336,8 @@ static void daemon_stop(struct daemon *daemon)
 	source_free(daemon->source);
 	turn_free(daemon->turn);
 	intake_free(daemon->intake);
+	if (daemon->executors)
+		executors_each(daemon->executors, detach_one, NULL);
 	executors_free(daemon->executors);
 	dispatcher_free(daemon->dispatcher);
 	registry_free(daemon->registry);

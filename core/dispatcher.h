@@ -62,7 +62,9 @@ void dispatcher_set_config(struct dispatcher *dispatcher, const struct dispatch_
 void dispatcher_set_executors(struct dispatcher *dispatcher, struct executors *executors);
 
 /* dispatcher_recover - once, after executors are loaded: ask them about jobs handed over by the
- * last daemon, find the lanes that wait. */
+ * last daemon, find the lanes that wait.
+ * 0, or a negative errno: an executor is short of descriptors or memory and cannot answer, or the
+ * journal cannot be read. Nothing is decided then, and the next start asks again. */
 int dispatcher_recover(struct dispatcher *dispatcher, struct lsn_error *err);
 
 /* dispatcher_add - a job for EVENT and SCRIPT.

@@ -8,7 +8,14 @@
 #include "util.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+
+struct recovery {
+	struct dispatcher *dispatcher;
+	int result;
+	struct lsn_error *err;
+};
 
 /* ask - 0: RET_RUN is out; negative: it cannot be known, and RET_RUN, if there is one, is to be
  * forgotten. */
@@ -27,12 +34,29 @@ static int ask(struct dispatcher *d, struct job *job, struct run **ret_run, stru
 	return r;
 }
 
+/* is_shortage - R says nothing about the job. */
+static bool is_shortage(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS; }
+
+/* start_fails - what is short at the start is not given back while we wait: the next start asks
+ * again, and nothing has been decided. */
+static void start_fails(struct recovery *recovery, const struct job *job, const struct lsn_error *err)
+{
+	recovery->result = lsn_error_set(recovery->err, err->code,
+					 "the executor %s cannot be asked about the running job %" PRIu64 ": %s",
+					 job->executor, job->abi.id, err->message);
+}
+
 static void recover_one(void *data, struct job *job)
 {
-	struct dispatcher *d = data;
+	struct recovery *recovery = data;
+	struct dispatcher *d = recovery->dispatcher;
 	struct lsn_error err = { 0 };
 	struct run *run;
 
+	if (recovery->result < 0) {
+		(void)job_unref(job);
+		return;
+	}
 	if (!dispatcher_lane(d, job->script->name))
 		abort(); /* no memory at start: the next start tries again */
 	dispatcher_take_in(d, job);
@@ -44,7 +68,10 @@ static void recover_one(void *data, struct job *job)
 	}
 	if (run)
 		TAILQ_INSERT_TAIL(&d->reported, run, reported);
-	dispatcher_attempt_failed(d, job, LSN_OUTCOME_LOST, err.message);
+	if (is_shortage(err.code))
+		start_fails(recovery, job, &err);
+	else
+		dispatcher_attempt_failed(d, job, LSN_OUTCOME_LOST, err.message);
 }
 
 static void found_waiting(void *data, const char *script, uint64_t jobs)
@@ -60,11 +87,15 @@ static void found_waiting(void *data, const char *script, uint64_t jobs)
 
 int dispatcher_recover(struct dispatcher *d, struct lsn_error *err)
 {
+	struct recovery recovery = { .dispatcher = d, .err = err };
+
 	/* First what waits: a lane that knows of no rows believes that it has read them all. */
 	int r = journal_list_waiting(d->journal, found_waiting, d, err);
 
 	if (r >= 0)
-		r = journal_load_running(d->journal, recover_one, d, err);
+		r = journal_load_running(d->journal, recover_one, &recovery, err);
+	if (r >= 0)
+		r = recovery.result;
 	d->hooks.turn(d->hooks.data);
 	return r;
 }

@@ -256,7 +256,9 @@ struct lsn_executor_module {
 	 * after init() and before the first reserve(). NULL: every such job is LOST.
 	 * Returns 0: done() follows exactly once, whether the job has ended, still runs (the
 	 * remaining time limit applies), is LOST or NOT_STARTED.
-	 * Returns a negative errno: the job is LOST. */
+	 * Returns -EMFILE, -ENFILE, -ENOMEM or -ENOBUFS: it cannot be found out now. Nothing is
+	 * decided: the daemon ends, and its next start asks again.
+	 * Returns another negative errno: the job is LOST. */
 	int (*recover)(void *instance, const struct lsn_job *job, const char *place, struct lsn_error *err);
 	/* forget - the result of job ID at PLACE is committed. NULL: not needed.
 	 * May come for jobs that the instance no longer knows. */

@@ -2,7 +2,8 @@
  *
  * Options: delay_ms (how long a run takes, 20), places (how many at a time, 4), grace_ms
  * (report_grace(), a minute), fails (so many runs end in failure before the first
- * success). describe() tells what has been called. */
+ * success), recover_errno (what recover() fails with, 0: it does not).
+ * describe() tells what has been called. */
 #include "plugin.h"
 
 /* the tests make a second version by changing this in a copy of the file */
@@ -10,7 +11,7 @@
 
 struct good {
 	const struct lsn_host *host;
-	unsigned long delay_ms, places, grace_ms, fails, running, reserved;
+	unsigned long delay_ms, places, grace_ms, fails, recover_errno, running, reserved;
 	unsigned long submits, recovers, forgets, cancels, waiting;
 	bool detached;
 	struct run *runs;
@@ -42,6 +43,8 @@ static int good_init(const struct lsn_host *host, const struct lsn_option *optio
 			self->places = strtoul(options[i].value, NULL, 10);
 		} else if (strcmp(options[i].key, "fails") == 0) {
 			self->fails = strtoul(options[i].value, NULL, 10);
+		} else if (strcmp(options[i].key, "recover_errno") == 0) {
+			self->recover_errno = strtoul(options[i].value, NULL, 10);
 		} else {
 			free(self);
 			return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'", options[i].file, options[i].line,
@@ -167,6 +170,8 @@ static int good_recover(void *instance, const struct lsn_job *job, const char *p
 	struct good *self = instance;
 
 	self->recovers++;
+	if (self->recover_errno)
+		return lsn_error_set(err, -(int)self->recover_errno, "%s", strerror((int)self->recover_errno));
 	return *place ? start(self, job) : lsn_error_set(err, -ENOENT, "no place, no trace");
 }
 

@@ -129,5 +129,25 @@ def test_stop_leaves_it_running(t):
     equal(daemon.output(job['id']), b'0\n1\n2\n3\n4\n')
 
 
+def test_a_start_that_fails_late_leaves_it_running(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    daemon.script('a.py', SLEEP % 6, topic='create/#', output='capture')
+    broker.publish('create/resource/a', b'{}')
+    job = running(daemon)
+    daemon.kill()
+    # The control socket is made last, after the executor was asked about the job.
+    os.remove(daemon.socket)
+    os.makedirs(daemon.socket + '/in-the-way')
+    status = daemon.start(ready=False).process.wait(60)
+    check(status == 1, 'a start that should fail ended with %s' % status)
+    check('control' in daemon.log_text().splitlines()[-1], daemon.log_text()[-500:])
+    shutil.rmtree(daemon.socket)
+    daemon.start()
+    job = daemon.wait_jobs(1, 30)[0]
+    equal((job['state'], job['outcome'], job['attempt']), ('finished', 'success', 1))
+    equal(daemon.output(job['id']), b''.join(b'%d\n' % i for i in range(6)))
+
+
 if __name__ == '__main__':
     harness.main()

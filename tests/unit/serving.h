@@ -76,8 +76,9 @@ static bool serving_executor_open(void *data, const char *name)
 
 static void serving_ok(int r) { ck_assert_msg(r >= 0, "%s", serving_err.message); }
 
-/* serving_open - as daemon.c does it, without broker, source and control socket. */
-static void serving_open(void)
+/* serving_try_open - as daemon.c does it, without broker, source and control socket; what
+ * dispatcher_recover() returns. */
+static int serving_try_open(void)
 {
 	static const struct dispatcher_hooks hooks = { .turn = serving_turn };
 
@@ -108,9 +109,12 @@ static void serving_open(void)
 					 .intake = serving.intake,
 					 .dispatcher = serving.dispatcher };
 	serving_ok(turn_new(serving.loop, &turn, &serving.turn, &serving_err));
-	serving_ok(dispatcher_recover(serving.dispatcher, &serving_err));
+	int r = dispatcher_recover(serving.dispatcher, &serving_err);
 	turn_request(serving.turn);
+	return r;
 }
+
+static void serving_open(void) { serving_ok(serving_try_open()); }
 
 static void serving_close(void)
 {

@@ -172,6 +172,31 @@ START_TEST(test_dispatcher__jobs_outlive_a_restart)
 }
 END_TEST
 
+/* What is short for a moment is no answer: nothing is decided, and the next start asks again. */
+START_TEST(test_dispatcher__a_shortage_at_the_start_loses_no_job)
+{
+	serving_close();
+	serving_configure(GOOD "delay_ms = 600000\n");
+	serving_open();
+	struct script *script = serving_script("a.py", "#", NULL, NULL);
+	uint64_t ids[] = { add(script, "create/a"), add(script, "create/b") };
+	serving_until(serving_figure("good", "submits") == 2);
+	ck_assert(executor_detach(executors_find(serving.executors, "good")));
+	serving_close();
+	serving_configure(GOOD "recover_errno = 24\n");
+	ck_assert_int_eq(serving_try_open(), -EMFILE);
+	ck_assert_msg(strstr(serving_err.message, "good cannot be asked") != NULL, "%s", serving_err.message);
+	serving_close();
+	serving_configure(GOOD "delay_ms = 1\n");
+	serving_open();
+	serving_until(serving_ended() == 2);
+	for (size_t i = 0; i < ELEMENTSOF(ids); i++) {
+		ck_assert_int_eq(serving_job(ids[i]).outcome, LSN_OUTCOME_SUCCESS);
+		ck_assert_uint_eq(serving_job(ids[i]).attempt, 1);
+	}
+}
+END_TEST
+
 START_TEST(test_dispatcher__jobs_of_an_executor_that_cannot_be_asked_are_lost)
 {
 	serving_close();
@@ -629,6 +654,7 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__retry_takes_what_did_not_succeed);
 	tcase_add_test(tc, test_dispatcher__cancel_ends_a_running_job);
 	tcase_add_test(tc, test_dispatcher__jobs_outlive_a_restart);
+	tcase_add_test(tc, test_dispatcher__a_shortage_at_the_start_loses_no_job);
 	tcase_add_test(tc, test_dispatcher__jobs_of_an_executor_that_cannot_be_asked_are_lost);
 	tcase_add_test(tc, test_dispatcher__retries_count_and_end);
 	tcase_add_test(tc, test_dispatcher__overdue_jobs_do_not_wait_for_one_another);
