@@ -25,7 +25,7 @@ def free_port():
 
 
 class Machine:
-    def __init__(self, folder, network='', memory=4096, processors=2):
+    def __init__(self, folder, network='', memory=2048, processors=2):
         self.folder, self.network, self.memory, self.processors = folder, network, memory, processors
         self.accelerator, self.process, self.port = None, None, free_port()
         self.disk = self.path('disk.qcow2')
