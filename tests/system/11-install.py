@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 
+import debian
 import harness
 from harness import check, equal
 
@@ -126,11 +127,7 @@ def test_deps_goes_first_in_any_order(t):
         make(tree, *goals)
         first, *others = open(t.folder + '/order').read().splitlines()
         equal(first, 'deps ran', ' '.join(goals))
-        equal(
-            sorted(others),
-            ['note in a make without deps', 'one in a make without deps'],
-            ' '.join(goals),
-        )
+        equal(sorted(others), ['note in a make without deps', 'one in a make without deps'], ' '.join(goals))
         os.unlink(t.folder + '/order')
 
 
@@ -157,6 +154,36 @@ def test_packages_bring_no_other_servers(t):
         }
         equal(servers, set(), 'servers among the packages')
     check(shutil.which('make'), 'no make')
+
+
+# The list of packages is cut down to one that brings a service.
+SWITCHED_OFF = r'''set -e
+rm -f /usr/sbin/policy-rc.d
+apt-get -qy purge mosquitto >/dev/null 2>&1
+enabled() { find /etc/systemd/system -path '*.wants/*' | sort; }
+enabled >/tmp/before
+sed 's/^wanted=.* list=/wanted=mosquitto list=/' $1/tools/deps >/tmp/deps
+sh /tmp/deps >&2
+dpkg-query -W -f '${db:Status-Status}\n' mosquitto
+enabled | diff /tmp/before - || true
+ls /usr/sbin/policy-rc.d 2>/dev/null || true
+'''
+
+
+def test_what_packages_bring_starts_at_no_boot(t):
+    """Real packages in a throw-away root. That nothing runs meanwhile is seen where systemd is:
+    make check-vm."""
+    script = SWITCHED_OFF.replace('/tmp/', t.folder + '/')
+    for suite in ('bookworm', 'trixie'):
+        debian.install('mosquitto', suite=suite)
+        done = subprocess.run(
+            debian.command('sh', '-c', script, 'sh', harness.ROOT, suite=suite),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        equal((done.returncode, done.stdout), (0, 'installed\n'), '%s; deps says %s' % (suite, done.stderr))
 
 
 if __name__ == '__main__':
