@@ -23,9 +23,11 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $$(addprefix $(BUILD)/,
 
 # What tests/run expects to find.
 tests: all $(UNIT_TESTS) $$(TEST_PARTS)
-# A second make: on a machine without the packages the first has found no pkg-config yet.
+# A second make: on a machine without the packages the first has found no pkg-config yet. It
+# compiles on all processors unless the caller says how many.
 check: $(filter demo,$(MAKECMDGOALS))
 	$(Q)tools/deps --tests
+	$(Q)$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc)) tests
 	$(Q)$(MAKE) --no-print-directory check-installed
 check-installed: tests
 	$(Q)LISTENER_BUILD=$(BUILD) tests/run $(T)
