@@ -140,16 +140,16 @@ static int plan_sections(struct executors *set, const struct executors_config *c
 	return 0;
 }
 
-/* plan_needs_trial - the module is new, or wants to look at options it has not seen. */
-static bool plan_needs_trial(const struct plan *plan)
+/* plan_needs_trial - the module is new, or (CHECK) wants to look at options it has not seen. */
+static bool plan_needs_trial(const struct plan *plan, bool check)
 {
-	return !plan->executor && (!plan->module->library || plan->module->abi.check);
+	return !plan->executor && (!plan->module->library || (check && plan->module->abi.check));
 }
 
-static struct module_trial plan_trial(const struct plan *plan)
+static struct module_trial plan_trial(const struct plan *plan, bool check)
 {
 	return (struct module_trial){ .module = plan->module,
-				      .check = true,
+				      .check = check,
 				      .options = plan->config.options,
 				      .option_count = plan->config.option_count };
 }
@@ -242,9 +242,9 @@ static int start_trials(struct executors *set, const struct executors_config *co
 
 	for (size_t i = 0; i < set->plan_count; i++) {
 		struct plan *plan = &set->plan[i];
-		if (!plan_needs_trial(plan))
+		if (!plan_needs_trial(plan, true))
 			continue;
-		const struct module_trial trial = plan_trial(plan);
+		const struct module_trial trial = plan_trial(plan, true);
 		const struct child_task task = module_trial_task(&trial);
 		int r = child_start(set->loop, &task, on_tried, plan, &plan->trial, err);
 		if (r < 0)
@@ -282,8 +282,8 @@ int executors_prepare_now(struct executors *set, const struct executors_config *
 	if (r >= 0)
 		r = plan_sections(set, config, err);
 	for (size_t i = 0; r >= 0 && i < set->plan_count; i++) {
-		const struct module_trial trial = plan_trial(&set->plan[i]);
-		if (plan_needs_trial(&set->plan[i]) && (r = module_trial_now(&trial, err)) < 0)
+		const struct module_trial trial = plan_trial(&set->plan[i], false);
+		if (plan_needs_trial(&set->plan[i], false) && (r = module_trial_now(&trial, err)) < 0)
 			(void)plan_error(config, i, r, err);
 	}
 	if (r >= 0)

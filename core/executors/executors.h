@@ -78,7 +78,8 @@ typedef void (*executors_prepared_fn)(void *data, int r, const struct lsn_error 
 int executors_prepare(struct executors *executors, const struct executors_config *config, executors_prepared_fn fn,
 		      void *data, struct lsn_error *err);
 
-/* executors_prepare_now - the same for a caller that may block: at the start. */
+/* executors_prepare_now - the same for a caller that may block: at the start. Modules' check() is
+ * not asked: there is nothing to fall back to, and what is missing may come. */
 int executors_prepare_now(struct executors *executors, const struct executors_config *config, struct lsn_error *err);
 void executors_swap(struct executors *executors); /* after a successful prepare */
 void executors_abandon(struct executors *executors); /* drop what prepare built */

@@ -107,8 +107,8 @@ static int read_files(struct instance *in, struct lsn_error *err)
 	return r < 0 ? lsn_error_set(err, r, "%s/" RESOLVER_FILE ": %s", in->host->run_dir, strerror(-r)) : 0;
 }
 
-/* docker_check - an engine that is down at boot will come, and is looked for on; an image that
- * is not there will not. */
+/* docker_check - an engine that is away will come, and is looked for on; a reload that names an
+ * image that is not there is a slip of the pen. */
 static int docker_check(const struct lsn_option *list, size_t count, struct lsn_error *err)
 {
 	struct options options;

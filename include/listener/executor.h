@@ -289,7 +289,9 @@ struct lsn_executor_module {
 	 * its own that ends afterwards: it may block, for at most 5 s together with loading the
 	 * module. Here belongs what init() would have to wait for, such as whether a service
 	 * has what is needed. Returns 0, or a negative errno with ERR filled: then init() is not
-	 * called. NULL: nothing to wait for. */
+	 * called, and the reload is refused. Not called at the start of the daemon: there init()
+	 * comes at once, and the instance says what it still waits for. NULL: nothing to wait
+	 * for. */
 	int (*check)(const struct lsn_option *options, size_t count, struct lsn_error *err);
 
 	/* expect - SCRIPTS scripts are registered whose jobs would come here. Called some time

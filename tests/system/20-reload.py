@@ -165,6 +165,26 @@ def test_missing_image_is_said_and_the_old_state_serves(t):
     serves(daemon, broker)
 
 
+def test_a_start_without_the_image_waits_for_it(t):
+    """A machine whose image is made later, as after the installation of a package."""
+    image = 'listener-test-later-%d:latest' % os.getpid()
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}, ini={'executor docker-sandbox': {'image': image}}).start()
+    daemon.script('a.py', 'pass\n', topic='create/#')
+    broker.publish('create/resource/a', b'{}')
+    harness.wait(
+        lambda: 'image %s not found: build it with build-image' % image
+        in next(row for row in daemon.ctl('executors') if row['name'] == 'docker-sandbox')['details']['problem'],
+        'the reason to be shown',
+    )
+    harness.docker('tag', 'listener-sandbox:latest', image)
+    try:
+        equal(daemon.wait_jobs(1, 60)[0]['outcome'], 'success')
+        daemon.stop()
+    finally:
+        harness.docker('rmi', image, check_status=False)
+
+
 def test_tls_files_are_tried_before_the_old_state_goes(t):
     broker, daemon = start(t)
     garbage = os.path.join(daemon.folder, 'garbage.pem')
