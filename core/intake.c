@@ -42,7 +42,7 @@ struct intake {
 	unsigned live_left;
 	unsigned unsaved, unsaved_max; /* publications remembered since the window was saved */
 	STAILQ_HEAD(, deferred) deferred;
-	uint64_t held_since_usec;
+	uint64_t deferred_since_usec;
 	bool told[WINDOW_ANSWER_MAX]; /* on this connection */
 	struct intake_counters counters;
 };
@@ -107,7 +107,7 @@ int intake_grow_window(struct intake *intake, size_t entries)
 	return 0;
 }
 
-static void drop_held(struct intake *intake)
+static void drop_deferred(struct intake *intake)
 {
 	struct deferred *deferred;
 
@@ -121,7 +121,7 @@ void intake_free(struct intake *intake)
 {
 	if (!intake)
 		return;
-	drop_held(intake);
+	drop_deferred(intake);
 	window_free(intake->window);
 	free(intake);
 }
@@ -148,7 +148,7 @@ static void forget_saved(struct intake *intake)
 void intake_connected(struct intake *intake, bool session_present)
 {
 	/* What was deferred was not acknowledged: the broker sends it again. */
-	drop_held(intake);
+	drop_deferred(intake);
 	window_connected(intake->window, session_present);
 	intake->window_dirty = true;
 	intake->live_left = 0;
@@ -293,7 +293,7 @@ static void message_defer(struct intake *intake, const struct broker_message *me
 	struct deferred *deferred = malloc(sizeof *deferred + topic_size + message->payload_size);
 
 	if (!deferred) {
-		log_error("out of memory to hold a publication back, taking it now");
+		log_error("out of memory to defer a publication, taking it now");
 		message_take(intake, message, digest, live);
 		return;
 	}
@@ -307,7 +307,7 @@ static void message_defer(struct intake *intake, const struct broker_message *me
 	deferred->message.topic = topic;
 	deferred->message.payload = topic + topic_size;
 	if (STAILQ_EMPTY(&intake->deferred))
-		intake->held_since_usec = now_monotonic_usec();
+		intake->deferred_since_usec = now_monotonic_usec();
 	STAILQ_INSERT_TAIL(&intake->deferred, deferred, next);
 	intake->counters.deferred++;
 }
@@ -326,8 +326,8 @@ static bool is_live(struct intake *intake)
 	return true;
 }
 
-/* is_held - DUP 1: it came before and waits, so the window cannot know it yet. */
-static bool is_held(const struct intake *intake, const struct broker_message *message, const uint8_t *digest)
+/* is_deferred - DUP 1: it came before and waits, so the window cannot know it yet. */
+static bool is_deferred(const struct intake *intake, const struct broker_message *message, const uint8_t *digest)
 {
 	const struct deferred *deferred;
 
@@ -364,7 +364,7 @@ static bool is_repeat(struct intake *intake, const struct broker_message *messag
 {
 	enum window_answer answer = WINDOW_REPEAT;
 
-	if (message->dup && is_held(intake, message, digest))
+	if (message->dup && is_deferred(intake, message, digest))
 		window_skip(intake->window);
 	else
 		answer = window_ask(intake->window, message->packet_id, digest, message->dup);
@@ -399,7 +399,7 @@ bool intake_release(struct intake *intake, uint64_t *ret_wait_usec)
 	struct deferred *deferred;
 
 	while ((deferred = STAILQ_FIRST(&intake->deferred))) {
-		uint64_t waited = now_monotonic_usec() - intake->held_since_usec;
+		uint64_t waited = now_monotonic_usec() - intake->deferred_since_usec;
 		if (waited < DEFER_MAX_USEC && must_wait(intake, &deferred->message)) {
 			*ret_wait_usec = DEFER_MAX_USEC - waited;
 			return false;

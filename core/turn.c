@@ -150,7 +150,7 @@ static void have_turn(struct turn *turn)
 		request_at(turn, dispatcher_next_usec(turn->parts.dispatcher));
 	}
 	arm_timer(turn);
-	turn->figures.holding = turn->paused || turn->figures.error[0];
+	turn->figures.blocked = turn->paused || turn->figures.error[0];
 }
 
 static int on_turn(sd_event_source *source, void *data)

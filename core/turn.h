@@ -13,7 +13,7 @@ struct turn;
 struct turn_figures {
 	uint64_t turns, failed;
 	char error[160]; /* why the last commit failed; "" while all is well */
-	bool holding; /* the broker is kept waiting: journal full or not writable */
+	bool blocked; /* the broker is kept waiting: journal full or not writable */
 };
 
 struct turn_parts { /* borrowed; broker may be NULL for a while (reload) */

@@ -166,7 +166,7 @@ static json_t *counters_object(const struct daemon *daemon)
 	json_set_uint(object, "retained", c->retained);
 	json_set_uint(object, "rejected", c->rejected);
 	json_set_uint(object, "shielded", c->shielded);
-	json_set_uint(object, "held", c->deferred);
+	json_set_uint(object, "deferred", c->deferred);
 	json_set_uint(object, "jobs", c->jobs);
 	json_set_uint(object, "finished", dispatcher_ended(daemon->dispatcher));
 	return object;
@@ -206,7 +206,7 @@ static const char *state_name(const struct daemon *daemon)
 		[DAEMON_STARTING] = "starting", [DAEMON_RUNNING] = "running", [DAEMON_DRAINING] = "draining"
 	};
 
-	if (daemon->state == DAEMON_RUNNING && turn_get_figures(daemon->turn)->holding)
+	if (daemon->state == DAEMON_RUNNING && turn_get_figures(daemon->turn)->blocked)
 		return "paused";
 	return names[daemon->state];
 }

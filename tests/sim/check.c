@@ -256,7 +256,7 @@ void check_quiet(void)
 
 	if (world.profile.bulk && ++quiets % 512) /* comparing thousands with thousands takes its time */
 		return;
-	if (!d || world.dead || d->stopped || !turn_idle(life.turn) || turn_get_figures(life.turn)->holding)
+	if (!d || world.dead || d->stopped || !turn_idle(life.turn) || turn_get_figures(life.turn)->blocked)
 		return;
 	if (life_rows_out() != dispatcher_running(d))
 		sim_fail("the journal has %u jobs out, the dispatcher %u", life_rows_out(), dispatcher_running(d));

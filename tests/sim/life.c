@@ -18,7 +18,7 @@ static struct executor_config executor_configs[SIM_EXECUTORS];
 static struct lsn_option options[SIM_EXECUTORS];
 static char option_values[SIM_EXECUTORS][12];
 static unsigned revisions[SIM_SCRIPTS_MAX];
-static bool holding;
+static bool deferring;
 
 static const char *const executor_names[SIM_EXECUTORS] = { "full", "bare", "slow" };
 
@@ -202,16 +202,16 @@ void life_script_changes(uint32_t chance)
 static bool source_busy_for(struct source *source, const char *topic, size_t size)
 {
 	(void)source, (void)topic, (void)size;
-	return holding;
+	return deferring;
 }
 
 static const struct source_ops source_ops = { .busy_for = source_busy_for };
 static struct source source = { .ops = &source_ops };
 
-void life_hold(bool hold)
+void life_defer(bool defer)
 {
-	holding = hold;
-	if (!hold && life.turn)
+	deferring = defer;
+	if (!defer && life.turn)
 		turn_request(life.turn);
 }
 
@@ -246,7 +246,7 @@ void life_start(void)
 		return;
 	sim_say("the daemon starts");
 	world.dead = false;
-	holding = false;
+	deferring = false;
 	life.state = DAEMON_RUNNING;
 	life.config = &config;
 	must(sd_event_new(&life.loop), &err, "sd_event_new");
@@ -365,7 +365,7 @@ void life_calm(void)
 		executor_configs[i].concurrency = 100;
 	if (life.journal)
 		journal_set_config(life.journal, &config.journal);
-	life_hold(false);
+	life_defer(false);
 }
 
 const struct dispatch_config *life_dispatch(void) { return &config.dispatch; }

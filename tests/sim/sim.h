@@ -124,7 +124,7 @@ void life_start(void);
 void life_stop(bool orderly);
 void life_reload(uint32_t chance);
 void life_script_changes(uint32_t chance);
-void life_hold(bool hold); /* the source is fetching */
+void life_defer(bool defer); /* the source is fetching */
 void life_begin(void); /* a new case: an empty journal with the case's scripts in it */
 void life_reload_whole(void); /* put it in force */
 void life_calm(void); /* the configuration is whole again */

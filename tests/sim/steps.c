@@ -12,7 +12,7 @@ static struct {
 	unsigned serial; /* of the next event */
 	unsigned broken; /* steps until the disk is whole again */
 	unsigned scarce; /* ... until there are descriptors again */
-	unsigned held; /* ... until the source has fetched */
+	unsigned deferred; /* ... until the source has fetched */
 	unsigned frozen[SIM_EXECUTORS]; /* ... until that engine goes on */
 } storm;
 
@@ -93,10 +93,10 @@ static void step_hear(uint32_t chance) { mqtt_hear_acknowledgements(1 + chance %
 static void step_connect(uint32_t chance) { mqtt_connect(chance % 64 != 0); }
 static void step_cut(uint32_t chance) { mqtt_cut(chance); }
 
-static void step_hold(uint32_t chance)
+static void step_defer(uint32_t chance)
 {
-	storm.held = 1 + chance % 20;
-	life_hold(true);
+	storm.deferred = 1 + chance % 20;
+	life_defer(true);
 }
 
 /* ----------------------------------------------------------------------------------- the daemon */
@@ -215,7 +215,7 @@ static const struct {
 	{ "hear", step_hear, 500, 0 },
 	{ "connect", step_connect, 300, 0 },
 	{ "cut", step_cut, 20, 20 },
-	{ "hold", step_hold, 5, 10 },
+	{ "defer", step_defer, 5, 10 },
 	{ "clock", step_clock, 5, 10 },
 	{ "die", step_die, 3, 5 },
 	{ "die-at", step_die_at, 3, 10 },
@@ -262,8 +262,8 @@ static void storm_passes(void)
 		disk_break(false);
 	if (storm.scarce > 0 && --storm.scarce == 0)
 		descriptors_limit(UINT32_MAX);
-	if (storm.held > 0 && --storm.held == 0)
-		life_hold(false);
+	if (storm.deferred > 0 && --storm.deferred == 0)
+		life_defer(false);
 	for (unsigned i = 0; i < SIM_EXECUTORS; i++)
 		if (storm.frozen[i] > 0 && --storm.frozen[i] == 0)
 			engine_hang(i, false);
@@ -285,7 +285,7 @@ static void calm_down(void)
 {
 	world.calm = true;
 	world_die_at(NULL, 0);
-	storm.broken = storm.scarce = storm.held = 0;
+	storm.broken = storm.scarce = storm.deferred = 0;
 	disk_break(false);
 	descriptors_limit(UINT32_MAX);
 	life_calm();

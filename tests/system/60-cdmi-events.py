@@ -317,7 +317,7 @@ def test_after_its_event_the_new_version_is_matched(t):
     check(not any(topic == 'create/resource/data/2' for _, topic, _ in jobs), 'the old filter matched: %s' % jobs)
     check(not any(script == 'b.py' for script, _, _ in jobs), 'a deleted script ran: %s' % jobs)
     check(all(version == new for script, _, version in jobs if script == 'a.py'), 'an old version ran: %s' % jobs)
-    check(w.daemon.counters()['held'] > 0, 'nothing had to wait')
+    check(w.daemon.counters()['deferred'] > 0, 'nothing had to wait')
 
 
 def test_events_wait_for_a_limited_time(t):

@@ -218,7 +218,7 @@ static void publish_again(const char *topic, uint16_t packet)
 }
 
 /* A broker that repeats on a living connection does not wait for the source. */
-START_TEST(test_intake__what_is_held_is_not_taken_twice)
+START_TEST(test_intake__what_is_deferred_is_not_taken_twice)
 {
 	give_source();
 	fetching = "create/#";
@@ -264,7 +264,7 @@ int main(void)
 	tcase_add_test(tc, test_intake__what_a_script_on_its_way_could_match_waits);
 	tcase_add_test(tc, test_intake__waiting_has_an_end);
 	tcase_add_test(tc, test_intake__what_was_held_comes_again_after_a_lost_connection);
-	tcase_add_test(tc, test_intake__what_is_held_is_not_taken_twice);
+	tcase_add_test(tc, test_intake__what_is_deferred_is_not_taken_twice);
 	tcase_add_test(tc, test_intake__an_unknown_repeat_runs_and_is_counted);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

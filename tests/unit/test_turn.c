@@ -62,7 +62,7 @@ START_TEST(test_turn__nothing_happens_on_a_failed_commit)
 	serving_until(turn_get_figures(serving.turn)->failed >= 2); /* it tries again */
 	ck_assert_uint_eq(turn_stub_calls.acks, 0);
 	ck_assert_uint_eq(serving_figure("good", "submits"), 0);
-	ck_assert(turn_get_figures(serving.turn)->holding);
+	ck_assert(turn_get_figures(serving.turn)->blocked);
 	ck_assert_str_ne(turn_get_figures(serving.turn)->error, "");
 	ck_assert(!turn_idle(serving.turn));
 	ck_assert_uint_eq(serving_jobs(), 0);
@@ -72,7 +72,7 @@ START_TEST(test_turn__nothing_happens_on_a_failed_commit)
 	ck_assert_uint_eq(turn_stub_calls.acks, 1);
 	ck_assert_uint_eq(serving_figure("good", "submits"), 1);
 	ck_assert_str_eq(turn_get_figures(serving.turn)->error, "");
-	ck_assert(!turn_get_figures(serving.turn)->holding);
+	ck_assert(!turn_get_figures(serving.turn)->blocked);
 }
 END_TEST
 
@@ -104,7 +104,7 @@ START_TEST(test_turn__a_full_journal_pauses_the_broker)
 	serving_until(turn_stub_calls.pauses == 1);
 	ck_assert_uint_eq(turn_stub_calls.acks, 1); /* these two are stored */
 	ck_assert_uint_eq(serving_jobs(), 2);
-	ck_assert(turn_get_figures(serving.turn)->holding);
+	ck_assert(turn_get_figures(serving.turn)->blocked);
 	serving.config->journal.jobs_max = 1000;
 	journal_set_config(serving.journal, &serving.config->journal);
 	serving_until(turn_stub_calls.resumes == 1);
