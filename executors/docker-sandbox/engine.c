@@ -14,6 +14,7 @@
 #include <util.h>
 
 #include "log_line.h"
+#include "pulse.h"
 
 #define REPLY_MAX (4u << 20) /* bytes of any reply */
 #define RETRY_MIN_USEC (250 * USEC_PER_MSEC)
@@ -39,7 +40,8 @@ struct engine {
 	bool limits_sockets, proven;
 	char api[16]; /* "1.41" */
 	char version[80];
-	struct lsn_error problem;
+	struct problem problem; /* why it is not up, or that it is silent */
+	struct pulse *pulse;
 	struct lsn_timer *retry;
 	uint64_t retry_usec; /* the next pause */
 	uint64_t calls, total_usec, max_usec;
@@ -173,7 +175,7 @@ bool engine_up(const struct engine *engine) { return engine->up; }
 
 const char *engine_version(const struct engine *engine) { return engine->version; }
 
-const char *engine_problem(const struct engine *engine) { return engine->up ? "" : engine->problem.message; }
+const struct problem *engine_problem(const struct engine *engine) { return &engine->problem; }
 
 void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec)
 {
@@ -205,10 +207,10 @@ static void look_later(struct engine *engine)
 
 static void engine_went(struct engine *engine, const struct lsn_error *why)
 {
-	bool was_up = engine->up, news = was_up || !streq(engine->problem.message, why->message);
+	bool was_up = engine->up, news = was_up || !streq(engine->problem.text, why->message);
 
 	engine->up = engine->proven = false;
-	engine->problem = *why;
+	problem_set(&engine->problem, why->message);
 	if (news)
 		log_line(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
 	look_later(engine);
@@ -229,6 +231,7 @@ static void version_looked(void *data, const struct engine_reply *reply)
 		(void)str_quote(quoted, sizeof quoted, text, strlen(text));
 		(void)snprintf(engine->version, sizeof engine->version, "%s (API %s)", quoted, engine->api);
 		engine->retry_usec = 0;
+		problem_clear(&engine->problem);
 		if (engine->up && streq(before, engine->version))
 			return; /* asked for again after a refusal: it is the same engine */
 		engine->up = true;
@@ -240,11 +243,40 @@ static void version_looked(void *data, const struct engine_reply *reply)
 	engine_went(engine, &err);
 }
 
+/* ---------------------------------------------------------------------------------- its silence */
+
+static void engine_silence_changed(void *data)
+{
+	struct engine *engine = data;
+	uint64_t since;
+
+	if (pulse_silent(engine->pulse, &since)) {
+		log_line(engine->host, WARNING, "the Docker Engine does not answer, waiting for it");
+		problem_set(&engine->problem, "the Docker Engine does not answer");
+		engine->problem.since_realtime_usec = now_realtime_usec() - (now_monotonic_usec() - since);
+		return;
+	}
+	log_line(engine->host, NOTICE, "the Docker Engine answers again");
+	if (engine->up)
+		problem_clear(&engine->problem);
+}
+
+static void engine_nobody(void *data, const struct lsn_error *why)
+{
+	struct engine *engine = data;
+	struct lsn_error err = *why;
+
+	engine_explain(engine->socket, &err);
+	if (engine->up)
+		engine_went(engine, &err);
+}
+
 /* ---------------------------------------------------------------------------------------- calls */
 
-static void call_drop(struct engine_call *call)
+static void call_drop(struct engine_call *call, bool answered)
 {
 	LIST_REMOVE(call, link);
+	pulse_ended(call->engine->pulse, answered);
 	free(call);
 }
 
@@ -268,7 +300,7 @@ static void version_replied(void *data, const struct http_reply *http)
 	engine->total_usec += took;
 	if (took > engine->max_usec)
 		engine->max_usec = took;
-	call_drop(call);
+	call_drop(call, http->status > 0);
 	if (http->status == 0)
 		engine_explain(engine->socket, &reply.error);
 	if (http->status > 0 && http->body_size > 0) {
@@ -332,6 +364,7 @@ static int call_start(struct engine *engine, const char *method, const char *pat
 		return r;
 	}
 	LIST_INSERT_HEAD(&engine->pending, call, link);
+	pulse_begun(engine->pulse);
 	if (ret)
 		*ret = call;
 	return 0;
@@ -348,7 +381,7 @@ void engine_cancel(struct engine_call *call)
 	if (!call)
 		return;
 	http_cancel(call->exchange);
-	call_drop(call);
+	call_drop(call, false);
 }
 
 static void version_look(struct engine *engine)
@@ -370,11 +403,15 @@ int engine_new(const struct lsn_host *host, const char *socket, uint64_t timeout
 	};
 	LIST_INIT(&engine->pending);
 	memcpy(engine->api, "1.41", 5);
-	(void)lsn_error_set(&engine->problem, -EAGAIN, "not asked yet");
+	problem_set(&engine->problem, "the Docker Engine has not answered yet");
 	struct http_options options = { .unix_socket = socket, .max_connections = 8 };
+	const struct pulse_hooks pulse_hooks = { engine_silence_changed, engine_nobody, engine };
 	int r = engine->socket ? http_new(host, &options, &engine->http, err)
 			       : lsn_error_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = pulse_new(host, socket, &pulse_hooks, &engine->pulse, err);
 	if (r < 0) {
+		http_free(engine->http);
 		free(engine->socket);
 		free(engine);
 		return r;
@@ -390,7 +427,8 @@ void engine_free(struct engine *engine)
 		return;
 	http_free(engine->http);
 	while (!LIST_EMPTY(&engine->pending))
-		call_drop(LIST_FIRST(&engine->pending));
+		call_drop(LIST_FIRST(&engine->pending), false);
+	pulse_free(engine->pulse);
 	engine->host->timer_cancel(engine->host->handle, engine->retry);
 	free(engine->socket);
 	free(engine);

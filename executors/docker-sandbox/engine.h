@@ -16,6 +16,8 @@
 #include <jansson.h>
 #include <listener/executor.h>
 
+#include "problem.h"
+
 #define ENGINE_LABEL_LISTENER "org.indigo.listener"
 #define ENGINE_LABEL_INSTANCE "org.indigo.instance"
 #define ENGINE_LABEL_SANDBOX "org.indigo.sandbox"
@@ -52,7 +54,9 @@ void engine_cancel(struct engine_call *call); /* NULL is allowed; FN will not be
 
 bool engine_up(const struct engine *engine);
 const char *engine_version(const struct engine *engine); /* "20.10.24 (API 1.41)", "" before */
-const char *engine_problem(const struct engine *engine); /* why it is not up; "" */
+
+/* engine_problem - why it is not up, or that it does not answer (pulse.h). */
+const struct problem *engine_problem(const struct engine *engine);
 
 /* engine_stats - finished requests and the time they took together and at most. */
 void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *ret_total_usec, uint64_t *ret_max_usec);

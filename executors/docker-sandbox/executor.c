@@ -23,6 +23,7 @@
 #include "log_line.h"
 #include "resolver_file.h"
 #include "options.h"
+#include "problem.h"
 #include "protocol.h"
 #include "room.h"
 #include "wall.h"
@@ -31,6 +32,7 @@
 #define CHECK_BUDGET_USEC (3 * USEC_PER_SEC)
 #define SWEEP_BUDGET_USEC (500 * USEC_PER_MSEC)
 #define APART_BUDGET_USEC (20 * USEC_PER_SEC)
+#define WALL_WARNING_USEC (3600 * USEC_PER_SEC) /* rules that were removed are worth a look for so long */
 #define JANITOR_DELAY_USEC USEC_PER_SEC /* recover() has been called for all by then */
 
 static void clean_up_now(struct instance *in)
@@ -305,7 +307,7 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 
 	fn(data, "state", prerequisite_names[in->prereq.state]);
 	fn(data, "engine",
-	   engine_up(in->prereq.engine) ? engine_version(in->prereq.engine) : engine_problem(in->prereq.engine));
+	   engine_up(in->prereq.engine) ? engine_version(in->prereq.engine) : engine_problem(in->prereq.engine)->text);
 	engine_stats(in->prereq.engine, &calls, &total, &most);
 	(void)snprintf(text, sizeof text, "%llu, %.1f ms each, %.1f ms at most", (unsigned long long)calls,
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
@@ -315,8 +317,9 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 		fn(data, "libraries", in->prereq.libraries);
 	fn(data, "network", in->prereq.wall ? in->prereq.network.name : "none");
 	if (in->prereq.wall) {
+		uint64_t restored;
 		fn(data, "wall", wall_state(in->prereq.wall));
-		(void)snprintf(text, sizeof text, "%u", wall_restored(in->prereq.wall));
+		(void)snprintf(text, sizeof text, "%u", wall_restored(in->prereq.wall, &restored));
 		fn(data, "wall_restored", text);
 	}
 }
@@ -350,6 +353,39 @@ static void describe_pool(const struct pool *pool, lsn_describe_fn fn, void *dat
 	describe(fn, data, "evictions", "%" PRIu64, pool->evicted);
 }
 
+/* problem_of - what keeps jobs from running: the first that is missing, in the order in which they
+ * are needed. */
+static struct problem problem_of(const struct instance *in)
+{
+	const struct prerequisites *prereq = &in->prereq;
+	struct problem starting = { .since_realtime_usec = prereq->since_realtime_usec };
+
+	if (*engine_problem(prereq->engine)->text)
+		return *engine_problem(prereq->engine);
+	if (*prereq->problem.text)
+		return prereq->problem;
+	if (prerequisites_up(prereq))
+		return in->pool.problem;
+	(void)snprintf(starting.text, sizeof starting.text, "no sandboxes yet: %s", prerequisite_names[prereq->state]);
+	return starting;
+}
+
+static void describe_health(const struct instance *in, lsn_describe_fn fn, void *data)
+{
+	const struct problem problem = problem_of(in);
+	uint64_t restored = 0;
+	unsigned times = in->prereq.wall ? wall_restored(in->prereq.wall, &restored) : 0;
+
+	fn(data, "problem", *problem.text ? problem.text : "none");
+	if (*problem.text)
+		describe(fn, data, "problem_since_realtime_usec", "%" PRIu64, problem.since_realtime_usec);
+	if (!restored || now_realtime_usec() - restored > WALL_WARNING_USEC)
+		return;
+	describe(fn, data, "warning",
+		 "port wall: somebody removed or changed its rules (%u times since the start); they are back", times);
+	describe(fn, data, "warning_since_realtime_usec", "%" PRIu64, restored);
+}
+
 static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 {
 	struct instance *in = instance;
@@ -363,13 +399,7 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 		describe(fn, data, "landlock_abi", "%u", in->pool.landlock_abi);
 	else
 		fn(data, "landlock_abi", "not known yet");
-	if (!engine_up(in->prereq.engine))
-		fn(data, "problem", engine_problem(in->prereq.engine));
-	else
-		fn(data, "problem",
-		   *in->prereq.problem ? in->prereq.problem
-		   : *in->pool.problem ? in->pool.problem
-				       : "none");
+	describe_health(in, fn, data);
 }
 
 static void docker_expect(void *instance, uint64_t scripts)

@@ -193,7 +193,7 @@ static void on_idle(void *data, struct sandbox *sb)
 	struct pool *pool = data;
 
 	pool->failures = 0;
-	*pool->problem = 0;
+	problem_clear(&pool->problem);
 	note_walls(pool, sb);
 	note_start(pool, sb);
 	TAILQ_REMOVE(&pool->list, sb, link);
@@ -236,7 +236,7 @@ static void on_gone(void *data, struct sandbox *sb)
 	pool->total--;
 	pool->ended++;
 	if (!sb->served) {
-		pool_note_problem(pool, sb->why);
+		problem_set(&pool->problem, sb->why);
 		pool_pause(pool);
 	}
 	leave_netns(sb);

@@ -23,6 +23,7 @@
 #include "netns.h"
 #include "prerequisites.h"
 #include "pressure.h"
+#include "problem.h"
 #include "room.h"
 #include "sandbox.h"
 #include "tenants.h"
@@ -69,7 +70,7 @@ struct pool {
 	void (*own_done)(void *data, const struct lsn_result *result);
 	void *own_data;
 	bool landlock_known, stopping;
-	char problem[256];
+	struct problem problem; /* the last start failed */
 };
 
 int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err);

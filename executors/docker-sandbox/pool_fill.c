@@ -167,11 +167,6 @@ void pool_pause(struct pool *pool)
 				  &pool->pause);
 }
 
-void pool_note_problem(struct pool *pool, const char *why)
-{
-	(void)snprintf(pool->problem, sizeof pool->problem, "%.250s", why);
-}
-
 bool pool_start(struct pool *pool, uint64_t memory_bytes, struct tenant *t, struct netns *netns)
 {
 	struct lsn_error err;
@@ -179,7 +174,7 @@ bool pool_start(struct pool *pool, uint64_t memory_bytes, struct tenant *t, stru
 
 	if (sandbox_new(&pool->env, memory_bytes, netns, &sb, &err) < 0) {
 		log_line(pool->env.host, ERROR, "%s", err.message);
-		pool_note_problem(pool, err.message);
+		problem_set(&pool->problem, err.message);
 		pool_pause(pool);
 		return false;
 	}

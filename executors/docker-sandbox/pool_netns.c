@@ -44,7 +44,7 @@ static void on_netns(void *data, struct netns *n, bool gone, bool failed)
 	struct pool *pool = data;
 
 	if (failed) {
-		pool_note_problem(pool, "a network namespace cannot be made; see the log");
+		problem_set(&pool->problem, "a network namespace cannot be made; see the log");
 		pool_pause(pool);
 		return;
 	}

@@ -30,7 +30,6 @@ void pool_wake_by(struct pool *pool, struct pool_timer *timer, uint64_t at, lsn_
 /* pool_fill.c */
 bool pool_start(struct pool *pool, uint64_t memory_bytes, struct tenant *tenant, struct netns *netns);
 void pool_pause(struct pool *pool); /* a start has failed */
-void pool_note_problem(struct pool *pool, const char *why);
 bool pool_wants_more(const struct pool *pool, const struct tenant *tenant);
 bool pool_lasts(const struct pool *pool, const struct tenant *tenant); /* its wait */
 struct tenant *pool_starving(const struct pool *pool, uint64_t at_least_usec); /* the longest; NULL */

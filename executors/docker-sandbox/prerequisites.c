@@ -28,10 +28,12 @@ static void prereq_set_state(struct prerequisites *prereq, enum prerequisites_st
 	prereq->state = state;
 	if (state == PREREQ_UP) {
 		prereq->retry_usec = 0;
-		*prereq->problem = 0;
+		problem_clear(&prereq->problem);
 	}
-	if (was != (state == PREREQ_UP))
-		prereq->changed(prereq->data);
+	if (was == (state == PREREQ_UP))
+		return;
+	prereq->since_realtime_usec = now_realtime_usec();
+	prereq->changed(prereq->data);
 }
 
 static void retry_now(void *data)
@@ -54,9 +56,9 @@ static void retry_later(struct prerequisites *prereq)
 
 static void prereq_trouble(struct prerequisites *prereq, const struct lsn_error *error)
 {
-	if (!streq(prereq->problem, error->message))
+	if (!streq(prereq->problem.text, error->message))
 		log_line(prereq->host, ERROR, "no sandboxes can be made: %s", error->message);
-	(void)snprintf(prereq->problem, sizeof prereq->problem, "%.250s", error->message);
+	problem_set(&prereq->problem, error->message);
 	retry_later(prereq);
 }
 
@@ -174,8 +176,11 @@ static void wall_changed(void *data)
 		prereq_set_state(prereq, PREREQ_WALL);
 		retry_later(prereq); /* perhaps the network has gone with its bridge */
 	}
-	if (!wall_up(prereq->wall))
-		(void)snprintf(prereq->problem, sizeof prereq->problem, "port wall: %.200s", wall_state(prereq->wall));
+	if (wall_up(prereq->wall))
+		return;
+	char text[256];
+	(void)snprintf(text, sizeof text, "port wall: %.200s", wall_state(prereq->wall));
+	problem_set(&prereq->problem, text);
 }
 
 void prerequisites_recheck(struct prerequisites *prereq)
@@ -195,6 +200,7 @@ int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host
 	struct engine_hooks engine_hooks = { engine_changed, prereq };
 
 	*prereq = (struct prerequisites){ .host = host, .options = options, .changed = changed, .data = data };
+	prereq->since_realtime_usec = now_realtime_usec();
 	network_init(&prereq->network, host, options);
 	if (options->network == NETWORK_BRIDGE && wall_new(host, &wall_hooks, &prereq->wall) < 0)
 		return lsn_error_set(err, -ENOMEM, "out of memory");

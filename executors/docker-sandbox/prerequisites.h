@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "network.h"
+#include "problem.h"
 #include "wall.h"
 
 /* what is being waited for */
@@ -32,7 +33,8 @@ struct prerequisites {
 	struct engine_call *call;
 	struct lsn_timer *retry;
 	uint64_t retry_usec;
-	char problem[256]; /* "" if none */
+	struct problem problem;
+	uint64_t since_realtime_usec; /* it is up, or not, since then */
 	char libraries[256]; /* what build-image was told to add to the image */
 };
 

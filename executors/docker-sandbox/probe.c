@@ -170,7 +170,7 @@ static void tell_site(const struct probe *p)
 	bool up = prerequisites_up(prereq);
 
 	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s",
-	     prerequisite_names[prereq->state], *prereq->problem ? ": " : "", prereq->problem);
+	     prerequisite_names[prereq->state], *prereq->problem.text ? ": " : "", prereq->problem.text);
 	if (!prereq->wall)
 		tell(p, LSN_PROBE_OK, NULL, "sandboxes have no network");
 	else if (wall_up(prereq->wall))

@@ -273,9 +273,9 @@ static void ran_out(void *data)
 	t->limit = NULL;
 	(void)snprintf(t->problem, sizeof t->problem, "%s: %.150s",
 		       t->submitted ? "the selftest script did not end in time" : "no sandbox became free in time",
-		       *pool->prereq->problem ? pool->prereq->problem
-		       : *pool->problem       ? pool->problem
-					      : "all are busy, or the engine is slow");
+		       *pool->prereq->problem.text ? pool->prereq->problem.text
+		       : *pool->problem.text       ? pool->problem.text
+						   : "all are busy, or the engine is slow");
 	selftest_finish(t, t->problem);
 }
 

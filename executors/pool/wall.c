@@ -45,6 +45,7 @@ struct wall {
 	char *request; /* the line that is asked for, newline included */
 	bool up;
 	unsigned restored;
+	uint64_t restored_realtime_usec;
 	uint16_t tail; /* of the table's name */
 	char state[256];
 	const char *remedy; /* NULL: none is needed */
@@ -144,6 +145,7 @@ static void take_line(struct wall *wall, char *line)
 		set_state(wall, NULL, line + 3);
 	} else if (str_startswith(line, "restored")) {
 		wall->restored++;
+		wall->restored_realtime_usec = now_realtime_usec();
 		log_line(wall->host, WARNING, "port wall: somebody removed or changed the rules; they are back");
 		set_state(wall, NULL, "up, restored");
 	} else if (refused || str_startswith(line, "lost ")) {
@@ -348,7 +350,11 @@ const char *wall_state(const struct wall *wall) { return wall->state; }
 
 const char *wall_remedy(const struct wall *wall) { return wall->remedy; }
 
-unsigned wall_restored(const struct wall *wall) { return wall->restored; }
+unsigned wall_restored(const struct wall *wall, uint64_t *ret_realtime_usec)
+{
+	*ret_realtime_usec = wall->restored_realtime_usec;
+	return wall->restored;
+}
 
 int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct wall **ret)
 {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test_engine_restart.py - docker-sandbox while its engine dies and comes again, with live-restore
 and without. The engine is the test's own."""
+import contextlib
 import os
 import re
 import signal
@@ -63,6 +64,46 @@ class Case(case.Case):
         wait_for('nothing to be left', lambda: (containers(), folders(d), tables()) == ([], [], []))
         for left in networks():
             docker('network', 'rm', left)
+
+
+class Frozen(Case):
+    """An engine that accepts requests and answers none: SIGSTOP."""
+
+    def freeze(self):
+        os.kill(self.engine.pid, signal.SIGSTOP)
+        self.addCleanup(self.thaw, self.engine.pid)
+
+    @staticmethod
+    def thaw(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def test_noticed_in_time(self):
+        d = self.driver(pool_min=0, reuse='never')
+        self.check(d.run(1, ECHO), 'success')
+        self.freeze()
+        self.assertNotIn('does not answer', d.describe()['problem'])  # nothing has been asked of it
+        began = time.time()
+        d.job(2, ECHO)
+        wait_for('the problem', lambda: 'does not answer' in d.describe()['problem'], 5 * driver.SLOW)
+        since = int(d.describe()['problem_since_realtime_usec']) / 1e6
+        self.assertTrue(began - 0.5 <= since <= time.time(), (began, since, time.time()))
+        self.thaw(self.engine.pid)
+        self.check(d.done(2), 'success')
+        wait_for('the problem to go', lambda: d.describe()['problem'] == 'none')
+        self.assertEqual(d.tail().count('does not answer, waiting for it'), 1)
+
+    def test_killed_while_silent(self):
+        """Nothing else may be asked of it: the pings find out."""
+        d = self.driver(pool_min=0, reuse='never')
+        self.freeze()
+        d.job(1, ECHO)
+        wait_for('the problem', lambda: 'does not answer' in d.describe()['problem'])
+        self.engine.kill()
+        wait_for('another problem', lambda: 'does not answer' not in d.describe()['problem'])
+        self.engine.start()
+        self.check(d.done(1), 'success')
+        wait_for('the problem to go', lambda: d.describe()['problem'] == 'none')
 
 
 class WithoutLiveRestore(Case):
