@@ -132,6 +132,8 @@ static void note_since(struct broker *broker)
 	broker->figures.since_monotonic_usec = now_monotonic_usec();
 }
 
+static bool is_away(enum broker_state state) { return state == BROKER_DISCONNECTED || state == BROKER_CONNECTING; }
+
 static void set_state(struct broker *broker, enum broker_state state)
 {
 	enum broker_state from = broker->figures.state;
@@ -141,7 +143,8 @@ static void set_state(struct broker *broker, enum broker_state state)
 	assert(state_moves[from] & 1u << state);
 	log_debug("broker %s -> %s", broker_state_names[from], broker_state_names[state]);
 	broker->figures.state = state;
-	note_since(broker);
+	if (!is_away(from) || !is_away(state))
+		note_since(broker);
 }
 
 /* Twice for each batch: what is usual is not logged. */
