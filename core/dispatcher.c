@@ -35,13 +35,20 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct lane *)a)->name, ((const struct lane *)b)->name);
 }
 
-struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
+struct lane *dispatcher_find_lane(const struct dispatcher *d, const char *script)
 {
-	struct lane key = { .name = (char *)(uintptr_t)script }, *lane;
+	struct lane key = { .name = (char *)(uintptr_t)script };
 	struct lane **found = tfind(&key, &d->lanes_by_name, by_name);
 
-	if (found)
-		return *found;
+	return found ? *found : NULL;
+}
+
+struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
+{
+	struct lane *lane = dispatcher_find_lane(d, script);
+
+	if (lane)
+		return lane;
 	if (lane_new(script, &d->objects, &lane) < 0)
 		return NULL;
 	if (!tsearch(lane, &d->lanes_by_name, by_name)) {
@@ -86,6 +93,12 @@ void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_whe
 		TAILQ_INSERT_TAIL(after, lane, ring);
 }
 
+static void lane_note_refusal(struct lane *lane, const char *why)
+{
+	(void)snprintf(lane->refusal, sizeof lane->refusal, "%.*s", (int)sizeof lane->refusal - 1, why);
+	utf8_trim(lane->refusal);
+}
+
 static bool may_start(const struct dispatcher *d, const struct lane *lane)
 {
 	return lane->startable.length > 0 && lane->out.length < d->config->per_script_max;
@@ -113,6 +126,7 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 		log_warning("cannot start now, trying again job=%" PRIu64 " script=%s: %s", job->abi.id, lane->name,
 			    why);
 	dispatcher_lane_move(d, lane, LANE_PAUSED);
+	lane_note_refusal(lane, why);
 	heap_insert(&d->pauses, &lane->pause, now_monotonic_usec() + (PAUSE_MIN_USEC << doublings));
 	pass_on(d, lane); /* the place that it was woken for may do for another */
 }
@@ -399,6 +413,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 	int r = take_place(d, lane, job, &run, &err);
 	if (r == -EAGAIN) {
 		dispatcher_lane_move(d, lane, LANE_STALLED);
+		lane_note_refusal(lane, err.message);
 	} else if (r < 0 && is_passing(r)) {
 		dispatcher_pause(d, lane, job, err.message);
 	} else {

@@ -103,6 +103,50 @@ uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
  * that fits, else the default. */
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script);
 
+/* What a job that is QUEUED or in BACKOFF waits for: the first of these that holds. */
+enum wait_reason {
+	WAIT_NOTHING, /* it has a place coming, or there is no such job */
+	WAIT_ORDER, /* an earlier job of the script about the same object comes first */
+	WAIT_BACKOFF, /* the pause before a further attempt */
+	WAIT_SCRIPT_LIMIT, /* [dispatcher] per_script */
+	WAIT_LIMIT, /* [dispatcher] max_running */
+	WAIT_EXECUTOR_MISSING, /* its executor is not configured */
+	WAIT_EXECUTOR_DOWN, /* its executor has a problem */
+	WAIT_EXECUTOR_FULL, /* its executor has no place */
+	WAIT_SHORTAGE, /* of descriptors, memory, disk: tried again soon */
+	WAIT_STOPPED, /* the daemon is stopping */
+	WAIT_REASON_MAX
+};
+extern const char *const wait_reason_names[WAIT_REASON_MAX]; /* "nothing", "order" ... */
+
+struct wait {
+	enum wait_reason reason;
+	uint64_t earlier; /* WAIT_ORDER: that job */
+	char executor[EXECUTOR_NAME_SIZE]; /* the one it is for, as far as that is known; "" */
+	char text[512]; /* for people: what WAIT_... says, with names and figures */
+};
+
+/* dispatcher_get_wait - of SCRIPT's job ID about OBJECT, which waits. */
+void dispatcher_get_wait(const struct dispatcher *dispatcher, const char *script, uint64_t id, uint64_t object,
+			 struct wait *ret);
+
+/* dispatcher_foresee - the same for a job of SCRIPT about OBJECT that came now. */
+void dispatcher_foresee(const struct dispatcher *dispatcher, const struct script *script, uint64_t object,
+			struct wait *ret);
+
+/* dispatcher_count_waiting - what waits for EXECUTOR's places, and since when the oldest does. */
+struct dispatcher_waiting {
+	uint64_t jobs;
+	uint64_t oldest_realtime_usec; /* when it was made; 0: none waits */
+};
+void dispatcher_count_waiting(const struct dispatcher *dispatcher, const char *executor,
+			      struct dispatcher_waiting *ret);
+
+/* dispatcher_each_missing - executors that jobs wait for and that are not configured, each once at
+ * least. */
+void dispatcher_each_missing(const struct dispatcher *dispatcher, void (*fn)(void *data, const char *executor),
+			     void *data);
+
 /* dispatcher_check - every job in memory has one owner, and what can be derived agrees with what
  * is kept.
  * NULL, or what is wrong.

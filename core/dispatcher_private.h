@@ -6,6 +6,7 @@
  *   dispatcher_end.c      results, further attempts, what is due
  *   dispatcher_operate.c  retry and cancel
  *   dispatcher_recover.c  what the last daemon left
+ *   dispatcher_waits.c    what a job waits for, for people
  *   dispatcher_check.c    what must hold, for tests
  *
  * A job in memory has one owner, which follows from its state; dispatcher_set() is the only
@@ -53,6 +54,9 @@ struct dispatcher {
 /* dispatcher_lane - the lane of a script, made on first use.
  * NULL: out of memory. */
 struct lane *dispatcher_lane(struct dispatcher *d, const char *script);
+
+/* dispatcher_find_lane - the lane of a script that has jobs, or NULL. */
+struct lane *dispatcher_find_lane(const struct dispatcher *d, const char *script);
 
 /* dispatcher_lane_move - NAME: of the executor, with LANE_STALLED. */
 void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_where where);

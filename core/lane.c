@@ -53,7 +53,7 @@ static uint64_t object_key(const struct lane *lane, uint64_t object)
 	return object ^ (uint64_t)(uintptr_t)lane * UINT64_C(0xD6E8FEB86659FD93);
 }
 
-static struct job *chain_first(const struct lane *lane, uint64_t object)
+struct job *lane_first(const struct lane *lane, uint64_t object)
 {
 	struct table_link *link = table_find(&lane->objects->first, object_key(lane, object));
 
@@ -68,7 +68,7 @@ static struct job *chain_first(const struct lane *lane, uint64_t object)
 void lane_refresh(struct job *job)
 {
 	struct lane *lane = job->lane;
-	bool startable = job_is_in(job, &lane->queue) && !job->settling && chain_first(lane, job->object) == job;
+	bool startable = job_is_in(job, &lane->queue) && !job->settling && lane_first(lane, job->object) == job;
 
 	if (startable == job_is_in(job, &lane->startable))
 		return;
@@ -109,7 +109,7 @@ static void passed_back(struct lane *lane, uint64_t object)
 
 static void chain_insert(struct lane *lane, struct job *job)
 {
-	struct job *first = chain_first(lane, job->object);
+	struct job *first = lane_first(lane, job->object);
 
 	if (first && first->abi.id < job->abi.id) {
 		while (first->later && first->later->abi.id < job->abi.id)
@@ -128,7 +128,7 @@ static void chain_insert(struct lane *lane, struct job *job)
 
 static void chain_remove(struct lane *lane, struct job *job)
 {
-	struct job *first = chain_first(lane, job->object), *next = job->later;
+	struct job *first = lane_first(lane, job->object), *next = job->later;
 
 	job->later = NULL;
 	if (first != job) {
@@ -223,7 +223,7 @@ void lane_returned(struct passed *passed, uint64_t from)
 
 	passed->from = from;
 	if (from <= lane->read_until) {
-		passed_move(passed, !chain_first(lane, passed->object));
+		passed_move(passed, !lane_first(lane, passed->object));
 		return;
 	}
 	TAILQ_REMOVE(passed->returning ? &lane->returning : &lane->passed, passed, link);

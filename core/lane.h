@@ -56,6 +56,7 @@ struct lane {
 	enum lane_where where;
 	char stalled_for[EXECUTOR_NAME_SIZE];
 	char stalled_version[SCRIPT_VERSION_SIZE]; /* of the script whose job was refused */
+	char refusal[160]; /* STALLED, PAUSED: why, in the words of who refused; "": they gave none */
 	struct heap_node pause; /* LANE_PAUSED: until when */
 	TAILQ_ENTRY(lane) ring; /* of those that are ready, stalled, vacant */
 	TAILQ_ENTRY(lane) all;
@@ -77,6 +78,9 @@ void lane_move(struct job *job);
 
 /* lane_refresh - JOB's settling has changed. */
 void lane_refresh(struct job *job);
+
+/* lane_first - the first unfinished job in memory about OBJECT, which all others wait for; NULL. */
+struct job *lane_first(const struct lane *lane, uint64_t object);
 
 /* lane_leave - JOB is the lane's no more. */
 void lane_leave(struct job *job);

@@ -56,6 +56,16 @@ bool utf8_valid(const void *s, size_t size)
 	return true;
 }
 
+void utf8_trim(char *text)
+{
+	size_t size = strlen(text), kept = size;
+
+	while (kept > 0 && size - kept < 3 && ((unsigned char)text[kept - 1] & 0xc0) == 0x80)
+		kept--;
+	if (kept > 0 && (unsigned char)text[kept - 1] >= 0xc0 && !utf8_valid(text + kept - 1, size - kept + 1))
+		text[kept - 1] = 0;
+}
+
 /* Characters that would change what the reader of a log sees: controls (also the C1 ones), line
  * and paragraph separators, and the marks that turn the direction of text. */
 static bool is_deceptive(const unsigned char *s, size_t length)

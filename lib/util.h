@@ -30,6 +30,9 @@ bool str_startswith(const char *s, const char *prefix);
  * NUL. */
 bool utf8_valid(const void *s, size_t size);
 
+/* utf8_trim - TEXT, which was UTF-8, may have been cut: a last character that is not whole goes. */
+void utf8_trim(char *text);
+
 /* str_quote - a printable, quoted copy of S for logs and messages: control characters and
  * ill-formed bytes as \xNN, cut if BUF is too small.
  * Returns BUF. */

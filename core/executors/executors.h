@@ -181,6 +181,18 @@ bool executor_can_detach(const struct executor *executor);
 bool executor_detach(struct executor *executor);
 void executor_describe(struct executor *executor, lsn_describe_fn fn, void *data);
 
+
+/* executor_get_health - what describe() says under the keys that docs/executor-abi.md names.
+ * Asked at most ten times a second; in between the answer is the last one. */
+struct executor_health {
+	char problem[256]; /* why it runs no jobs; "": it does */
+	uint64_t problem_since_realtime_usec; /* if it does not say so: when it was first seen; 0: none */
+	char warning[256]; /* worth a look, and stops nothing; "": none */
+	uint64_t warning_since_realtime_usec;
+	char pool[256]; /* how its places are used; "": it does not say */
+};
+const struct executor_health *executor_get_health(struct executor *executor);
+
 void executor_expect(struct executor *executor, uint64_t scripts);
 
 /* -ENOSYS if not offered */

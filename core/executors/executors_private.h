@@ -1,5 +1,5 @@
-/* executors_private.h - shared by executors.c (which instances there are) and instance.c
- * (calling one). */
+/* executors_private.h - shared by executors.c (which instances there are), instance.c (calling
+ * one) and health.c (how one says it is). */
 #ifndef CORE_EXECUTORS_PRIVATE_H
 #define CORE_EXECUTORS_PRIVATE_H
 
@@ -46,6 +46,8 @@ struct executor {
 	struct table by_address;
 	unsigned probing; /* probes that run */
 	LIST_HEAD(probe_list, probe) probes;
+	struct executor_health health;
+	uint64_t health_usec; /* asked for it then; 0: never */
 	char version[13];
 };
 TAILQ_HEAD(executor_list, executor);

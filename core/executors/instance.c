@@ -401,6 +401,8 @@ static int call_reserve(struct run *run, struct lsn_error *err)
 	int r;
 
 	CALL(executor, SET_R, reserve, &run->abi, run->place, &reason);
+	if (r == -EAGAIN && !reason.message[0])
+		return lsn_error_set(err, r, "it has no place now");
 	if (r < 0)
 		return give_error(r, &reason, err);
 	run->place[sizeof run->place - 1] = 0;

@@ -1,0 +1,194 @@
+/* dispatcher_waits.c - what a job waits for, worked out when somebody asks. */
+#include "dispatcher_private.h"
+#include "executors.h"
+#include "job.h"
+#include "util.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+const char *const wait_reason_names[WAIT_REASON_MAX] = {
+	[WAIT_NOTHING] = "nothing",
+	[WAIT_ORDER] = "order",
+	[WAIT_BACKOFF] = "backoff",
+	[WAIT_SCRIPT_LIMIT] = "script-limit",
+	[WAIT_LIMIT] = "limit",
+	[WAIT_EXECUTOR_MISSING] = "executor-missing",
+	[WAIT_EXECUTOR_DOWN] = "executor-down",
+	[WAIT_EXECUTOR_FULL] = "executor-full",
+	[WAIT_SHORTAGE] = "shortage",
+	[WAIT_STOPPED] = "stopped",
+};
+
+static void wait_set(struct wait *wait, enum wait_reason reason, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void wait_set(struct wait *wait, enum wait_reason reason, const char *format, ...)
+{
+	va_list ap;
+
+	wait->reason = reason;
+	va_start(ap, format);
+	(void)vsnprintf(wait->text, sizeof wait->text, format, ap);
+	va_end(ap);
+	utf8_trim(wait->text);
+}
+
+static struct executor *wait_executor(const struct dispatcher *d, const char *name)
+{
+	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
+
+	return executor && !executor_draining(executor) ? executor : NULL;
+}
+
+/* wait_if_down - EXECUTOR runs no jobs: say why. */
+static bool wait_if_down(const struct dispatcher *d, struct wait *wait)
+{
+	struct executor *executor = wait_executor(d, wait->executor);
+
+	if (!executor) {
+		wait_set(wait, WAIT_EXECUTOR_MISSING, "executor '%s' is not configured", wait->executor);
+		return true;
+	}
+	const struct executor_health *health = executor_get_health(executor);
+	if (health->problem[0])
+		wait_set(wait, WAIT_EXECUTOR_DOWN, "executor %s runs nothing: %s", wait->executor, health->problem);
+	return health->problem[0];
+}
+
+/* wait_if_limit - LANE (NULL: none yet) or all jobs have reached their limit. */
+static bool wait_if_limit(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
+{
+	unsigned running = dispatcher_running(d);
+
+	if (lane && lane->out.length >= d->config->per_script_max) {
+		wait_set(wait, WAIT_SCRIPT_LIMIT, "%u of %u jobs of the script run, see [dispatcher] per_script",
+			 lane->out.length, d->config->per_script_max);
+		return true;
+	}
+	if (running < d->config->running_max)
+		return false;
+	wait_set(wait, WAIT_LIMIT, "%u of %u jobs of all scripts run, see [dispatcher] max_running", running,
+		 d->config->running_max);
+	return true;
+}
+
+/* wait_full - EXECUTOR, which has no problem, has refused a place. */
+static void wait_full(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
+{
+	struct executor *executor = wait_executor(d, wait->executor);
+	const struct executor_health *health = executor_get_health(executor);
+	unsigned running = executor_running(executor), most = executor_get_config(executor)->concurrency;
+
+	if (most > 0 && running >= most)
+		wait_set(wait, WAIT_EXECUTOR_FULL, "%u of %u places of executor %s are in use", running, most,
+			 wait->executor);
+	else if (health->pool[0])
+		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run (%s)", wait->executor,
+			 running, health->pool);
+	else
+		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run%s%s", wait->executor,
+			 running, lane->refusal[0] ? ": " : "", lane->refusal);
+}
+
+/* wait_for_place - LANE (NULL: none yet) has a job that could start. */
+static void wait_for_place(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
+{
+	if (d->stopped)
+		wait_set(wait, WAIT_STOPPED, "the daemon is stopping and starts nothing more");
+	else if (wait_if_limit(d, lane, wait) || wait_if_down(d, wait))
+		return;
+	else if (lane && lane->where == LANE_STALLED)
+		wait_full(d, lane, wait);
+	else if (lane && lane->where == LANE_PAUSED)
+		wait_set(wait, WAIT_SHORTAGE, "it could not be started and is tried again soon: %s", lane->refusal);
+}
+
+/* wait_for_earlier - FIRST, of the same object, comes first: what about that one? */
+static void wait_for_earlier(const struct dispatcher *d, const struct lane *lane, const struct job *first,
+			     struct wait *wait)
+{
+	struct wait its = { 0 };
+
+	memcpy(its.executor, wait->executor, sizeof its.executor);
+	if (first->state == JOB_QUEUED && job_is_in(first, &lane->startable))
+		wait_for_place(d, lane, &its);
+	wait->earlier = first->abi.id;
+	wait_set(wait, WAIT_ORDER, "job %" PRIu64 " of the script is about the same object and comes first (%s%s%.300s)",
+		 first->abi.id, job_state_names[first->state == JOB_STARTING ? JOB_RUNNING : first->state],
+		 its.text[0] ? ": " : "", its.text);
+}
+
+static void wait_in_backoff(const struct job *job, struct wait *wait)
+{
+	uint64_t now = now_realtime_usec(), due = job->not_before_realtime_usec;
+
+	wait_set(wait, WAIT_BACKOFF, "attempt %u ended without success; the next is due in %.1f s", job->abi.attempt,
+		 due > now ? (double)(due - now) / (double)USEC_PER_SEC : 0.0);
+}
+
+static const char *lane_executor(const struct dispatcher *d, const struct lane *lane, const struct job *job)
+{
+	const struct job *any = job ? job : jobs_first(&lane->queue);
+
+	return any ? dispatcher_executor_for(d->config, any->script) : lane->stalled_for;
+}
+
+void dispatcher_get_wait(const struct dispatcher *d, const char *script, uint64_t id, uint64_t object, struct wait *ret)
+{
+	const struct lane *lane = dispatcher_find_lane(d, script);
+	const struct job *job = dispatcher_find(d, id);
+
+	*ret = (struct wait){ .reason = WAIT_NOTHING };
+	if (!lane || (job && job->state != JOB_QUEUED && job->state != JOB_BACKOFF))
+		return;
+	const struct job *first = lane_first(lane, object);
+	(void)snprintf(ret->executor, sizeof ret->executor, "%s", lane_executor(d, lane, job));
+	if (first && first->abi.id < id)
+		wait_for_earlier(d, lane, first, ret);
+	else if (job && job->state == JOB_BACKOFF)
+		wait_in_backoff(job, ret);
+	else if (!job || !job->settling)
+		wait_for_place(d, lane, ret);
+}
+
+void dispatcher_foresee(const struct dispatcher *d, const struct script *script, uint64_t object, struct wait *ret)
+{
+	const struct lane *lane = dispatcher_find_lane(d, script->name);
+	const struct job *first = lane ? lane_first(lane, object) : NULL;
+
+	*ret = (struct wait){ .reason = WAIT_NOTHING };
+	(void)snprintf(ret->executor, sizeof ret->executor, "%s", dispatcher_executor_for(d->config, script));
+	if (first)
+		wait_for_earlier(d, lane, first, ret);
+	else
+		wait_for_place(d, lane, ret);
+}
+
+/* -------------------------------------------------------------------------------------- figures */
+
+void dispatcher_count_waiting(const struct dispatcher *d, const char *executor, struct dispatcher_waiting *ret)
+{
+	const struct lane *lane;
+
+	*ret = (struct dispatcher_waiting){ 0 };
+	TAILQ_FOREACH (lane, &d->stalled, ring) {
+		const struct job *job = jobs_first(&lane->startable);
+		if (!streq(lane->stalled_for, executor))
+			continue;
+		ret->jobs += lane->queue.length + lane->spilled;
+		if (job && (!ret->oldest_realtime_usec || job->created_realtime_usec < ret->oldest_realtime_usec))
+			ret->oldest_realtime_usec = job->created_realtime_usec;
+	}
+}
+
+void dispatcher_each_missing(const struct dispatcher *d, void (*fn)(void *data, const char *executor), void *data)
+{
+	const struct lane *lane;
+	const char *last = "";
+
+	TAILQ_FOREACH (lane, &d->stalled, ring) {
+		if (!streq(lane->stalled_for, last) && !wait_executor(d, lane->stalled_for))
+			fn(data, lane->stalled_for);
+		last = lane->stalled_for;
+	}
+}
