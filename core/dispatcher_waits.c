@@ -113,9 +113,10 @@ static void wait_for_earlier(const struct dispatcher *d, const struct lane *lane
 	if (first->state == JOB_QUEUED && job_is_in(first, &lane->startable))
 		wait_for_place(d, lane, &its);
 	wait->earlier = first->abi.id;
-	wait_set(wait, WAIT_ORDER, "job %" PRIu64 " of the script is about the same object and comes first (%s%s%.300s)",
-		 first->abi.id, job_state_names[first->state == JOB_STARTING ? JOB_RUNNING : first->state],
-		 its.text[0] ? ": " : "", its.text);
+	wait_set(wait, WAIT_ORDER,
+		 "job %" PRIu64 " of the script is about the same object and comes first (%s%s%.300s)", first->abi.id,
+		 job_state_names[first->state == JOB_STARTING ? JOB_RUNNING : first->state], its.text[0] ? ": " : "",
+		 its.text);
 }
 
 static void wait_in_backoff(const struct job *job, struct wait *wait)

@@ -142,6 +142,14 @@ static void notify_reloading(void)
 	(void)sd_notify(0, text);
 }
 
+static void note_failure(struct daemon *daemon, const struct lsn_error *err)
+{
+	daemon->reload_failed_realtime_usec = err ? now_realtime_usec() : 0;
+	(void)snprintf(daemon->reload_problem, sizeof daemon->reload_problem, "%.*s",
+		       (int)sizeof daemon->reload_problem - 1, err ? err->message : "");
+	utf8_trim(daemon->reload_problem);
+}
+
 /* reload_end - NEXT is in force, or abandoned with R and ERR. */
 static void reload_end(struct daemon *daemon, int r, const struct lsn_error *err)
 {
@@ -150,8 +158,10 @@ static void reload_end(struct daemon *daemon, int r, const struct lsn_error *err
 	daemon->reload = NULL;
 	if (r < 0) {
 		next_abandon(daemon, &reload->next);
+		note_failure(daemon, err);
 		log_error("reload failed, the old configuration stays: %s", err->message);
 	} else {
+		note_failure(daemon, NULL);
 		log_notice("reloaded %s", daemon->config_file);
 	}
 	(void)sd_notify(0, "READY=1");
@@ -214,6 +224,7 @@ int daemon_reload(struct daemon *daemon, reload_fn fn, void *data, struct lsn_er
 		r = control_lookup_start(daemon->loop, &reload->next.config->control, on_people, daemon,
 					 &reload->lookup, err);
 	if (r < 0) {
+		note_failure(daemon, err);
 		next_abandon(daemon, &reload->next);
 		free(reload);
 		(void)sd_notify(0, "READY=1");

@@ -130,6 +130,13 @@ static void acknowledge(struct turn *turn, bool released)
 	failpoint("after-ack");
 }
 
+static void turn_set_blocked(struct turn *turn, bool blocked)
+{
+	if (blocked != turn->figures.blocked)
+		turn->figures.blocked_realtime_usec = blocked ? now_realtime_usec() : 0;
+	turn->figures.blocked = blocked;
+}
+
 static void have_turn(struct turn *turn)
 {
 	uint64_t wait = 0;
@@ -150,7 +157,7 @@ static void have_turn(struct turn *turn)
 		request_at(turn, dispatcher_next_usec(turn->parts.dispatcher));
 	}
 	arm_timer(turn);
-	turn->figures.blocked = turn->paused || turn->figures.error[0];
+	turn_set_blocked(turn, turn->paused || turn->figures.error[0]);
 }
 
 static int on_turn(sd_event_source *source, void *data)

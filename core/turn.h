@@ -14,6 +14,7 @@ struct turn_figures {
 	uint64_t turns, failed;
 	char error[160]; /* why the last commit failed; "" while all is well */
 	bool blocked; /* the broker is kept waiting: journal full or not writable */
+	uint64_t blocked_realtime_usec; /* since when; 0: it is not */
 };
 
 struct turn_parts { /* borrowed; broker may be NULL for a while (reload) */

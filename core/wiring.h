@@ -9,6 +9,15 @@
 #include "session_note.h"
 #include "turn.h"
 
+/* Active scripts that no event can run, counted for `conditions`. */
+struct undeliverable {
+	uint64_t generation; /* of the registry */
+	const struct config *config;
+	size_t looked; /* so many entries were looked at, in their order */
+	size_t count;
+	char first[160]; /* its name */
+};
+
 enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_STATE_MAX };
 
 struct daemon {
@@ -29,6 +38,10 @@ struct daemon {
 	bool session_open; /* the broker is connected */
 	struct reload *reload; /* under way, or NULL */
 	bool reload_again; /* asked for by a signal meanwhile */
+	/* the last reload failed, for this reason; 0: it did not */
+	uint64_t reload_failed_realtime_usec;
+	char reload_problem[400];
+	struct undeliverable undeliverable;
 	/* waits for the first scan before it connects to the broker; at the end, for the drain */
 	sd_event_source *settle_timer;
 	sd_event_source *prune_timer;

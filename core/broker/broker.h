@@ -84,7 +84,7 @@ extern const char *const broker_state_names[BROKER_STATE_MAX];
 struct broker_figures {
 	enum broker_state state;
 	uint64_t connects, messages, bytes;
-	/* in this state; DISCONNECTED and CONNECTING are one here, so that it is the time of the loss */
+	/* in this state; DISCONNECTED and CONNECTING are one here: the time of the loss */
 	uint64_t since_realtime_usec, since_monotonic_usec;
 	/* for how long the broker keeps our session while we are away; UINT32_MAX: for ever. Known
 	 * only with MQTT 5 and while connected, else 0 */

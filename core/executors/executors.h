@@ -181,7 +181,6 @@ bool executor_can_detach(const struct executor *executor);
 bool executor_detach(struct executor *executor);
 void executor_describe(struct executor *executor, lsn_describe_fn fn, void *data);
 
-
 /* executor_get_health - what describe() says under the keys that docs/executor-abi.md names.
  * Asked at most ten times a second; in between the answer is the last one. */
 struct executor_health {

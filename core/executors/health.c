@@ -13,8 +13,14 @@ static const struct health_key {
 	size_t offset;
 	size_t size; /* of a text; 0: a time */
 } health_keys[] = {
-#define TEXT(name) { #name, offsetof(struct executor_health, name), sizeof(((struct executor_health *)NULL)->name) }
-#define TIME(name) { #name, offsetof(struct executor_health, name), 0 }
+#define TEXT(name)                                                                                                     \
+	{                                                                                                              \
+#name, offsetof(struct executor_health, name), sizeof(((struct executor_health *)NULL)->name)          \
+	}
+#define TIME(name)                                                                                                     \
+	{                                                                                                              \
+#name, offsetof(struct executor_health, name), 0                                                       \
+	}
 	TEXT(problem), TIME(problem_since_realtime_usec), TEXT(warning), TIME(warning_since_realtime_usec), TEXT(pool),
 #undef TEXT
 #undef TIME

@@ -162,6 +162,7 @@ struct journal_query {
 };
 struct journal_job_row { /* strings borrowed for the call */
 	uint64_t id, event, replay_of;
+	uint64_t object; /* event_object() */
 	uint64_t superseded_by; /* see journal_superseded_by() */
 	const char *script, *version, *filter, *topic, *executor, *place;
 	enum job_state state;

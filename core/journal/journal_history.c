@@ -21,7 +21,7 @@
 	"SELECT j.id, j.event, j.replay_of, n.name, r.version, r.filter, e.topic, ifnull(u.executor, ''),"             \
 	" ifnull(u.place, ''), j.state, j.outcome, j.attempt, e.received, j.created, ifnull(u.started, 0),"            \
 	" j.finished, ifnull(u.duration, 0), length(e.payload), ifnull(j.message, ifnull(u.message, '')),"             \
-	" ifnull((SELECT max(k.id)" LATER_JOB "), 0), r.more_filters FROM jobs j"
+	" ifnull((SELECT max(k.id)" LATER_JOB "), 0), r.more_filters, j.object FROM jobs j"
 #define JOB_JOINS                                                                                                      \
 	" CROSS JOIN events e ON e.id = j.event CROSS JOIN revisions r ON r.id = j.revision"                           \
 	" CROSS JOIN script_names n ON n.id = r.script LEFT JOIN runs u ON u.job = j.id AND u.attempt = j.attempt"     \
@@ -160,6 +160,7 @@ static void read_row(sqlite3_stmt *stmt, struct journal_job_row *row)
 		.payload_size = column_u64(stmt, 17),
 		.message = column_text(stmt, 18),
 		.superseded_by = column_u64(stmt, 19),
+		.object = column_u64(stmt, 21),
 	};
 }
 

@@ -1,7 +1,8 @@
 /* commands.c - the control commands about the daemon itself and its scripts: status, scripts,
- * explain, executors, reload, rescan. The rows are those of docs/control.md. */
+ * executors, conditions, reload, rescan. The rows are those of docs/control.md. */
 #include "commands.h"
 #include "advice.h"
+#include "conditions.h"
 #include "broker_grants.h"
 #include "history.h"
 #include "broker.h"
@@ -12,6 +13,7 @@
 #include "intake.h"
 #include "journal.h"
 #include "log.h"
+#include "script_names.h"
 #include "place.h"
 #include "registry.h"
 #include "reload.h"
@@ -87,7 +89,10 @@ static json_t *journal_object(const struct daemon *daemon, const struct journal_
 
 	json_set_string(object, "path", daemon->config->journal.path);
 	json_set_uint(object, "size_bytes", figures->size_bytes);
+	json_set_uint(object, "size_max_bytes", daemon->config->journal.size_max_bytes);
 	json_set_uint(object, "disk_free_bytes", figures->disk_free_bytes);
+	json_set_uint(object, "unfinished", figures->queued + figures->running + figures->backoff);
+	json_set_uint(object, "unfinished_max", daemon->config->journal.jobs_max);
 	json_set_uint(object, "events", figures->events);
 	json_set_uint(object, "jobs", figures->jobs);
 	json_set_uint(object, "commits", figures->commits);
@@ -187,6 +192,9 @@ static json_t *executor_object(struct executor *executor, bool details)
 	json_set_uint(object, "concurrency", config->concurrency);
 	json_set_bool(object, "open", config->open);
 	json_set_bool(object, "draining", executor_draining(executor));
+	const struct executor_health *health = executor_get_health(executor);
+	json_set_string(object, "problem", health->problem);
+	json_set_uint(object, "problem_since_realtime_usec", health->problem_since_realtime_usec);
 	if (details) {
 		json_t *values = json_object();
 		executor_describe(executor, add_detail, values);
@@ -238,6 +246,7 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 	(void)json_object_set_new(object, "journal", journal_object(daemon, &figures));
 	(void)json_object_set_new(object, "scripts", scripts_object(daemon));
 	(void)json_object_set_new(object, "jobs", jobs_object(&figures));
+	(void)json_object_set_new(object, "conditions", conditions_array(daemon));
 	executors_each(daemon->executors, append_executor, executors);
 	(void)json_object_set_new(object, "executors", executors);
 	(void)json_object_set_new(object, "counters", counters_object(daemon));
@@ -280,10 +289,8 @@ static void add_revision(const struct daemon *daemon, json_t *object, const stru
 struct script_rows { /* the names at the time of the request; their states at the time of the row */
 	struct daemon *daemon;
 	struct control_reply *reply;
-	char **names;
-	size_t count, next, capacity;
+	struct script_names names;
 	int state; /* -1: any */
-	bool failed;
 };
 
 static void send_script(struct script_rows *rows, const struct registry_entry *entry)
@@ -308,41 +315,22 @@ static void drop_rows(void *data)
 {
 	struct script_rows *rows = data;
 
-	for (size_t i = 0; i < rows->count; i++)
-		free(rows->names[i]);
-	free(rows->names);
+	script_names_clear(&rows->names);
 	free(rows);
 }
 
 static bool step_rows(void *data)
 {
 	struct script_rows *rows = data;
+	struct script_names *names = &rows->names;
 
-	for (unsigned i = 0; i < SCRIPTS_STEP && rows->next < rows->count; i++)
-		send_script(rows, registry_find(rows->daemon->registry, rows->names[rows->next++]));
-	if (rows->next < rows->count)
+	for (unsigned i = 0; i < SCRIPTS_STEP && names->next < names->count; i++)
+		send_script(rows, registry_find(rows->daemon->registry, names->list[names->next++]));
+	if (names->next < names->count)
 		return true;
 	control_end(rows->reply);
 	drop_rows(rows);
 	return false;
-}
-
-static void add_name(void *data, const struct registry_entry *entry)
-{
-	struct script_rows *rows = data;
-
-	if (rows->count == rows->capacity) {
-		size_t capacity = rows->capacity ? rows->capacity * 2 : 64;
-		char **larger = reallocarray(rows->names, capacity, sizeof *larger);
-		rows->failed |= !larger;
-		if (!larger)
-			return;
-		rows->names = larger;
-		rows->capacity = capacity;
-	}
-	rows->names[rows->count] = strdup(entry->name);
-	rows->failed |= !rows->names[rows->count];
-	rows->count += rows->names[rows->count] != NULL;
 }
 
 static void send_all_scripts(struct daemon *daemon, struct control_reply *reply, int state)
@@ -354,9 +342,9 @@ static void send_all_scripts(struct daemon *daemon, struct control_reply *reply,
 		rows->daemon = daemon;
 		rows->reply = reply;
 		rows->state = state;
-		registry_each(daemon->registry, add_name, rows);
+		script_names_take(&rows->names, daemon->registry);
 	}
-	if (rows && !rows->failed) {
+	if (rows && !rows->names.failed) {
 		control_stream(reply, &stream);
 		return;
 	}
@@ -385,158 +373,26 @@ static void run_scripts(void *data, const json_t *request, struct control_reply 
 	control_end(reply);
 }
 
-/* -------------------------------------------------------------------------------------- explain */
-
-struct explanation {
-	const char *script, *topic;
-	const struct registry_entry *entry; /* NULL: unknown */
-	bool matches, shielded, subscribed, runs;
-	const char *executor;
-	const char *filter; /* the one that matches, or the first; NULL: it has none */
-	const char *refusal; /* why the broker does not deliver the topic, "" if it does */
-	char problem[200], why[400];
-};
-
-/* find_subscription - a subscription that delivers TOPIC; what the broker says to it. GRANT_MAX:
- * there is none. */
-static enum broker_grant find_subscription(const struct daemon *daemon, const char *topic, const char **ret_reason)
-{
-	char **filters = daemon->config->broker.subscriptions;
-
-	*ret_reason = "";
-	for (size_t i = 0; filters && filters[i]; i++)
-		if (topic_matches(topic_subscription_filter(filters[i]), topic))
-			return daemon->broker ? broker_get_grant(daemon->broker, i, ret_reason) : BROKER_GRANT_UNKNOWN;
-	return BROKER_GRANT_MAX;
-}
-
-/* explain_why - the first thing that stands in the way, in the order in which an event meets it. */
-static void explain_why(struct explanation *e)
-{
-	const struct script *script = e->entry ? e->entry->script : NULL;
-
-	if (!e->entry)
-		(void)snprintf(e->why, sizeof e->why,
-			       "no script of that name is offered by the source; `listenerctl scripts` lists them");
-	else if (!script)
-		(void)snprintf(e->why, sizeof e->why, "the script is not active: %s", e->entry->reason);
-	else if (e->shielded)
-		(void)snprintf(e->why, sizeof e->why,
-			       "the topic is about the scripts collection, which never fires scripts");
-	else if (*e->refusal)
-		(void)snprintf(e->why, sizeof e->why, "the topic does not arrive: %s", e->refusal);
-	else if (!e->subscribed)
-		(void)snprintf(e->why, sizeof e->why,
-			       "the listener does not subscribe to this topic, see [broker] subscriptions");
-	else if (!e->matches)
-		(void)snprintf(e->why, sizeof e->why,
-			       script->more_filters ? "none of its filters, %s and others, matches the topic"
-						    : "its filter %s does not match the topic",
-			       script->filter);
-	else if (e->problem[0])
-		(void)snprintf(e->why, sizeof e->why, "it matches, but its jobs wait: %s", e->problem);
-	else
-		(void)snprintf(e->why, sizeof e->why, "matches its filter; runs on %s", e->executor);
-	e->runs = script && !e->shielded && e->subscribed && e->matches && !e->problem[0];
-}
-
-static void script_explain(struct daemon *daemon, struct explanation *e)
-{
-	struct topic_parts parts;
-
-	topic_split(daemon->config->source.events, e->topic, strlen(e->topic), &parts);
-	e->entry = registry_find(daemon->registry, e->script);
-	e->shielded = topic_below(&parts, daemon->config->source.collection);
-	enum broker_grant grant = find_subscription(daemon, e->topic, &e->refusal);
-	e->subscribed = grant != BROKER_GRANT_MAX && grant != BROKER_GRANT_REFUSED;
-	if (grant != BROKER_GRANT_REFUSED)
-		e->refusal = "";
-	if (e->entry && e->entry->script) {
-		e->filter = script_filter_for(e->entry->script, e->topic);
-		e->matches = e->filter;
-		e->filter = e->filter ? e->filter : e->entry->script->filter;
-		e->executor = dispatcher_executor_for(&daemon->config->dispatch, e->entry->script);
-		if (!executors_find(daemon->executors, e->executor))
-			(void)snprintf(e->problem, sizeof e->problem, "executor '%s' is not configured", e->executor);
-	}
-	explain_why(e);
-}
-
-static bool append_job(void *data, const struct journal_job_row *row)
-{
-	(void)json_array_append_new(json_object_get(data, "jobs"), job_object(row));
-	return true;
-}
-
-static void end_explain(void *data, struct control_reply *reply, int r, const struct lsn_error *err)
-{
-	if (r >= 0) {
-		control_end_with(reply, data);
-		return;
-	}
-	json_decref(data);
-	control_fail(reply, r, "%s", err->message);
-}
-
-static void drop_explain(void *data) { json_decref(data); }
-
-static json_t *explain_object(const struct explanation *e)
-{
-	json_t *object = json_object();
-
-	json_set_string(object, "script", e->script);
-	json_set_string(object, "topic", e->topic);
-	json_set_bool(object, "known", e->entry);
-	json_set_string(object, "state", e->entry ? script_state_names[e->entry->state] : "");
-	json_set_string(object, "reason", e->entry ? e->entry->reason : "");
-	json_set_string(object, "filter", e->filter);
-	json_set_bool(object, "matches", e->matches);
-	json_set_bool(object, "shielded", e->shielded);
-	json_set_bool(object, "subscribed", e->subscribed);
-	json_set_string(object, "executor", e->executor);
-	json_set_string(object, "executor_problem", e->problem);
-	json_set_bool(object, "runs", e->runs);
-	json_set_string(object, "why", e->why);
-	(void)json_object_set_new(object, "jobs", json_array());
-	return object;
-}
-
-static void run_explain(void *data, const json_t *request, struct control_reply *reply)
-{
-	static const char *const keys[] = { "script", "topic", NULL };
-	struct daemon *daemon = data;
-	struct explanation e = { .executor = "", .refusal = "" };
-	struct lsn_error err = { 0 };
-
-	if (!reply_known_keys(reply, request, keys) || !reply_get_string(reply, request, "script", &e.script) ||
-	    !reply_get_string(reply, request, "topic", &e.topic))
-		return;
-	if (!e.script || !e.topic) {
-		control_fail(reply, EINVAL, "explain needs a script and a topic");
-		return;
-	}
-	if (topic_check_name(e.topic, strlen(e.topic), &err) < 0) {
-		control_fail(reply, EINVAL, "topic: %s", err.message);
-		return;
-	}
-	script_explain(daemon, &e);
-	const struct history_question question = {
-		.journal = daemon->journal,
-		.reply = reply,
-		.query = { .script = e.script, .state = -1, .outcome = -1, .limit = 5 },
-		.row = append_job,
-		.end = end_explain,
-		.drop = drop_explain,
-		.data = explain_object(&e),
-	};
-	history_ask(&question, request);
-}
-
 /* -------------------------------------------------------------------- executors, reload, rescan */
 
 static void send_executor(void *data, struct executor *executor)
 {
 	control_send(data, executor_object(executor, true));
+}
+
+static void run_conditions(void *data, const json_t *request, struct control_reply *reply)
+{
+	static const char *const keys[] = { NULL };
+	json_t *rows, *row;
+	size_t i;
+
+	if (!reply_known_keys(reply, request, keys))
+		return;
+	rows = conditions_array(data);
+	json_array_foreach (rows, i, row)
+		control_send(reply, json_incref(row));
+	json_decref(rows);
+	control_end(reply);
 }
 
 static void run_executors(void *data, const json_t *request, struct control_reply *reply)
@@ -599,19 +455,12 @@ static void run_seen(void *data, const json_t *request, struct control_reply *re
 }
 
 const struct control_command daemon_commands[] = {
-	{ "status", CONTROL_READ, run_status },
-	{ "scripts", CONTROL_READ, run_scripts },
-	{ "explain", CONTROL_READ, run_explain },
-	{ "executors", CONTROL_READ, run_executors },
-	{ "jobs", CONTROL_READ, command_jobs },
-	{ "show", CONTROL_READ, command_show },
-	{ "rejected", CONTROL_READ, command_rejected },
-	{ "doctor", CONTROL_READ, command_doctor },
-	{ "reload", CONTROL_OPERATE, run_reload },
-	{ "rescan", CONTROL_OPERATE, run_rescan },
-	{ "seen", CONTROL_OPERATE, run_seen },
-	{ "retry", CONTROL_OPERATE, command_retry },
-	{ "replay", CONTROL_OPERATE, command_replay },
-	{ "cancel", CONTROL_OPERATE, command_cancel },
-	{ NULL, CONTROL_READ, NULL },
+	{ "status", CONTROL_READ, run_status },        { "scripts", CONTROL_READ, run_scripts },
+	{ "explain", CONTROL_READ, command_explain },  { "conditions", CONTROL_READ, run_conditions },
+	{ "executors", CONTROL_READ, run_executors },  { "jobs", CONTROL_READ, command_jobs },
+	{ "show", CONTROL_READ, command_show },        { "rejected", CONTROL_READ, command_rejected },
+	{ "doctor", CONTROL_READ, command_doctor },    { "reload", CONTROL_OPERATE, run_reload },
+	{ "rescan", CONTROL_OPERATE, run_rescan },     { "seen", CONTROL_OPERATE, run_seen },
+	{ "retry", CONTROL_OPERATE, command_retry },   { "replay", CONTROL_OPERATE, command_replay },
+	{ "cancel", CONTROL_OPERATE, command_cancel }, { NULL, CONTROL_READ, NULL },
 };

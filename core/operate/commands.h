@@ -5,6 +5,7 @@
 
 #include "wiring.h"
 
+void command_explain(void *daemon, const json_t *request, struct control_reply *reply);
 void command_jobs(void *daemon, const json_t *request, struct control_reply *reply);
 void command_show(void *daemon, const json_t *request, struct control_reply *reply);
 void command_rejected(void *daemon, const json_t *request, struct control_reply *reply);
@@ -15,6 +16,7 @@ void command_cancel(void *daemon, const json_t *request, struct control_reply *r
 
 extern const struct control_command daemon_commands[]; /* of docs/control.md */
 
-json_t *job_object(const struct journal_job_row *row);
+/* job_object - a row of `jobs`. */
+json_t *job_object(const struct daemon *daemon, const struct journal_job_row *row);
 
 #endif

@@ -11,15 +11,27 @@
 #include "reply.h"
 #include "script.h"
 #include "util.h"
+#include "waits.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SHOW_USEC (10 * USEC_PER_MSEC) /* to find one job by its id */
 
 /* ----------------------------------------------------------------------------------------- rows */
 
-json_t *job_object(const struct journal_job_row *row)
+/* delay_of - from the event to the hand-over, or to now if there was none. */
+static uint64_t delay_of(const struct journal_job_row *row)
+{
+	uint64_t until = row->started_realtime_usec;
+
+	if (!until && row->state < JOB_FINISHED)
+		until = now_realtime_usec();
+	return until > row->received_realtime_usec ? until - row->received_realtime_usec : 0;
+}
+
+json_t *job_object(const struct daemon *daemon, const struct journal_job_row *row)
 {
 	json_t *object = json_object();
 
@@ -46,6 +58,8 @@ json_t *job_object(const struct journal_job_row *row)
 	json_set_uint(object, "started_realtime_usec", row->started_realtime_usec);
 	json_set_uint(object, "finished_realtime_usec", row->finished_realtime_usec);
 	json_set_uint(object, "duration_usec", row->duration_usec);
+	json_set_uint(object, "delay_usec", delay_of(row));
+	waits_add(daemon, object, row);
 	return object;
 }
 
@@ -81,15 +95,22 @@ static void append_run(void *data, const struct journal_run_row *row)
 
 /* -------------------------------------------------------------------------------------- queries */
 
+struct listing {
+	struct daemon *daemon;
+	struct control_reply *reply;
+};
+
 static bool send_job(void *data, const struct journal_job_row *row)
 {
-	control_send(data, job_object(row));
+	const struct listing *listing = data;
+
+	control_send(listing->reply, job_object(listing->daemon, row));
 	return true;
 }
 
 static void end_jobs(void *data, struct control_reply *reply, int r, const struct lsn_error *err)
 {
-	(void)data;
+	free(data);
 	if (r < 0)
 		control_fail(reply, r, "%s", err->message);
 	else
@@ -99,14 +120,23 @@ static void end_jobs(void *data, struct control_reply *reply, int r, const struc
 void command_jobs(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { JOBS_QUERY_KEYS, NULL };
-	struct history_question question = { .reply = reply, .row = send_job, .end = end_jobs, .data = reply };
+	struct history_question question = { .reply = reply, .row = send_job, .end = end_jobs, .drop = free };
+	struct listing *listing;
 
 	question.journal = ((struct daemon *)data)->journal;
-	if (reply_known_keys(reply, request, keys) && jobs_read_query(reply, request, &question.query))
-		history_ask(&question, request);
+	if (!reply_known_keys(reply, request, keys) || !jobs_read_query(reply, request, &question.query))
+		return;
+	if (!(listing = malloc(sizeof *listing))) {
+		control_fail(reply, ENOMEM, "out of memory");
+		return;
+	}
+	*listing = (struct listing){ .daemon = data, .reply = reply };
+	question.data = listing;
+	history_ask(&question, request);
 }
 
 struct shown {
+	struct daemon *daemon;
 	uint64_t id, event;
 	json_t *object;
 };
@@ -118,7 +148,7 @@ static bool keep_job(void *data, const struct journal_job_row *row)
 	if (row->id != shown->id)
 		return false;
 	shown->event = row->event;
-	shown->object = job_object(row);
+	shown->object = job_object(shown->daemon, row);
 	return false;
 }
 
@@ -131,7 +161,7 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 {
 	static const char *const keys[] = { "job", "payload", NULL };
 	struct daemon *daemon = data;
-	struct shown shown = { 0 };
+	struct shown shown = { .daemon = daemon };
 	struct lsn_error err = { 0 };
 	bool payload = false;
 

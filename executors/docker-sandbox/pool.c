@@ -5,6 +5,7 @@
 #include "options.h"
 #include "prerequisites.h"
 #include "pressure.h"
+#include "problem.h"
 #include "protocol.h"
 #include "room.h"
 #include "sandbox.h"

@@ -1,5 +1,6 @@
 /* pool_fill.c - which sandboxes are started, and which make room for them. */
 #include "pool_private.h"
+#include "problem.h"
 #include "log_line.h"
 #include "netns.h"
 #include "options.h"

@@ -4,6 +4,7 @@
  * A backlog gets few namespaces while its jobs are short, and as many as there is room for when
  * they are not. */
 #include "pool_private.h"
+#include "problem.h"
 #include "netns.h"
 #include "options.h"
 #include "sandbox.h"

@@ -33,7 +33,7 @@ const char *wall_state(const struct wall *wall);
 /* what to do about it; NULL while it is up */
 const char *wall_remedy(const struct wall *wall);
 
-/* how often somebody had removed or changed the rules; *RET_REALTIME_USEC: the last time, 0: never */
+/* how often somebody had removed or changed the rules; *RET_REALTIME_USEC: the last time, or 0 */
 unsigned wall_restored(const struct wall *wall, uint64_t *ret_realtime_usec);
 
 /* wall_fd - the connection to the helper, for a child that is to end the wall; -1: there is

@@ -4,13 +4,14 @@
  * Options, all numbers: places (of its own, 1000), delay_ms (until it reports, 1), grace_ms
  * (report_grace(); 0: not said, -1: never), refuse (so many submits fail), refuse_reserve (so
  * many reserves fail), code (with this errno, 24), idle (so many runs are reported as not
- * started), fail (so many runs are reported as failed). describe() tells what has been called,
+ * started), fail (so many runs are reported as failed), sick (describe() names a problem, 0), since
+ * (and since when, in realtime seconds; 0: not said). describe() tells what has been called,
  * and `twice`: attempts of a job that were submitted more than once. */
 #include "plugin.h"
 
 struct moody {
 	const struct lsn_host *host;
-	long places, delay_ms, grace_ms, refuse, refuse_reserve, code, idle, fail;
+	long places, delay_ms, grace_ms, refuse, refuse_reserve, code, idle, fail, sick, since;
 	long held, asked, submits, forgets, cancels, twice;
 	struct run *runs; /* all that there have been */
 };
@@ -32,7 +33,8 @@ struct option {
 #name, offsetof(struct moody, name)                                                                    \
 	}
 static const struct option known[] = { OPTION(places), OPTION(delay_ms),       OPTION(grace_ms), OPTION(refuse),
-				       OPTION(code),   OPTION(refuse_reserve), OPTION(idle),     OPTION(fail) };
+				       OPTION(code),   OPTION(refuse_reserve), OPTION(idle),     OPTION(fail),
+				       OPTION(sick),   OPTION(since) };
 static const struct option told[] = { OPTION(asked),   OPTION(submits), OPTION(forgets),
 				      OPTION(cancels), OPTION(twice),   OPTION(held) };
 
@@ -170,6 +172,12 @@ static void moody_describe(void *instance, lsn_describe_fn fn, void *data)
 		(void)snprintf(text, sizeof text, "%ld", *(long *)(void *)((char *)instance + told[i].offset));
 		fn(data, told[i].key, text);
 	}
+	const struct moody *self = instance;
+	if (self->sick)
+		fn(data, "problem", "in a bad mood");
+	(void)snprintf(text, sizeof text, "%ld000000", self->since);
+	if (self->since)
+		fn(data, "problem_since_realtime_usec", text);
 }
 
 static uint64_t moody_report_grace(void *instance, const struct lsn_job *job)

@@ -33,6 +33,10 @@ def test_usage_is_status_2(t):
         ('status', '--limit', '3'),
         ('replay',),
         ('jobs', '--since', 'yesterday-ish'),
+        ('jobs', '--since', '12:30pm'),
+        ('jobs', '--since', 'm'),
+        ('explain',),
+        ('explain', 'a', 'b', 'c'),
         ('--nonsense',),
     ):
         done = daemon.ctl_run(*words)
@@ -59,6 +63,9 @@ def test_every_reading_command(t):
         ('show', job['id'], '--payload'),
         ('rejected',),
         ('why', 'a.py', 'create/x'),
+        ('explain', 'a.py', 'create/x'),
+        ('explain', 'create/x'),
+        ('check',),
         ('rescan',),
     ):
         human, rows = daemon.ctl_run(*words), daemon.ctl(*words)
@@ -93,6 +100,9 @@ def test_job_filters(t):
     equal(len(daemon.jobs('--state', 'lost')), 0)
     equal(len(daemon.jobs('--outcome', 'success')), 3)
     equal(len(daemon.jobs('--until', '1h')), 0)
+    for since in ('10m', '1.5m', 'yesterday', '2h', '1min', '2020-01-31 12:00'):
+        equal((since, len(daemon.jobs('--since', since))), (since, 3))
+    equal(len(daemon.jobs('--until', 'yesterday')), 0)
     equal([row['id'] for row in daemon.ctl('jobs', '--limit', 2)], [jobs[2]['id'], jobs[1]['id']])
     equal([row['id'] for row in daemon.ctl('jobs', '--before', jobs[1]['id'])], [jobs[0]['id']])
     for words in (('--state', 'done'), ('--outcome', 'fine'), ('--topic', 'a/#/b')):
@@ -113,8 +123,9 @@ def test_why(t):
         ('a.py', 'create/resource/scripts/a', False, ''),
         ('none.py', 'create/a', False, ''),
     ):
-        answer = daemon.ctl('why', script, topic)[0]
-        equal((script, topic, answer['runs']), (script, topic, runs))
+        done = daemon.ctl_run('--json', 'why', script, topic)
+        answer = json.loads(done.stdout)
+        equal((script, topic, answer['runs'], done.returncode), (script, topic, runs, 0 if runs else 4))
         check(word in answer['why'], answer['why'])
 
 

@@ -270,12 +270,53 @@ START_TEST(test_commands__why_a_script_does_not_run)
 	     "scripts collection");
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"other/x\"}", "does not subscribe");
 	says("{\"command\":\"explain\",\"script\":\"c.py\",\"topic\":\"create/x\"}", "no script of that name");
-	says("{\"command\":\"explain\",\"script\":\"b.py\"}", "needs a script and a topic");
+	says("{\"command\":\"explain\",\"script\":\"b.py\"}", "needs a topic");
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/+\"}", "\"code\":22");
 	(void)snprintf(text, sizeof text, "{\"command\":\"rejected\",\"limit\":5}");
 	ck_assert_uint_eq(rows(text), 0);
 	serving_publish("create/\xff", 0);
 	serving_until(rows(text) == 1);
+}
+END_TEST
+
+/* An executor that names a problem: whoever is asked says it, and nobody says that all is well. */
+START_TEST(test_commands__a_problem_is_told)
+{
+	static const char config[] = "[executor good]\nmodule = moody\nplaces = 0\nsick = 1\nsince = 1700000000\n";
+
+	says("{\"command\":\"conditions\"}", "{\"end\":true}");
+	ck_assert_ptr_null(strstr(answer, "\"id\""));
+	close_control();
+	serving_close();
+	serving_configure(config);
+	serving_open();
+	open_control();
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	says("{\"command\":\"conditions\"}", "\"level\":\"warning\",\"since_realtime_usec\":1700000000000000");
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_jobs() == 1);
+	says("{\"command\":\"jobs\"}", "\"waits_for\":\"executor-down\",\"waits_text\":"
+				       "\"executor good runs nothing: in a bad mood\"");
+	says("{\"command\":\"conditions\"}", "\"level\":\"failure\"");
+	says("{\"command\":\"status\"}", "\"conditions\":[{\"id\":\"executor-down\",\"subject\":\"good\"");
+	says("{\"command\":\"show\",\"job\":1}", "\"waits_for\":\"executor-down\"");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/y\"}",
+	     "\"runs\":false,\"rung\":\"place\"");
+	says("{\"command\":\"explain\",\"topic\":\"create/resource/y\"}", "\"verdict\":\"waits\"");
+	ck_assert_ptr_nonnull(strstr(answer, "in a bad mood"));
+}
+END_TEST
+
+START_TEST(test_commands__explain_of_all_scripts)
+{
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	says("{\"command\":\"explain\",\"topic\":\"create/resource/x\"}",
+	     "{\"script\":\"a.py\",\"verdict\":\"runs\",\"rung\":\"\"");
+	ck_assert_ptr_nonnull(strstr(answer, "\"runs\":1,\"waits\":0,\"nearly\":0,\"others\":1"));
+	says("{\"command\":\"explain\",\"topic\":\"Create/resource/x\"}", "\"verdict\":\"nearly\"");
+	ck_assert_ptr_nonnull(strstr(answer, "upper and lower case"));
+	says("{\"command\":\"explain\",\"topic\":\"create/+\"}", "\"code\":22");
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"/create/x\"}", "did you mean create/x?");
 }
 END_TEST
 
@@ -286,6 +327,7 @@ START_TEST(test_commands__reload)
 	says("{\"command\":\"reload\"}", "extra.ini:3: unknown key 'nonsense'");
 	serving_write("conf.d/extra.ini", "[listener]\nidentity = another\n[executor good]\n");
 	says("{\"command\":\"reload\"}", "restart it");
+	says("{\"command\":\"conditions\"}", "\"id\":\"reload-failed\"");
 }
 END_TEST
 
@@ -306,6 +348,8 @@ int main(void)
 	tcase_add_test(tc, test_commands__replay_is_paced_for_all_together);
 	tcase_add_test(tc, test_commands__replay_ends_with_the_daemon);
 	tcase_add_test(tc, test_commands__why_a_script_does_not_run);
+	tcase_add_test(tc, test_commands__a_problem_is_told);
+	tcase_add_test(tc, test_commands__explain_of_all_scripts);
 	tcase_add_test(tc, test_commands__reload);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

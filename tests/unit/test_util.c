@@ -138,6 +138,29 @@ START_TEST(test_util__utf8)
 }
 END_TEST
 
+START_TEST(test_util__what_is_cut_ends_with_a_whole_character)
+{
+	static const char *const cut[][2] = {
+		{ "", "" },
+		{ "abc", "abc" },
+		{ "\xc3\xa9", "\xc3\xa9" },
+		{ "a\xc3", "a" },
+		{ "a\xe2\x82", "a" },
+		{ "a\xe2\x82\xac", "a\xe2\x82\xac" },
+		{ "a\xf0\x9f\x98", "a" },
+		{ "a\xf0", "a" },
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(cut); i++) {
+		char text[16];
+		(void)strcpy(text, cut[i][0]);
+		utf8_trim(text);
+		ck_assert_str_eq(text, cut[i][1]);
+	}
+}
+END_TEST
+
 START_TEST(test_util__quote)
 {
 	char buf[64], small[12];
@@ -351,6 +374,7 @@ int main(void)
 	tcase_add_test(tc, test_util__sizes);
 	tcase_add_test(tc, test_util__bools_and_numbers);
 	tcase_add_test(tc, test_util__utf8);
+	tcase_add_test(tc, test_util__what_is_cut_ends_with_a_whole_character);
 	tcase_add_test(tc, test_util__quote);
 	tcase_add_test(tc, test_util__small_strings);
 	tcase_add_test(tc, test_util__memfd_is_sealed);

@@ -58,7 +58,6 @@ static enum exit_code explain_connect(const char *path, int error)
 struct client *client_connect(const char *path, enum exit_code *ret_code)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct timeval patience = { .tv_sec = ANSWER_SECONDS };
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	_cleanup_free_ struct client *client = calloc(1, sizeof *client);
 	*ret_code = EXIT_FAILED;
@@ -73,15 +72,22 @@ struct client *client_connect(const char *path, enum exit_code *ret_code)
 		*ret_code = explain_connect(path, errno);
 		return NULL;
 	}
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	client->stream = fdopen(fd, "r");
 	if (!client->stream) {
 		*ret_code = explain_connect(path, errno);
 		return NULL;
 	}
 	client->fd = TAKE_FD(fd);
+	client_set_patience(client, ANSWER_SECONDS);
 	*ret_code = EXIT_OK;
 	return TAKE_PTR(client);
+}
+
+void client_set_patience(struct client *client, unsigned seconds)
+{
+	const struct timeval patience = { .tv_sec = seconds };
+
+	(void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 }
 
 void client_free(struct client *client)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AWAY = 3 };
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AWAY = 3, EXIT_NONE_RUNS = 4 };
 
 /* ------------------------------------------------------------------------------------- client.c */
 struct client;
@@ -17,6 +17,9 @@ struct client;
  * if nobody serves there, else EXIT_FAILED. */
 struct client *client_connect(const char *path, enum exit_code *ret_code);
 void client_free(struct client *client);
+
+/* client_set_patience - wait for an answer for so long. */
+void client_set_patience(struct client *client, unsigned seconds);
 
 /* client_ask - send REQUEST (taken over), call ROW with each object (borrowed) but the last,
  * then LAST with the last (unless it is an error: that is printed).
@@ -32,6 +35,7 @@ enum cell_kind {
 	CELL_BYTES,
 	CELL_TIME, /* realtime usec */
 	CELL_DURATION, /* usec */
+	CELL_SPAN, /* likewise; 0: there is none */
 	CELL_BOOL,
 	CELL_HASH, /* its first 12 digits */
 	CELL_FIRST, /* of a list: "create/#", "create/# +2" */
@@ -58,7 +62,17 @@ char *text_escape(const char *text, size_t size, bool keep_lines);
 /* --------------------------------------------------------------------------------------- text.c */
 void print_status(void *data, const json_t *object);
 void print_job(void *data, const json_t *object);
-void print_explain(void *data, const json_t *object);
+struct explained {
+	bool runs; /* a script does */
+	const char *verdict; /* of the row before */
+};
+void print_explain(void *explained, const json_t *object);
+void print_survey_row(void *explained, const json_t *row); /* of explain over all scripts */
+void print_survey(void *explained, const json_t *object);
+void print_check(const json_t *status);
+
+/* worst_condition - of STATUS: 0 all is well, 1 warnings, 2 failures. */
+int worst_condition(const json_t *status);
 void print_executor(void *data, const json_t *row);
 void print_doctor(void *worst, const json_t *row); /* int: 0 ok, 1 warning, 2 failure */
 void print_reload(void *data, const json_t *object);

@@ -11,6 +11,8 @@
 #include <cleanup.h>
 #include <util.h>
 
+#define CHECK_SECONDS 10 /* a daemon that takes longer to say how it is hangs */
+
 enum option_bit {
 	O_SCRIPT = 1 << 0,
 	O_TOPIC = 1 << 1,
@@ -26,6 +28,7 @@ enum option_bit {
 	O_LATEST = 1 << 11,
 	O_AGAIN = 1 << 12,
 	O_DRY_RUN = 1 << 13,
+	O_ALL = 1 << 14,
 };
 #define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
 
@@ -50,6 +53,7 @@ static const struct option_spec {
 	{ "latest", "latest", KIND_FLAG },
 	{ "again", "again", KIND_FLAG },
 	{ "dry-run", "dry_run", KIND_FLAG },
+	{ "all", "all", KIND_FLAG },
 };
 
 struct invocation {
@@ -63,6 +67,7 @@ struct invocation {
 
 struct command {
 	const char *name, *words, *help;
+	const char *request; /* the command of docs/control.md, if its name is another; NULL: the same */
 	int words_min, words_max; /* -1: any number */
 	uint32_t options; /* enum option_bit allowed */
 	/* fill - the words into the request; 0 or -1 after printing what is wrong. NULL: takes
@@ -82,10 +87,10 @@ static int usage_complain(const char *format, const char *word)
 /* ----------------------------------------------------------------------------- running commands */
 
 static enum exit_code run_table(struct client *client, struct invocation *invocation, const struct column *columns,
-				const char *if_empty)
+				object_fn add, const char *if_empty)
 {
 	struct table *table = table_new(columns);
-	enum exit_code code = client_ask(client, json_incref(invocation->request), table_add, NULL, table);
+	enum exit_code code = client_ask(client, json_incref(invocation->request), add, NULL, table);
 	if (code == EXIT_OK)
 		table_print(table, stdout, if_empty);
 	table_free(table);
@@ -106,7 +111,7 @@ static enum exit_code run_scripts(struct client *client, struct invocation *invo
 		{ "MEMORY", "memory_bytes", CELL_BYTES }, { "OUTPUT", "output", CELL_TEXT },
 		{ "REASON", "reason", CELL_TEXT },        { NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns,
+	return run_table(client, invocation, columns, table_add,
 			 invocation->word_count || invocation->options ? "No such script." : "No scripts.");
 }
 
@@ -115,20 +120,31 @@ static enum exit_code run_executors(struct client *client, struct invocation *in
 	return client_ask(client, json_incref(invocation->request), print_executor, NULL, NULL);
 }
 
+/* add_job - a row whose message says what the job waits for, if it has none of its own. */
+static void add_job(void *table, const json_t *row)
+{
+	const json_t *waits = json_object_get(row, "waits_text"), *message = json_object_get(row, "message");
+
+	if (!json_string_length(waits) || json_string_length(message)) {
+		table_add(table, row);
+		return;
+	}
+	json_t *copy = json_copy((json_t *)row);
+	(void)json_object_set_new(copy, "message", json_sprintf("waits: %s", json_string_value(waits)));
+	table_add(table, copy);
+	json_decref(copy);
+}
+
 static enum exit_code run_jobs(struct client *client, struct invocation *invocation)
 {
 	static const struct column columns[] = {
-		{ "JOB", "id", CELL_NUMBER },
-		{ "RECEIVED", "received_realtime_usec", CELL_TIME },
-		{ "STATE", "state", CELL_TEXT },
-		{ "OUTCOME", "outcome", CELL_TEXT },
-		{ "TOOK", "duration_usec", CELL_DURATION },
-		{ "SCRIPT", "script", CELL_TEXT },
-		{ "TOPIC", "topic", CELL_TEXT },
-		{ "MESSAGE", "message", CELL_TEXT },
-		{ NULL, NULL, CELL_TEXT },
+		{ "JOB", "id", CELL_NUMBER },        { "RECEIVED", "received_realtime_usec", CELL_TIME },
+		{ "STATE", "state", CELL_TEXT },     { "OUTCOME", "outcome", CELL_TEXT },
+		{ "WAIT", "delay_usec", CELL_SPAN }, { "TOOK", "duration_usec", CELL_SPAN },
+		{ "SCRIPT", "script", CELL_TEXT },   { "TOPIC", "topic", CELL_TEXT },
+		{ "MESSAGE", "message", CELL_TEXT }, { NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns, invocation->options ? "No such jobs." : "No jobs.");
+	return run_table(client, invocation, columns, add_job, invocation->options ? "No such jobs." : "No jobs.");
 }
 
 static enum exit_code run_show(struct client *client, struct invocation *invocation)
@@ -143,12 +159,36 @@ static enum exit_code run_rejected(struct client *client, struct invocation *inv
 		{ "REASON", "reason", CELL_TEXT }, { "TOPIC", "topic", CELL_TEXT },
 		{ NULL, NULL, CELL_TEXT },
 	};
-	return run_table(client, invocation, columns, "Nothing was rejected.");
+	return run_table(client, invocation, columns, table_add, "Nothing was rejected.");
 }
 
-static enum exit_code run_why(struct client *client, struct invocation *invocation)
+static enum exit_code run_explain(struct client *client, struct invocation *invocation)
 {
-	return client_ask(client, json_incref(invocation->request), NULL, print_explain, NULL);
+	struct explained explained = { 0 };
+	bool one = json_object_get(invocation->request, "script");
+	enum exit_code code =
+		one ? client_ask(client, json_incref(invocation->request), NULL, print_explain, &explained)
+		    : client_ask(client, json_incref(invocation->request), print_survey_row, print_survey, &explained);
+	return code == EXIT_OK && !explained.runs ? EXIT_NONE_RUNS : code;
+}
+
+static void keep_object(void *data, const json_t *object) { *(json_t **)data = json_deep_copy(object); }
+
+/* run_check - one line, whatever happens: a program reads it. */
+static enum exit_code run_check(struct client *client, struct invocation *invocation)
+{
+	json_t *status = NULL;
+	enum exit_code code;
+
+	client_set_patience(client, CHECK_SECONDS);
+	code = client_ask(client, json_incref(invocation->request), NULL, keep_object, &status);
+	if (code != EXIT_OK)
+		(void)printf("LISTENERD CRITICAL - no answer from listenerd\n");
+	else
+		print_check(status);
+	code = code == EXIT_OK ? (enum exit_code)worst_condition(status) : EXIT_USAGE;
+	json_decref(status);
+	return code;
 }
 
 static enum exit_code run_done(struct client *client, struct invocation *invocation)
@@ -190,12 +230,17 @@ static enum exit_code run_rescan(struct client *client, struct invocation *invoc
 struct json_run {
 	unsigned failed;
 	int worst;
+	bool runs; /* explain: some script does */
 };
 
 static void print_json(void *data, const json_t *object)
 {
 	struct json_run *run = data;
 	const char *level = json_string_value(json_object_get(object, "level"));
+	const json_t *runs = json_object_get(object, "runs");
+	int conditions = worst_condition(object);
+	run->runs |= json_is_true(runs) || json_integer_value(runs) > 0;
+	run->worst = conditions > run->worst ? conditions : run->worst;
 	run->failed += json_is_false(json_object_get(object, "ok"));
 	if (level && !streq(level, "ok"))
 		run->worst = streq(level, "warning") && run->worst < 2 ? 1 : 2;
@@ -220,8 +265,10 @@ static enum exit_code run_json(struct client *client, const struct command *comm
 	enum exit_code code = client_ask(client, json_incref(invocation->request), print_json, print_json_last, &run);
 	if (code != EXIT_OK)
 		return code;
-	if (command->run == run_doctor)
+	if (command->run == run_doctor || command->run == run_check)
 		return (enum exit_code)run.worst;
+	if (command->run == run_explain && !run.runs)
+		return EXIT_NONE_RUNS;
 	return (command->run == run_done || command->run == run_replay) && run.failed ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -279,11 +326,45 @@ static int fill_name(struct invocation *invocation)
 	return invocation->word_count ? fill_text(invocation, "name", invocation->words[0]) : 0;
 }
 
-static int fill_why(struct invocation *invocation)
+static int fill_explain(struct invocation *invocation)
 {
-	return fill_text(invocation, "script", invocation->words[0]) < 0
-		       ? -1
-		       : fill_text(invocation, "topic", invocation->words[1]);
+	bool script = invocation->word_count > 1;
+
+	if (script && fill_text(invocation, "script", invocation->words[0]) < 0)
+		return -1;
+	return fill_text(invocation, "topic", invocation->words[script ? 1 : 0]);
+}
+
+/* parse_day - "today", "yesterday" or "12:30": a time of today, local. */
+static bool parse_day(const char *word, uint64_t *ret)
+{
+	time_t now = (time_t)(now_realtime_usec() / USEC_PER_SEC);
+	struct tm tm;
+
+	if (!localtime_r(&now, &tm))
+		return false;
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	tm.tm_isdst = -1;
+	const char *end = strptime(word, "%H:%M", &tm);
+	if (streq(word, "yesterday"))
+		tm.tm_mday--;
+	else if (!streq(word, "today") && (!end || *end))
+		return false;
+	*ret = (uint64_t)mktime(&tm) * USEC_PER_SEC;
+	return true;
+}
+
+/* parse_ago - as parse_duration(), and "10m" are minutes. */
+static int parse_ago(const char *word, uint64_t *ret)
+{
+	size_t digits = strspn(word, "0123456789.");
+	char minutes[32];
+
+	if (digits == 0 || !streq(word + digits, "m") || digits + 4 >= sizeof minutes)
+		return parse_duration(word, ret, NULL);
+	(void)snprintf(minutes, sizeof minutes, "%smin", word);
+	memcpy(minutes + digits, "min", 4);
+	return parse_duration(minutes, ret, NULL);
 }
 
 /* parse_when - "2h" ago, or a local date and time. */
@@ -292,6 +373,8 @@ static int parse_when(const char *word, uint64_t *ret)
 	static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M",
 					       "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
 	uint64_t ago, now = now_realtime_usec();
+	if (parse_day(word, ret))
+		return 0;
 	for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
 		struct tm tm = { .tm_isdst = -1 };
 		const char *end = strptime(word, formats[i], &tm);
@@ -300,8 +383,10 @@ static int parse_when(const char *word, uint64_t *ret)
 			return 0;
 		}
 	}
-	if (parse_duration(word, &ago, NULL) < 0)
-		return usage_complain("'%s' is neither a time ago (90s, 2h, 7d) nor a date (2026-01-31 12:00)", word);
+	if (parse_ago(word, &ago) < 0)
+		return usage_complain("'%s' is neither a time ago (90s, 10m, 2h, 7d) nor a time (today, yesterday, "
+				      "12:30, 2026-01-31 12:00)",
+				      word);
 	*ret = ago < now ? now - ago : 1;
 	return 0;
 }
@@ -325,23 +410,28 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 }
 
 static const struct command command_table[] = {
-	{ "status", "", "the state of the daemon", 0, 0, 0, NULL, run_status },
-	{ "scripts", "[NAME] [--state S]", "which scripts are registered, and why others are not", 0, 1, O_STATE,
+	{ "status", "", "what is wrong now, and the state of the daemon", NULL, 0, 0, 0, NULL, run_status },
+	{ "check", "", "one line for monitoring: exit status 0, 1, 2 or 3", "status", 0, 0, 0, NULL, run_check },
+	{ "scripts", "[NAME] [--state S]", "which scripts are registered, and why others are not", NULL, 0, 1, O_STATE,
 	  fill_name, run_scripts },
-	{ "why", "SCRIPT TOPIC", "whether SCRIPT would run on TOPIC, and why", 2, 2, 0, fill_why, run_why },
-	{ "executors", "", "the executors and their state", 0, 0, 0, NULL, run_executors },
-	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", 0, 0,
+	{ "explain", "[SCRIPT] TOPIC [--all]", "which scripts run on TOPIC, and why others do not", NULL, 1, 2, O_ALL,
+	  fill_explain, run_explain },
+	{ "why", "[SCRIPT] TOPIC [--all]", "the same as explain", "explain", 1, 2, O_ALL, fill_explain, run_explain },
+	{ "executors", "", "the executors and their state", NULL, 0, 0, 0, NULL, run_executors },
+	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", NULL, 0, 0,
 	  O_FILTERS | O_LATEST | O_BEFORE, NULL, run_jobs },
-	{ "show", "JOB [--payload]", "everything about one job, with its output", 1, 1, O_PAYLOAD, fill_job, run_show },
-	{ "rejected", "[--limit N]", "messages that were not accepted as events", 0, 0, O_LIMIT, NULL, run_rejected },
-	{ "doctor", "", "find out what is not set up well", 0, 0, 0, NULL, run_doctor },
-	{ "reload", "", "read the configuration and the modules again", 0, 0, 0, NULL, run_reload },
-	{ "rescan", "", "read the list of all scripts again", 0, 0, 0, NULL, run_rescan },
-	{ "seen", "", "end the warning of a lost session", 0, 0, 0, NULL, run_rescan },
-	{ "retry", "JOB...", "one more attempt for lost or failed jobs", 1, -1, 0, fill_jobs, run_done },
-	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events (--again, --dry-run)", 0, -1,
+	{ "show", "JOB [--payload]", "everything about one job, with its output", NULL, 1, 1, O_PAYLOAD, fill_job,
+	  run_show },
+	{ "rejected", "[--limit N]", "messages that were not accepted as events", NULL, 0, 0, O_LIMIT, NULL,
+	  run_rejected },
+	{ "doctor", "", "find out what is not set up well", NULL, 0, 0, 0, NULL, run_doctor },
+	{ "reload", "", "read the configuration and the modules again", NULL, 0, 0, 0, NULL, run_reload },
+	{ "rescan", "", "read the list of all scripts again", NULL, 0, 0, 0, NULL, run_rescan },
+	{ "seen", "", "end the warning of a lost session", NULL, 0, 0, 0, NULL, run_rescan },
+	{ "retry", "JOB...", "one more attempt for lost or failed jobs", NULL, 1, -1, 0, fill_jobs, run_done },
+	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events (--again, --dry-run)", NULL, 0, -1,
 	  O_FILTERS | O_CURRENT | O_AGAIN | O_DRY_RUN, fill_replay, run_replay },
-	{ "cancel", "JOB...", "end jobs that wait or run", 1, -1, 0, fill_jobs, run_done },
+	{ "cancel", "JOB...", "end jobs that wait or run", NULL, 1, -1, 0, fill_jobs, run_done },
 };
 
 static const struct command *command_find(const char *name)
@@ -365,8 +455,8 @@ static void usage_print(FILE *out)
 		"...  --limit N\n"
 		"options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
 		"         --json  answers as JSON, one object per line     --version  --help\n"
-		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running; doctor: 0 well, 1 warnings, 2 "
-		"failures\n",
+		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running, 4 no script runs (explain);\n"
+		"         doctor and check: 0 well, 1 warnings, 2 failures; check: 3 it cannot be asked\n",
 		LISTENER_RUNDIR "/control");
 }
 
@@ -429,12 +519,24 @@ static int check_command(const struct command *command, struct invocation *invoc
 	return command->fill ? command->fill(invocation) : 0;
 }
 
+/* check_unreached - there is no connection, for the reason CODE. */
+static enum exit_code check_unreached(enum exit_code code)
+{
+	bool away = code == EXIT_AWAY;
+
+	(void)printf("LISTENERD %s\n", away ? "CRITICAL - listenerd is not running"
+					    : "UNKNOWN - listenerd cannot be asked, see the error output");
+	return away ? EXIT_USAGE : EXIT_AWAY; /* 2: critical, 3: unknown */
+}
+
 static enum exit_code command_execute(const struct command *command, struct invocation *invocation)
 {
 	enum exit_code code;
 	(void)json_object_set_new(invocation->request, "command",
-				  json_string(command->run == run_why ? "explain" : command->name));
+				  json_string(command->request ? command->request : command->name));
 	struct client *client = client_connect(invocation->socket, &code);
+	if (!client && command->run == run_check)
+		code = check_unreached(code);
 	if (client)
 		code = invocation->json ? run_json(client, command, invocation) : command->run(client, invocation);
 	client_free(client);

@@ -141,6 +141,7 @@ char *cell_text(const json_t *row, const char *key, enum cell_kind kind)
 	if (!value || json_is_null(value))
 		return strdup("-");
 	switch (kind) {
+	case CELL_SPAN: return number > 0 ? duration_text(number) : strdup("-");
 	case CELL_BYTES: return bytes_text(json_number_value(value));
 	case CELL_TIME: return time_text(number);
 	case CELL_DURATION: return duration_text(number);
@@ -185,7 +186,7 @@ static size_t width(const char *text)
 
 static bool right_aligned(enum cell_kind kind)
 {
-	return kind == CELL_NUMBER || kind == CELL_BYTES || kind == CELL_DURATION;
+	return kind == CELL_NUMBER || kind == CELL_BYTES || kind == CELL_DURATION || kind == CELL_SPAN;
 }
 
 static void print_cell(FILE *out, const struct column *column, const char *text, size_t wide, bool last)

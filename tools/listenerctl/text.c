@@ -65,6 +65,9 @@ static void print_journal(const json_t *journal)
 {
 	(void)printf("%-14s ", "journal");
 	text_phrase(journal, "", "size_bytes", CELL_BYTES, "");
+	text_phrase(journal, " of ", "size_max_bytes", CELL_BYTES, "");
+	text_phrase(journal, ", ", "unfinished", CELL_NUMBER, "");
+	text_phrase(journal, " of ", "unfinished_max", CELL_NUMBER, " unfinished jobs");
 	text_phrase(journal, ", ", "events", CELL_NUMBER, " events");
 	text_phrase(journal, ", ", "jobs", CELL_NUMBER, " jobs");
 	text_phrase(journal, ", ", "disk_free_bytes", CELL_BYTES, " of disk free");
@@ -112,11 +115,71 @@ static void print_loop(const json_t *loop)
 	(void)printf("\n");
 }
 
+static int rank_of(const json_t *row)
+{
+	const char *level = json_string_value(json_object_get(row, "level"));
+
+	return !level || strcmp(level, "ok") == 0 ? 0 : strcmp(level, "warning") == 0 ? 1 : 2;
+}
+
+int worst_condition(const json_t *status)
+{
+	size_t i;
+	json_t *condition;
+	int worst = 0;
+
+	json_array_foreach (json_object_get(status, "conditions"), i, condition)
+		worst = rank_of(condition) > worst ? rank_of(condition) : worst;
+	return worst;
+}
+
+static void print_conditions(const json_t *conditions)
+{
+	size_t i;
+	json_t *condition;
+
+	json_array_foreach (conditions, i, condition) {
+		(void)printf("%-14s ", rank_of(condition) > 1 ? "FAILURE" : "warning");
+		text_phrase(condition, "", "text", CELL_TEXT, "\n");
+		(void)printf("%-14s ", "");
+		text_phrase(condition, "since ", "since_realtime_usec", CELL_TIME, "; ");
+		text_phrase(condition, "-> ", "remedy", CELL_TEXT, "\n");
+	}
+	if (json_array_size(conditions) > 0)
+		(void)printf("\n");
+}
+
+/* print_check - as monitoring plugins do: a word, what is worst, how much else, and figures. */
+void print_check(const json_t *status)
+{
+	static const char *const words[] = { "OK", "WARNING", "CRITICAL" };
+	const json_t *conditions = json_object_get(status, "conditions"), *jobs = json_object_get(status, "jobs");
+	const json_t *journal = json_object_get(status, "journal");
+	size_t count = json_array_size(conditions);
+
+	(void)printf("LISTENERD %s - ", words[worst_condition(status)]);
+	if (count == 0)
+		(void)printf("all is well");
+	text_phrase(json_array_get(conditions, 0), "", "text", CELL_TEXT, "");
+	if (count > 1)
+		(void)printf(" (and %zu more: listenerctl status)", count - 1);
+	(void)printf(" | waiting=%" JSON_INTEGER_FORMAT " running=%" JSON_INTEGER_FORMAT " lost=%" JSON_INTEGER_FORMAT
+		     " oldest_waiting=%.1fs journal=%" JSON_INTEGER_FORMAT "B;;%" JSON_INTEGER_FORMAT "\n",
+		     json_integer_value(json_object_get(jobs, "queued")) +
+			     json_integer_value(json_object_get(jobs, "backoff")),
+		     json_integer_value(json_object_get(jobs, "running")),
+		     json_integer_value(json_object_get(jobs, "lost")),
+		     json_number_value(json_object_get(status, "oldest_waiting_usec")) / 1e6,
+		     json_integer_value(json_object_get(journal, "size_bytes")),
+		     json_integer_value(json_object_get(journal, "size_max_bytes")));
+}
+
 void print_status(void *data, const json_t *object)
 {
 	size_t i;
 	json_t *executor;
 	(void)data;
+	print_conditions(json_object_get(object, "conditions"));
 	(void)printf("%-14s ", "listenerd");
 	text_phrase(object, "", "version", CELL_TEXT, "");
 	text_phrase(object, ", '", "identity", CELL_TEXT, "'");
@@ -149,6 +212,7 @@ void print_executor(void *data, const json_t *row)
 	text_phrase(row, " of ", "concurrency", CELL_NUMBER, " busy");
 	(void)printf("%s%s\n", json_is_true(json_object_get(row, "open")) ? ", open: scripts may choose it" : "",
 		     json_is_true(json_object_get(row, "draining")) ? ", draining" : "");
+	text_phrase(row, "               runs nothing: ", "problem", CELL_TEXT, "\n");
 	json_object_foreach (json_object_get(row, "details"), key, value) {
 		_cleanup_free_ char *name = text_escape(key, strlen(key), false);
 		const char *string = json_string_value(value);
@@ -179,10 +243,10 @@ static void print_bytes(const json_t *run, const char *title, const char *key)
 		(void)printf("    %s\n", part);
 }
 
-static void print_run(const json_t *run)
+static bool is_running(const json_t *run) { return json_is_null(json_object_get(run, "outcome")); }
+
+static void print_ended(const json_t *run)
 {
-	(void)printf("run");
-	text_phrase(run, " ", "attempt", CELL_NUMBER, ":");
 	text_phrase(run, " ", "outcome", CELL_TEXT, "");
 	if (json_integer_value(json_object_get(run, "signal")))
 		text_phrase(run, ", signal ", "signal", CELL_NUMBER, "");
@@ -193,6 +257,16 @@ static void print_run(const json_t *run)
 	text_phrase(run, " (user ", "user_usec", CELL_DURATION, ",");
 	text_phrase(run, " system ", "system_usec", CELL_DURATION, ")");
 	text_phrase(run, ", memory ", "max_rss_bytes", CELL_BYTES, "");
+}
+
+static void print_run(const json_t *run)
+{
+	(void)printf("run");
+	text_phrase(run, " ", "attempt", CELL_NUMBER, ":");
+	if (is_running(run))
+		text_phrase(run, " running, started ", "started_realtime_usec", CELL_TIME, "");
+	else
+		print_ended(run);
 	text_phrase(run, "\n  on ", "executor", CELL_TEXT, "");
 	text_phrase(run, " at ", "place", CELL_TEXT, "");
 	text_phrase(run, "\n  ", "message", CELL_TEXT, "");
@@ -218,46 +292,89 @@ void print_job(void *data, const json_t *object)
 	text_line(object, "received", "received_realtime_usec", CELL_TIME);
 	if (json_integer_value(json_object_get(object, "replay_of")))
 		text_line(object, "replay of job", "replay_of", CELL_NUMBER);
+	text_line(object, json_integer_value(json_object_get(object, "started_realtime_usec")) ? "waited" : "waits",
+		  "delay_usec", CELL_SPAN);
+	text_phrase(object, "waits for      ", "waits_text", CELL_TEXT, "\n");
 	text_phrase(object, "message        ", "message", CELL_TEXT, "\n");
 	json_array_foreach (json_object_get(object, "runs"), i, run)
 		print_run(run);
 	print_bytes(object, "payload", "payload");
 }
 
-void print_explain(void *data, const json_t *object)
+static void print_rung(const char *name, bool ok, const json_t *row, const char *key)
+{
+	_cleanup_free_ char *text = cell_text(row, key, CELL_TEXT);
+
+	(void)printf("  %-10s %-4s %s\n", name, ok ? "yes" : "NO", text ? text : "?");
+}
+
+static void print_latest(const json_t *jobs)
 {
 	static const struct column columns[] = {
 		{ "JOB", "id", CELL_NUMBER },        { "STATE", "state", CELL_TEXT },
 		{ "OUTCOME", "outcome", CELL_TEXT }, { "RECEIVED", "received_realtime_usec", CELL_TIME },
 		{ "TOPIC", "topic", CELL_TEXT },     { NULL, NULL, CELL_TEXT },
 	};
+	struct table *table = table_new(columns);
 	size_t i;
 	json_t *job;
-	(void)data;
-	(void)printf("%s", json_is_true(json_object_get(object, "runs")) ? "It runs" : "It does not run");
-	text_phrase(object, ": ", "why", CELL_TEXT, "");
-	(void)printf(".\n\n");
-	text_line(object, "script", "script", CELL_TEXT);
-	text_line(object, "state", "state", CELL_TEXT);
-	text_line(object, "reason", "reason", CELL_TEXT);
-	text_line(object, "filter", "filter", CELL_TEXT);
-	text_line(object, "matches", "matches", CELL_BOOL);
-	text_line(object, "subscribed", "subscribed", CELL_BOOL);
-	text_line(object, "shielded", "shielded", CELL_BOOL);
-	text_line(object, "executor", "executor", CELL_TEXT);
-	text_phrase(object, "               ", "executor_problem", CELL_TEXT, "\n");
-	struct table *table = table_new(columns);
-	json_array_foreach (json_object_get(object, "jobs"), i, job)
+
+	json_array_foreach (jobs, i, job)
 		table_add(table, job);
 	(void)printf("\n");
 	table_print(table, stdout, "It has no jobs yet.");
 	table_free(table);
 }
 
+void print_explain(void *data, const json_t *object)
+{
+	struct explained *explained = data;
+	size_t i;
+	json_t *rung;
+
+	explained->runs = json_is_true(json_object_get(object, "runs"));
+	(void)printf("%s", explained->runs ? "It runs" : "It does not run");
+	text_phrase(object, ": ", "why", CELL_TEXT, "");
+	(void)printf(".\n\n");
+	json_array_foreach (json_object_get(object, "ladder"), i, rung)
+		print_rung(json_string_value(json_object_get(rung, "rung")), json_is_true(json_object_get(rung, "ok")),
+			   rung, "text");
+	print_latest(json_object_get(object, "jobs"));
+}
+
+void print_survey_row(void *data, const json_t *row)
+{
+	struct explained *explained = data;
+	const char *verdict = json_string_value(json_object_get(row, "verdict"));
+	bool runs = strcmp(verdict, "runs") == 0, waits = strcmp(verdict, "waits") == 0;
+	const char *title = runs ? "RUNS" : waits ? "WOULD RUN, BUT WAITS" : "NEARLY";
+	_cleanup_free_ char *script = cell_text(row, "script", CELL_TEXT),
+			    *filter = cell_text(row, "filter", CELL_TEXT);
+	_cleanup_free_ char *why = cell_text(row, "why", CELL_TEXT);
+
+	if (!explained->verdict || strcmp(explained->verdict, title) != 0)
+		(void)printf("%s\n", title);
+	explained->verdict = title;
+	explained->runs |= runs;
+	(void)printf("  %-20s %-24s %s\n", script ? script : "?", filter ? filter : "?", why ? why : "?");
+}
+
+void print_survey(void *data, const json_t *object)
+{
+	struct explained *explained = data;
+
+	if (json_integer_value(json_object_get(object, "runs")) +
+		    json_integer_value(json_object_get(object, "waits")) ==
+	    0)
+		(void)printf("No script matches this topic.\n");
+	explained->runs = json_integer_value(json_object_get(object, "runs")) > 0;
+	print_rung("taken", json_is_true(json_object_get(object, "taken")), object, "taken_why");
+	text_phrase(object, "", "others", CELL_NUMBER, " other scripts do not match.\n");
+}
+
 void print_doctor(void *worst, const json_t *row)
 {
-	const char *level = json_string_value(json_object_get(row, "level"));
-	int rank = streq(level, "ok") ? 0 : streq(level, "warning") ? 1 : 2;
+	int rank = rank_of(row);
 	int *known = worst;
 	*known = rank > *known ? rank : *known;
 	_cleanup_free_ char *area = cell_text(row, "area", CELL_TEXT), *what = cell_text(row, "what", CELL_TEXT);
