@@ -38,6 +38,7 @@ static void fill_abi(struct job *job, uint64_t id)
 		.id = id,
 		.event = event->id,
 		.output = script->settings.output,
+		.input = script->settings.input,
 		.script = script->name,
 		.script_version = script->version,
 		.topic = event->topic,

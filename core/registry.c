@@ -194,6 +194,7 @@ static void policy_take(struct registry *registry, const struct script_policy *p
 		d->timeout_usec,
 		d->memory_bytes,
 		(uint64_t)d->output,
+		(uint64_t)d->input,
 		(uint64_t)d->on_lost,
 		d->retries,
 		d->retry_delay_usec,
@@ -363,7 +364,7 @@ static int set_state(struct change *change, enum script_state state, const char 
 }
 
 /* What a .meta file may set; an archive's metadata may hold anything besides. */
-static const char *const known_keys[] = { "topic",   "timeout", "memory",      "output",   "executor",
+static const char *const known_keys[] = { "topic",   "timeout", "memory",      "output",   "stdin", "executor",
 					  "on_lost", "retries", "retry_delay", "retry_on", NULL };
 
 static int unknown_key(const char *key, struct lsn_error *err)
@@ -373,10 +374,11 @@ static int unknown_key(const char *key, struct lsn_error *err)
 	str_quote(quoted, sizeof quoted, key, strlen(key));
 	if (near)
 		return lsn_error_set(err, -EINVAL, "unknown key %s: did you mean %s?", quoted, near);
-	return lsn_error_set(err, -EINVAL,
-			     "unknown key %s: there are topic, timeout, memory, output, executor, on_lost, retries, "
-			     "retry_delay and retry_on",
-			     quoted);
+	return lsn_error_set(
+		err, -EINVAL,
+		"unknown key %s: there are topic, timeout, memory, output, stdin, executor, on_lost, retries, "
+		"retry_delay and retry_on",
+		quoted);
 }
 
 static int read_settings(const struct registry *registry, const struct registry_offer *offer,
@@ -431,8 +433,8 @@ static int change_to_no_topic(struct change *change, const struct entry *entry, 
 static bool settings_equal(const struct script_settings *a, const struct script_settings *b)
 {
 	return a->timeout_usec == b->timeout_usec && a->memory_bytes == b->memory_bytes && a->output == b->output &&
-	       a->on_lost == b->on_lost && streq(a->executor, b->executor) && a->retries == b->retries &&
-	       a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on;
+	       a->input == b->input && a->on_lost == b->on_lost && streq(a->executor, b->executor) &&
+	       a->retries == b->retries && a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on;
 }
 
 static bool filters_equal(const struct script *a, const struct script *b)

@@ -218,6 +218,17 @@ static int set_output(const struct setting *s)
 	return 0;
 }
 
+static int set_stdin(const struct setting *s)
+{
+	if (streq(s->value, "pipe"))
+		s->settings->input = LSN_INPUT_PIPE;
+	else if (streq(s->value, "file"))
+		s->settings->input = LSN_INPUT_FILE;
+	else
+		return settings_refuse(s, -EINVAL, "it must be pipe or file");
+	return 0;
+}
+
 static bool executor_is_open(const struct script_policy *policy, const char *name)
 {
 	return policy->executor_open && policy->executor_open(policy->data, name);
@@ -290,7 +301,7 @@ int script_settings_set(struct script_settings *settings, const struct script_po
 	} table[] = {
 		{ "timeout", set_timeout },         { "memory", set_memory },     { "output", set_output },
 		{ "executor", set_executor },       { "on_lost", set_on_lost },   { "retries", set_retries },
-		{ "retry_delay", set_retry_delay }, { "retry_on", set_retry_on },
+		{ "retry_delay", set_retry_delay }, { "retry_on", set_retry_on }, { "stdin", set_stdin },
 	};
 	const struct setting s = { settings, policy, key, value, err };
 	for (size_t i = 0; i < ELEMENTSOF(table); i++)

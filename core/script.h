@@ -35,6 +35,7 @@ struct script_settings {
 	uint64_t timeout_usec;
 	uint64_t memory_bytes;
 	enum lsn_output_mode output;
+	enum lsn_input_mode input;
 	char executor[EXECUTOR_NAME_SIZE]; /* as asked for by the script; "" = the INI decides */
 	enum on_lost on_lost;
 	unsigned retries; /* further attempts after a failed one */

@@ -221,11 +221,11 @@ static void make_env(const struct run_request *req, char *env[65])
 
 /* ---------------------------------------------------------------------------------------- child */
 
-static int exec_place_fds(const struct init *in, const struct run_request *req, int out_fd, int err_fd, int *report_fd,
-			  bool python)
+static int exec_place_fds(const struct init *in, const struct run_request *req, const struct script_fds *fds,
+			  int *report_fd, bool python)
 {
-	const int from[5] = { req->payload_fd, out_fd >= 0 ? out_fd : in->null_fd, err_fd >= 0 ? err_fd : in->null_fd,
-			      req->script_fd, in->code_fd };
+	const int from[5] = { fds->in >= 0 ? fds->in : req->payload_fd, fds->out >= 0 ? fds->out : in->null_fd,
+			      fds->err >= 0 ? fds->err : in->null_fd, req->script_fd, in->code_fd };
 	int high[5], count = python ? 5 : 4;
 	for (int i = 0; i < count; i++)
 		if ((high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
@@ -258,13 +258,13 @@ static int set_limits(const struct sb_run *frame)
 
 /* What fails here is told through REPORT_FD, which execve closes: nothing told means that it
  * runs. */
-__attribute__((noreturn)) static void become_script(const struct init *in, const struct run_request *req, int out_fd,
-						    int err_fd, int report_fd, const char *path, char **argv,
-						    char **env, bool python)
+__attribute__((noreturn)) static void become_script(const struct init *in, const struct run_request *req,
+						    const struct script_fds *fds, int report_fd, const char *path,
+						    char **argv, char **env, bool python)
 {
 	sigset_t none;
 	(void)sigemptyset(&none);
-	int r = exec_place_fds(in, req, out_fd, err_fd, &report_fd, python);
+	int r = exec_place_fds(in, req, fds, &report_fd, python);
 	if (r == 0 && (setsid() < 0 || chdir(SB_SCRIPTS_DIR) < 0))
 		r = -errno;
 	char score[16], job_score[16];
@@ -284,7 +284,8 @@ __attribute__((noreturn)) static void become_script(const struct init *in, const
 	_exit(127);
 }
 
-int exec_start(struct init *in, const struct run_request *req, int out_fd, int err_fd, pid_t *ret_pid, char why[128])
+int exec_start(struct init *in, const struct run_request *req, const struct script_fds *fds, pid_t *ret_pid,
+	       char why[128])
 {
 	struct shebang s;
 	char *argv[8], *env[65];
@@ -301,7 +302,7 @@ int exec_start(struct init *in, const struct run_request *req, int out_fd, int e
 		return -errno;
 	pid_t pid = fork();
 	if (pid == 0)
-		become_script(in, req, out_fd, err_fd, report[1], path, argv, env, is_python(req, &s));
+		become_script(in, req, fds, report[1], path, argv, env, is_python(req, &s));
 	int fork_errno = errno;
 	(void)close(report[1]);
 	/* Blocks until execve has happened, not longer: the script has no say before that. */

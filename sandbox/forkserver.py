@@ -44,7 +44,7 @@ ENCODING = sys.getfilesystemencoding()
 MAGIC = 0x4C534231
 RUN = '=IHHII7Q6I64s'  # struct sb_run of protocol.h
 RUN_TYPE = 64
-CAPTURE = 1
+CAPTURE, PIPE = 1, 4
 JOB_ID = slice(16, 24)  # in a RUN frame
 MSG_PEEK, MSG_DONTWAIT = 2, 0x40
 ARG_PAYLOAD_MAX = 128 * 1024 - 1
@@ -227,10 +227,10 @@ def decode(raw):
     return raw.decode(ENCODING, 'surrogateescape')  # as os.fsdecode()
 
 
-def payload_argument(size):
+def payload_argument(fd, size):
     if size > ARG_PAYLOAD_MAX:
         return []
-    payload = os.pread(0, size, 0)
+    payload = os.pread(fd, size, 0)
     return [] if b'\0' in payload else [decode(payload)]
 
 
@@ -310,11 +310,14 @@ class Server(object):
             self.random.append(sys.modules['numpy.random'].seed)
 
     def make_streams(self):
-        """As a job finds them whose input is a memfd and whose output is discarded. Made once here
+        """As a job finds them whose input is a pipe and whose output is discarded. Made once here
         they cost no job the pages they lie on."""
         complaints = os.dup(2)
-        for fd, like in ((0, NOTE_FD), (1, self.null), (2, self.null)):
+        pipe = os.pipe()
+        for fd, like in ((0, pipe[0]), (1, self.null), (2, self.null)):
             os.dup2(like, fd)
+        for fd in pipe:
+            os.close(fd)
         new_stdin()
         new_output()
         os.dup2(self.null, 0)
@@ -451,16 +454,20 @@ class Server(object):
         if not self.poll.poll(REST_MSEC):
             self.practise()  # rehearse
         (job, cpu_usec, payload_size, flags, nofile, version, argv, env), fds = self.take()
-        os.dup2(fds[1], 0)
+        if flags & PIPE:
+            os.dup2(fds[2], 0)
+        else:
+            os.dup2(fds[1], 0)
+            new_stdin()
         if flags & CAPTURE:
-            os.dup2(fds[2], 1)
-            os.dup2(fds[3], 2)
+            os.dup2(fds[-2], 1)
+            os.dup2(fds[-1], 2)
             new_output()
         else:
             Server.discarded = sys.stderr
         self.set_limits(nofile, cpu_usec)
         self.drop()
-        self.become_process(argv + payload_argument(payload_size), env)
+        self.become_process(argv + payload_argument(fds[1], payload_size), env)
         for module in self.hidden:
             sys.modules.pop(module, None)
         for seed in self.random:

@@ -260,12 +260,14 @@ static uint64_t deadline_earliest(const struct init *in)
 	return t;
 }
 
-static void wait_for_something(struct init *in, struct pollfd fds[6])
+#define WATCHED 7
+
+static void wait_for_something(struct init *in, struct pollfd fds[WATCHED])
 {
-	const int watched[6] = { in->signal_fd,    in->control_fd,      in->server.fd,
-				 in->successor.fd, in->run.out.pipe_fd, in->run.err.pipe_fd };
-	for (int i = 0; i < 6; i++)
-		fds[i] = (struct pollfd){ .fd = watched[i], .events = POLLIN };
+	const int watched[WATCHED] = { in->signal_fd,       in->control_fd,      in->server.fd,     in->successor.fd,
+				       in->run.out.pipe_fd, in->run.err.pipe_fd, in->run.in.pipe_fd };
+	for (int i = 0; i < WATCHED; i++)
+		fds[i] = (struct pollfd){ .fd = watched[i], .events = i < 6 ? POLLIN : POLLOUT };
 	uint64_t when = deadline_earliest(in), now = now_usec();
 	struct timespec ts, *timeout = NULL;
 	if (when != USEC_NEVER) {
@@ -274,18 +276,18 @@ static void wait_for_something(struct init *in, struct pollfd fds[6])
 					.tv_nsec = (long)(left % USEC_PER_SEC) * 1000 };
 		timeout = &ts;
 	}
-	if (ppoll(fds, 6, timeout, NULL) <= 0)
-		for (int i = 0; i < 6; i++)
+	if (ppoll(fds, WATCHED, timeout, NULL) <= 0)
+		for (int i = 0; i < WATCHED; i++)
 			fds[i].revents = 0;
 }
 
 static void loop_turn(struct init *in)
 {
-	struct pollfd fds[6];
+	struct pollfd fds[WATCHED];
 	wait_for_something(in, fds);
 	/* A descriptor may be closed by an earlier step of the same turn and its number be
 	 * another's by then: compare before use. */
-	if (fds[4].revents || fds[5].revents)
+	if (fds[4].revents || fds[5].revents || fds[6].revents)
 		run_pump(in);
 	if (fds[2].revents && fds[2].fd == in->server.fd)
 		server_read(in, &in->server);
@@ -316,6 +318,7 @@ int main(int argc, char **argv)
 				  .successor = { .fd = -1 },
 				  .result_fds = { -1, -1 } };
 	in.run.out.pipe_fd = in.run.out.mem_fd = in.run.err.pipe_fd = in.run.err.mem_fd = -1;
+	in.run.in.pipe_fd = in.run.in.payload_fd = -1;
 	if (parse_options(&in.options, argc, argv) < 0)
 		return 2;
 	int r = set_up(&in);

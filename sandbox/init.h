@@ -12,6 +12,7 @@
  *     walls.c     what scripts are shut in with: capabilities, Landlock, ids
  *     filter.c    the seccomp filter beside Docker's
  *     pump.c      bounded copies of stdout and stderr
+ *     feed.c      the payload, into the pipe that is stdin
  *     cgroup.c    counters that tell why the kernel killed something */
 #ifndef SANDBOX_INIT_H
 #define SANDBOX_INIT_H
@@ -51,6 +52,12 @@ struct pump {
 	bool truncated; /* there was more */
 };
 
+/* What a script has still to get through the pipe that is its stdin. */
+struct feed {
+	int pipe_fd, payload_fd; /* -1: none, or all is in the pipe */
+	uint64_t at, size;
+};
+
 enum run_phase {
 	RUN_NONE,
 	RUN_ACTIVE, /* the script runs */
@@ -73,6 +80,7 @@ struct run {
 	int status; /* wait status of the first process */
 	uint64_t user_usec, system_usec, max_rss_bytes;
 	struct pump out, err;
+	struct feed in;
 	char message[48];
 };
 
@@ -129,13 +137,20 @@ struct run_request {
 	const char *name, *topic, *env;
 	int script_fd, payload_fd; /* borrowed */
 };
+
+/* The script's ends of its pipes.
+ * -1: there is none, and the payload or /dev/null takes its place. */
+struct script_fds {
+	int in, out, err;
+};
+
 void run_start(struct init *in, const struct run_request *req);
 void run_refuse(struct init *in, uint64_t job, const char *why); /* a result without a run */
 void run_cancel(struct init *in, uint64_t job);
 void run_forget(struct init *in, uint64_t job);
 void run_main_ended(struct init *in, int status, const struct rusage *ru);
 void run_server_died(struct init *in);
-void run_pump(struct init *in); /* output has come */
+void run_pump(struct init *in); /* output has come, or there is room for input */
 void run_tick(struct init *in); /* the time of run.next_usec has come, or children have ended */
 void run_keep_result(struct init *in, const struct sb_result *result, int out_fd, int err_fd);
 
@@ -147,7 +162,7 @@ int kill_scripts(int sig);
 void server_keep(struct init *in); /* start what should run and does not */
 
 /* hand a job over: 0, negative errno */
-int server_run(struct init *in, const struct run_request *req, int out_fd, int err_fd);
+int server_run(struct init *in, const struct run_request *req, const struct script_fds *script);
 void server_read(struct init *in, struct server *server);
 bool server_exited(struct init *in, pid_t pid); /* PID ended: was it ours? */
 bool server_usable(const struct init *in);
@@ -160,7 +175,8 @@ bool exec_wanted(const struct init *in, const struct run_request *req);
 
 /* exec_start - start a new interpreter.
  * 0 and *RET_PID, or negative errno with WHY filled. */
-int exec_start(struct init *in, const struct run_request *req, int out_fd, int err_fd, pid_t *ret_pid, char why[128]);
+int exec_start(struct init *in, const struct run_request *req, const struct script_fds *fds, pid_t *ret_pid,
+	       char why[128]);
 
 /* walls.c */
 
@@ -182,6 +198,10 @@ int walls_limits(void); /* in a child: the limits that are the same for all */
 int filter_install(void); /* 0 or negative errno */
 
 /* pump.c */
+
+/* script_pipe - a pipe that belongs to the script's user; ENDS[OURS], init's end, does not block.
+ * 0 or negative errno. */
+int script_pipe(int ends[2], int ours);
 int pump_open(struct pump *pump, const char *name, uint64_t limit, int *ret_write_fd);
 
 /* a pipe's worth; closes pipe_fd at its end. true: there may be more */
@@ -189,6 +209,17 @@ bool pump_read(struct pump *pump);
 
 /* the sealed memfd (caller's) or -1; PUMP is empty afterwards */
 int pump_finish(struct pump *pump);
+
+/* feed.c */
+
+/* feed_open - a pipe with as much of SIZE bytes of PAYLOAD_FD (borrowed) in it as it has room for.
+ * 0 and *RET_READ_FD, or negative errno and FEED is empty. */
+int feed_open(struct feed *feed, int payload_fd, uint64_t size, int *ret_read_fd);
+
+/* feed_write - put in what there is room for; closes the pipe behind the last byte, and when nobody
+ * reads any more. */
+void feed_write(struct feed *feed);
+void feed_close(struct feed *feed);
 
 /* cgroup.c - how often the memory limit killed and the process limit refused since the last
  * cgroup_mark(). */

@@ -20,14 +20,14 @@
  *
  * Byte order is the machine's: both ends run on it. Versions: an executor names the one it wants
  * with --protocol when it makes the sandbox; the head of each frame carries it; an executor speaks
- * all older ones. 2: READY and RESULT tell how much memory the sandbox takes. */
+ * all older ones. 2: READY and RESULT tell how much memory the sandbox takes. 3: SB_RUN_PIPE. */
 #ifndef SANDBOX_PROTOCOL_H
 #define SANDBOX_PROTOCOL_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define SB_PROTOCOL_VERSION 2
+#define SB_PROTOCOL_VERSION 3
 #define SB_MAGIC 0x4c534231u /* "LSB1" */
 
 /* Where things are inside a sandbox. All mounts are read-only. */
@@ -86,6 +86,9 @@ struct sb_ready {
 enum sb_run_flags {
 	SB_RUN_CAPTURE = 1 << 0, /* keep stdout and stderr */
 	SB_RUN_EXEC = 1 << 1, /* start a new interpreter instead of forking the warm one */
+	/* since version 3: standard input is a pipe that init fills; else it is the payload's
+	 * memfd itself */
+	SB_RUN_PIPE = 1 << 2,
 };
 
 /* Followed by the strings, each NUL-terminated, sizes without the NUL: script name, topic, then

@@ -11,31 +11,31 @@
 #include <unistd.h>
 
 /* A pipe belongs to the effective user who makes it, and nobody else may open it by name. In the
- * script /dev/stdout is to work as it does without a pump. */
-static int script_pipe(int ends[2])
+ * script /dev/stdin and /dev/stdout are to work as they do without a pipe. Only our end is
+ * non-blocking: the script's is an ordinary pipe. */
+int script_pipe(int ends[2], int ours)
 {
 	if (syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0)
 		return -errno;
 	int r = pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
 	if (syscall(SYS_setresuid, -1, 0, -1) < 0)
 		abort(); /* an init that is nobody is no init: the container ends */
+	if (r == 0)
+		(void)fcntl(ends[ours], F_SETFL, O_NONBLOCK);
 	return r;
 }
 
 int pump_open(struct pump *pump, const char *name, uint64_t limit, int *ret_write_fd)
 {
-	int ends[2], r = script_pipe(ends);
+	int ends[2], r = script_pipe(ends, 0);
 	if (r < 0)
 		return r;
 	int mem = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	/* Only our end is non-blocking: the script's is an ordinary pipe. */
-	if (mem < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
-		int e = errno;
+	if (mem < 0) {
+		r = -errno;
 		(void)close(ends[0]);
 		(void)close(ends[1]);
-		if (mem >= 0)
-			(void)close(mem);
-		return -e;
+		return r;
 	}
 	*pump = (struct pump){ .pipe_fd = ends[0], .mem_fd = mem, .limit = limit };
 	*ret_write_fd = ends[1];

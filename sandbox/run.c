@@ -142,6 +142,7 @@ static void run_finish(struct init *in, bool clean)
 		.used_bytes = cgroup_memory(),
 	};
 	int out = -1, err = -1;
+	feed_close(&run->in);
 	if (run->capture) {
 		/* All writers are dead: what is in the pipes is all there will be. */
 		while (pump_read(&run->out))
@@ -278,29 +279,37 @@ void run_server_died(struct init *in)
 
 void run_pump(struct init *in)
 {
+	feed_write(&in->run.in);
 	(void)pump_read(&in->run.out);
 	(void)pump_read(&in->run.err);
 }
 
 /* ------------------------------------------------------------------------------------- starting */
 
-static int open_output(struct run *run, const struct sb_run *frame, int fds[2])
+static int open_pipes(struct run *run, const struct run_request *req, struct script_fds *fds)
 {
-	int r = pump_open(&run->out, "stdout", frame->output_limit_bytes, &fds[0]);
-	if (r < 0)
-		return r;
-	return pump_open(&run->err, "stderr", frame->output_limit_bytes, &fds[1]);
+	const struct sb_run *frame = req->frame;
+	int r = 0;
+	if (frame->flags & SB_RUN_PIPE)
+		r = feed_open(&run->in, req->payload_fd, frame->payload_size, &fds->in);
+	if (r == 0 && run->capture)
+		r = pump_open(&run->out, "stdout", frame->output_limit_bytes, &fds->out);
+	if (r == 0 && run->capture)
+		r = pump_open(&run->err, "stderr", frame->output_limit_bytes, &fds->err);
+	return r;
 }
 
-static void close_output(int fds[2])
+static void close_pipes(const struct script_fds *fds)
 {
-	for (int i = 0; i < 2; i++)
-		if (fds[i] >= 0)
-			(void)close(fds[i]);
+	const int all[] = { fds->in, fds->out, fds->err };
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (all[i] >= 0)
+			(void)close(all[i]);
 }
 
 static void fail_start(struct init *in, const char *why)
 {
+	feed_close(&in->run.in);
 	int out = pump_finish(&in->run.out), err = pump_finish(&in->run.err);
 	if (out >= 0)
 		(void)close(out);
@@ -326,23 +335,23 @@ static struct run new_run(const struct sb_run *frame)
 		.judged = -1,
 		.out = { .pipe_fd = -1, .mem_fd = -1 },
 		.err = { .pipe_fd = -1, .mem_fd = -1 },
+		.in = { .pipe_fd = -1, .payload_fd = -1 },
 	};
 }
 
 void run_start(struct init *in, const struct run_request *req)
 {
-	int fds[2] = { -1, -1 }, r = 0;
+	struct script_fds fds = { -1, -1, -1 };
 	char why[128] = "";
 	in->run = new_run(req->frame);
-	if (in->run.capture)
-		r = open_output(&in->run, req->frame, fds);
+	int r = open_pipes(&in->run, req, &fds);
 	if (r == 0) {
 		if (exec_wanted(in, req))
-			r = exec_start(in, req, fds[0], fds[1], &in->run.pid, why);
+			r = exec_start(in, req, &fds, &in->run.pid, why);
 		else
-			r = server_run(in, req, fds[0], fds[1]);
+			r = server_run(in, req, &fds);
 	}
-	close_output(fds);
+	close_pipes(&fds);
 	if (r < 0) {
 		if (!why[0])
 			(void)snprintf(why, sizeof why, "cannot start it: %s", strerror(-r));

@@ -101,15 +101,22 @@ void server_stop(struct server *server)
 
 bool server_usable(const struct init *in) { return in->options.forkserver && in->server.pid > 0; }
 
-/* A job that comes before it is warm waits in the socket. */
-int server_run(struct init *in, const struct run_request *req, int out_fd, int err_fd)
+/* A job that comes before it is warm waits in the socket. Its descriptors: script, payload, stdin
+ * if that is a pipe, stdout and stderr if they are captured. */
+int server_run(struct init *in, const struct run_request *req, const struct script_fds *script)
 {
-	int fds[4] = { req->script_fd, req->payload_fd, out_fd, err_fd };
-	size_t count = out_fd >= 0 ? 4 : 2;
+	int fds[5] = { req->script_fd, req->payload_fd };
+	size_t count = 2;
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof fds)];
 	} anc = { 0 };
+	if (script->in >= 0)
+		fds[count++] = script->in;
+	if (script->out >= 0) {
+		fds[count++] = script->out;
+		fds[count++] = script->err;
+	}
 	struct iovec iov = { .iov_base = (void *)req->frame, .iov_len = req->frame->head.size };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,

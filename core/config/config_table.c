@@ -22,6 +22,7 @@ static const char *const version_names[] = { "3.1.1", "5", NULL };
 static const char *const dialect_names[] = { "indigo", "drastic", "radon", NULL };
 static const char *const source_names[] = { "directory", "cdmi", NULL };
 static const char *const output_names[] = { "discard", "capture", NULL };
+static const char *const input_names[] = { "file", "pipe", NULL };
 static const char *const on_lost_names[] = { "report", "rerun", "executor", NULL };
 static const char *const executor_on_lost_names[] = { "report", "rerun", NULL };
 
@@ -189,6 +190,10 @@ static const struct config_item limits_items[] = {
 	  .help = "How much of standard output and of standard error is kept each, with output = "
 		  "capture. What is beyond is thrown away, the copy is marked as truncated, and the script "
 		  "goes on. It counts for attempts that begin from now on." },
+	{ "stdin", &config_type_enum, IN(policy.defaults.input), LSN_INPUT_FILE, 0, input_names, .def = "pipe",
+	  .help = "What standard input is for a script that does not say. pipe: the payload comes "
+		  "through a pipe, as from a shell. file: a file that can be read again from its start. The "
+		  "bytes are the same." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes",
 	  .help = "A script may ask for output = capture." },
 	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names,

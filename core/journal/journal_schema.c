@@ -73,6 +73,9 @@ static const char *const steps[] = {
 
 	/* 4: several topics: the filters after the first, each with its NUL, and one more NUL. */
 	"ALTER TABLE revisions ADD COLUMN more_filters BLOB;",
+
+	/* 5: what standard input is; what it was before. */
+	"ALTER TABLE revisions ADD COLUMN input INTEGER NOT NULL DEFAULT 0;",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

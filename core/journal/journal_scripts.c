@@ -113,6 +113,7 @@ static void bind_revision(sqlite3_stmt *stmt, const struct script *script, int64
 	if (script->more_filters)
 		(void)sqlite3_bind_blob64(stmt, 12, script->more_filters, filters_size(script->more_filters),
 					  SQLITE_STATIC);
+	bind_u64(stmt, 13, settings->input);
 }
 
 /* find_revision - 1 and *RET, or 0. */
@@ -214,6 +215,7 @@ static int read_revision(sqlite3_stmt *stmt, struct script *script)
 	settings->retries = (unsigned)sqlite3_column_int64(stmt, 9);
 	settings->retry_delay_usec = column_u64(stmt, 10);
 	settings->retry_on = (uint32_t)sqlite3_column_int64(stmt, 11);
+	settings->input = (enum lsn_input_mode)sqlite3_column_int(stmt, 13);
 	return read_more_filters(stmt, script);
 }
 

@@ -278,6 +278,7 @@ static void add_revision(const struct daemon *daemon, json_t *object, const stru
 	json_set_uint(object, "timeout_usec", settings->timeout_usec);
 	json_set_uint(object, "memory_bytes", settings->memory_bytes);
 	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
+	json_set_string(object, "stdin", settings->input == LSN_INPUT_PIPE ? "pipe" : "file");
 	json_set_uint(object, "retries", settings->retries);
 	static const char *const on_lost[] = {
 		[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"

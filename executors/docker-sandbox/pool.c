@@ -452,6 +452,8 @@ static bool may_stay(const struct pool *pool, const struct sandbox *sb)
 
 	if (o->reuse == REUSE_NEVER || sb->jobs_done >= jobs_most(pool, sb))
 		return false;
+	if (sb->protocol < SB_PROTOCOL_VERSION) /* an earlier release's: it has not learnt all we ask for */
+		return false;
 	if (o->max_age_usec && now_monotonic_usec() - sb->created_usec >= o->max_age_usec)
 		return false;
 	return !pool_slice_over(pool, sb);

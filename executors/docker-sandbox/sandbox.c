@@ -422,6 +422,7 @@ static void on_hello(void *data, const struct sb_hello *hello)
 
 	sb->landlock_abi = hello->landlock_abi;
 	sb->walls = hello->walls;
+	sb->protocol = hello->head.version;
 	if (hello->state > SB_FINISHED || !walls_suffice(sb, hello)) {
 		sandbox_trouble(sb, hello->state > SB_FINISHED
 					    ? "its init is in no known state"

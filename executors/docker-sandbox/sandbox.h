@@ -88,6 +88,7 @@ struct sandbox {
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
 	unsigned end_tries, looks;
 	uint32_t landlock_abi, walls;
+	unsigned protocol; /* that its init speaks */
 	TAILQ_ENTRY(sandbox) link, of_tenant; /* the pool's */
 };
 

@@ -290,6 +290,7 @@ static int make_job(struct selftest *t)
 				   .event = POOL_OWN_JOB,
 				   .attempt = 1,
 				   .output = LSN_OUTPUT_CAPTURE,
+				   .input = LSN_INPUT_PIPE,
 				   .script = "selftest.py",
 				   .script_version = version,
 				   .topic = "doctor",

@@ -93,7 +93,7 @@ static json_t *entrypoint(const struct spec *spec)
 	(void)json_array_append_new(argv, json_string(SB_DIR "/sandbox-init"));
 	add_format(argv, "--ports=%s", ports);
 	add_format(argv, "--orphan-timeout=%s", orphan);
-	(void)json_array_append_new(argv, json_string("--protocol=2"));
+	(void)json_array_append_new(argv, json_string("--protocol=3"));
 	if (*preload)
 		add_format(argv, "--preload=%s", preload);
 	if (spec->network && o->dns.count > 0)

@@ -76,6 +76,18 @@ static size_t write_env(char *env, size_t size, const struct lsn_job *job, uint3
 	return (size_t)n + 1;
 }
 
+/* A daemon of 1.1 knows files only. */
+static bool is_for_pipe(const struct lsn_job *job)
+{
+	return job->size >= offsetof(struct lsn_job, input) + sizeof job->input && job->input == LSN_INPUT_PIPE;
+}
+
+static uint32_t run_flags(const struct lsn_job *job, const struct control_run *run)
+{
+	return (job->output == LSN_OUTPUT_CAPTURE ? SB_RUN_CAPTURE : 0u) | (run->exec ? SB_RUN_EXEC : 0u) |
+	       (is_for_pipe(job) ? SB_RUN_PIPE : 0u);
+}
+
 int control_send_run(struct control *control, const struct lsn_job *job, const struct control_run *run)
 {
 	char env[256];
@@ -102,7 +114,7 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 		.name_size = (uint32_t)name_size,
 		.topic_size = (uint32_t)job->topic_size,
 		.env_count = env_count,
-		.flags = (job->output == LSN_OUTPUT_CAPTURE ? SB_RUN_CAPTURE : 0u) | (run->exec ? SB_RUN_EXEC : 0u),
+		.flags = run_flags(job, run),
 	};
 	memcpy(frame->script_version, job->script_version, strnlen(job->script_version, sizeof frame->script_version));
 	char *at = frame_append((char *)(frame + 1), job->script, name_size);

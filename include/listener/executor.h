@@ -41,7 +41,7 @@
 #include <stdint.h>
 
 #define LSN_ABI_MAJOR 1
-#define LSN_ABI_MINOR 1
+#define LSN_ABI_MINOR 2
 #define LSN_ABI_VERSION (((uint32_t)LSN_ABI_MAJOR << 16) | LSN_ABI_MINOR)
 
 #define LSN_NEVER UINT64_MAX /* a time span without an end */
@@ -57,6 +57,11 @@
 enum lsn_output_mode {
 	LSN_OUTPUT_DISCARD = 0, /* stdout and stderr are /dev/null */
 	LSN_OUTPUT_CAPTURE = 1, /* a copy of up to output_limit bytes each goes to the journal */
+};
+
+enum lsn_input_mode {
+	LSN_INPUT_FILE = 0, /* stdin is a file: payload_fd itself, or a copy */
+	LSN_INPUT_PIPE = 1, /* stdin is a pipe, with the same bytes */
 };
 
 /* One attempt at one event for one script version.
@@ -90,6 +95,10 @@ struct lsn_job {
 	/* at reserve(): about how many jobs of the script wait for a place, this one included;
 	 * 0: not known */
 	uint64_t waiting;
+
+	/* Since 1.2. */
+
+	uint32_t input; /* enum lsn_input_mode */
 };
 
 enum lsn_outcome {

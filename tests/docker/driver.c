@@ -209,6 +209,7 @@ static struct job *parse_job(char **words)
 				     .timeout_usec = strtoull(words[4], NULL, 10) * USEC_PER_MSEC,
 				     .memory_bytes = strtoull(words[5], NULL, 10),
 				     .output = (uint32_t)strtoul(words[6], NULL, 10),
+				     .input = LSN_INPUT_PIPE,
 				     .output_limit_bytes = 65536,
 				     .received_realtime_usec = now_realtime_usec() };
 	job->abi.event = job->abi.id + 1000;

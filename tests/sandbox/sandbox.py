@@ -21,7 +21,7 @@ IMAGE = os.environ.get('SANDBOX_IMAGE', 'listener-sandbox:latest')
 MAGIC = 0x4C534231
 HELLO, READY, RESULT, RUN, FORGET, CANCEL = 1, 2, 3, 64, 65, 66
 IDLE, RUNNING, FINISHED = 0, 1, 2
-CAPTURE, EXEC = 1, 2
+CAPTURE, EXEC, PIPE = 1, 2, 4
 OUTCOMES = [
     'success',
     'failure',
@@ -242,6 +242,7 @@ class Sandbox(object):
         nofile=256,
         env=ENV,
         seal=True,
+        pipe=True,
     ):
         self.job += 1
         script = script.encode() if isinstance(script, str) else script
@@ -255,7 +256,7 @@ class Sandbox(object):
             limit,
             len(payload),
             len(script),
-            (CAPTURE if capture else 0) | (EXEC if exec_ else 0),
+            (CAPTURE if capture else 0) | (EXEC if exec_ else 0) | (PIPE if pipe else 0),
             nofile,
             len(name),
             len(topic),

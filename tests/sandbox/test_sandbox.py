@@ -181,7 +181,7 @@ def test_contract__same_as_plain_python():
         *[e.decode() for e in ENV],
         'sh',
         '-c',
-        'cat > /tmp/on_create.py; cd /tmp; exec python3 on_create.py a {} < /dev/null | cat',
+        'cat > /tmp/on_create.py; cd /tmp; cat /dev/null | python3 on_create.py a {} | cat',
         input=REPORT
     )
     import json
@@ -230,8 +230,107 @@ def test_contract__payload_exact():
                 'import sys,os\nprint(os.lseek(0, 0, 1))\ntry:\n os.write(os.open("/proc/self/fd/0", os.O_RDWR), b"x")\nexcept OSError as e: print(e.errno)',
                 payload=b'abc',
                 exec_=exec_,
+                pipe=False,
             )
             same(r.out, b'0\n1\n', r)
+
+
+INPUT_SIZES = (0, 1, 65535, 65536, 65537, 8 << 20)
+INPUT_DIGEST = 'import hashlib, sys\nprint(hashlib.md5(sys.stdin.buffer.read()).hexdigest())'
+INPUT_KIND = r'''
+import os, stat, sys
+print('pipe' if stat.S_ISFIFO(os.fstat(0).st_mode) else 'file', sys.stdin.seekable(), sys.stdin.buffer.raw.seekable())
+with open('/dev/stdin', 'rb') as again: print(again.read(3))
+sys.stdout.flush()
+os.system('cat; ls /proc/self/fd | tr "\n" " "')
+'''
+INPUT_ASYNCIO = r'''
+import asyncio, selectors, sys
+chosen = selectors.DefaultSelector()
+chosen.register(0, selectors.EVENT_READ)
+assert chosen.select(10)
+async def read_all():
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return await reader.read()
+print(len(asyncio.run(read_all())))
+'''
+INPUT_CLOSED = 'import os, time\nos.read(0, 10)\nos.close(0)\ntime.sleep(.2)'
+INPUT_LATE = 'import sys, time\ntime.sleep(.3)\nprint(len(sys.stdin.buffer.read()))'
+INPUT_CHILD = 'import subprocess, sys\nsys.exit(len(subprocess.check_output(["cat"])) != 1 << 20)'
+INPUT_LINES = 'import sys\nprint(sum(1 for line in sys.stdin))'
+
+
+def each_input(s):
+    """Fork server and new interpreter, pipe and file."""
+    for exec_ in (False, True):
+        for pipe in (True, False):
+            yield dict(exec_=exec_, pipe=pipe)
+
+
+def test_input__byte_exact():
+    import hashlib
+
+    with Sandbox() as s:
+        s.wait_ready()
+        for size in INPUT_SIZES:
+            payload = (bytes(range(251)) * (size // 251 + 1))[:size]
+            for kw in each_input(s):
+                r = outcome(s.run(INPUT_DIGEST, payload=payload, **kw), 'success')
+                same(r.out.decode(), hashlib.md5(payload).hexdigest() + '\n', (size, kw))
+                r = outcome(s.run(b'#!/bin/sh\nmd5sum', payload=payload, **kw), 'success')
+                same(r.out.decode().split()[0], hashlib.md5(payload).hexdigest(), (size, kw))
+
+
+def test_input__is_what_was_asked_for():
+    with Sandbox() as s:
+        s.wait_ready()
+        for kw in each_input(s):
+            r = outcome(s.run(INPUT_KIND, payload=b'abcdef', **kw), 'success')
+            wanted = b'pipe False False' if kw['pipe'] else b'file True True'
+            rest = b'' if kw['pipe'] else b'abcdef'
+            same(r.out, b"%s\nb'abc'\n%s0 1 2 3 " % (wanted, rest), (kw, r))
+
+
+def test_input__asyncio_and_selectors():
+    with Sandbox() as s:
+        s.wait_ready()
+        for exec_ in (False, True):
+            for size in (0, 3, 1 << 20):
+                same(outcome(s.run(INPUT_ASYNCIO, payload=b'x' * size, exec_=exec_), 'success').out, b'%d\n' % size)
+
+
+def test_input__not_read_or_closed_or_late():
+    """Whatever the script does with it, it ends as it would, and the next one is served."""
+    with Sandbox() as s:
+        s.wait_ready()
+        big = b'x\n' * (512 << 10)
+        for kw in each_input(s):
+            outcome(s.run('pass', payload=big, **kw), 'success')
+            outcome(s.run(INPUT_CLOSED, payload=big, **kw), 'success')
+            same(outcome(s.run(INPUT_LATE, payload=big, **kw), 'success').out, b'1048576\n', kw)
+            outcome(s.run(INPUT_CHILD, payload=big, **kw), 'success')
+            same(outcome(s.run(INPUT_LINES, payload=big, **kw), 'success').out, b'524288\n', kw)
+            outcome(s.run('import time\ntime.sleep(60)', payload=big, timeout=0.3, **kw), 'timeout')
+            outcome(s.run('import os\nos.kill(os.getpid(), 9)', payload=big, **kw), 'signal', signal=9)
+            outcome(s.run('1 +', payload=big, **kw), 'failure')
+            outcome(s.run(b'#!/no/such\n', payload=big, **kw), 'error')
+        for _ in range(40):  # no descriptor of init's is lost
+            outcome(s.run('pass', payload=big), 'success')
+        pid = docker('inspect', '-f', '{{.State.Pid}}', s.name).stdout.strip()
+        same(len(os.listdir('/proc/%s/fd' % pid)) < 20, True, os.listdir('/proc/%s/fd' % pid))
+
+
+def test_input__a_pipe_has_no_other_reader():
+    """A script that reads while init has more to give, cancelled in the middle."""
+    with Sandbox() as s:
+        s.wait_ready()
+        s.send_run('import os, time\nos.read(0, 100000)\ntime.sleep(60)', payload=bytes(8 << 20), grace=0.1)
+        time.sleep(0.3)
+        s.cancel()
+        outcome(s.result(), 'cancelled')
+        s.forget()
+        same(outcome(s.run('import sys\nprint(sys.stdin.read())', payload=b'{}'), 'success').out, b'{}\n')
 
 
 def test_contract__exit_status_and_tracebacks():

@@ -125,6 +125,17 @@ print(len(data), hashlib.sha256(data).hexdigest(), len(sys.argv))
         equal(int(arguments), 3 if as_argument else 2, 'arguments of ' + job['topic'])
 
 
+def test_standard_input_is_what_the_script_asks_for(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    text = 'import os, stat\nprint(stat.S_ISFIFO(os.fstat(0).st_mode), sum(map(len, iter(lambda: os.read(0, 99999), b""))))\n'
+    for name, more in ('plain.py', {}), ('pipe.py', {'stdin': 'pipe'}), ('file.py', {'stdin': 'file'}):
+        daemon.script(name, text, topic='create/#', output='capture', **more)
+    broker.publish('create/resource/a', b'x' * 300000)
+    outputs = {job['script']: daemon.output(job['id']) for job in daemon.wait_jobs(3)}
+    equal(outputs, {'plain.py': b'True 300000\n', 'pipe.py': b'True 300000\n', 'file.py': b'False 300000\n'})
+
+
 def test_output_is_kept_up_to_its_limit(t):
     broker = t.broker()
     daemon = t.listener(broker, docker={}, ini={'limits': {'output_max': '1K'}}).start()

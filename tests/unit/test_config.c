@@ -104,6 +104,7 @@ START_TEST(test_config__an_empty_file_is_all_defaults)
 	ck_assert_ptr_null(config->broker.subscriptions[5]);
 	ck_assert_uint_eq(config->policy.defaults.timeout_usec, 12 * USEC_PER_SEC);
 	ck_assert_int_eq(config->policy.defaults.output, LSN_OUTPUT_DISCARD);
+	ck_assert_int_eq(config->policy.defaults.input, LSN_INPUT_PIPE);
 	ck_assert_uint_eq(config->policy.defaults.retry_on, 1U << LSN_OUTCOME_FAILURE);
 	ck_assert_uint_eq(config->executors.executor_count, 1);
 	ck_assert_str_eq(config->executors.executors[0].name, "docker-sandbox");

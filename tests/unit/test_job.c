@@ -20,9 +20,9 @@ static void setup(void)
 	script->filter = strdup("create/#");
 	(void)snprintf(script->version, sizeof script->version, "%064d", 1);
 	script->size = 100;
-	script->settings = (struct script_settings){ .timeout_usec = 12000000,
-						     .memory_bytes = 1 << 26,
-						     .output = LSN_OUTPUT_CAPTURE };
+	script->settings = (struct script_settings){
+		.timeout_usec = 12000000, .memory_bytes = 1 << 26, .output = LSN_OUTPUT_CAPTURE, .input = LSN_INPUT_PIPE
+	};
 	ck_assert_int_eq(job_new(9, event, script, &job), 0);
 }
 
@@ -42,6 +42,7 @@ START_TEST(test_job__new_is_queued_and_filled)
 	ck_assert_uint_eq(job->abi.event, 5);
 	ck_assert_uint_eq(job->abi.attempt, 0);
 	ck_assert_uint_eq(job->abi.output, LSN_OUTPUT_CAPTURE);
+	ck_assert_uint_eq(job->abi.input, LSN_INPUT_PIPE);
 	ck_assert_str_eq(job->abi.script, "a.py");
 	ck_assert_str_eq(job->abi.script_version, script->version);
 	ck_assert_str_eq(job->abi.topic, "create/resource/a");

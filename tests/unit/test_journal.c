@@ -53,6 +53,7 @@ static struct script *make_script(const char *name, const char *filter, const ch
 	script->settings = (struct script_settings){ .timeout_usec = 12 * USEC_PER_SEC,
 						     .memory_bytes = 1 << 26,
 						     .output = LSN_OUTPUT_CAPTURE,
+						     .input = LSN_INPUT_PIPE,
 						     .executor = "docker",
 						     .on_lost = ON_LOST_RERUN,
 						     .retries = 3,
@@ -418,6 +419,7 @@ START_TEST(test_journal__queued_jobs_come_back_whole)
 	ck_assert_uint_eq(job->script->size, 10);
 	ck_assert_uint_eq(job->script->revision, script_a->revision);
 	ck_assert_mem_eq(&job->script->settings.timeout_usec, &script_a->settings.timeout_usec, sizeof(uint64_t));
+	ck_assert_int_eq(job->script->settings.input, LSN_INPUT_PIPE);
 	ck_assert_int_eq(job->script->settings.on_lost, ON_LOST_RERUN);
 	ck_assert_uint_eq(job->script->settings.retry_on, 1U << LSN_OUTCOME_TIMEOUT);
 	ck_assert_str_eq(job->script->settings.executor, "docker");

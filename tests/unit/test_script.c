@@ -42,6 +42,10 @@ START_TEST(test_script__settings_that_are_allowed)
 	ck_assert_int_eq(set("memory", "256M"), 0);
 	ck_assert_uint_eq(settings.memory_bytes, 256 << 20);
 	ck_assert_int_eq(set("output", "discard"), 0);
+	ck_assert_int_eq(set("stdin", "pipe"), 0);
+	ck_assert_int_eq(settings.input, LSN_INPUT_PIPE);
+	ck_assert_int_eq(set("stdin", "file"), 0);
+	ck_assert_int_eq(settings.input, LSN_INPUT_FILE);
 	ck_assert_int_eq(set("executor", "gpu"), 0);
 	ck_assert_str_eq(settings.executor, "gpu");
 	ck_assert_int_eq(set("on_lost", "report"), 0);
@@ -72,6 +76,8 @@ START_TEST(test_script__settings_that_are_refused_and_why)
 		{ "memory", "99999999999999999999", -EINVAL, "memory" },
 		{ "output", "capture", -EPERM, "administrator" },
 		{ "output", "Discard", -EINVAL, "discard or capture" },
+		{ "stdin", "Pipe", -EINVAL, "pipe or file" },
+		{ "stdin", "", -EINVAL, "pipe or file" },
 		{ "executor", "docker-sandbox", -EPERM, "executor = docker-sandbox" },
 		{ "executor", "", -EINVAL, "name" },
 		{ "executor", "../gpu", -EINVAL, "name" },
