@@ -74,6 +74,20 @@ char *engine_escape(const char *text)
 	return ret;
 }
 
+char *engine_path_own(const struct lsn_host *host, const char *path)
+{
+	_cleanup_free_ char *filter = NULL, *escaped = NULL;
+	char *ret;
+
+	if (asprintf(&filter, "{\"label\":[\"" ENGINE_LABEL_LISTENER "=%s\",\"" ENGINE_LABEL_INSTANCE "=%s\"]}",
+		     host->listener, host->instance) < 0) {
+		filter = NULL;
+		return NULL;
+	}
+	escaped = engine_escape(filter);
+	return escaped && asprintf(&ret, "%s%s", path, escaped) >= 0 ? ret : NULL;
+}
+
 void engine_message(const json_t *json, long status, char *buf, size_t size)
 {
 	const json_t *message = json_object_get(json, "message");

@@ -64,6 +64,10 @@ void engine_stats(const struct engine *engine, uint64_t *ret_calls, uint64_t *re
 /* engine_escape - TEXT percent-encoded for a query string; malloc()ed, NULL without memory. */
 char *engine_escape(const char *text);
 
+/* engine_path_own - PATH, which ends in "filters=", with the filter for what bears the labels of
+ * this listener's instance; malloc()ed, NULL without memory. */
+char *engine_path_own(const struct lsn_host *host, const char *path);
+
 /* engine_message - the "message" of an error reply into BUF; hostile bytes quoted. */
 void engine_message(const json_t *json, long status, char *buf, size_t size);
 

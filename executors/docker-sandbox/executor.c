@@ -1,10 +1,11 @@
 /* executor.c - docker-sandbox as an executor: the calls of listener/executor.h, each handed to
  * the part that knows.
  *
- * Who does what: options.c reads the section; prereq.c brings up engine, network (network.c) and
- * port wall (wall.c and the helper portwall.c); pool.c keeps sandboxes (sandbox.c), each a
- * container (spec.c) with a control socket (control.c); janitor.c removes what nobody looks
- * after. */
+ * Who does what, of executors/pool/: pool.c keeps sandboxes (sandbox.c), each a container with a
+ * control socket (control.c); wall.c and the helper portwall keep the port wall; janitor.c removes
+ * what nobody looks after. Here: settings.c reads the section; prerequisites.c brings up engine,
+ * network (network.c) and port wall; container.c makes the containers (spec.c) that the pool asks
+ * for. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,9 +22,11 @@
 #include "executor.h"
 #include "engine.h"
 #include "log_line.h"
+#include "network.h"
 #include "resolver_file.h"
 #include "options.h"
 #include "problem.h"
+#include "settings.h"
 #include "protocol.h"
 #include "room.h"
 #include "wall.h"
@@ -35,12 +38,19 @@
 #define WALL_WARNING_USEC (3600 * USEC_PER_SEC) /* rules that were removed are worth a look for so long */
 #define JANITOR_DELAY_USEC USEC_PER_SEC /* recover() has been called for all by then */
 
+static void janitor_begun(void *data)
+{
+	struct instance *in = data;
+
+	network_prune(&in->prereq.network, in->prereq.engine);
+}
+
 static void clean_up_now(struct instance *in)
 {
 	if (!engine_up(in->prereq.engine))
 		return;
 	in->cleaned = true;
-	janitor_run(&in->janitor, &in->pool);
+	janitor_run(&in->janitor, &in->pool, janitor_begun, in);
 }
 
 static void clean_up(void *data)
@@ -56,18 +66,17 @@ static void prerequisites_changed(void *data)
 {
 	struct instance *in = data;
 
-	in->pool.env.network = in->options.network == NETWORK_BRIDGE ? in->prereq.network.name : NULL;
-	if (!prerequisites_up(&in->prereq))
+	if (!prerequisites_up(&in->prereq)) {
+		pool_set_up(&in->pool, false);
 		return;
+	}
 	log_line(in->host, NOTICE, "ready: engine %s, image %s%s%s", engine_version(in->prereq.engine),
-		 in->options.image, in->prereq.wall ? ", port wall " : ", no network",
+		 in->settings.image, in->prereq.wall ? ", port wall " : ", no network",
 		 in->prereq.wall ? wall_state(in->prereq.wall) : "");
 	in->pool.room.addresses = in->prereq.wall ? in->prereq.network.addresses : ROOM_UNLIMITED;
 	if (in->recovered) /* what an engine that was away could not be asked about */
 		clean_up_now(in);
-	pool_engine_back(&in->pool);
-	pool_fill(&in->pool);
-	in->host->ready(in->host->handle);
+	pool_set_up(&in->pool, true);
 }
 
 /* ----------------------------------------------------------------------------------------- life */
@@ -77,7 +86,7 @@ static void instance_clear(struct instance *in)
 	free(in->seccomp);
 	if (in->run_dir_fd >= 0)
 		(void)close(in->run_dir_fd);
-	options_clear(&in->options);
+	settings_clear(&in->settings);
 	free(in);
 }
 
@@ -105,7 +114,7 @@ static int read_files(struct instance *in, struct lsn_error *err)
 	in->run_dir_fd = open(in->host->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (in->run_dir_fd < 0)
 		return lsn_error_set(err, -errno, "%s: %s", in->host->run_dir, strerror(errno));
-	r = resolver_file_write(in->run_dir_fd, &in->options);
+	r = resolver_file_write(in->run_dir_fd, &in->settings.pool);
 	return r < 0 ? lsn_error_set(err, r, "%s/" RESOLVER_FILE ": %s", in->host->run_dir, strerror(-r)) : 0;
 }
 
@@ -113,14 +122,14 @@ static int read_files(struct instance *in, struct lsn_error *err)
  * image that is not there is a slip of the pen. */
 static int docker_check(const struct lsn_option *list, size_t count, struct lsn_error *err)
 {
-	struct options options;
+	struct settings settings;
 	struct lsn_error why;
 
-	int r = options_parse(list, count, &options, err);
+	int r = settings_parse(list, count, &settings, err);
 	if (r < 0)
 		return r;
-	r = engine_check_now(options.socket, options.image, CHECK_BUDGET_USEC, &why);
-	options_clear(&options);
+	r = engine_check_now(settings.socket, settings.image, CHECK_BUDGET_USEC, &why);
+	settings_clear(&settings);
 	if (r == -ENOENT || r == -EPROTONOSUPPORT || r == -EPROTO)
 		return lsn_error_set(err, r, "%s", why.message);
 	return 0;
@@ -128,16 +137,16 @@ static int docker_check(const struct lsn_option *list, size_t count, struct lsn_
 
 static int bring_up(struct instance *in, struct lsn_error *err)
 {
-	struct sandbox_env env = {
-		.host = in->host, .options = &in->options, .seccomp = in->seccomp, .run_dir_fd = in->run_dir_fd
-	};
-	int r = prerequisites_init(&in->prereq, in->host, &in->options, prerequisites_changed, in, err);
+	const struct sandbox_env env = { .host = in->host,
+					 .options = &in->settings.pool,
+					 .backend = &in->containers.backend,
+					 .run_dir_fd = in->run_dir_fd };
+	int r = prerequisites_init(&in->prereq, in->host, &in->settings, prerequisites_changed, in, err);
 
 	if (r < 0)
 		return r;
-	env.engine = in->prereq.engine;
-	env.network = in->options.network == NETWORK_BRIDGE ? in->prereq.network.name : NULL;
-	r = pool_init(&in->pool, &env, &in->prereq, err);
+	containers_init(&in->containers, in->host, &in->settings, &in->prereq, in->seccomp);
+	r = pool_init(&in->pool, &env, in->prereq.wall, err);
 	if (r == 0)
 		r = in->host->timer(in->host->handle, JANITOR_DELAY_USEC, clean_up, in, &in->janitor_timer);
 	if (r < 0) {
@@ -169,7 +178,7 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 	in->run_dir_fd = -1;
 	int r = check_user(err);
 	if (r == 0)
-		r = options_parse(options, count, &in->options, err);
+		r = settings_parse(options, count, &in->settings, err);
 	if (r == 0)
 		r = read_files(in, err);
 	if (r == 0)
@@ -178,7 +187,7 @@ static int docker_init(const struct lsn_host *host, const struct lsn_option *opt
 		instance_clear(in);
 		return r;
 	}
-	if (in->options.network == NETWORK_BRIDGE && in->options.dns.count == 0)
+	if (in->settings.pool.network == NETWORK_BRIDGE && in->settings.pool.dns.count == 0)
 		log_line(host, WARNING,
 			 "no resolver found that a sandbox could reach: scripts cannot resolve names; set dns = "
 			 "ADDRESS");
@@ -194,7 +203,7 @@ static void remove_network(struct instance *in, uint64_t budget_usec)
 
 	(void)snprintf(path, sizeof path, "/networks/%s", in->prereq.network.name);
 	if (in->prereq.wall && engine_up(in->prereq.engine))
-		engine_sweep_now(in->options.socket, engine_api(in->prereq.engine), paths, 1, 0, budget_usec);
+		engine_sweep_now(in->settings.socket, engine_api(in->prereq.engine), paths, 1, 0, budget_usec);
 }
 
 /* instance_end - remove what was made for it, as far as the engine does so in time. */
@@ -202,6 +211,7 @@ static void instance_end(struct instance *in, uint64_t budget_usec)
 {
 	unsigned left = pool_done(&in->pool, in->detached, budget_usec);
 
+	containers_done(&in->containers);
 	if (left == 0)
 		remove_network(in, budget_usec);
 	prerequisites_done(&in->prereq, left == 0);
@@ -254,6 +264,7 @@ static void docker_free(void *instance)
 	in->host->timer_cancel(in->host->handle, in->janitor_timer);
 	if (!in->detached && end_apart(in)) {
 		pool_drop(&in->pool);
+		containers_done(&in->containers);
 		prerequisites_drop(&in->prereq);
 	} else {
 		instance_end(in, SWEEP_BUDGET_USEC);
@@ -312,7 +323,7 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 	(void)snprintf(text, sizeof text, "%llu, %.1f ms each, %.1f ms at most", (unsigned long long)calls,
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
 	fn(data, "engine_calls", text);
-	fn(data, "image", in->options.image);
+	fn(data, "image", in->settings.image);
 	if (in->prereq.libraries[0])
 		fn(data, "libraries", in->prereq.libraries);
 	fn(data, "network", in->prereq.wall ? in->prereq.network.name : "none");

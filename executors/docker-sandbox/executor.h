@@ -2,18 +2,21 @@
 #ifndef DOCKER_SANDBOX_EXECUTOR_H
 #define DOCKER_SANDBOX_EXECUTOR_H
 
+#include "container.h"
 #include "janitor.h"
 #include "pool.h"
 #include "prerequisites.h"
+#include "settings.h"
 
 struct probe;
 
 struct instance {
 	const struct lsn_host *host;
-	struct options options;
+	struct settings settings;
 	char *seccomp;
 	int run_dir_fd;
 	struct prerequisites prereq;
+	struct containers containers;
 	struct pool pool;
 	struct janitor janitor;
 	struct lsn_timer *janitor_timer;

@@ -3,7 +3,9 @@
 #include "network.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
+#include <cleanup.h>
 #include <util.h>
 
 #include "log_line.h"
@@ -22,16 +24,16 @@ static uint64_t hash(uint64_t seed, const char *text)
 }
 
 /* Different settings give a different network, beside the old one while that is still in use. */
-void network_init(struct network *network, const struct lsn_host *host, const struct options *options)
+void network_init(struct network *network, const struct lsn_host *host, const struct settings *settings)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-	*network = (struct network){ .host = host, .options = options, .addresses = ROOM_UNLIMITED };
-	h = hash(hash(hash(h, host->listener), host->instance), options->network_name);
-	h = hash(hash(h, options->subnet), options->ipv6 ? "6" : "4");
+	*network = (struct network){ .host = host, .settings = settings, .addresses = ROOM_UNLIMITED };
+	h = hash(hash(hash(h, host->listener), host->instance), settings->network_name);
+	h = hash(hash(h, settings->subnet), settings->ipv6 ? "6" : "4");
 	(void)snprintf(network->bridge, sizeof network->bridge, WALL_BRIDGE_PREFIX "%08x", (unsigned)(h ^ h >> 32));
-	if (*options->network_name)
-		(void)snprintf(network->name, sizeof network->name, "%.120s", options->network_name);
+	if (*settings->network_name)
+		(void)snprintf(network->name, sizeof network->name, "%.120s", settings->network_name);
 	else
 		(void)snprintf(network->name, sizeof network->name, "listener-%s-%s-%s", host->listener, host->instance,
 			       network->bridge + 3);
@@ -69,12 +71,12 @@ static int check(const struct network *network, const json_t *json, struct lsn_e
 static json_t *ipam(const struct network *network)
 {
 	json_t *config = json_array();
-	const char *subnet = network->options->subnet, *hex = network->bridge + 3;
+	const char *subnet = network->settings->subnet, *hex = network->bridge + 3;
 	char ula[64];
 
 	if (*subnet)
 		(void)json_array_append_new(config, json_pack("{s:s}", "Subnet", subnet));
-	if (network->options->ipv6) {
+	if (network->settings->ipv6) {
 		(void)snprintf(ula, sizeof ula, "fd%.2s:%.4s:%.2s00::/64", hex, hex + 2, hex + 6);
 		(void)json_array_append_new(config, json_pack("{s:s}", "Subnet", ula));
 	}
@@ -85,7 +87,7 @@ static json_t *spec(const struct network *network)
 {
 	return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "Name", network->name,
 			 "Driver", "bridge", "CheckDuplicate", 1, "Internal", 0, "EnableIPv6",
-			 (int)network->options->ipv6, "IPAM", ipam(network), "Options", OPTION_BRIDGE, network->bridge,
+			 (int)network->settings->ipv6, "IPAM", ipam(network), "Options", OPTION_BRIDGE, network->bridge,
 			 OPTION_ICC, "false", OPTION_MASQUERADE, "true", "Labels", ENGINE_LABEL_LISTENER,
 			 network->host->listener, ENGINE_LABEL_INSTANCE, network->host->instance);
 }
@@ -188,18 +190,58 @@ static void inspected(void *data, const struct engine_reply *reply)
 	network_finish(network, &err);
 }
 
+static void network_drop_call(struct network *network)
+{
+	engine_cancel(network->call);
+	network->call = NULL;
+}
+
 int network_ensure(struct network *network, struct engine *engine,
 		   void (*done)(void *data, const struct lsn_error *error), void *data)
 {
-	network_done(network);
+	network_drop_call(network);
 	network->engine = engine;
 	network->done = done;
 	network->data = data;
 	return network_look(network, "GET", inspected);
 }
 
+static void old_network_removed(void *data, const struct engine_reply *reply) { (void)data, (void)reply; }
+
+/* A network in use cannot be removed, so asking is harmless. */
+static void networks_listed(void *data, const struct engine_reply *reply)
+{
+	struct network *network = data;
+	size_t i;
+	json_t *item;
+
+	network->prune = NULL;
+	if (reply->status != 200)
+		return;
+	json_array_foreach (reply->json, i, item) {
+		const char *id = text_of(item, "Id"), *name = text_of(item, "Name");
+		char path[160];
+		if (strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64 || !*name || streq(name, network->name))
+			continue;
+		(void)snprintf(path, sizeof path, "/networks/%s", id);
+		(void)engine_start(network->engine, "DELETE", path, NULL, old_network_removed, NULL, NULL);
+	}
+}
+
+void network_prune(struct network *network, struct engine *engine)
+{
+	_cleanup_free_ char *path = engine_path_own(network->host, "/networks?filters=");
+
+	engine_cancel(network->prune);
+	network->prune = NULL;
+	network->engine = engine;
+	if (path)
+		(void)engine_start(engine, "GET", path, NULL, networks_listed, network, &network->prune);
+}
+
 void network_done(struct network *network)
 {
-	engine_cancel(network->call);
-	network->call = NULL;
+	network_drop_call(network);
+	engine_cancel(network->prune);
+	network->prune = NULL;
 }

@@ -2,6 +2,7 @@
 #include "prerequisites.h"
 #include "log_line.h"
 #include "options.h"
+#include "settings.h"
 
 #include <errno.h>
 
@@ -88,14 +89,14 @@ static void image_seen(void *data, const struct engine_reply *reply)
 	prereq->call = NULL;
 	if (reply->status == 200) {
 		note_libraries(prereq, reply->json);
-		step(prereq, prereq->options->network == NETWORK_NONE ? PREREQ_UP : PREREQ_NETWORK);
+		step(prereq, prereq->settings->pool.network == NETWORK_NONE ? PREREQ_UP : PREREQ_NETWORK);
 		return;
 	}
 	if (reply->status == 404)
 		(void)lsn_error_set(&err, -ENOENT,
 				    "image %s not found: build it with build-image, of the folder "
 				    "lib/listenerd",
-				    prereq->options->image);
+				    prereq->settings->image);
 	prereq_trouble(prereq, &err);
 }
 
@@ -127,11 +128,13 @@ static int take_step(struct prerequisites *prereq, enum prerequisites_state stat
 	switch (state) {
 	case PREREQ_LIMITS: return engine_start(prereq->engine, "GET", "/info", NULL, info_seen, prereq, &prereq->call);
 	case PREREQ_IMAGE:
-		(void)snprintf(path, sizeof path, "/images/%s/json", prereq->options->image);
+		(void)snprintf(path, sizeof path, "/images/%s/json", prereq->settings->image);
 		return engine_start(prereq->engine, "GET", path, NULL, image_seen, prereq, &prereq->call);
 	case PREREQ_NETWORK: return network_ensure(&prereq->network, prereq->engine, network_there, prereq);
 	case PREREQ_WALL:
-		return wall_up(prereq->wall) ? 1 : wall_raise(prereq->wall, prereq->network.bridge, prereq->options);
+		return wall_up(prereq->wall)
+			       ? 1
+			       : wall_raise(prereq->wall, prereq->network.bridge, &prereq->settings->pool);
 	default: return 0;
 	}
 }
@@ -193,18 +196,18 @@ void prerequisites_recheck(struct prerequisites *prereq)
 
 bool prerequisites_up(const struct prerequisites *prereq) { return prereq->state == PREREQ_UP; }
 
-int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,
+int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct settings *settings,
 		       void (*changed)(void *data), void *data, struct lsn_error *err)
 {
 	struct wall_hooks wall_hooks = { wall_changed, prereq };
 	struct engine_hooks engine_hooks = { engine_changed, prereq };
 
-	*prereq = (struct prerequisites){ .host = host, .options = options, .changed = changed, .data = data };
+	*prereq = (struct prerequisites){ .host = host, .settings = settings, .changed = changed, .data = data };
 	prereq->since_realtime_usec = now_realtime_usec();
-	network_init(&prereq->network, host, options);
-	if (options->network == NETWORK_BRIDGE && wall_new(host, &wall_hooks, &prereq->wall) < 0)
+	network_init(&prereq->network, host, settings);
+	if (settings->pool.network == NETWORK_BRIDGE && wall_new(host, &wall_hooks, &prereq->wall) < 0)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	int r = engine_new(host, options->socket, options->engine_timeout_usec, &engine_hooks, &prereq->engine, err);
+	int r = engine_new(host, settings->socket, settings->engine_timeout_usec, &engine_hooks, &prereq->engine, err);
 	if (r < 0)
 		wall_free(prereq->wall, false);
 	return r;

@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "network.h"
 #include "problem.h"
+#include "settings.h"
 #include "wall.h"
 
 /* what is being waited for */
@@ -23,7 +24,7 @@ extern const char *const prerequisite_names[PREREQ_STATE_MAX];
 
 struct prerequisites {
 	const struct lsn_host *host;
-	const struct options *options;
+	const struct settings *settings;
 	void (*changed)(void *data); /* prerequisites_up() has changed */
 	void *data;
 	enum prerequisites_state state;
@@ -38,7 +39,7 @@ struct prerequisites {
 	char libraries[256]; /* what build-image was told to add to the image */
 };
 
-int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct options *options,
+int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct settings *settings,
 		       void (*changed)(void *data), void *data, struct lsn_error *err);
 void prerequisites_done(struct prerequisites *prereq, bool remove_wall);
 

@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "executor.h"
 #include "options.h"
+#include "settings.h"
 #include "pool.h"
 #include "prerequisites.h"
 #include "room.h"
@@ -93,7 +94,7 @@ static void tell_landlock(const struct probe *p)
 
 static void tell_open(const struct probe *p, const struct selftest_report *r)
 {
-	const struct options *o = &p->in->options;
+	const struct options *o = &p->in->settings.pool;
 	const char *seen = r->seen[SELFTEST_OPEN];
 	unsigned port = r->port[SELFTEST_OPEN];
 	bool narrowed = o->allow_networks.count + o->deny_networks.count > 0;
@@ -159,7 +160,7 @@ static void tell_forwarding(const struct probe *p)
 	if (is_switched_off("/proc/sys/net/ipv4/ip_forward"))
 		tell(p, LSN_PROBE_FAILURE, remedy,
 		     "this machine forwards no packets (net.ipv4.ip_forward = 0): scripts reach no other machine");
-	if (p->in->options.ipv6 && is_switched_off("/proc/sys/net/ipv6/conf/all/forwarding"))
+	if (p->in->settings.ipv6 && is_switched_off("/proc/sys/net/ipv6/conf/all/forwarding"))
 		tell(p, LSN_PROBE_FAILURE, remedy_ipv6,
 		     "this machine forwards no IPv6 packets: scripts reach no other machine by IPv6");
 }
@@ -185,11 +186,11 @@ static void tell_site(const struct probe *p)
 static const char *remedy_for(const struct pool_figures *f)
 {
 	static const char *const remedies[ROOM_LIMIT_MAX] = {
-		[ROOM_POOL_MAX] = "raise pool_max, or set it to 0; or set reuse = any, see docs/security.md",
-		[ROOM_MEMORY] = "raise pool_memory; or set reuse = any, see docs/security.md",
-		[ROOM_ADDRESSES] = "set subnet to a larger network, such as 172.30.0.0/20; or set reuse = any",
-		[ROOM_DESCRIPTORS] = "raise LimitNOFILE of the daemon; or set reuse = any, see docs/security.md",
-		[ROOM_PRESSURE] = "give the machine more memory; or set reuse = any, see docs/security.md",
+		[ROOM_POOL_MAX] = "raise pool_max, or set it to 0",
+		[ROOM_MEMORY] = "raise pool_memory",
+		[ROOM_ADDRESSES] = "set subnet to a larger network, such as 172.30.0.0/20",
+		[ROOM_DESCRIPTORS] = "raise LimitNOFILE of the daemon",
+		[ROOM_PRESSURE] = "give the machine more memory",
 	};
 
 	if (f->total - f->ending >= f->most)
@@ -226,10 +227,10 @@ static void trial_tried(void *data, const struct selftest_report *r)
 		tell(p, LSN_PROBE_FAILURE, "see `listenerctl executors` and the daemon's log",
 		     "no script can be run: %s", r->problem);
 	else
-		tell(p, LSN_PROBE_OK, NULL, "image %s runs Python %s", p->in->options.image, r->python);
+		tell(p, LSN_PROBE_OK, NULL, "image %s runs Python %s", p->in->settings.image, r->python);
 	if (!r->problem && *r->missing)
 		tell(p, LSN_PROBE_WARNING, "take it out of preload, or make an image that has it",
-		     "image %s has no Python module %s: it is not preloaded", p->in->options.image, r->missing);
+		     "image %s has no Python module %s: it is not preloaded", p->in->settings.image, r->missing);
 	if (!r->problem && r->uncounted_sockets)
 		tell(p, LSN_PROBE_WARNING,
 		     "boot with control groups of version 2 (systemd.unified_cgroup_hierarchy=1); see "
@@ -238,7 +239,7 @@ static void trial_tried(void *data, const struct selftest_report *r)
 	if (!r->problem && r->doors) {
 		tell_open(p, r);
 		tell_closed(p, r);
-	} else if (!r->problem && p->in->options.network == NETWORK_BRIDGE)
+	} else if (!r->problem && p->in->settings.pool.network == NETWORK_BRIDGE)
 		tell(p, LSN_PROBE_WARNING, "listener and engine must share a network namespace",
 		     "the bridge %s has no address here: ports were not tried", p->in->prereq.network.bridge);
 	tell_landlock(p);
@@ -262,7 +263,7 @@ static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 				     ? "let the listener's user be a member of the socket's group, and start it anew"
 				     : "start the Docker Engine: systemctl start docker";
 
-	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->options.socket, why->message);
+	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->settings.socket, why->message);
 	probe_end(p);
 }
 
@@ -279,6 +280,7 @@ static void call_ran_out(void *data)
 static void info_replied(void *data, const struct engine_reply *reply)
 {
 	struct probe *p = data;
+	struct instance *in = p->in;
 
 	p->call = NULL;
 	probe_drop_call(p);
@@ -298,7 +300,7 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
 		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1",
 		     "the engine cannot limit swap: a script may use swap beyond its memory");
-	int r = selftest_start(&p->in->pool, trial_tried, p, &p->selftest);
+	int r = selftest_start(&in->pool, in->prereq.network.bridge, in->prereq.problem.text, trial_tried, p, &p->selftest);
 	if (r < 0)
 		trial_tried(p, &(const struct selftest_report){ .problem = strerror(-r) });
 }

@@ -6,6 +6,7 @@
 #include <util.h>
 
 #include "engine.h"
+#include "options.h"
 #include "resolver_file.h"
 
 /* Docker's own list, which ours replaces, and what a script has no business with. /dev/pts:
@@ -78,7 +79,7 @@ static bool str_list_has(const struct str_list *list, const char *text)
 
 static json_t *entrypoint(const struct spec *spec)
 {
-	const struct options *o = spec->options;
+	const struct options *o = &spec->settings->pool;
 	json_t *argv = json_array();
 	char ports[64] = "", preload[4096] = "", orphan[32];
 	size_t size = 0;
@@ -144,7 +145,7 @@ static json_t *update(json_t *object, json_t *more)
 /* What any container of ours has. */
 static json_t *common_host_config(const struct spec *spec, uint64_t memory_bytes)
 {
-	const struct options *o = spec->options;
+	const struct options *o = &spec->settings->pool;
 	json_t *c = json_pack("{s:b, s:s, s:o, s:s, s:{s:s}, s:I, s:I, s:o}", "ReadonlyRootfs", 1, "CapDrop", "ALL",
 			      "SecurityOpt", security(spec), "IpcMode", "none", "LogConfig", "Type", "none",
 			      "PidsLimit", (json_int_t)o->pids, "NanoCpus", (json_int_t)o->nano_cpus, "Ulimits",
@@ -177,10 +178,10 @@ static void set_network(json_t *config, const struct spec *spec)
 		       : spec->network ? spec->network
 				       : "none");
 	(void)json_object_set_new(config, "NetworkMode", json_string(text));
-	if (*spec->options->runtime)
-		(void)json_object_set_new(config, "Runtime", json_string(spec->options->runtime));
+	if (*spec->settings->runtime)
+		(void)json_object_set_new(config, "Runtime", json_string(spec->settings->runtime));
 	if (spec->network && !spec->netns)
-		(void)json_object_set_new(config, "Dns", resolvers(&spec->options->dns));
+		(void)json_object_set_new(config, "Dns", resolvers(&spec->settings->pool.dns));
 }
 
 static json_t *host_config(const struct spec *spec)
@@ -192,10 +193,10 @@ static json_t *host_config(const struct spec *spec)
 	return c;
 }
 
-static json_t *labels(const struct spec *spec, const char *id)
+static json_t *labels(const struct spec *spec)
 {
 	return json_pack("{s:s, s:s, s:s}", ENGINE_LABEL_LISTENER, spec->host->listener, ENGINE_LABEL_INSTANCE,
-			 spec->host->instance, ENGINE_LABEL_SANDBOX, id);
+			 spec->host->instance, ENGINE_LABEL_SANDBOX, spec->id);
 }
 
 json_t *spec_create(const struct spec *spec)
@@ -204,10 +205,10 @@ json_t *spec_create(const struct spec *spec)
 
 	(void)snprintf(user, sizeof user, "0:%u", spec->gid);
 	json_t *body = json_pack("{s:s, s:s, s:o, s:[], s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:{s:[s]}, s:o, s:o}",
-				 "Image", spec->options->image, "User", user, "Entrypoint", entrypoint(spec), "Cmd",
+				 "Image", spec->settings->image, "User", user, "Entrypoint", entrypoint(spec), "Cmd",
 				 "WorkingDir", SB_SCRIPTS_DIR, "AttachStdin", 0, "AttachStdout", 0, "AttachStderr", 0,
 				 "OpenStdin", 0, "Tty", 0, "NetworkDisabled", spec->network == NULL, "Healthcheck",
-				 "Test", "NONE", "Labels", labels(spec, spec->id), "HostConfig", host_config(spec));
+				 "Test", "NONE", "Labels", labels(spec), "HostConfig", host_config(spec));
 	if (body && !spec->netns)
 		(void)json_object_set_new(body, "Hostname", json_string("sandbox"));
 	return body;
@@ -215,18 +216,18 @@ json_t *spec_create(const struct spec *spec)
 
 /* Enough memory for the engine's own starter; the sleeper needs next to none. It is process 1
  * and so deaf to SIGTERM. */
-json_t *spec_netns(const struct spec *spec, const char *id)
+json_t *spec_netns(const struct spec *spec, unsigned seconds)
 {
 	json_t *config = common_host_config(spec, 64u << 20);
-	char user[32], seconds[16];
+	char user[32], text[16];
 
 	set_network(config, spec);
 	(void)snprintf(user, sizeof user, "%d:%d", SB_SCRIPT_UID, SB_SCRIPT_GID);
-	(void)snprintf(seconds, sizeof seconds, "%d", SPEC_NETNS_SECONDS);
+	(void)snprintf(text, sizeof text, "%u", seconds);
 	return json_pack("{s:s, s:s, s:[s, s], s:[], s:s, s:s, s:s, s:{s:[s]}, s:o, s:o}", "Image",
-			 spec->options->image, "User", user, "Entrypoint", "sleep", seconds, "Cmd", "WorkingDir", "/",
+			 spec->settings->image, "User", user, "Entrypoint", "sleep", text, "Cmd", "WorkingDir", "/",
 			 "Hostname", "sandbox", "StopSignal", "SIGKILL", "Healthcheck", "Test", "NONE", "Labels",
-			 labels(spec, id), "HostConfig", config);
+			 labels(spec), "HostConfig", config);
 }
 
 json_t *spec_memory(uint64_t memory_bytes, bool limit_sockets)

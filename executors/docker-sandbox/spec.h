@@ -5,11 +5,11 @@
 
 #include <jansson.h>
 
-#include "options.h"
+#include "settings.h"
 
 struct spec {
 	const struct lsn_host *host;
-	const struct options *options;
+	const struct settings *settings;
 	const char *seccomp; /* the profile, JSON text */
 	const char *network; /* name, or NULL: none */
 	const char *netns; /* the container whose network namespace is joined instead, or NULL */
@@ -21,11 +21,9 @@ struct spec {
 
 /* body of POST /containers/create; NULL without memory */
 json_t *spec_create(const struct spec *spec);
-/* then it ends by itself: a daemon that never comes again leaves nothing for ever */
-#define SPEC_NETNS_SECONDS 3600
-
-/* likewise, of a netns (netns.h); the spec's id, folder and netns are not looked at */
-json_t *spec_netns(const struct spec *spec, const char *id);
+/* likewise, of a container that only holds a network namespace, for SECONDS; the spec's folder,
+ * netns and memory_bytes are not looked at */
+json_t *spec_netns(const struct spec *spec, unsigned seconds);
 /* body of POST /containers/ID/update; both as in struct spec */
 json_t *spec_memory(uint64_t memory_bytes, bool limit_sockets);
 

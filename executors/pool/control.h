@@ -5,8 +5,8 @@
  * and their kind, numbers in range); whether a frame is due is the sandbox's state machine's to
  * decide (sandbox.c). One frame is taken per turn of the loop. Every descriptor received is
  * closed after the hook. */
-#ifndef DOCKER_SANDBOX_CONTROL_H
-#define DOCKER_SANDBOX_CONTROL_H
+#ifndef POOL_CONTROL_H
+#define POOL_CONTROL_H
 
 #include <listener/executor.h>
 #include <protocol.h>

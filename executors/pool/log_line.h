@@ -1,6 +1,6 @@
 /* log_line.h - one log line through the host: log_line(host, NOTICE, "sandbox %s ...", id). */
-#ifndef DOCKER_SANDBOX_LOG_LINE_H
-#define DOCKER_SANDBOX_LOG_LINE_H
+#ifndef POOL_LOG_LINE_H
+#define POOL_LOG_LINE_H
 
 #include <listener/executor.h>
 

@@ -13,8 +13,6 @@
 
 #define LIST_MAX 256 /* items of any list */
 
-typedef int (*parse_fn)(const char *value, void *field, struct lsn_error *err);
-
 /* ---------------------------------------------------------------------------------------- lists */
 
 void str_list_clear(struct str_list *list)
@@ -99,7 +97,7 @@ static int check_address(const char *item, char *ret, size_t ret_size, struct ls
 }
 
 /* "10.0.0.0/8" or an address; bits beyond the prefix are cleared. */
-static int check_prefix(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
+int option_check_prefix(const char *item, char *ret, size_t ret_size, struct lsn_error *err)
 {
 	char address[64], plain[INET6_ADDRSTRLEN];
 	unsigned char bytes[16];
@@ -141,7 +139,7 @@ static int parse_addresses(const char *value, void *field, struct lsn_error *err
 }
 static int parse_prefixes(const char *value, void *field, struct lsn_error *err)
 {
-	return parse_list(value, field, check_prefix, err);
+	return parse_list(value, field, option_check_prefix, err);
 }
 static int parse_modules(const char *value, void *field, struct lsn_error *err)
 {
@@ -150,7 +148,7 @@ static int parse_modules(const char *value, void *field, struct lsn_error *err)
 
 /* -------------------------------------------------------------------------------- single values */
 
-static int set_string(char **field, const char *value)
+int option_set_string(char **field, const char *value)
 {
 	char *copy = strdup(value);
 	if (!copy)
@@ -158,45 +156,6 @@ static int set_string(char **field, const char *value)
 	free(*field);
 	*field = copy;
 	return 0;
-}
-
-static int parse_socket(const char *value, void *field, struct lsn_error *err)
-{
-	if (str_startswith(value, "unix://"))
-		value += strlen("unix://");
-	if (*value != '/' || strlen(value) > 107)
-		return lsn_error_set(err, -EINVAL, "'%s' is not the absolute path of a unix socket", value);
-	return set_string(field, value);
-}
-
-/* An image or network name goes into URLs: only characters that need no escaping. */
-static int parse_name(const char *value, void *field, struct lsn_error *err)
-{
-	for (const char *p = value; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("._/:@-", *p))
-			return lsn_error_set(err, -EINVAL, "'%s' is not a name the engine accepts", value);
-	if (strstr(value, "..") || strlen(value) > 200)
-		return lsn_error_set(err, -EINVAL, "'%s' is not a name the engine accepts", value);
-	return set_string(field, value);
-}
-
-static int parse_image(const char *value, void *field, struct lsn_error *err)
-{
-	return *value ? parse_name(value, field, err) : lsn_error_set(err, -EINVAL, "the name of an image is missing");
-}
-
-static int parse_subnet(const char *value, void *field, struct lsn_error *err)
-{
-	char plain[64] = "";
-
-	if (*value) {
-		int r = check_prefix(value, plain, sizeof plain, err);
-		if (r < 0)
-			return r;
-		if (strchr(plain, ':'))
-			return lsn_error_set(err, -EINVAL, "'%s': write an IPv4 network", value);
-	}
-	return set_string(field, plain);
 }
 
 static int parse_network(const char *value, void *field, struct lsn_error *err)
@@ -268,12 +227,12 @@ static int option_parse_ftp(const char *value, void *field, struct lsn_error *er
 		*(bool *)field = choice;
 	return r;
 }
-static int parse_flag(const char *value, void *field, struct lsn_error *err) { return parse_bool(value, field, err); }
+int option_parse_flag(const char *value, void *field, struct lsn_error *err) { return parse_bool(value, field, err); }
 static int parse_count(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_uint(value, 1000000, field, err);
 }
-static int parse_time(const char *value, void *field, struct lsn_error *err)
+int option_parse_time(const char *value, void *field, struct lsn_error *err)
 {
 	return parse_duration(value, field, err);
 }
@@ -293,35 +252,14 @@ static int parse_cpus(const char *value, void *field, struct lsn_error *err)
 
 /* ---------------------------------------------------------------------------------------- table */
 
-static const struct setting {
-	const char *key, *fallback;
-	parse_fn parse;
-	size_t offset;
-	const char *meaning; /* for the manual */
-} settings[] = {
+static const struct option_row rows[] = {
 #define S(key, fallback, parse, field, meaning)                                                                        \
 	{                                                                                                              \
 		key, fallback, parse, offsetof(struct options, field), meaning                                         \
 	}
-	S("socket", "/var/run/docker.sock", parse_socket, socket,
-	  "Unix socket of the Docker Engine: an absolute path, with or without unix:// in front. The "
-	  "listener's user must be allowed to use it."),
-	S("image", "listener-sandbox:latest", parse_image, image,
-	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is "
-	  "pulled. The tool build-image makes the default image."),
-	S("runtime", "", parse_name, runtime,
-	  "Name of the OCI runtime of the sandboxes, as the engine knows it. Empty: the engine's default. "
-	  "docs/security.md says what is known about runtimes other than runc."),
 	S("network", "bridge", parse_network, network,
 	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; "
-	  "the keys from network_name to ipv6 then have no effect."),
-	S("network_name", "", parse_name, network_name,
-	  "Name of that network in the engine. If there is no such network, it is made. A network that does "
-	  "not belong to this listener is refused. Empty: the name is made from the names of the listener and "
-	  "of the section."),
-	S("subnet", "", parse_subnet, subnet,
-	  "IPv4 network of the sandboxes, with an address for each of them. Example: 172.30.0.0/22. Empty: the "
-	  "engine chooses one."),
+	  "the keys about the network and its addresses then have no effect."),
 	S("ports", "80, 443, 21, 22, 25, 587, 465", option_parse_ports, ports,
 	  "TCP ports that scripts may connect to. You can leave out some of these seven, but you cannot add "
 	  "others. Example: ports = 443, 587"),
@@ -338,9 +276,6 @@ static const struct setting {
 	S("ftp_data", "off", option_parse_ftp, ftp_related,
 	  "off: an FTP server can be reached on its control connection (port 21) only. related: passive FTP "
 	  "may also open the data connection that the server has named."),
-	S("ipv6", "no", parse_flag, ipv6,
-	  "Give sandboxes an IPv6 address (of fd00::/8) too. The port wall covers IPv4 and IPv6 in both cases. "
-	  "What scripts can reach by IPv6 depends on the engine's address translation (ip6tables)."),
 	S("connections", "4096", parse_count, connections,
 	  "How many connections and DNS questions a sandbox may have open at the same time, and how many may "
 	  "begin at once. After that many have begun, only a twentieth of the number may begin each second. "
@@ -362,17 +297,17 @@ static const struct setting {
 	  "[limits], not by this key."),
 	S("starting", "2", parse_count, starting,
 	  "How many containers may be starting at the same time, at least 1. A larger number fills the pool "
-	  "faster and gives the engine more work."),
-	S("idle_timeout", "10min", parse_time, idle_timeout_usec,
+	  "faster and gives this machine more work."),
+	S("idle_timeout", "10min", option_parse_time, idle_timeout_usec,
 	  "A sandbox that has had no job for this time ends. pool_min spares stay. 0: never."),
 	S("reuse", "script", parse_reuse, reuse,
 	  "script: a sandbox runs further jobs of the same version of its script. never: each job gets a "
-	  "container that no job has used, so the engine starts one container per job. docs/security.md says "
+	  "container that no job has used, so one container is started per job. docs/security.md says "
 	  "what one run can learn from an earlier one."),
 	S("max_jobs", "10000", parse_count, max_jobs,
 	  "A sandbox ends after this many jobs, at least 1. Each sandbox gets a limit up to an eighth lower, "
 	  "so that the sandboxes of one script do not all end together."),
-	S("max_age", "1h", parse_time, max_age_usec,
+	S("max_age", "1h", option_parse_time, max_age_usec,
 	  "A sandbox that is older than this ends when it has no job. 0: never."),
 	S("start", "fork", parse_start, start,
 	  "fork: a Python script is forked from an interpreter that is already running. exec: each job starts "
@@ -386,13 +321,13 @@ static const struct setting {
 	  "The most processes and threads in a sandbox, at least 8. Three of them do not belong to the script. "
 	  "A script that fails because of this limit has the outcome processes."),
 	S("nofile", "256", parse_count, nofile, "The most open files of each process of a script, at least 16."),
-	S("cpu_time", "0", parse_time, cpu_time_usec,
+	S("cpu_time", "0", option_parse_time, cpu_time_usec,
 	  "The most CPU time of each process of a script, rounded up to whole seconds. A process that uses "
 	  "more is killed, and the outcome is cpu. 0: no limit except the script's timeout."),
-	S("grace", "1s", parse_time, grace_usec,
+	S("grace", "1s", option_parse_time, grace_usec,
 	  "When its time is up, or when it is cancelled, a script gets SIGTERM. After this time everything "
 	  "that is left of it is killed."),
-	S("orphan_grace", "5min", parse_time, orphan_grace_usec,
+	S("orphan_grace", "5min", option_parse_time, orphan_grace_usec,
 	  "When the listener has gone, an idle sandbox waits this time for the next one, in whole seconds, and "
 	  "then ends. A sandbox with a job finishes the job and keeps the result."),
 	S("memory", "128M", parse_bytes, memory_bytes,
@@ -405,29 +340,24 @@ static const struct setting {
 	S("landlock", "use", parse_landlock, landlock,
 	  "use: apply as many Landlock rules as the kernel offers. require: no job runs in a sandbox that "
 	  "could not apply the rules for files and, if it has a network, for TCP ports (Linux 6.7 or later)."),
-	S("start_timeout", "30s", parse_time, start_timeout_usec,
+	S("start_timeout", "30s", option_parse_time, start_timeout_usec,
 	  "A sandbox that is not ready after this time is given up. It must not be 0."),
-	S("engine_timeout", "30s", parse_time, engine_timeout_usec,
-	  "A request to the engine that is not answered after this time has failed. It must not be 0."),
 #undef S
 };
 
-void options_help(FILE *out)
+const struct option_table options_pool = { .rows = rows, .count = ELEMENTSOF(rows) };
+
+void option_table_help(const struct option_table *table, FILE *out)
 {
-	for (size_t i = 0; i < ELEMENTSOF(settings); i++) {
-		const char *fallback = settings[i].fallback;
-		(void)fprintf(out, "  %s =%s%s\n      %s\n", settings[i].key, *fallback ? " " : "", fallback,
-			      settings[i].meaning);
+	for (size_t i = 0; i < table->count; i++) {
+		const char *fallback = table->rows[i].fallback;
+		(void)fprintf(out, "  %s =%s%s\n      %s\n", table->rows[i].key, *fallback ? " " : "", fallback,
+			      table->rows[i].meaning);
 	}
 }
 
 void options_clear(struct options *o)
 {
-	free(o->socket);
-	free(o->image);
-	free(o->runtime);
-	free(o->network_name);
-	free(o->subnet);
 	str_list_clear(&o->ports);
 	str_list_clear(&o->dns);
 	str_list_clear(&o->allow_networks);
@@ -457,7 +387,7 @@ int options_resolvers(const char *text, struct str_list *list)
 	return 0;
 }
 
-/* The engine's host is ours: its resolvers are what a container without settings would use, too.
+/* Sandboxes are on this host: its resolvers are what a container without settings would use, too.
  * A stub on loopback cannot be reached from a container; systemd-resolved keeps the real ones
  * beside it. */
 static int find_resolvers(struct str_list *list)
@@ -485,34 +415,58 @@ static int check_whole(const struct options *o, struct lsn_error *err)
 				     "the least for starting and max_jobs is 1, for pids 8, for nofile 16");
 	if (o->dns.count > RESOLVERS_MAX)
 		return lsn_error_set(err, -EINVAL, "dns: at most %d resolvers", RESOLVERS_MAX);
-	if (o->start_timeout_usec == 0 || o->engine_timeout_usec == 0)
-		return lsn_error_set(err, -EINVAL, "start_timeout and engine_timeout must not be 0");
+	if (o->start_timeout_usec == 0)
+		return lsn_error_set(err, -EINVAL, "start_timeout must not be 0");
 	return 0;
 }
 
-static int option_apply(struct options *o, const struct lsn_option *option, struct lsn_error *err)
+static int option_apply(const struct option_table *table, void *fields, const struct lsn_option *option,
+			struct lsn_error *err)
 {
-	for (size_t i = 0; i < ELEMENTSOF(settings); i++)
-		if (streq(settings[i].key, option->key)) {
-			int r = settings[i].parse(option->value, (char *)o + settings[i].offset, err);
+	for (size_t i = 0; i < table->count; i++)
+		if (streq(table->rows[i].key, option->key)) {
+			int r = table->rows[i].parse(option->value, (char *)fields + table->rows[i].offset, err);
 			if (r == -ENOMEM)
 				return lsn_error_set(err, r, "out of memory");
 			return r < 0 ? lsn_error_prefix(err, r, "%s:%u: %s", option->file, option->line, option->key)
 				     : 0;
 		}
-	return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see listenerd-docker-sandbox(5)", option->file,
-			     option->line, option->key);
+	return -ENOENT;
 }
 
-int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err)
+static int table_defaults(const struct option_table *table, void *fields, struct lsn_error *err)
 {
-	struct options o = { 0 };
 	int r = 0;
 
-	for (size_t i = 0; i < ELEMENTSOF(settings) && r == 0; i++)
-		r = settings[i].parse(settings[i].fallback, (char *)&o + settings[i].offset, err);
+	for (size_t i = 0; i < table->count && r == 0; i++)
+		r = table->rows[i].parse(table->rows[i].fallback, (char *)fields + table->rows[i].offset, err);
+	return r;
+}
+
+/* OPTION goes into the first of both tables that has its key. */
+static int option_read(const struct option_table *own, void *own_fields, struct options *o,
+		       const struct lsn_option *option, struct lsn_error *err)
+{
+	int r = option_apply(own, own_fields, option, err);
+
+	if (r == -ENOENT)
+		r = option_apply(&options_pool, o, option, err);
+	if (r == -ENOENT)
+		return lsn_error_set(err, -EINVAL, "%s:%u: unknown key '%s'; see %s(5)", option->file, option->line,
+				     option->key, own->manual);
+	return r;
+}
+
+int options_parse(const struct lsn_option *list, size_t count, const struct option_table *own, void *own_fields,
+		  struct options *ret, struct lsn_error *err)
+{
+	struct options o = { 0 };
+	int r = table_defaults(&options_pool, &o, err);
+
+	if (r == 0)
+		r = table_defaults(own, own_fields, err);
 	for (size_t i = 0; i < count && r == 0; i++)
-		r = option_apply(&o, &list[i], err);
+		r = option_read(own, own_fields, &o, &list[i], err);
 	if (r == 0)
 		r = check_whole(&o, err);
 	if (r == 0 && o.dns.count == 0 && o.network == NETWORK_BRIDGE)

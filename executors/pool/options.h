@@ -1,10 +1,11 @@
-/* options.h - the settings of one [executor NAME] section that uses docker-sandbox.
+/* options.h - the settings of an [executor NAME] section that every executor with a pool has.
  *
- * One table (options.c) holds key, default, parser and meaning. Whatever the table does not
- * know, or its parser does not accept, is refused with file and line. Ports and networks are
- * checked here, so that everything behind this header can take them as well-formed. */
-#ifndef DOCKER_SANDBOX_OPTIONS_H
-#define DOCKER_SANDBOX_OPTIONS_H
+ * One table (options.c) holds key, default, parser and meaning. An executor brings a table of its
+ * own for what only its backend knows. Whatever neither table knows, or a parser does not accept,
+ * is refused with file and line. Ports and networks are checked here, so that everything behind
+ * this header can take them as well-formed. */
+#ifndef POOL_OPTIONS_H
+#define POOL_OPTIONS_H
 
 #include <stdio.h>
 
@@ -30,16 +31,12 @@ struct share {
 };
 
 struct options {
-	char *socket, *image;
-	char *runtime; /* "": the engine's own choice */
 	unsigned network; /* enum network_mode */
-	char *network_name; /* "": chosen from the listener's and the instance's name */
-	char *subnet; /* "": the engine chooses */
 	struct str_list ports; /* decimal, of the seven */
 	/* addresses; after options_parse() never loopback ones unless the operator wrote them */
 	struct str_list dns;
 	struct str_list allow_networks, deny_networks; /* prefixes; allow empty: all */
-	bool ftp_related, ipv6;
+	bool ftp_related;
 	uint64_t connections; /* of one sandbox at the same time; 0: no limit */
 	uint64_t pool_min; /* POOL_MIN_AUTO: as many as scripts may want */
 	uint64_t pool_max; /* 0: no limit of its own */
@@ -57,16 +54,44 @@ struct options {
 	uint64_t memory_bytes; /* what a sandbox is made for before its script is known */
 	uint64_t memory_overhead_bytes;
 	unsigned landlock; /* enum landlock_mode */
-	uint64_t start_timeout_usec, engine_timeout_usec;
+	uint64_t start_timeout_usec;
 };
 
-/* options_parse - defaults, then COUNT options over them.
- * 0, or -EINVAL / -ENOMEM with ERR naming file and line; then nothing is left to free. */
-int options_parse(const struct lsn_option *list, size_t count, struct options *ret, struct lsn_error *err);
+/* A parser of a value: 0; -ENOMEM; -EINVAL with ERR. FIELD then stays as it was. */
+typedef int (*option_fn)(const char *value, void *field, struct lsn_error *err);
+
+struct option_row {
+	const char *key, *fallback;
+	option_fn parse;
+	size_t offset; /* of the field in its struct */
+	const char *meaning; /* for the manual */
+};
+
+struct option_table {
+	const struct option_row *rows;
+	size_t count;
+	const char *manual; /* page of section 5 */
+};
+extern const struct option_table options_pool;
+
+/* options_parse - the defaults of both tables, then COUNT options over them.
+ * OWN_FIELDS: the struct that OWN's offsets mean, all zero. After a failure, what is in it is the
+ * caller's to free.
+ * 0, or -EINVAL / -ENOMEM with ERR naming file and line; then RET has nothing to free. */
+int options_parse(const struct lsn_option *list, size_t count, const struct option_table *own, void *own_fields,
+		  struct options *ret, struct lsn_error *err);
 void options_clear(struct options *options);
 
-/* options_help - every key with default and meaning, in the lines of "listenerd --help-config". */
-void options_help(FILE *out);
+/* option_table_help - every key with default and meaning, in the lines of
+ * "listenerd --help-config". */
+void option_table_help(const struct option_table *table, FILE *out);
+
+/* Parts of parsers. option_check_prefix - "10.0.0.0/8" or an address; bits beyond the prefix are
+ * cleared in RET. */
+int option_check_prefix(const char *item, char *ret, size_t ret_size, struct lsn_error *err);
+int option_set_string(char **field, const char *value);
+int option_parse_flag(const char *value, void *field, struct lsn_error *err);
+int option_parse_time(const char *value, void *field, struct lsn_error *err);
 
 /* options_resolvers - the name servers of the resolv.conf text TEXT that are not loopback
  * addresses are appended to LIST.

@@ -1,6 +1,6 @@
 /* resolver_file.h - the /etc/resolv.conf of sandboxes: the resolvers that the port wall opens,
- * and no others, so that names are asked for there and not by way of the engine's own name
- * server. */
+ * and no others, so that names are asked for there and not by way of a name server of the
+ * backend. */
 #ifndef POOL_RESOLVER_FILE_H
 #define POOL_RESOLVER_FILE_H
 

@@ -26,7 +26,7 @@
 static const char *const remedies[WALL_CAUSE_MAX] = {
 	[WALL_RIGHT] = "give the helper CAP_NET_ADMIN: AmbientCapabilities=CAP_NET_ADMIN in the unit, or setcap "
 		       "cap_net_admin+ep portwall",
-	[WALL_BRIDGE] = "run listenerd in the network namespace of the Docker Engine",
+	[WALL_BRIDGE] = "run listenerd in the network namespace that has the bridge of the sandboxes",
 	[WALL_KERNEL] =
 		"load the kernel's modules for nf_tables (nf_tables, nft_ct, nft_reject_inet), or take a kernel "
 		"that has them",
@@ -363,7 +363,7 @@ int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct
 	if (!wall)
 		return -ENOMEM;
 	*wall = (struct wall){ .host = host, .hooks = *hooks, .fd = -1, .state = "not asked for yet" };
-	wall->remedy = "wait until the engine is there";
+	wall->remedy = "wait until the network of the sandboxes is there";
 	if (getrandom(&wall->tail, sizeof wall->tail, 0) != sizeof wall->tail)
 		wall->tail = (uint16_t)getpid();
 	*ret = wall;

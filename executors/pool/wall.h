@@ -4,8 +4,8 @@
  * A wall that is asked for keeps being asked for: a helper that dies is started again, a refusal
  * is tried again with back-off. hooks.changed() tells when wall_up() or wall_state() has
  * changed. Loop thread only. */
-#ifndef DOCKER_SANDBOX_WALL_H
-#define DOCKER_SANDBOX_WALL_H
+#ifndef POOL_WALL_H
+#define POOL_WALL_H
 
 #include "options.h"
 

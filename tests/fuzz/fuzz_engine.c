@@ -113,8 +113,14 @@ static void prerequisites_changed(void *data)
 {
 	struct instance *in = data;
 
-	if (prerequisites_up(&in->prereq))
-		pool_fill(&in->pool);
+	pool_set_up(&in->pool, prerequisites_up(&in->prereq));
+}
+
+static void janitor_begun(void *data)
+{
+	struct instance *in = data;
+
+	network_prune(&in->prereq.network, in->prereq.engine);
 }
 
 static void probe_says(void *data, enum lsn_probe_level verdict, const char *text, const char *remedy)
@@ -136,14 +142,14 @@ static void start(struct instance *in, bool bridge)
 
 	memset(in, 0, sizeof *in);
 	in->host = &fuzz_host;
-	must(options_parse(options, 2, &in->options, &err) == 0);
-	must(prerequisites_init(&in->prereq, &fuzz_host, &in->options, prerequisites_changed, in, &err) == 0);
+	must(settings_parse(options, 2, &in->settings, &err) == 0);
+	must(prerequisites_init(&in->prereq, &fuzz_host, &in->settings, prerequisites_changed, in, &err) == 0);
 	struct sandbox_env env = { .host = &fuzz_host,
-				   .options = &in->options,
-				   .seccomp = seccomp,
-				   .run_dir_fd = run_dir_fd,
-				   .engine = in->prereq.engine };
-	must(pool_init(&in->pool, &env, &in->prereq, &err) == 0);
+				   .options = &in->settings.pool,
+				   .backend = &in->containers.backend,
+				   .run_dir_fd = run_dir_fd };
+	containers_init(&in->containers, &fuzz_host, &in->settings, &in->prereq, seccomp);
+	must(pool_init(&in->pool, &env, in->prereq.wall, &err) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -157,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		prepare();
 	start(&in, data[0] & 1);
 	if (data[0] & 2)
-		janitor_run(&in.janitor, &in.pool);
+		janitor_run(&in.janitor, &in.pool, janitor_begun, &in);
 	if (data[0] & 4)
 		(void)probe_start(&in, probe_says, probe_ended, NULL);
 	for (int i = 0; i < 64 && answer(&at, end); i++)
@@ -165,8 +171,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	probe_cancel(&in);
 	janitor_done(&in.janitor);
 	(void)pool_done(&in.pool, true, 0);
+	containers_done(&in.containers);
 	prerequisites_done(&in.prereq, false);
-	options_clear(&in.options);
+	settings_clear(&in.settings);
 	fuzz_host_reset();
 	return 0;
 }

@@ -11,25 +11,26 @@
 #include "../../executors/pool/control.h"
 #include "../../executors/pool/resolver_file.h"
 #include "../../executors/docker-sandbox/engine.h"
+#include "../../executors/docker-sandbox/settings.h"
 #include "../../executors/pool/options.h"
 #include "suite.h"
 
-static int parse_one(const char *key, const char *value, struct options *ret, struct lsn_error *err)
+static int parse_one(const char *key, const char *value, struct settings *ret, struct lsn_error *err)
 {
 	struct lsn_option option = { .key = key, .value = value, .file = "x.ini", .line = 7 };
-	return options_parse(&option, 1, ret, err);
+	return settings_parse(&option, 1, ret, err);
 }
 
 START_TEST(test_docker_sandbox__options_defaults)
 {
-	struct options o;
-	ck_assert_int_eq(options_parse(NULL, 0, &o, NULL), 0);
+	struct settings o;
+	ck_assert_int_eq(settings_parse(NULL, 0, &o, NULL), 0);
 	ck_assert_str_eq(o.socket, "/var/run/docker.sock");
-	ck_assert_uint_eq(o.ports.count, 7);
-	ck_assert_uint_eq(o.network, NETWORK_BRIDGE);
-	ck_assert(!o.ftp_related && !o.ipv6);
-	ck_assert_uint_eq(o.nano_cpus, 1000000000);
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.ports.count, 7);
+	ck_assert_uint_eq(o.pool.network, NETWORK_BRIDGE);
+	ck_assert(!o.pool.ftp_related && !o.ipv6);
+	ck_assert_uint_eq(o.pool.nano_cpus, 1000000000);
+	settings_clear(&o);
 }
 END_TEST
 
@@ -64,33 +65,33 @@ END_TEST
 
 START_TEST(test_docker_sandbox__options_values)
 {
-	struct options o;
+	struct settings o;
 	ck_assert_int_eq(parse_one("ports", " 443,80  22", &o, NULL), 0);
-	ck_assert_uint_eq(o.ports.count, 3);
-	ck_assert_str_eq(o.ports.items[2], "22");
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.ports.count, 3);
+	ck_assert_str_eq(o.pool.ports.items[2], "22");
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("ports", "", &o, NULL), 0);
-	ck_assert_uint_eq(o.ports.count, 0);
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.ports.count, 0);
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("deny_networks", "10.1.2.3/8, fd00:1::5/32,192.0.2.1", &o, NULL), 0);
-	ck_assert_str_eq(o.deny_networks.items[0], "10.0.0.0/8");
-	ck_assert_str_eq(o.deny_networks.items[1], "fd00:1::/32");
-	ck_assert_str_eq(o.deny_networks.items[2], "192.0.2.1/32");
-	options_clear(&o);
+	ck_assert_str_eq(o.pool.deny_networks.items[0], "10.0.0.0/8");
+	ck_assert_str_eq(o.pool.deny_networks.items[1], "fd00:1::/32");
+	ck_assert_str_eq(o.pool.deny_networks.items[2], "192.0.2.1/32");
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("cpus", "0.25", &o, NULL), 0);
-	ck_assert_uint_eq(o.nano_cpus, 250000000);
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.nano_cpus, 250000000);
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("pool_memory", "40%", &o, NULL), 0);
-	ck_assert_uint_eq(o.pool_memory.percent, 40);
-	ck_assert_uint_eq(o.pool_min, POOL_MIN_AUTO);
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.pool_memory.percent, 40);
+	ck_assert_uint_eq(o.pool.pool_min, POOL_MIN_AUTO);
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("pool_memory", "2G", &o, NULL), 0);
-	ck_assert_uint_eq(o.pool_memory.percent, 0);
-	ck_assert_uint_eq(o.pool_memory.bytes, UINT64_C(2) << 30);
-	options_clear(&o);
+	ck_assert_uint_eq(o.pool.pool_memory.percent, 0);
+	ck_assert_uint_eq(o.pool.pool_memory.bytes, UINT64_C(2) << 30);
+	settings_clear(&o);
 	ck_assert_int_eq(parse_one("socket", "unix:///run/x.sock", &o, NULL), 0);
 	ck_assert_str_eq(o.socket, "/run/x.sock");
-	options_clear(&o);
+	settings_clear(&o);
 }
 END_TEST
 
@@ -131,7 +132,7 @@ START_TEST(test_docker_sandbox__options_refusals)
 		{ "nofile", "3" },
 	};
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-		struct options o;
+		struct settings o;
 		struct lsn_error err = { 0 };
 		ck_assert_msg(parse_one(bad[i][0], bad[i][1], &o, &err) < 0, "%s = %s", bad[i][0], bad[i][1]);
 		ck_assert_int_ne(err.code, 0);

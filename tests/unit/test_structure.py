@@ -50,6 +50,10 @@ class Structure(unittest.TestCase):
         self.append('core/dispatcher.c', '\nstatic int thing(int n)\n{\n\treturn n;\n}\n')
         self.assertIn('core/dispatcher.c: thing() is one word', self.faults()[0])
 
+    def test_a_pool_that_names_an_engine(self):
+        self.append('executors/pool/room.c', '/* as many as a Docker host has */\n')
+        self.assertIn('names Docker, which this folder must not know', self.faults()[0])
+
 
 if __name__ == '__main__':
     unittest.main()

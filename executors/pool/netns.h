@@ -1,34 +1,37 @@
 /* netns.h - a network namespace that outlives the sandboxes in it: what a backlog of a script
  * with reuse = never is worked off in.
  *
- * More than half of what a container on a bridge costs the engine is its network
- * (docs/performance.md). A netns is a container that does nothing but hold a network namespace
- * on the bridge, behind the same walls; fresh sandboxes of one script version lie in it, one
- * after the other, never two at a time, never one of another version: what a namespace could
- * tell (connections in TIME_WAIT, counters) is told to the same script only.
+ * More than half of what a container on a bridge costs is its network (docs/performance.md). A
+ * netns is a container that does nothing but hold a network namespace on the bridge, behind the
+ * same walls; fresh sandboxes of one script version lie in it, one after the other, never two at a
+ * time, never one of another version: what a namespace could tell (connections in TIME_WAIT,
+ * counters) is told to the same script only.
  *
  *   MAKING ─▶ FREE ◀──▶ TAKEN          any but TAKEN ─▶ ENDING
  *
  * Its folder is locked like a sandbox's, and carries the same labels, so that the janitor knows
  * what is nobody's. Loop thread only. */
-#ifndef DOCKER_SANDBOX_NETNS_H
-#define DOCKER_SANDBOX_NETNS_H
+#ifndef POOL_NETNS_H
+#define POOL_NETNS_H
 
+#include "backend.h"
 #include "sandbox.h"
 #include "tenants.h"
+
+#define NETNS_SECONDS 3600 /* then it ends by itself, whoever is in it */
 
 enum netns_state { NETNS_MAKING, NETNS_FREE, NETNS_TAKEN, NETNS_ENDING };
 
 struct netns {
 	const struct sandbox_env *env;
 	char id[SANDBOX_ID_SIZE];
-	char container[65]; /* the engine's id of it: what an engine tells, whatever it was asked by */
+	char handle[BACKEND_HANDLE_SIZE]; /* by which sandboxes join it */
 	char version[VERSION_SIZE];
 	uint64_t memory_bytes; /* of the sandboxes to come */
 	enum netns_state state;
 	bool spoiled; /* goes when it is left */
 	int dir_fd; /* locked */
-	struct engine_call *call;
+	struct backend_call *call;
 	struct lsn_timer *timer;
 	uint64_t created_usec;
 	unsigned tries;

@@ -17,16 +17,16 @@
  *
  * A tenant whose sandbox has become free is told to the host by name (ready_for), so that the
  * others that wait are not all asked in vain. Loop thread only. */
-#ifndef DOCKER_SANDBOX_POOL_H
-#define DOCKER_SANDBOX_POOL_H
+#ifndef POOL_POOL_H
+#define POOL_POOL_H
 
 #include "netns.h"
-#include "prerequisites.h"
 #include "pressure.h"
 #include "problem.h"
 #include "room.h"
 #include "sandbox.h"
 #include "tenants.h"
+#include "wall.h"
 
 #define POOL_OWN_JOB UINT64_MAX /* id of a job the host knows nothing of; there may be one */
 
@@ -47,7 +47,8 @@ TAILQ_HEAD(netns_list, netns);
 struct pool {
 	struct sandbox_env env;
 	const struct options *options;
-	struct prerequisites *prereq;
+	const struct wall *wall; /* NULL: sandboxes have no network */
+	bool up; /* sandboxes can be made */
 	struct sandbox_list list; /* idle ones: least recently used first */
 	struct netns_list namespaces; /* reuse = never: for a backlog of one script */
 	unsigned total;
@@ -73,7 +74,10 @@ struct pool {
 	struct problem problem; /* the last start failed */
 };
 
-int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err);
+/* pool_init - nothing is up yet.
+ * ENV is copied, except what it points to; the pool sets its hooks.
+ * WALL may be NULL. */
+int pool_init(struct pool *pool, const struct sandbox_env *env, const struct wall *wall, struct lsn_error *err);
 
 /* pool_done - with DETACH sandboxes that owe a result stay for a successor, all others are
  * removed; BUDGET_USEC is spent on it at most.
@@ -96,11 +100,10 @@ void pool_expect(struct pool *pool, uint64_t scripts);
 /* pool_drop_own - end the own job with its sandbox, without a word to own_done(). */
 void pool_drop_own(struct pool *pool);
 
-/* pool_engine_back - the engine was away: what it held without a job may be gone. */
-void pool_engine_back(struct pool *pool);
-
-/* pool_fill - start what is missing; after the prereq has come up. */
-void pool_fill(struct pool *pool);
+/* pool_set_up - UP: sandboxes can be made from now on. The backend may have been away, and what it
+ * held without a job may be gone. Not UP: no sandbox is started or given to a job. */
+void pool_set_up(struct pool *pool, bool up);
+void pool_fill(struct pool *pool); /* start what is missing */
 struct sandbox *pool_find(struct pool *pool, const char *id);
 
 struct pool_figures {

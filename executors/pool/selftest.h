@@ -4,8 +4,8 @@
  * For the time of it we listen on the gateway of the sandboxes' network, so that a refusal is
  * the walls' and not for want of a listener: at a port that is allowed, at one that is not, and
  * for UDP, which only the port wall knows of. Loop thread only, nothing blocks. */
-#ifndef DOCKER_SANDBOX_SELFTEST_H
-#define DOCKER_SANDBOX_SELFTEST_H
+#ifndef POOL_SELFTEST_H
+#define POOL_SELFTEST_H
 
 #include "pool.h"
 
@@ -30,12 +30,15 @@ typedef void (*selftest_fn)(void *data, const struct selftest_report *report);
 
 struct selftest;
 
-/* selftest_start - FN is called once, within some 17 s, never from inside; the report is
- * borrowed.
- * 0, -EBUSY (one is under way), -ENOMEM, other negative errno. selftest_free - forget it; FN is
- * not called any more.
+/* selftest_start - FN is called once, within 17 s, never from inside; the report is borrowed.
+ * BRIDGE: the interface of the sandboxes' network.
+ * HINDRANCE: why sandboxes cannot be made, "" if they can; it is read when the time is up.
+ * 0, -EBUSY (one is under way), -ENOMEM, other negative errno. */
+int selftest_start(struct pool *pool, const char *bridge, const char *hindrance, selftest_fn fn, void *data,
+		   struct selftest **ret);
+
+/* selftest_free - forget it; FN is not called any more.
  * NULL is allowed. */
-int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftest **ret);
 void selftest_free(struct selftest *selftest);
 
 #endif

@@ -5,15 +5,15 @@
  *     pool_netns.c    backlogs with reuse = never
  *     pool_expiry.c   what goes with time, and when memory is short
  *     pool_done.c     the end */
-#ifndef DOCKER_SANDBOX_POOL_PRIVATE_H
-#define DOCKER_SANDBOX_POOL_PRIVATE_H
+#ifndef POOL_POOL_PRIVATE_H
+#define POOL_POOL_PRIVATE_H
 
+#include "netns.h"
 #include "pool.h"
-#include "spec.h"
 
 #define BACKLOG_MIN 4 /* so many jobs of one script wait: a netns pays */
 /* a netns that may still be taken lasts twice as long: one wait, one job */
-#define NETNS_JOB_MAX_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC / 10)
+#define NETNS_JOB_MAX_USEC (NETNS_SECONDS * USEC_PER_SEC / 10)
 
 /* pool.c */
 void pool_count(const struct pool *pool, struct pool_figures *ret); /* without the tenants */
@@ -45,6 +45,7 @@ bool pool_in_netns(const struct pool *pool, const struct tenant *tenant, uint64_
 unsigned pool_making_netns(const struct pool *pool);
 unsigned pool_fill_netns(struct pool *pool, unsigned slots); /* returns how many it has used */
 void pool_keep_netns(struct pool *pool, struct netns *netns);
+void pool_end_netns(struct pool *pool); /* all of them, each when it is left */
 
 /* pool_expiry.c */
 unsigned pool_spares(const struct pool *pool, const struct pool_figures *figures); /* to be kept */

@@ -4,7 +4,6 @@
 #include "log_line.h"
 #include "netns.h"
 #include "options.h"
-#include "prerequisites.h"
 #include "pressure.h"
 #include "room.h"
 #include "sandbox.h"
@@ -392,7 +391,7 @@ static void end_surplus(struct pass *p)
 
 void pool_fill(struct pool *pool)
 {
-	if (!prerequisites_up(pool->prereq) || pool->pause || pool->stopping)
+	if (!pool->up || pool->pause || pool->stopping)
 		return;
 	pool_prune(pool);
 	struct pass pass = pass_begin(pool);

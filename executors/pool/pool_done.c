@@ -1,6 +1,6 @@
 /* pool_done.c - the end of a pool: what stays for a successor, and the removal of all the rest. */
 #include "pool_private.h"
-#include "engine.h"
+#include "backend.h"
 #include "netns.h"
 #include "options.h"
 #include "pressure.h"
@@ -12,8 +12,6 @@
 #include <cleanup.h>
 #include <util.h>
 
-#define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
-
 /* A job whose result is not committed yet may be asked for by a successor. */
 static bool sandbox_stays(const struct sandbox *sb)
 {
@@ -21,39 +19,26 @@ static bool sandbox_stays(const struct sandbox *sb)
 	       (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_RECOVERING || sb->state == SANDBOX_REPORTED);
 }
 
-static char *removal_path(const struct pool *pool, const char *id)
-{
-	char name[128], *ret;
-
-	sandbox_name(&pool->env, id, name, sizeof name);
-	return asprintf(&ret, "/containers/%s?force=1&v=1", name) >= 0 ? ret : NULL;
-}
-
-/* Containers that go, by name; their folders go after them. */
+/* Containers that go; their folders go after them. */
 struct sweep {
-	const struct pool *pool;
-	char **paths, *ids;
+	char (*ids)[SANDBOX_ID_SIZE];
 	size_t count;
 };
 
 static void sweep_add(struct sweep *s, const char *id)
 {
-	if (!s->paths || !s->ids)
-		return;
-	memcpy(s->ids + s->count * SANDBOX_ID_SIZE, id, SANDBOX_ID_SIZE);
-	s->paths[s->count] = removal_path(s->pool, id);
-	s->count += s->paths[s->count] != NULL;
+	if (s->ids)
+		memcpy(s->ids[s->count++], id, SANDBOX_ID_SIZE);
 }
 
-static void sweep_now(struct sweep *s, uint64_t budget_usec)
+static void sweep_now(const struct pool *pool, const struct sweep *s, uint64_t budget_usec)
 {
+	const struct backend *backend = pool->env.backend;
+
 	if (s->count > 0)
-		engine_sweep_now(s->pool->options->socket, engine_api(s->pool->prereq->engine), s->paths, s->count,
-				 SWEEP_RETRY_USEC, budget_usec);
-	for (size_t i = 0; i < s->count; i++) {
-		sandbox_remove_folder(s->pool->env.run_dir_fd, s->ids + i * SANDBOX_ID_SIZE);
-		free(s->paths[i]);
-	}
+		backend->end_now(backend->self, s->ids, s->count, budget_usec);
+	for (size_t i = 0; i < s->count; i++)
+		sandbox_remove_folder(pool->env.run_dir_fd, s->ids[i]);
 }
 
 static size_t containers_count(const struct pool *pool)
@@ -100,10 +85,8 @@ void pool_drop(struct pool *pool)
 
 unsigned pool_done(struct pool *pool, bool detach, uint64_t budget_usec)
 {
-	size_t most = containers_count(pool);
-	_cleanup_free_ char **paths = calloc(most + 1, sizeof *paths);
-	_cleanup_free_ char *ids = calloc(most + 1, SANDBOX_ID_SIZE);
-	struct sweep sweep = { .pool = pool, .paths = paths, .ids = ids };
+	_cleanup_free_ char(*ids)[SANDBOX_ID_SIZE] = calloc(containers_count(pool) + 1, sizeof *ids);
+	struct sweep sweep = { .ids = ids };
 	struct sandbox *sb;
 	struct netns *b;
 	unsigned left = 0;
@@ -127,7 +110,7 @@ unsigned pool_done(struct pool *pool, bool detach, uint64_t budget_usec)
 			sweep_add(&sweep, b->id);
 		netns_free(b);
 	}
-	sweep_now(&sweep, budget_usec);
+	sweep_now(pool, &sweep, budget_usec);
 	pool_clear(pool);
 	return left;
 }

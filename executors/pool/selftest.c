@@ -22,6 +22,7 @@
 
 struct selftest {
 	struct pool *pool;
+	const char *bridge, *hindrance;
 	selftest_fn fn;
 	void *data;
 	struct lsn_job job;
@@ -117,8 +118,7 @@ static void open_doors(struct selftest *t)
 	struct in_addr gateway;
 
 	*r = (struct selftest_report){ 0 };
-	if (o->network != NETWORK_BRIDGE || o->ports.count == 0 ||
-	    !find_gateway(t->pool->prereq->network.bridge, &gateway))
+	if (o->network != NETWORK_BRIDGE || o->ports.count == 0 || !find_gateway(t->bridge, &gateway))
 		return;
 	(void)inet_ntop(AF_INET, &gateway, r->gateway, sizeof r->gateway);
 	r->doors = true;
@@ -273,9 +273,9 @@ static void ran_out(void *data)
 	t->limit = NULL;
 	(void)snprintf(t->problem, sizeof t->problem, "%s: %.150s",
 		       t->submitted ? "the selftest script did not end in time" : "no sandbox became free in time",
-		       *pool->prereq->problem.text ? pool->prereq->problem.text
-		       : *pool->problem.text       ? pool->problem.text
-						   : "all are busy, or the engine is slow");
+		       *t->hindrance    ? t->hindrance
+		       : *pool->problem.text ? pool->problem.text
+					: "all are busy, or a start takes long");
 	selftest_finish(t, t->problem);
 }
 
@@ -304,7 +304,8 @@ static int make_job(struct selftest *t)
 	return t->job.script_fd < 0 ? t->job.script_fd : 0;
 }
 
-int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftest **ret)
+int selftest_start(struct pool *pool, const char *bridge, const char *hindrance, selftest_fn fn, void *data,
+		   struct selftest **ret)
 {
 	const struct lsn_host *host = pool->env.host;
 	struct selftest *t = pool->own_done ? NULL : calloc(1, sizeof *t);
@@ -312,6 +313,8 @@ int selftest_start(struct pool *pool, selftest_fn fn, void *data, struct selftes
 	if (!t)
 		return pool->own_done ? -EBUSY : -ENOMEM;
 	*t = (struct selftest){ .pool = pool,
+				.bridge = bridge,
+				.hindrance = hindrance,
 				.fn = fn,
 				.data = data,
 				.fds = { -1, -1, -1 },

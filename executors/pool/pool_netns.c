@@ -63,7 +63,7 @@ void pool_keep_netns(struct pool *pool, struct netns *n)
 	TAILQ_INSERT_TAIL(&pool->namespaces, n, link);
 }
 
-void pool_engine_back(struct pool *pool)
+void pool_end_netns(struct pool *pool)
 {
 	struct netns *n;
 
@@ -81,7 +81,7 @@ static unsigned count_netns(const struct pool *pool)
 	return count;
 }
 
-/* Where jobs are short a few namespaces do all the engine can; where they keep their namespaces,
+/* Where jobs are short a few namespaces do all the backend can; where they keep their namespaces,
  * each job needs one. */
 static uint64_t netns_most(const struct pool *pool, const struct tenant *t, unsigned room)
 {
@@ -132,7 +132,7 @@ unsigned pool_fill_netns(struct pool *pool, unsigned slots)
 	struct tenant *t;
 	unsigned taken = 0;
 
-	if (!pool->env.network)
+	if (pool->options->network == NETWORK_NONE)
 		return 0;
 	pool_count(pool, &f);
 	TAILQ_FOREACH (t, &pool->tenants.waiting, queue)

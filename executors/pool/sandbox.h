@@ -6,7 +6,7 @@
  *                            ▼                      │
  *     any ──────────────▶ ENDING ─▶ GONE        RECOVERING        (after a restart of the daemon)
  *
- * ENDING: the engine removes the container with all force; a job that is still owed its result
+ * ENDING: the backend removes the container by force; a job that is still owed its result
  * gets it when the container is gone, not before. The folder is locked (flock) as long as an
  * instance looks after the sandbox: so instances that live side by side, and a successor, know
  * which containers are nobody's.
@@ -14,21 +14,19 @@
  * The owner (pool.c) hears hooks.idle() when the sandbox can take a job, hooks.gone() when there
  * is nothing left: then it calls sandbox_free(). Results leave by hooks.result(). Hooks are
  * called from the loop, never from inside sandbox_*(). Loop thread only. */
-#ifndef DOCKER_SANDBOX_SANDBOX_H
-#define DOCKER_SANDBOX_SANDBOX_H
+#ifndef POOL_SANDBOX_H
+#define POOL_SANDBOX_H
 
 #include <sys/queue.h>
 
+#include "backend.h"
 #include "control.h"
-#include "engine.h"
 #include "options.h"
 #include "tenants.h"
 
-#define SANDBOX_ID_SIZE 17 /* 16 hex digits and a NUL: the place's name */
-
 enum sandbox_state {
-	SANDBOX_CREATING,
-	SANDBOX_STARTING,
+	SANDBOX_CREATING, /* the backend has not said yet that it runs; its init may be there */
+	SANDBOX_STARTING, /* its interpreter becomes warm */
 	SANDBOX_WARM,
 	SANDBOX_UPDATING, /* gets another memory limit */
 	SANDBOX_RESERVED,
@@ -48,9 +46,7 @@ struct netns;
 struct sandbox_env { /* what all sandboxes of an instance share; outlives them */
 	const struct lsn_host *host;
 	const struct options *options;
-	struct engine *engine;
-	const char *network; /* name in the engine, NULL: none */
-	char *seccomp;
+	const struct backend *backend;
 	int run_dir_fd;
 	void (*idle)(void *data, struct sandbox *sandbox);
 	void (*result)(void *data, struct sandbox *sandbox, const struct lsn_job *job, const struct lsn_result *result);
@@ -66,7 +62,7 @@ struct sandbox {
 	struct control control;
 	/* whose network namespace it has; NULL: one of its own. The owner's to take and leave */
 	struct netns *netns;
-	struct engine_call *call;
+	struct backend_call *call;
 	struct lsn_timer *deadline; /* of the state */
 	struct lsn_timer *patience; /* a connection that should come again */
 
@@ -77,12 +73,10 @@ struct sandbox {
 
 	const struct lsn_job *job; /* owed a result */
 	uint64_t job_id; /* the last one */
-	bool started, warm; /* the engine says so; init says so */
+	bool warm; /* CREATING: its init says so already */
 	bool served; /* was warm once */
 	bool spoiled; /* must not serve another job */
-	bool missing; /* it ended because the image or the network has gone */
 	bool cancelled; /* cancel() was called */
-	bool network_gone; /* the engine lists its network, and does not have it */
 	struct lsn_result verdict; /* ENDING: what JOB gets */
 	char why[200]; /* ENDING; for people */
 	uint64_t jobs_done, created_usec, idle_usec, ending_usec;
@@ -130,8 +124,6 @@ void sandbox_forget(struct sandbox *sandbox, bool keep);
 /* -> ENDING; a running job becomes LOST */
 void sandbox_end(struct sandbox *sandbox, const char *why);
 
-/* sandbox_name - of the container. */
-void sandbox_name(const struct sandbox_env *env, const char *id, char *buf, size_t size);
 bool sandbox_id_valid(const char *id);
 
 #endif

@@ -1,8 +1,7 @@
 /* netns.c - a container that sleeps, from made to removed. */
 #include "netns.h"
-#include "engine.h"
+#include "backend.h"
 #include "log_line.h"
-#include "spec.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +14,7 @@
 #include <util.h>
 
 #define IDLE_USEC (15 * USEC_PER_SEC)
-#define AGE_USEC (SPEC_NETNS_SECONDS * USEC_PER_SEC * 3 / 4)
+#define AGE_USEC (NETNS_SECONDS * USEC_PER_SEC * 3 / 4)
 #define RETRY_USEC USEC_PER_SEC
 #define RETRIES_MAX 5
 
@@ -31,15 +30,12 @@ static void netns_arm(struct netns *b, uint64_t delay_usec, lsn_timer_fn fn)
 		log_line(host, ERROR, "netns=%s out of memory for a timer", b->id);
 }
 
-static int netns_ask(struct netns *b, const char *method, const char *what, engine_fn fn)
+static void netns_drop_call(struct netns *b)
 {
-	char name[128], path[256];
+	const struct backend *backend = b->env->backend;
 
-	sandbox_name(b->env, b->id, name, sizeof name);
-	(void)snprintf(path, sizeof path, "/containers/%s%s", name, what);
-	engine_cancel(b->call);
+	backend->cancel(backend->self, b->call);
 	b->call = NULL;
-	return engine_start(b->env->engine, method, path, NULL, fn, b, &b->call);
 }
 
 /* -------------------------------------------------------------------------------------- the end */
@@ -53,23 +49,26 @@ static void remove_again(void *data)
 }
 
 /* What cannot be removed is left to the janitor of a later daemon: nothing runs in it. */
-static void netns_removed(void *data, const struct engine_reply *reply)
+static void netns_removed(void *data, const struct backend_reply *reply)
 {
 	struct netns *b = data;
 
 	b->call = NULL;
-	if (reply->status != 204 && reply->status != 404 && ++b->tries < RETRIES_MAX) {
+	if (reply->status != BACKEND_OK && ++b->tries < RETRIES_MAX) {
 		netns_arm(b, RETRY_USEC << b->tries, remove_again);
 		return;
 	}
-	if (reply->status == 204 || reply->status == 404)
+	if (reply->status == BACKEND_OK)
 		sandbox_remove_folder(b->env->run_dir_fd, b->id);
 	b->changed(b->data, b, true, false);
 }
 
 static void netns_try_to_remove(struct netns *b)
 {
-	if (netns_ask(b, "DELETE", "?force=1&v=1", netns_removed) < 0)
+	const struct backend *backend = b->env->backend;
+
+	netns_drop_call(b);
+	if (backend->end(backend->self, b->id, netns_removed, b, &b->call) < 0)
 		netns_arm(b, RETRY_USEC, remove_again);
 }
 
@@ -123,34 +122,19 @@ static void failed(struct netns *b, const char *why)
 	netns_end(b);
 }
 
-static void started(void *data, const struct engine_reply *reply)
+static void netns_made(void *data, const struct backend_reply *reply)
 {
 	struct netns *b = data;
 
 	b->call = NULL;
-	if (reply->status != 204) {
+	if (reply->status != BACKEND_OK) {
 		failed(b, reply->error.message);
 		return;
 	}
+	(void)snprintf(b->handle, sizeof b->handle, "%s", reply->handle);
 	become_free(b);
 	if (b->state == NETNS_FREE)
 		b->changed(b->data, b, false, false);
-}
-
-static void netns_created(void *data, const struct engine_reply *reply)
-{
-	struct netns *b = data;
-
-	const char *container = json_string_value(json_object_get(reply->json, "Id"));
-
-	b->call = NULL;
-	if (reply->status != 201 || !container || strlen(container) >= sizeof b->container) {
-		failed(b, reply->status != 201 ? reply->error.message : "the engine gives no id of it");
-		return;
-	}
-	(void)snprintf(b->container, sizeof b->container, "%s", container);
-	if (netns_ask(b, "POST", "/start", started) < 0)
-		failed(b, "out of memory");
 }
 
 static int netns_open_folder(struct netns *b)
@@ -185,11 +169,9 @@ static int netns_alloc(const struct sandbox_env *env, const char *id, struct net
 
 int netns_new(const struct sandbox_env *env, const char *version, uint64_t memory_bytes, struct netns **ret)
 {
-	const struct spec spec = {
-		.host = env->host, .options = env->options, .seccomp = env->seccomp, .network = env->network
-	};
+	const struct backend *backend = env->backend;
 	unsigned char random[8];
-	char id[SANDBOX_ID_SIZE], name[128], path[192];
+	char id[SANDBOX_ID_SIZE];
 	struct netns *b = NULL;
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
@@ -200,10 +182,8 @@ int netns_new(const struct sandbox_env *env, const char *version, uint64_t memor
 		return r;
 	(void)snprintf(b->version, sizeof b->version, "%s", version);
 	b->memory_bytes = memory_bytes;
-	sandbox_name(env, id, name, sizeof name);
-	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
-	json_t *body = spec_netns(&spec, id);
-	r = body ? engine_start(env->engine, "POST", path, body, netns_created, b, &b->call) : -ENOMEM;
+	r = backend->make(backend->self, &(const struct backend_container){ .id = id, .netns_seconds = NETNS_SECONDS },
+			  netns_made, b, &b->call);
 	if (r < 0) {
 		sandbox_remove_folder(env->run_dir_fd, id);
 		netns_free(b);
@@ -228,7 +208,7 @@ void netns_free(struct netns *b)
 {
 	if (!b)
 		return;
-	engine_cancel(b->call);
+	netns_drop_call(b);
 	netns_arm(b, 0, NULL);
 	if (b->dir_fd >= 0)
 		(void)close(b->dir_fd);

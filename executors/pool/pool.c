@@ -1,9 +1,9 @@
 /* pool.c - who gets which sandbox. */
 #include "pool_private.h"
+#include "backend.h"
 #include "log_line.h"
 #include "netns.h"
 #include "options.h"
-#include "prerequisites.h"
 #include "pressure.h"
 #include "problem.h"
 #include "protocol.h"
@@ -22,7 +22,7 @@
 
 #define RECENT_MAX 1000
 #define BYTES_UNKNOWN (16u << 20) /* of a sandbox, until one has told */
-/* What a sandbox takes outside of its control group: the engine's shim, the kernel's tables. */
+/* What a sandbox takes outside of its control group: its shim, the kernel's tables. */
 #define BYTES_OUTSIDE (4u << 20)
 
 void pool_wake_by(struct pool *pool, struct pool_timer *timer, uint64_t at, lsn_timer_fn fn)
@@ -229,7 +229,6 @@ static void leave_netns(const struct sandbox *sb)
 static void on_gone(void *data, struct sandbox *sb)
 {
 	struct pool *pool = data;
-	bool missing = sb->missing;
 
 	TAILQ_REMOVE(&pool->list, sb, link);
 	pool_offer(pool, sb); /* whoever waited for it asks anew */
@@ -241,10 +240,7 @@ static void on_gone(void *data, struct sandbox *sb)
 		pool_pause(pool);
 	}
 	leave_netns(sb);
-	pool->prereq->network.broken |= sb->network_gone;
 	sandbox_free(sb);
-	if (missing)
-		prerequisites_recheck(pool->prereq);
 	pool_fill(pool);
 }
 
@@ -286,12 +282,10 @@ static bool may_have_spare(const struct pool *pool, const struct tenant *t, uint
 
 static struct sandbox *sandbox_choose(struct pool *pool, const struct tenant *t, uint64_t waiting)
 {
-	struct sandbox *sb = prerequisites_up(pool->prereq) ? own_sandbox(t) : NULL;
-
-	if (sb || !prerequisites_up(pool->prereq))
-		return sb;
-	sb = may_have_spare(pool, t, waiting) ? find_spare(pool, t->memory_bytes) : NULL;
-	return sb;
+	if (!pool->up)
+		return NULL;
+	struct sandbox *sb = own_sandbox(t);
+	return !sb && may_have_spare(pool, t, waiting) ? find_spare(pool, t->memory_bytes) : sb;
 }
 
 /* How many of JOB's script wait, itself included. Long jobs count alone: they are not for
@@ -386,9 +380,9 @@ int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *
 
 	if (!sb)
 		return lsn_error_set(err, -ESTALE, "the sandbox reserved for the job has gone");
-	if (pool->prereq->wall && !wall_up(pool->prereq->wall)) {
+	if (pool->wall && !wall_up(pool->wall)) {
 		sandbox_release(sb);
-		return lsn_error_set(err, -EHOSTDOWN, "port wall: %.200s", wall_state(pool->prereq->wall));
+		return lsn_error_set(err, -EHOSTDOWN, "port wall: %.200s", wall_state(pool->wall));
 	}
 	int r = sandbox_submit(sb, job, err);
 	if (r == 0)
@@ -472,6 +466,16 @@ void pool_forget(struct pool *pool, uint64_t job, const char *place)
 	pool_fill(pool);
 }
 
+void pool_set_up(struct pool *pool, bool up)
+{
+	pool->up = up;
+	if (!up)
+		return;
+	pool_end_netns(pool);
+	pool_fill(pool);
+	pool_ready(pool);
+}
+
 void pool_expect(struct pool *pool, uint64_t scripts)
 {
 	pool->scripts = scripts;
@@ -487,13 +491,13 @@ static unsigned processors_count(void)
 	return count > 0 ? (unsigned)count : 1;
 }
 
-int pool_init(struct pool *pool, const struct sandbox_env *env, struct prerequisites *prereq, struct lsn_error *err)
+int pool_init(struct pool *pool, const struct sandbox_env *env, const struct wall *wall, struct lsn_error *err)
 {
 	const struct options *o = env->options;
 
 	*pool = (struct pool){ .env = *env,
 			       .options = o,
-			       .prereq = prereq,
+			       .wall = wall,
 			       .memory_bytes = o->memory_bytes,
 			       .processors = processors_count() };
 	pool->env.idle = on_idle;

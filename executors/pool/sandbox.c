@@ -1,14 +1,14 @@
 /* sandbox.c - the state machine of one sandbox. */
 #include "sandbox.h"
+#include "backend.h"
 #include "log_line.h"
-#include "contract.h"
 #include "netns.h"
 #include "protocol.h"
-#include "spec.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -24,7 +24,7 @@
 #define START_LOOK_USEC USEC_PER_SEC /* a container that started should be heard of by then */
 #define LOOKS_MAX 10
 #define LOOKS_RECOVER_MAX 20
-/* an engine away for so long: the result is reported all the same */
+/* the backend is away for longer than this: the result is reported all the same */
 #define AWAY_USEC (60 * USEC_PER_SEC)
 /* microseconds, bytes: what a sandbox may claim, so that sums and signed columns stay sane */
 #define FIGURE_MAX (UINT64_C(1) << 50)
@@ -81,29 +81,15 @@ static void sandbox_arm(struct sandbox *sb, struct lsn_timer **timer, uint64_t d
 
 static void sandbox_drop_call(struct sandbox *sb)
 {
-	engine_cancel(sb->call);
-	sb->call = NULL;
-}
+	const struct backend *backend = sb->env->backend;
 
-void sandbox_name(const struct sandbox_env *env, const char *id, char *buf, size_t size)
-{
-	(void)snprintf(buf, size, "lsn-%s-%s-%s", env->host->listener, env->host->instance, id);
+	backend->cancel(backend->self, sb->call);
+	sb->call = NULL;
 }
 
 bool sandbox_id_valid(const char *id)
 {
 	return strlen(id) == SANDBOX_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == SANDBOX_ID_SIZE - 1;
-}
-
-/* A request about this sandbox's container. WHAT comes behind its name. */
-static int sandbox_ask(struct sandbox *sb, const char *method, const char *what, json_t *body, engine_fn fn)
-{
-	char name[128], path[256];
-
-	sandbox_name(sb->env, sb->id, name, sizeof name);
-	(void)snprintf(path, sizeof path, "/containers/%s%s", name, what);
-	sandbox_drop_call(sb);
-	return engine_start(sb->env->engine, method, path, body, fn, sb, &sb->call);
 }
 
 static void result_init(struct lsn_result *result, enum lsn_outcome outcome, const char *message)
@@ -140,18 +126,17 @@ static void retry_removal(void *data)
 	sandbox_try_to_remove(sb);
 }
 
-static void sandbox_removed(void *data, const struct engine_reply *reply)
+static void sandbox_removed(void *data, const struct backend_reply *reply)
 {
 	struct sandbox *sb = data;
 
 	sb->call = NULL;
-	if (reply->status == 204 || reply->status == 404) {
+	if (reply->status == BACKEND_OK) {
 		finish_gone(sb);
 		return;
 	}
-	/* 409: a removal is under way already. The engine away: its containers end with it, but
-	 * only it can say so. */
-	if (reply->status != 409 && sb->end_tries == 1)
+	/* A backend that is away may have taken its containers along, but only it can say so. */
+	if (reply->status != BACKEND_BUSY && sb->end_tries == 1)
 		log_line(sb->env->host, WARNING, "sandbox=%s cannot be removed yet: %s", sb->id, reply->error.message);
 	if (sb->job && now_monotonic_usec() - sb->ending_usec > AWAY_USEC)
 		sandbox_report(sb, &sb->verdict);
@@ -161,8 +146,11 @@ static void sandbox_removed(void *data, const struct engine_reply *reply)
 
 static void sandbox_try_to_remove(struct sandbox *sb)
 {
+	const struct backend *backend = sb->env->backend;
+
 	sb->end_tries++;
-	if (sandbox_ask(sb, "DELETE", "?force=1&v=1", NULL, sandbox_removed) < 0)
+	sandbox_drop_call(sb);
+	if (backend->end(backend->self, sb->id, sandbox_removed, sb, &sb->call) < 0)
 		sandbox_arm(sb, &sb->deadline, RETRY_USEC, retry_removal);
 }
 
@@ -214,116 +202,52 @@ static void start_ran_out(void *data)
 						: "its init did not connect in time");
 }
 
-static void maybe_warm(struct sandbox *sb)
+static void sandbox_started(struct sandbox *sb)
 {
-	if (sb->state != SANDBOX_STARTING || !sb->started || !sb->warm)
-		return;
 	sandbox_disarm(sb, &sb->deadline);
 	sandbox_disarm(sb, &sb->patience);
 	sandbox_drop_call(sb);
 	become_idle(sb);
 }
 
-static void start_replied(void *data, const struct engine_reply *reply)
+static void sandbox_made(void *data, const struct backend_reply *reply)
 {
 	struct sandbox *sb = data;
 
 	sb->call = NULL;
-	if (reply->status != 204 && reply->status != 304) {
-		/* An engine whose firewall was reloaded while it started may list a network that
-		 * its driver does not have. It has no status of its own for that; a network that
-		 * is in use stays (network.c). */
-		sb->network_gone = reply->status == 500 && sb->env->network;
-		sb->missing = reply->status == 404 || sb->network_gone;
-		sandbox_trouble(sb, reply->error.message);
-		return;
-	}
-	sb->started = true;
-	maybe_warm(sb);
-	/* one that ended at once would not be missed before the deadline */
-	if (sb->state == SANDBOX_STARTING)
-		sandbox_arm(sb, &sb->patience, START_LOOK_USEC, look_again);
-}
-
-/* What its container is to be; NULL without memory. */
-static json_t *container_spec(const struct sandbox *sb)
-{
-	_cleanup_free_ char *folder = NULL;
-	const struct sandbox_env *env = sb->env;
-
-	if (asprintf(&folder, "%s/%s", env->host->run_dir, sb->id) < 0) {
-		folder = NULL;
-		return NULL;
-	}
-	const struct spec spec = { .host = env->host,
-				   .options = env->options,
-				   .seccomp = env->seccomp,
-				   .network = env->network,
-				   .netns = sb->netns ? sb->netns->container : NULL,
-				   .id = sb->id,
-				   .folder = folder,
-				   .memory_bytes = sb->memory_bytes + env->options->memory_overhead_bytes,
-				   .limit_sockets = engine_limits_sockets(env->engine),
-				   .gid = (unsigned)getegid() };
-	return spec_create(&spec);
-}
-
-static void start_container(struct sandbox *sb)
-{
-	if (sandbox_ask(sb, "POST", "/start", NULL, start_replied) < 0)
-		sandbox_trouble(sb, "out of memory");
-}
-
-static void inspect_replied(void *data, const struct engine_reply *reply)
-{
-	struct sandbox *sb = data;
-	struct lsn_error err = reply->error;
-	json_t *asked = container_spec(sb);
-
-	sb->call = NULL;
-	bool kept = reply->status == 200 && contract_check(asked, reply->json, &err) == 0;
-	json_decref(asked);
-	if (!kept) {
-		sandbox_trouble(sb, err.message);
-		return;
-	}
-	engine_set_proven(sb->env->engine);
-	start_container(sb);
-}
-
-static void create_replied(void *data, const struct engine_reply *reply)
-{
-	struct sandbox *sb = data;
-
-	sb->call = NULL;
-	if (reply->status != 201) {
-		sb->missing = reply->status == 404;
+	if (reply->status != BACKEND_OK) {
 		sandbox_trouble(sb, reply->error.message);
 		return;
 	}
 	sandbox_set_state(sb, SANDBOX_STARTING);
-	if (engine_proven(sb->env->engine))
-		start_container(sb);
-	else if (sandbox_ask(sb, "GET", "/json", NULL, inspect_replied) < 0)
-		sandbox_trouble(sb, "out of memory");
+	if (sb->warm)
+		sandbox_started(sb);
+	else /* one that ended at once would not be missed before the deadline */
+		sandbox_arm(sb, &sb->patience, START_LOOK_USEC, look_again);
 }
 
 static int ask_for_container(struct sandbox *sb)
 {
-	char path[192], name[128];
-	json_t *body = container_spec(sb);
+	_cleanup_free_ char *folder = NULL;
+	const struct backend *backend = sb->env->backend;
 
-	sandbox_name(sb->env, sb->id, name, sizeof name);
-	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
-	return body ? engine_start(sb->env->engine, "POST", path, body, create_replied, sb, &sb->call) : -ENOMEM;
+	if (asprintf(&folder, "%s/%s", sb->env->host->run_dir, sb->id) < 0) {
+		folder = NULL;
+		return -ENOMEM;
+	}
+	const struct backend_container container = { .id = sb->id,
+						     .folder = folder,
+						     .netns = sb->netns ? sb->netns->handle : NULL,
+						     .memory_bytes = sb->memory_bytes };
+	return backend->make(backend->self, &container, sandbox_made, sb, &sb->call);
 }
 
-static void update_replied(void *data, const struct engine_reply *reply)
+static void sandbox_limited(void *data, const struct backend_reply *reply)
 {
 	struct sandbox *sb = data;
 
 	sb->call = NULL;
-	if (reply->status == 200)
+	if (reply->status == BACKEND_OK)
 		become_idle(sb);
 	else
 		sandbox_trouble(sb, reply->error.message);
@@ -331,10 +255,10 @@ static void update_replied(void *data, const struct engine_reply *reply)
 
 int sandbox_update(struct sandbox *sb, uint64_t memory_bytes)
 {
-	int r = sandbox_ask(sb, "POST", "/update",
-			    spec_memory(memory_bytes + sb->env->options->memory_overhead_bytes,
-					engine_limits_sockets(sb->env->engine)),
-			    update_replied);
+	const struct backend *backend = sb->env->backend;
+
+	sandbox_drop_call(sb);
+	int r = backend->limit(backend->self, sb->id, memory_bytes, sandbox_limited, sb, &sb->call);
 	if (r < 0)
 		return r;
 	sb->memory_bytes = memory_bytes;
@@ -349,7 +273,8 @@ static bool walls_suffice(const struct sandbox *sb, const struct sb_hello *hello
 	if (!(hello->walls & SB_WALL_NO_NEW_PRIVS))
 		return false;
 	return sb->env->options->landlock != LANDLOCK_REQUIRE ||
-	       ((hello->walls & SB_WALL_LANDLOCK_FS) && (!sb->env->network || (hello->walls & SB_WALL_LANDLOCK_TCP)));
+	       ((hello->walls & SB_WALL_LANDLOCK_FS) &&
+		(sb->env->options->network == NETWORK_NONE || (hello->walls & SB_WALL_LANDLOCK_TCP)));
 }
 
 static void run_too_long(void *data)
@@ -433,7 +358,6 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	case SANDBOX_RUNNING:
 	case SANDBOX_REPORTED:
 	case SANDBOX_RECOVERING: hello_while_busy(sb, hello); break;
-	case SANDBOX_CREATING: sandbox_trouble(sb, "its init is there before its container"); break;
 	default: /* idle in one way or another */
 		sandbox_disarm(sb, &sb->patience);
 		if (hello->state == SB_FINISHED && hello->job == sb->job_id && sb->job_id > 0)
@@ -451,11 +375,11 @@ static void on_ready(void *data, uint64_t used_bytes)
 	struct sandbox *sb = data;
 
 	sb->used_bytes = at_most(used_bytes, FIGURE_MAX);
-
-	if (sb->state != SANDBOX_STARTING)
-		return; /* after a connection came again */
-	sb->warm = true;
-	maybe_warm(sb);
+	if (sb->state == SANDBOX_CREATING)
+		sb->warm = true; /* before the backend has said that it runs */
+	else if (sb->state == SANDBOX_STARTING)
+		sandbox_started(sb);
+	/* else: after a connection came again */
 }
 
 static void *read_output(int fd, uint64_t size)
@@ -559,41 +483,38 @@ static void look_again(void *data)
 	look_at_container(sb);
 }
 
-static void container_stopped(struct sandbox *sb, const json_t *state)
+static void container_stopped(struct sandbox *sb, const struct backend_reply *reply)
 {
-	bool oom = json_is_true(json_object_get(state, "OOMKilled"));
-	json_int_t code = json_integer_value(json_object_get(state, "ExitCode"));
 	char text[200];
 
-	if (oom && code == 137) {
+	if (reply->oom_killed && reply->exit_status == 137) {
 		end_with(sb, LSN_OUTCOME_MEMORY, "the memory limit killed the whole sandbox");
 		return;
 	}
-	(void)snprintf(text, sizeof text, "its container stopped (exit status %lld)", (long long)code);
+	(void)snprintf(text, sizeof text, "its container stopped (exit status %" PRId64 ")", reply->exit_status);
 	sandbox_trouble(sb, text);
 }
 
-static void looked_at(void *data, const struct engine_reply *reply)
+static void looked_at(void *data, const struct backend_reply *reply)
 {
 	struct sandbox *sb = data;
-	const json_t *state = json_object_get(reply->json, "State");
 
 	sb->call = NULL;
 	if (control_connected(&sb->control))
 		return; /* it has come, or come again, meanwhile */
-	if (reply->status == 404)
+	if (reply->status == BACKEND_ABSENT)
 		sandbox_trouble(sb, "its container is gone");
-	else if (reply->status != 200)
-		/* the engine is away: ask until it is back */
+	else if (reply->status != BACKEND_OK)
+		/* the backend is away: ask until it is back */
 		sandbox_arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
-	else if (!json_is_true(json_object_get(state, "Running")))
-		container_stopped(sb, state);
+	else if (!reply->running)
+		container_stopped(sb, reply);
 	else if (sb->state == SANDBOX_STARTING)
 		/* its deadline runs */
 		sandbox_arm(sb, &sb->patience, START_LOOK_USEC << (sb->looks < 5 ? ++sb->looks : sb->looks),
 			    look_again);
 	else if (++sb->looks < (sb->state == SANDBOX_RECOVERING ? LOOKS_RECOVER_MAX : LOOKS_MAX))
-		/* the engine may not have noticed yet */
+		/* the backend may not have noticed yet */
 		sandbox_arm(sb, &sb->patience, LOOK_USEC, look_again);
 	else
 		sandbox_trouble(sb, "its init does not answer");
@@ -601,7 +522,10 @@ static void looked_at(void *data, const struct engine_reply *reply)
 
 static void look_at_container(struct sandbox *sb)
 {
-	if (sandbox_ask(sb, "GET", "/json", NULL, looked_at) < 0)
+	const struct backend *backend = sb->env->backend;
+
+	sandbox_drop_call(sb);
+	if (backend->look(backend->self, sb->id, looked_at, sb, &sb->call) < 0)
 		sandbox_arm(sb, &sb->patience, 2 * RETRY_USEC, look_again);
 }
 
@@ -615,11 +539,10 @@ static void on_closed(void *data)
 	case SANDBOX_RECOVERING:
 	case SANDBOX_WARM:
 	case SANDBOX_STARTING:
-		if (!sb->started)
-			break; /* the reply is due */
 		sb->looks = 0;
 		look_at_container(sb);
 		break;
+	case SANDBOX_CREATING: /* the reply is due */
 	case SANDBOX_ENDING:
 	case SANDBOX_GONE: break;
 	default: sandbox_arm(sb, &sb->patience, PATIENCE_USEC, patience_ran_out); break;
@@ -808,7 +731,7 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 	sb->job = job;
 	sb->job_id = job->id;
 	sb->memory_bytes = job->memory_bytes;
-	sb->served = sb->started = sb->warm = true;
+	sb->served = true;
 	/* made by another daemon with other settings, perhaps: it finishes this job and goes */
 	sb->spoiled = true;
 	sb->verdict.started_realtime_usec = job->started_realtime_usec;
