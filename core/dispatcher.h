@@ -37,7 +37,7 @@ struct route_config { /* one [route NAME] section: first match in file order win
 
 struct dispatch_config {
 	unsigned running_max; /* jobs at the same time, all executors */
-	unsigned per_script_max; /* ... of one script */
+	unsigned per_script_max; /* jobs of one script at the same time */
 	unsigned window; /* queued jobs per script kept in memory; the rest waits in the journal */
 	char default_executor[EXECUTOR_NAME_SIZE];
 	struct route_config *routes;
@@ -117,7 +117,7 @@ enum wait_reason {
 	WAIT_STOPPED, /* the daemon is stopping */
 	WAIT_REASON_MAX
 };
-extern const char *const wait_reason_names[WAIT_REASON_MAX]; /* "nothing", "order" ... */
+extern const char *const wait_reason_names[WAIT_REASON_MAX]; /* "nothing", "order" and so on */
 
 struct wait {
 	enum wait_reason reason;

@@ -29,7 +29,7 @@ enum job_state {
 	JOB_LOST,
 	JOB_STATE_MAX
 };
-extern const char *const job_state_names[JOB_STATE_MAX]; /* "queued" ... */
+extern const char *const job_state_names[JOB_STATE_MAX]; /* "queued", "starting" and so on */
 
 #define JOB_OUTPUT_LIMIT_BYTES (64 * 1024) /* kept per stream with output = capture, unless told */
 #define JOB_OUTPUT_LIMIT_MAX_BYTES (256 * 1024) /* so that an answer to `show` has room for the attempts */

@@ -29,7 +29,7 @@ extern const char *const script_state_names[SCRIPT_STATE_MAX];
  * EXECUTOR: what the section of the executor that ran it says. */
 enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN, ON_LOST_EXECUTOR };
 
-extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" "failure" ... "not-started" */
+extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" to "not-started" */
 
 struct script_settings {
 	uint64_t timeout_usec;

@@ -32,8 +32,8 @@
 /* What is known of the broker, as saved. */
 enum manner {
 	SHOWS_DUP = 1 << 0, /* a repeat came with DUP 1 */
-	NUMBERS_ANEW = 1 << 1, /* ... under another packet id: from 1 on in each connection */
-	KEEPS_IDS = 1 << 2, /* ... under its old packet id, where counting from 1 gives another */
+	NUMBERS_ANEW = 1 << 1, /* repeats count packet ids from 1 on in each connection */
+	KEEPS_IDS = 1 << 2, /* a repeat came under its old packet id, where counting from 1 gives another */
 	MANNER_ALL = SHOWS_DUP | NUMBERS_ANEW | KEEPS_IDS,
 };
 

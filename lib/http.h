@@ -47,7 +47,7 @@ struct http_reply {
 	const char *content_type; /* "" if none */
 	const char *location; /* of the Location header, "" if none */
 	/* status 0: code -ETIMEDOUT, -ECONNREFUSED, -EFBIG, -EPROTO (cut body), -EACCES (TLS; a
-	 * socket that may not be opened), -EIO ... */
+	 * socket that may not be opened), -EIO and others */
 	struct lsn_error error;
 };
 

@@ -32,7 +32,7 @@ lint: $(PLACE)
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance --inline-suppr --suppress=missingIncludeSystem \
 		--suppress=memleak --suppress=resourceLeak --suppress=unknownMacro --suppress=uninitvar --suppress=syntaxError:core/intake.c --suppress=pointerSize:core/arena.c \
 		--std=c11 -D_GNU_SOURCE -D__x86_64__ $(PLACE_I) $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool $(LINT_SRC)
-	$(Q)tools/function-lengths $(LINT_SRC)
+	$(Q)tools/function-lengths
 	$(Q)tools/structure
 # The layout of C files is clang-format's to decide; version 14, as in Debian 12, is the one that
 # counts.

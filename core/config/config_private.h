@@ -43,8 +43,8 @@ struct config_section_type {
 	const char *label; /* named sections: "NAME", for help; else NULL */
 	/* named sections: bytes of the struct the offsets are of; else they are of struct config */
 	size_t size;
-	size_t label_offset; /* named sections: where NAME goes, if ... */
-	bool label_is_pointer; /* ... it is a char *, else a char[EXECUTOR_NAME_SIZE] */
+	size_t label_offset; /* named sections: where NAME goes */
+	bool label_is_pointer; /* NAME goes into a char *, else a char[EXECUTOR_NAME_SIZE] */
 	bool options; /* unknown keys are options for somebody else (struct executor_config) */
 	const struct config_item *items;
 	size_t item_count;

@@ -65,7 +65,7 @@ void journal_put_result(struct journal *journal, struct job_result *result);
 int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole);
 bool journal_has_pending(const struct journal *journal); /* something is marked */
 
-/* 0; -ENOSPC, -EIO, ... : nothing written, all still marked */
+/* 0; -ENOSPC, -EIO or another negative errno: nothing written, all still marked */
 int journal_commit(struct journal *journal, struct lsn_error *err);
 
 /* malloc()ed; size 0 if none */

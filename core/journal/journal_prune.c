@@ -15,7 +15,7 @@
 
 #define LOOK_MAX 2000 /* rows looked at in a step */
 #define DROP_MAX 500 /* rows dropped in a step */
-#define DROP_USEC (20 * USEC_PER_MSEC) /* ... and so long */
+#define DROP_USEC (20 * USEC_PER_MSEC) /* a step ends after this time */
 #define WALK_MAX 5000 /* jobs looked at in a step for the revisions they use */
 #define WALK_EVERY_USEC (600 * USEC_PER_SEC)
 #define VACUUM_PAGES 256 /* moved in a step */

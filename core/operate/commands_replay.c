@@ -25,7 +25,7 @@ struct replay { /* a request that is being worked off */
 	struct control_reply *reply;
 	bool current, again, dry_run;
 	bool filtered; /* the ids are those that matched a filter */
-	bool failed; /* ... that asked for failed jobs */
+	bool failed; /* the filter asked for failed jobs */
 	unsigned limit; /* of the filter */
 	size_t count, next;
 	uint64_t replayed, left_out, refused;

@@ -203,7 +203,7 @@ static int container_make(void *self, const struct backend_container *container,
 		call, engine_start(c->prereq->engine, "POST", path, body, container_created, call, &call->call), ret);
 }
 
-/* ------------------------------------------------------------------------------ limit, look, end */
+/* ----------------------------------------------------------------------------- limit, look, end */
 
 static void container_updated(void *data, const struct engine_reply *reply)
 {
@@ -226,8 +226,8 @@ static int container_limit(void *self, const char *id, uint64_t memory_bytes, ba
 	if (!call)
 		return -ENOMEM;
 	return call_begun(call,
-			  call_ask(call, "POST", "/update", spec_memory(bytes, engine_limits_sockets(c->prereq->engine)),
-				   container_updated),
+			  call_ask(call, "POST", "/update",
+				   spec_memory(bytes, engine_limits_sockets(c->prereq->engine)), container_updated),
 			  ret);
 }
 
@@ -244,9 +244,9 @@ static void container_looked_at(void *data, const struct engine_reply *reply)
 					  .oom_killed = json_is_true(json_object_get(state, "OOMKilled")),
 					  .exit_status = json_integer_value(json_object_get(state, "ExitCode")) });
 	else
-		call_answer(call, &(struct backend_reply){ .status = reply->status == 404 ? BACKEND_ABSENT
-											 : BACKEND_FAILED,
-							   .error = reply->error });
+		call_answer(call,
+			    &(struct backend_reply){ .status = reply->status == 404 ? BACKEND_ABSENT : BACKEND_FAILED,
+						     .error = reply->error });
 }
 
 static int container_look(void *self, const char *id, backend_fn fn, void *data, struct backend_call **ret)
@@ -267,7 +267,7 @@ static void container_removed(void *data, const struct engine_reply *reply)
 		c->recheck = false;
 		prerequisites_recheck(c->prereq);
 	}
-	call_answer(call, &(struct backend_reply){ .status = gone			? BACKEND_OK
+	call_answer(call, &(struct backend_reply){ .status = gone                   ? BACKEND_OK
 							     : reply->status == 409 ? BACKEND_BUSY
 										    : BACKEND_FAILED,
 						   .error = reply->error });
@@ -330,9 +330,10 @@ static int containers_list(void *self, backend_fn fn, void *data, struct backend
 	_cleanup_free_ char *path = engine_path_own(c->host, "/containers/json?all=1&filters=");
 	struct backend_call *call = path ? call_new(c, "", fn, data) : NULL;
 
-	return call ? call_begun(call,
-				 engine_start(c->prereq->engine, "GET", path, NULL, containers_listed, call, &call->call),
-				 ret)
+	return call ? call_begun(
+			      call,
+			      engine_start(c->prereq->engine, "GET", path, NULL, containers_listed, call, &call->call),
+			      ret)
 		    : -ENOMEM;
 }
 

@@ -300,7 +300,8 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
 		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1",
 		     "the engine cannot limit swap: a script may use swap beyond its memory");
-	int r = selftest_start(&in->pool, in->prereq.network.bridge, in->prereq.problem.text, trial_tried, p, &p->selftest);
+	int r = selftest_start(&in->pool, in->prereq.network.bridge, in->prereq.problem.text, trial_tried, p,
+			       &p->selftest);
 	if (r < 0)
 		trial_tried(p, &(const struct selftest_report){ .problem = strerror(-r) });
 }

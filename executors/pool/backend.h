@@ -45,8 +45,8 @@ struct backend_container {
 	const char *folder;
 	const char *netns; /* handle of the container whose network namespace it joins; NULL: its own */
 	uint64_t memory_bytes; /* for the script; the backend adds what the rest needs */
-	/* > 0: it is no sandbox. It holds a network namespace and ends by itself after this time, so
-	 * that a daemon that never comes again leaves nothing for ever. */
+	/* > 0: it is no sandbox. It holds a network namespace and ends by itself after this
+	 * time, so that a daemon that never comes again leaves nothing for ever. */
 	unsigned netns_seconds;
 };
 

@@ -14,16 +14,18 @@
 #define PAUSE_MIN_USEC (500 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC (30 * USEC_PER_SEC)
 #define STARVING_USEC (50 * USEC_PER_MSEC)
-/* A wait of so long, seen or foreseen, and a tenant that has sandboxes gets another. */
+/* A tenant that has sandboxes gets another after a wait of this length, seen or foreseen. */
 #define PATIENCE_USEC (50 * USEC_PER_MSEC)
-#define LONG_WAIT_USEC (500 * USEC_PER_MSEC) /* ... and not one at a time */
-/* reuse = never: no netns has become free for so long, longer than a start takes: its jobs are
+#define LONG_WAIT_USEC (500 * USEC_PER_MSEC) /* after a longer wait: several at a time */
+/* reuse = never: no netns has become free for this time, longer than a start takes: its jobs are
  * long */
 #define STUCK_USEC (2 * USEC_PER_SEC)
 /* A sandbox is busy with a job half of the time: the other half is the daemon's. */
 #define SANDBOXES_PER_PROCESSOR 2
-#define SLICE_MIN_USEC USEC_PER_SEC /* a sandbox serves its tenant so long before others may have its place, ... */
-#define SLICE_STARTS 4 /* ... and so many times as long as a start takes */
+/* A sandbox serves its tenant for at least this time, and for this many times as long as a start
+ * takes, before another tenant may have its place. */
+#define SLICE_MIN_USEC USEC_PER_SEC
+#define SLICE_STARTS 4
 
 /* ----------------------------------------------------------------------------------- who waits */
 

@@ -20,7 +20,7 @@
 /* init kills at timeout + grace; later than that it is done from outside */
 #define KILL_MARGIN_USEC (2 * USEC_PER_SEC)
 #define PATIENCE_USEC (5 * USEC_PER_SEC) /* for a lost connection to come again */
-#define LOOK_USEC (500 * USEC_PER_MSEC) /* ... and meanwhile the container is looked at so often */
+#define LOOK_USEC (500 * USEC_PER_MSEC) /* meanwhile the container is looked at, each time after this pause */
 #define START_LOOK_USEC USEC_PER_SEC /* a container that started should be heard of by then */
 #define LOOKS_MAX 10
 #define LOOKS_RECOVER_MAX 20

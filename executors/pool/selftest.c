@@ -273,9 +273,9 @@ static void ran_out(void *data)
 	t->limit = NULL;
 	(void)snprintf(t->problem, sizeof t->problem, "%s: %.150s",
 		       t->submitted ? "the selftest script did not end in time" : "no sandbox became free in time",
-		       *t->hindrance    ? t->hindrance
+		       *t->hindrance         ? t->hindrance
 		       : *pool->problem.text ? pool->problem.text
-					: "all are busy, or a start takes long");
+					     : "all are busy, or a start takes long");
 	selftest_finish(t, t->problem);
 }
 

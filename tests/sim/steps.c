@@ -11,9 +11,9 @@
 static struct {
 	unsigned serial; /* of the next event */
 	unsigned broken; /* steps until the disk is whole again */
-	unsigned scarce; /* ... until there are descriptors again */
-	unsigned deferred; /* ... until the source has fetched */
-	unsigned frozen[SIM_EXECUTORS]; /* ... until that engine goes on */
+	unsigned scarce; /* steps until there are descriptors again */
+	unsigned deferred; /* steps until the source has fetched */
+	unsigned frozen[SIM_EXECUTORS]; /* steps until that engine goes on */
 } storm;
 
 void steps_begin(void) { memset(&storm, 0, sizeof storm); }

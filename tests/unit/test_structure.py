@@ -50,9 +50,31 @@ class Structure(unittest.TestCase):
         self.append('core/dispatcher.c', '\nstatic int thing(int n)\n{\n\treturn n;\n}\n')
         self.assertIn('core/dispatcher.c: thing() is one word', self.faults()[0])
 
-    def test_a_pool_that_names_an_engine(self):
+    def test_comments(self):
+        """A pool that names an engine, and half a sentence."""
         self.append('executors/pool/room.c', '/* as many as a Docker host has */\n')
-        self.assertIn('names Docker, which this folder must not know', self.faults()[0])
+        self.append('core/heap.c', '#define MORE 4 /* ... and so many */\n')
+        stranger, half = self.faults()
+        self.assertIn('names Docker, which this folder must not know', stranger)
+        self.assertIn('half a sentence', half)
+
+
+class FunctionLengths(unittest.TestCase):
+    def long_function(self, lines):
+        with tempfile.NamedTemporaryFile('w', suffix='.c') as file:
+            file.write('static int thing_count(void)\n{\n%s\treturn 0;\n}\n' % ('\tn++;\n' * (lines - 3)))
+            file.flush()
+            program = [sys.executable, os.path.join(ROOT, 'tools/function-lengths'), file.name]
+            run = subprocess.run(program, stdout=subprocess.PIPE, universal_newlines=True)
+            return run.returncode, run.stdout
+
+    def test_the_most_that_is_allowed(self):
+        self.assertEqual(self.long_function(50)[0], 0)
+
+    def test_one_line_more(self):
+        status, output = self.long_function(51)
+        self.assertEqual(status, 1)
+        self.assertIn('thing_count has 51 lines', output)
 
 
 if __name__ == '__main__':

@@ -601,7 +601,7 @@ START_TEST(test_window__dup_0_is_believed_of_who_has_shown_dup_1)
 	ck_assert(!take_dup(2, "same"));
 	window_connected(window, true);
 	ck_assert_msg(take(2, "same"), "another one, equal, under the same id");
-	/* ... but one that had waited in the broker's queue is not known to have been sent. */
+	/* But one that had waited in the broker's queue is not known to have been sent. */
 	ck_assert(take_as(3, "waited", false, false));
 	window_connected(window, true);
 	ck_assert(!take(3, "waited"));
