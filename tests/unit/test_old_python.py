@@ -13,7 +13,7 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SOURCES = ['sandbox/forkserver.py', 'executors/docker-sandbox/selftest.c'] + sorted(
+SOURCES = ['sandbox/forkserver.py', 'executors/pool/selftest.c'] + sorted(
     os.path.relpath(path, ROOT) for path in glob.glob(ROOT + '/examples/*.py')
 )
 MODULES = {
