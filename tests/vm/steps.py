@@ -156,9 +156,7 @@ def readme(world):
     if world.native:
         world.write('/etc/listenerd/conf.d/60-slow.ini', SLOW)
     world.run('sudo listenerctl reload')
-    world.write(SCRIPTS + 'life.py.meta', 'topic = create/resource/life/#\noutput = capture\ntimeout = 10min\n')
-    world.write(SCRIPTS + 'life.py', LIFE)
-    world.until(lambda: [s for s in world.ctl('scripts life.py') if s['state'] == 'active'], 'life.py to be registered')
+    register(world, 'life.py', LIFE, 'life', '10min')
 
 
 def units(world):
@@ -311,11 +309,7 @@ elif what == "write":
 
 def limits(world):
     check(world.run('stat -fc %T /sys/fs/cgroup').strip() == 'cgroup2fs', 'control groups v2 are not alone here')
-    world.write(SCRIPTS + 'limits.py.meta', 'topic = create/resource/limits/#\noutput = capture\ntimeout = 1min\n')
-    world.write(SCRIPTS + 'limits.py', LIMITS)
-    world.until(
-        lambda: [s for s in world.ctl('scripts limits.py') if s['state'] == 'active'], 'limits.py to be registered'
-    )
+    register(world, 'limits.py', LIMITS, 'limits')
     wrong = []
     for what, wanted in [
         ('memory', 'memory'),
@@ -323,20 +317,7 @@ def limits(world):
         ('timeout', 'timeout'),
         ('write', 'success'),
     ]:
-        world.run(
-            "mosquitto_pub -t create/resource/limits/%s -m '%s'"
-            % (what, json.dumps({'pre': {}, 'post': {'name': what}}))
-        )
-        job = world.until(
-            lambda: [
-                job
-                for job in world.ctl('jobs --topic create/resource/limits/' + what)
-                if job['state'] in ('finished', 'lost')
-            ],
-            what,
-            120,
-        )[0]
-        run = world.ctl('show %d' % job['id'])[0]['runs'][-1]
+        run = run_of(world, 'limits', what)
         print(
             '    %-10s %s'
             % (what, {key: run.get(key) for key in ('outcome', 'message', 'out', 'duration_usec', 'memory_peak')}),
@@ -386,6 +367,100 @@ def wall(world):
         world.run('sudo systemctl stop probe-443 probe-8080')
 
 
+WHOLE = '''import errno, json, mmap, os, signal, socket, sys
+what = json.load(sys.stdin)["post"]["name"]
+if what == "crash":
+    for i in range(50):
+        if os.fork() == 0:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        os.wait()
+    os.kill(os.getpid(), signal.SIGSEGV)
+elif what == "huge":
+    for kind in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
+        try:
+            mmap.mmap(-1, 2 << 20, flags=kind | mmap.MAP_ANONYMOUS | 0x40000)
+            print("taken")
+        except OSError as e:
+            print(errno.errorcode[e.errno])
+elif what == "connections":
+    for i in range(30000):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("198.18.%d.%d" % (i // 250 % 250, i % 250 + 1), 80))
+        s.close()
+    print("tried")
+'''
+CORES = '/var/tmp/core-helpers'  # a byte for each helper that the kernel started
+HELPER = '#!/bin/sh\nprintf x >>%s\n' % CORES
+CONNECTIONS = 4096  # the default of the key
+
+
+def whole_machine(world):
+    """What settings of the whole machine lay open: a core_pattern that is a pipe, reserved huge
+    pages, a table of connections that one script could fill."""
+    world.write('/usr/local/sbin/core-helper', HELPER)
+    world.run(
+        'sudo chmod 755 /usr/local/sbin/core-helper; sudo touch %s; '
+        'sudo sysctl -qw "kernel.core_pattern=|/usr/local/sbin/core-helper" vm.nr_hugepages=16' % CORES
+    )
+    register(world, 'whole.py', WHOLE, 'whole', '3min')
+    helpers_for_crashes(world)
+    no_huge_pages(world)
+    connections_are_counted(world)
+
+
+def register(world, name, text, topic, timeout='1min'):
+    world.write(
+        SCRIPTS + name + '.meta', 'topic = create/resource/%s/#\noutput = capture\ntimeout = %s\n' % (topic, timeout)
+    )
+    world.write(SCRIPTS + name, text)
+    world.until(lambda: [s for s in world.ctl('scripts ' + name) if s['state'] == 'active'], name + ' to be registered')
+
+
+def run_of(world, topic, name):
+    """The last run of the job for this one event."""
+    world.run(
+        "mosquitto_pub -t create/resource/%s/%s -m '%s'"
+        % (topic, name, json.dumps({'pre': {}, 'post': {'name': name}}))
+    )
+    jobs = 'jobs --topic create/resource/%s/%s' % (topic, name)
+    job = world.until(lambda: [j for j in world.ctl(jobs) if j['state'] in ('finished', 'lost')], name, 180)[0]
+    return world.ctl('show %d' % job['id'])[0]['runs'][-1]
+
+
+def helpers_for_crashes(world):
+    def helpers():
+        return len(world.run('sudo cat ' + CORES))
+
+    world.machine.ssh("python3 -c 'import os; os.kill(os.getpid(), 11)'", True)
+    world.until(lambda: helpers() == 1, 'the helper for a crash outside of a sandbox')
+    run = run_of(world, 'whole', 'crash')
+    check(run['outcome'] == 'signal', 'the crash ended as %s' % run)
+    time.sleep(3)
+    check(helpers() == 1, 'crashes in a sandbox started %d helpers' % (helpers() - 1))
+
+
+def no_huge_pages(world):
+    take = 'import mmap; mmap.mmap(-1, 2 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)'
+    world.run("python3 -c '%s'" % take)  # there are some
+    run = run_of(world, 'whole', 'huge')
+    check(run.get('out', '').split() == ['EPERM', 'EPERM'], 'huge pages: %s' % run)
+
+
+def connections_are_counted(world):
+    def tracked():
+        return int(world.run('cat /proc/sys/net/netfilter/nf_conntrack_count'))
+
+    before = tracked()
+    run = run_of(world, 'whole', 'connections')
+    check('tried' in run.get('out', ''), 'connections: %s' % run)
+    more = tracked() - before
+    print('    %d connections were tried, %d are tracked' % (30000, more), flush=True)
+    # After that many, a twentieth of it each second.
+    most = CONNECTIONS * (1 + run['duration_usec'] / 20e6) * 1.1
+    check(CONNECTIONS / 2 < more < most, '%d connections are tracked, at most %d may be' % (more, most))
+
+
 # --------------------------------------------------------------------------------------------- unit, doctor, end
 def unit(world):
     text = world.run('systemd-analyze security --no-pager listenerd.service | tail -n 1')
@@ -428,6 +503,7 @@ ALL = [
     life('failed_start', failed_start),
     ('limits', limits),
     ('wall', wall),
+    ('whole_machine', whole_machine),
     life('watchdog', watchdog),
     life('upgrade', upgrade),
     ('reboot', reboot),
