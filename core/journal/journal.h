@@ -157,7 +157,7 @@ struct journal_query {
 	bool failed; /* only jobs that ended without success, and not on an operator's word */
 	bool latest; /* only jobs that no later job of the same event and script stands for */
 	uint64_t since_realtime_usec, until_realtime_usec; /* 0: open */
-	uint64_t before_id; /* 0: from the newest */
+	uint64_t from_id, before_id; /* 0: to the oldest, from the newest */
 	unsigned limit; /* 1..1000 */
 };
 struct journal_job_row { /* strings borrowed for the call */
@@ -184,7 +184,7 @@ struct journal_cursor {
 };
 
 /* journal_ask_jobs - the next rows that answer QUERY, newest first, as many as are found in
- * about BUDGET_USEC.
+ * about BUDGET_USEC, and one at least.
  * Return false from FN to stop.
  * 1: there may be more, go on with the same QUERY and CURSOR, now or later; what was recorded
  * meanwhile may be missing.

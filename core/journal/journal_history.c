@@ -68,13 +68,15 @@ static int id_at(struct journal *journal, uint64_t time, uint64_t *ret, struct l
 static int id_range(struct journal *journal, const struct journal_query *query, uint64_t *ret_from,
 		    uint64_t *ret_before, struct lsn_error *err)
 {
-	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec, last;
+	uint64_t since = query->since_realtime_usec, until = query->until_realtime_usec, first = 0, last;
 	int r = 0;
 
-	*ret_from = 0;
+	*ret_from = query->from_id;
 	*ret_before = query->before_id && query->before_id < INT64_MAX ? query->before_id : INT64_MAX;
 	if (since > CLOCK_SLACK_USEC)
-		r = id_at(journal, since - CLOCK_SLACK_USEC, ret_from, err);
+		r = id_at(journal, since - CLOCK_SLACK_USEC, &first, err);
+	if (r >= 0 && first > *ret_from)
+		*ret_from = first;
 	if (r >= 0 && until && until < INT64_MAX) {
 		r = id_at(journal, until + CLOCK_SLACK_USEC, &last, err);
 		if (r >= 0 && last < *ret_before)
@@ -266,8 +268,12 @@ int journal_ask_jobs(struct journal *journal, const struct journal_query *query,
 	if (r >= 0)
 		r = prepare_query(journal, query, &stmt, err);
 	look.stmt = stmt;
-	while (r >= 0 && !look.stopped && cursor->before > cursor->from && !look_at_clock(&look.deadline))
+	/* The first span is looked at even if the time is over: each call gets on. */
+	while (r >= 0 && !look.stopped && cursor->before > cursor->from) {
 		r = look_span(&look, err);
+		if (look_at_clock(&look.deadline))
+			break;
+	}
 	if (r < 0)
 		return r;
 	return !look.stopped && cursor->before > cursor->from;

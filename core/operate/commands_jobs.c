@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOW_USEC (10 * USEC_PER_MSEC) /* to find one job by its id */
+#define SHOW_USEC (10 * USEC_PER_MSEC) /* of one look for a job by its id; nearly always enough */
 
 /* ----------------------------------------------------------------------------------------- rows */
 
@@ -145,11 +145,24 @@ static bool keep_job(void *data, const struct journal_job_row *row)
 {
 	struct shown *shown = data;
 
-	if (row->id != shown->id)
-		return false;
 	shown->event = row->event;
 	shown->object = job_object(shown->daemon, row);
 	return false;
+}
+
+static int find_job(struct journal *journal, struct shown *shown, struct lsn_error *err)
+{
+	const struct journal_query query = {
+		.state = -1, .outcome = -1, .from_id = shown->id, .before_id = shown->id + 1, .limit = 1
+	};
+	struct journal_cursor cursor = { 0 };
+	int r;
+
+	/* That the time was over does not mean that there is no such job. */
+	do
+		r = journal_ask_jobs(journal, &query, &cursor, SHOW_USEC, keep_job, shown, err);
+	while (r > 0 && !shown->object);
+	return r;
 }
 
 static int set_payload(void *object, const void *bytes, size_t size)
@@ -173,9 +186,7 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 		control_fail(reply, EACCES, "payloads are shown to operators only");
 		return;
 	}
-	const struct journal_query query = { .state = -1, .outcome = -1, .before_id = shown.id + 1, .limit = 1 };
-	struct journal_cursor cursor = { 0 };
-	int r = journal_ask_jobs(daemon->journal, &query, &cursor, SHOW_USEC, keep_job, &shown, &err);
+	int r = find_job(daemon->journal, &shown, &err);
 	if (r < 0 || !shown.object) {
 		control_fail(reply, r < 0 ? r : -ENOENT, r < 0 ? "%s" : "no job %s%llu in the journal",
 			     r < 0 ? err.message : "", (unsigned long long)shown.id);

@@ -1378,6 +1378,27 @@ static struct answer ask(struct journal_query query)
 	return answer;
 }
 
+/* Where a machine is so slow that the time is over before the first look, it is not said that
+ * there is nothing. */
+START_TEST(test_journal__history_gets_on_without_any_time)
+{
+	const struct journal_query all = { .state = -1, .outcome = -1, .limit = 100 };
+	struct journal_cursor cursor = { 0 };
+	struct answer answer = { 0 };
+	int r = 1;
+
+	for (unsigned i = 0; i < 5; i++)
+		(void)finish_one(script_a, LSN_OUTCOME_SUCCESS);
+	commit();
+	for (unsigned calls = 0; r > 0 && calls < 10; calls++) {
+		r = journal_ask_jobs(journal, &all, &cursor, 0, answer_row, &answer, NULL);
+		ck_assert_uint_gt(answer.count, calls < 5 ? calls : 4);
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(answer.count, 5);
+}
+END_TEST
+
 START_TEST(test_journal__history_answers_questions)
 {
 	const struct journal_query all = { .state = -1, .outcome = -1, .limit = 100 };
@@ -1421,6 +1442,11 @@ START_TEST(test_journal__history_answers_questions)
 	ck_assert_uint_eq(ask(query).count, 2);
 	query.before_id = failure;
 	ck_assert_uint_eq(ask(query).ids[0], success);
+	query = all;
+	query.from_id = failure;
+	query.before_id = failure + 1;
+	ck_assert_uint_eq(ask(query).count, 1);
+	ck_assert_uint_eq(ask(query).ids[0], failure);
 	query = all;
 	query.until_realtime_usec = 1;
 	ck_assert_uint_eq(ask(query).count, 0);
@@ -1601,6 +1627,7 @@ int main(void)
 	tcase_add_test(tc, test_journal__script_content_is_read);
 	tcase_add_test(tc, test_journal__registry_rows);
 	tcase_add_test(tc, test_journal__changes_of_scripts_are_one);
+	tcase_add_test(tc, test_journal__history_gets_on_without_any_time);
 	tcase_add_test(tc, test_journal__history_answers_questions);
 	tcase_add_test(tc, test_journal__history_finds_times_among_many);
 	tcase_add_test(tc, test_journal__history_tells_everything);
