@@ -71,6 +71,8 @@ START_TEST(test_kept_journal__loses_nothing_and_repeats_nothing)
 	ck_assert_int_eq(sql("SELECT count(*) FROM runs WHERE attempt > 1"), 0);
 	ck_assert_int_gt(sql("SELECT count(*) FROM window"), 0);
 	ck_assert_int_gt(sql("PRAGMA user_version"), 1);
+	/* what was registered before there was a choice keeps reading from a file */
+	ck_assert_int_eq(sql("SELECT count(*) FROM revisions WHERE input <> 0"), 0);
 }
 END_TEST
 
