@@ -26,7 +26,7 @@ struct engine_call {
 	engine_fn fn;
 	void *data;
 	uint64_t started_usec;
-	bool probe; /* the search itself */
+	bool search; /* the search itself */
 	LIST_ENTRY(engine_call) link;
 };
 
@@ -305,7 +305,7 @@ static void version_replied(void *data, const struct http_reply *http)
 	struct engine *engine = call->engine;
 	engine_fn fn = call->fn;
 	void *fn_data = call->data;
-	bool probe = call->probe;
+	bool search = call->search;
 	struct engine_reply reply = { .status = http->status, .error = http->error };
 	uint64_t took = now_monotonic_usec() - call->started_usec;
 	json_t *json = NULL;
@@ -337,15 +337,15 @@ static void version_replied(void *data, const struct http_reply *http)
 	 * more. */
 	fn(fn_data, &reply);
 	json_decref(json);
-	if (reply.status == 0 && !probe && engine->up && nobody_there(&reply.error))
+	if (reply.status == 0 && !search && engine->up && nobody_there(&reply.error))
 		engine_went(engine, &reply.error);
 	/* Perhaps it was replaced by one that does not speak our version any more. */
-	if (reply.status == 400 && !probe && engine->up)
+	if (reply.status == 400 && !search && engine->up)
 		look_later(engine);
 }
 
 static int call_start(struct engine *engine, const char *method, const char *path, json_t *body, engine_fn fn,
-		      void *data, bool probe, struct engine_call **ret)
+		      void *data, bool search, struct engine_call **ret)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
 	_cleanup_free_ char *url = NULL, *text = NULL;
@@ -357,13 +357,13 @@ static int call_start(struct engine *engine, const char *method, const char *pat
 		json_decref(body);
 	}
 	if (!call || (body && !text) ||
-	    asprintf(&url, "http://engine%s%s%s", probe ? "" : "/v", probe ? "" : engine->api, path) < 0) {
+	    asprintf(&url, "http://engine%s%s%s", search ? "" : "/v", search ? "" : engine->api, path) < 0) {
 		url = NULL;
 		free(call);
 		return -ENOMEM;
 	}
 	*call = (struct engine_call){
-		.engine = engine, .fn = fn, .data = data, .probe = probe, .started_usec = now_monotonic_usec()
+		.engine = engine, .fn = fn, .data = data, .search = search, .started_usec = now_monotonic_usec()
 	};
 	struct http_request request = { .method = method,
 					.url = url,
