@@ -18,6 +18,8 @@
 #   image       the sandbox image, into build/image.tar
 #   install     put everything below DESTDIR and PREFIX
 #   uninstall   remove what install put there
+#   deb         Debian packages, into build/deb/; needs debhelper
+#   check-deb   build, examine, install, use, remove and purge them in a bare Debian (SUITE=trixie)
 #   clean       remove what was built, except the image and roots
 #   bench       the figures of docs/performance.md
 #   chaos       exactly once under every fault: docs/exactly-once.md

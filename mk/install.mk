@@ -5,6 +5,7 @@ CONFDIR = $(SYSCONFDIR)/listenerd
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(PREFIX)/share/pkgconfig
 DOCDIR = $(PREFIX)/share/doc/listenerd
 SCRIPTSDIR = $(LOCALSTATEDIR)/lib/listenerd/scripts
 MANUALS := $(wildcard docs/man/*.[1-8])
@@ -13,14 +14,15 @@ D = $(DESTDIR)
 
 install: all
 	install -d $(addprefix $D,$(SBINDIR) $(BINDIR) $(LIBDIR)/executors $(LIBDIR)/libexec $(LIBDIR)/image $(CONFDIR)/conf.d \
-		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
+		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(PKGCONFIGDIR) $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
 	install -m 755 $(BUILD)/listenerd $D$(SBINDIR)
 	install -m 755 $(BUILD)/listenerctl $D$(BINDIR)
 	install -m 755 $(BUILD)/executors/*.so $D$(LIBDIR)/executors
 	for f in $(BUILD)/libexec/*; do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $D$(LIBDIR)/libexec || exit 1; done
-	install -m 755 tools/build-image tools/debian-sources $D$(LIBDIR)
+	install -m 755 tools/build-image tools/debian-sources tools/remove-sandboxes $D$(LIBDIR)
 	install -m 644 tools/image/Dockerfile tools/image/requirements.txt $D$(LIBDIR)/image
 	install -m 644 include/listener/*.h $D$(INCLUDEDIR)/listener
+	$(pkgconfig) >$D$(PKGCONFIGDIR)/listenerd.pc
 	install -m 644 conf.d/systemd/listenerd.sysusers $D$(SYSUSERSDIR)/listenerd.conf
 	$(call unit,$(SBINDIR),$(SYSCONFDIR)) >$D$(UNITDIR)/listenerd.service
 	for f in $(MANUALS); do install -m 644 $$f $D$(MANDIR)/man$${f##*.} || exit 1; done
@@ -30,6 +32,12 @@ install: all
 
 # unit - the unit for the folder of the daemon $(1) and of the configuration's folder $(2).
 unit = sed -e 's|@SBINDIR@|$(1)|g; s|@SYSCONFDIR@|$(2)|g' conf.d/systemd/listenerd.service
+
+# pkgconfig - for executors that are built outside of this tree: the headers, and where a module
+# goes.
+ABI = $(shell sed -n 's/^.define LSN_ABI_$(1) //p' include/listener/executor.h)
+pkgconfig = printf '%s\n' 'includedir=$(INCLUDEDIR)' 'executordir=$(LIBDIR)/executors' 'abi=$(call ABI,MAJOR).$(call ABI,MINOR)' '' \
+	'Name: listenerd' 'Description: executors of the Indigo Listener' 'Version: $(VERSION)' 'Cflags: -I$${includedir}'
 
 # install_configuration - what an administrator may have changed stays; a new version of ours then
 # stands beside it. A file that is as we ship it has nothing beside it.
@@ -50,7 +58,7 @@ GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers 
 # belong to. The daemon ends with its sandboxes, also those that it left running for the next start.
 uninstall:
 	$(if $D,,$(END_SERVICE))
-	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(BINDIR)/listenerctl $(UNITDIR)/listenerd.service $(SYSUSERSDIR)/listenerd.conf) \
+	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(BINDIR)/listenerctl $(UNITDIR)/listenerd.service $(SYSUSERSDIR)/listenerd.conf $(PKGCONFIGDIR)/listenerd.pc) \
 		$(foreach f,$(MANUALS),$D$(MANDIR)/man$(subst .,,$(suffix $f))/$(notdir $f)) $(patsubst %,$D$(CONFDIR)/%.new,$(CONFIGURATION))
 	rm -rf $D$(LIBDIR) $D$(DOCDIR) $D$(INCLUDEDIR)/listener
 	$(if $D,,if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi)
