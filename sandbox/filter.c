@@ -8,10 +8,12 @@
 #include "init.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -36,9 +38,12 @@
 #define PARENT 0x8000u /* CLONE_PARENT */
 #define HUGE_PAGES 0x40000u /* MAP_HUGETLB */
 #define HUGE_FILE 0x4u /* MFD_HUGETLB */
-#ifndef IPV6_FREEBIND /* in the kernel since 4.15, in no libc header that we need */
+/* In the kernel, but not in every libc header that we need. */
 #define IPV6_FREEBIND 78
-#endif
+#define IPV6_FLOWLABEL_MGR 32
+#define UDP_ENCAP 100
+#define TCP_AO_ADD_KEY 38
+#define TCP_AO_LAST 42
 
 #define RET_ERRNO(e) (SECCOMP_RET_ERRNO | (e))
 
@@ -283,19 +288,55 @@ static void rules_core(struct filter *f)
 	end_call(f, call);
 }
 
-/* Options that let a socket send from addresses that are not ours. */
-static void rule_source_address(struct filter *f)
+/* Options of sockets that are refused, from FIRST to LAST of LEVEL. Those "uncounted" make the
+ * kernel keep memory that is in no limit of a control group, up to optmem_max for each socket or
+ * without any end. No script needs them: multicast is closed anyway. */
+static const struct {
+	uint32_t level, first, last;
+} options_refused[] = {
+	{ SOL_SOCKET, SO_ATTACH_FILTER, SO_ATTACH_FILTER }, /* uncounted; compiled by the kernel */
+	{ SOL_SOCKET, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF }, /* likewise */
+	{ IPPROTO_IP, IP_OPTIONS, IP_OPTIONS }, /* source routes */
+	{ IPPROTO_IP, IP_FREEBIND, IP_XFRM_POLICY }, /* addresses that are not ours; IPsec */
+	{ IPPROTO_IP, IP_TRANSPARENT, IP_TRANSPARENT }, /* addresses that are not ours */
+	{ IPPROTO_IP, IP_ADD_MEMBERSHIP, MCAST_MSFILTER }, /* uncounted: multicast groups */
+	{ IPPROTO_TCP, TCP_MD5SIG, TCP_MD5SIG }, /* uncounted: keys */
+	{ IPPROTO_TCP, TCP_ULP, TCP_MD5SIG_EXT }, /* TLS in the kernel; uncounted: keys */
+	{ IPPROTO_TCP, TCP_AO_ADD_KEY, TCP_AO_LAST }, /* uncounted: keys */
+	{ IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP }, /* IPsec in UDP */
+	{ IPPROTO_IPV6, IPV6_2292RTHDR, IPV6_2292RTHDR }, /* source routes */
+	{ IPPROTO_IPV6, IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP }, /* uncounted: multicast groups */
+	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, IPV6_LEAVE_ANYCAST }, /* uncounted: addresses */
+	{ IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, IPV6_XFRM_POLICY }, /* a table of all hosts'; IPsec */
+	{ IPPROTO_IPV6, MCAST_JOIN_GROUP, MCAST_MSFILTER }, /* uncounted: multicast groups */
+	{ IPPROTO_IPV6, IPV6_RTHDR, IPV6_RTHDR }, /* source routes */
+	{ IPPROTO_IPV6, IPV6_TRANSPARENT, IPV6_TRANSPARENT }, /* addresses that are not ours */
+	{ IPPROTO_IPV6, IPV6_FREEBIND, IPV6_FREEBIND }, /* likewise */
+};
+
+static void rule_socket_options(struct filter *f)
 {
 	unsigned short call = begin_call(f, SYS_setsockopt);
+	for (size_t i = 0; i < sizeof options_refused / sizeof options_refused[0]; i++) {
+		load_arg(f, 1);
+		insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, options_refused[i].level, 0, 4);
+		load_arg(f, 2);
+		insn_emit(f, BPF_JMP | BPF_JGE | BPF_K, options_refused[i].first, 0, 2);
+		insn_emit(f, BPF_JMP | BPF_JGT | BPF_K, options_refused[i].last, 1, 0);
+		insn_ret(f, RET_ERRNO(EPERM));
+	}
+	end_call(f, call);
+}
+
+/* Locks of ranges of a file are in no limit, and there is no file that a script could write.
+ * flock() is another call: it has one lock for each open file. */
+static void rule_locks(struct filter *f)
+{
+	static const uint32_t commands[] = { F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW };
+	unsigned short call = begin_call(f, SYS_fcntl);
 	load_arg(f, 1);
-	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IP, 0, 5);
-	load_arg(f, 2);
-	ret_if_equal(f, IP_FREEBIND, RET_ERRNO(EPERM));
-	ret_if_equal(f, IP_TRANSPARENT, RET_ERRNO(EPERM));
-	insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IPV6, 0, 5);
-	load_arg(f, 2);
-	ret_if_equal(f, IPV6_FREEBIND, RET_ERRNO(EPERM));
-	ret_if_equal(f, IPV6_TRANSPARENT, RET_ERRNO(EPERM));
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		ret_if_equal(f, commands[i], RET_ERRNO(ENOLCK));
 	end_call(f, call);
 }
 
@@ -305,7 +346,8 @@ static void rules_by_argument(struct filter *f)
 	rule_not_with(f, SYS_mmap, 3, HUGE_PAGES); /* often called: it comes first */
 	rule_not_with(f, SYS_memfd_create, 1, HUGE_FILE);
 	rules_core(f);
-	rule_source_address(f);
+	rule_socket_options(f);
+	rule_locks(f);
 	rule_socket(f);
 	call = begin_call(f, SYS_socketpair);
 	load_arg(f, 0);
@@ -359,7 +401,7 @@ static void filter_build(struct filter *f)
 }
 
 /* SPEC_ALLOW: without it some kernels switch off speculation for whoever has a filter, and
- * Python runs a third slower. */
+ * Python runs a third slower. gVisor's knows no such flag. */
 int filter_install(void)
 {
 	static struct filter f;
@@ -368,7 +410,8 @@ int filter_install(void)
 	if (f.size >= FILTER_MAX)
 		return -E2BIG;
 	struct sock_fprog prog = { .len = f.size, .filter = f.code };
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) < 0)
-		return -errno;
-	return 0;
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) == 0 ||
+	    (errno == EINVAL && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) == 0))
+		return 0;
+	return -errno;
 }

@@ -228,15 +228,16 @@ def identity():
     """Who are we, and can we become more?"""
     global attempts
     status = dict(line.split(':', 1) for line in open('/proc/self/status').read().splitlines())
-    for key, should in (('CapInh', 0), ('CapPrm', 0), ('CapEff', 0), ('CapBnd', 0), ('CapAmb', 0)):
+    for key in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'):
         attempts += 1
-        if int(status[key], 16) != should:
+        if int(status.get(key, '0'), 16) != 0:  # gVisor's kernel has no ambient set
             got('%s is %s' % (key, status[key].strip()))
     attempts += 4
-    if status['NoNewPrivs'].strip() != '1':
+    if libc.prctl(39, 0, 0, 0, 0) != 1:
         got('new privileges are possible')
-    if {int(n) for n in (status['Uid'] + status['Gid'] + status['Groups']).split()} - {65534}:
-        got('identity: ' + status['Uid'] + status['Gid'] + status['Groups'])
+    ids = ''.join(status.get(key, '') for key in ('Uid', 'Gid', 'Groups'))
+    if {int(n) for n in ids.split()} - {65534} or os.getgroups():
+        got('identity: %s %s' % (ids, os.getgroups()))
     if status['Seccomp'].strip() != '2':
         got('no seccomp filter')
     if os.getresuid() != (65534,) * 3 or os.getresgid() != (65534,) * 3:
@@ -318,6 +319,51 @@ def huge_pages():
         )
 
 
+# level, option, value: what makes the kernel keep memory that no limit counts, go other ways than
+# addresses say, or take a program.
+OPTIONS = {
+    'socket filter': (1, 26, struct.pack('=HHIQ', 1, 0, 0, 0)),
+    'BPF socket filter': (1, 50, struct.pack('=i', 0)),
+    'reuseport filter': (1, 51, struct.pack('=HHIQ', 1, 0, 0, 0)),
+    'IPv4 source route': (0, 4, bytes([131, 7, 4, 127, 0, 0, 1, 0])),
+    'IPv4 multicast group': (0, 35, socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1')),
+    'IPv4 multicast group by index': (0, 42, struct.pack('=IIHH', 1, 0, 2, 0) + bytes(124)),
+    'IPv4 multicast source': (0, 39, socket.inet_aton('232.1.2.3') + bytes(8)),
+    'IPv6 multicast group': (41, 20, b'\xff\x0e' + bytes(13) + b'\7' + struct.pack('=I', 1)),
+    'IPv6 multicast group by index': (41, 42, struct.pack('=IIHH', 1, 0, 10, 0) + bytes(124)),
+    'IPv6 anycast address': (41, 27, bytes(15) + b'\1' + struct.pack('=I', 1)),
+    'IPv6 flow label': (41, 32, bytes(15) + b'\1' + struct.pack('=IBBHHHI', 0, 0, 1, 1, 60, 60, 0)),
+    'IPv6 routing header': (41, 57, bytes([0, 2, 4, 0, 0, 0, 0, 0]) + bytes(16)),
+    'TCP key': (6, 14, struct.pack('=HH4s120xBBHI', 2, 0, bytes(4), 0, 0, 4, 0) + b'abcd' + bytes(76)),
+    'TCP key of a network': (6, 32, struct.pack('=HH4s120xBBHI', 2, 0, bytes(4), 1, 8, 4, 0) + b'abcd' + bytes(76)),
+    'TCP authentication': (6, 38, bytes(280)),
+    'TLS in the kernel': (6, 31, b'tls'),
+    'UDP encapsulation': (17, 100, struct.pack('=i', 2)),
+}
+
+
+def uncounted():
+    """The kernel must not even look at it."""
+    import fcntl
+
+    def refused_by_a_wall(function):
+        try:
+            function()
+        except OSError as e:
+            if e.errno in WALL or e.errno == errno.ENOLCK:
+                raise
+
+    for name, (level, option, value) in sorted(OPTIONS.items()):
+        kind = socket.SOCK_STREAM if level == 6 else socket.SOCK_DGRAM
+        with socket.socket(socket.AF_INET6 if level == 41 else socket.AF_INET, kind) as s:
+            attempt('socket option: ' + name, lambda: refused_by_a_wall(lambda: s.setsockopt(level, option, value)))
+    fd = syscall({'x86_64': 319}.get(MACHINE, 279), b'attack', 0)
+    for command in (6, 7, 37, 38):  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+        lock = struct.pack('=hh4xqqi4x', 1, 0, command, 1, 0)
+        attempt('lock of a range (%d)' % command, lambda: refused_by_a_wall(lambda: fcntl.fcntl(fd, command, lock)))
+    os.close(fd)
+
+
 def check_zero(result):
     if result != 0:
         raise OSError('refused')
@@ -339,5 +385,6 @@ other_abis()
 identity()
 limits()
 huge_pages()
+uncounted()
 injections()
 end()
