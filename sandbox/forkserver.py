@@ -304,6 +304,7 @@ class Server(object):
         os.environ.pop('HOME', None)  # was to keep root's own packages out
         # was for us: what the linker looks up at the first call, every child would look up again
         os.environ.pop('LD_BIND_NOW', None)
+        self.blank_environment(_ctypes, libc)
         self.environ = os.environ._data
         self.random = [sys.modules[m].seed for m in ('random',) if m in sys.modules and sys.version_info < (3, 7)]
         if 'numpy.random' in sys.modules:
@@ -323,6 +324,21 @@ class Server(object):
         os.dup2(self.null, 0)
         os.dup2(complaints, 2)
         os.close(complaints)
+
+    def blank_environment(self, ctypes, libc):
+        """What was for us stands last in /proc/self/environ, which shows a part of our stack:
+        nothing points there any more. A kernel that does not say where it is (gVisor's) keeps
+        it."""
+
+        class Address(ctypes._SimpleCData):
+            _type_ = 'P'
+
+        with open('/proc/self/stat', 'rb') as f:
+            begin, end = [int(n) for n in f.read().rsplit(b')', 1)[1].split()[47:49]]
+        with open('/proc/self/environ', 'rb') as f:
+            at = f.read().find(b'HOME=')
+        if begin and at >= 0:
+            self.call(ctypes.dlsym(libc, 'memset'), (Address(begin + at), 0, end - begin - at))
 
     def set_dumpable(self, value):
         if self.call(self.prctl, (4, value, 0, 0, 0)) != 0:

@@ -54,6 +54,7 @@ __attribute__((noreturn)) static void become_server(const struct init *in, int s
 	/* argv[0] is the whole path: Python finds its library by it. */
 	char *const argv[] = { (char *)in->options.python,  (char *)"-c", stub, (char *)"serve", score, job_score,
 			       (char *)in->options.preload, NULL };
+	/* what the Python side blanks stands last, from HOME on */
 	char *const env[] = { (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8",
 			      (char *)"HOME=/nonexistent", (char *)"LD_BIND_NOW=1", NULL };
 	sigset_t none;
