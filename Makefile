@@ -13,6 +13,7 @@
 #   all         the daemon, the executors, the tools
 #   deps        install the Debian packages that are missing (root or sudo)
 #   check       deps, all, every test
+#   check-runsc    sandboxes with gVisor's kernel: docs/security.md
 #   check-brokers  exactly once with other brokers: docs/exactly-once.md
 #   demo        deps, all, a real event runs a real script
 #   image       the sandbox image, into build/image.tar

@@ -40,7 +40,7 @@ $(DOCKER_DRIVER): $(BUILD)/tests/docker/driver.o $(BUILD)/core/executors/host.o 
 
 # The unit test takes the parts that read what others wrote.
 DOCKER_UNIT = $(BUILD)/tests/unit/test_docker_sandbox
-POOL_UNIT_OBJ = $(addprefix $(BUILD)/executors/,$(addsuffix .o,pool/control pool/options pool/resolver_file pool/wall_request docker-sandbox/contract docker-sandbox/engine docker-sandbox/engine_now docker-sandbox/pulse docker-sandbox/settings pool/problem))
+POOL_UNIT_OBJ = $(addprefix $(BUILD)/executors/,$(addsuffix .o,pool/control pool/output pool/options pool/resolver_file pool/wall_request docker-sandbox/contract docker-sandbox/engine docker-sandbox/engine_now docker-sandbox/pulse docker-sandbox/settings pool/problem))
 PORTWALL_UNIT = $(BUILD)/tests/unit/test_portwall
 PORTWALL_UNIT_OBJ = $(filter-out %/portwall.o %/nft_socket.o,$(PORTWALL_OBJ))
 $(PORTWALL_UNIT).o: UNIT_I += -Iexecutors/pool
@@ -52,4 +52,4 @@ $(DOCKER_UNIT): $(DOCKER_UNIT).o $(POOL_UNIT_OBJ) \
 	$(Q)$(CC) $(BASE) -pie $^ -o $@ $(CORE_LIBS) $(UNIT_LIBS)
 
 # Likewise the parts of a pool that only count.
-$(foreach n,tenants room pressure,$(eval $(BUILD)/tests/unit/test_$(n): $(BUILD)/executors/pool/$(n).o))
+$(foreach n,output tenants room pressure,$(eval $(BUILD)/tests/unit/test_$(n): $(BUILD)/executors/pool/$(n).o))

@@ -39,6 +39,11 @@ unit: $(UNIT_TESTS)
 check-brokers: tests
 	$(Q)LISTENER_BUILD=$(BUILD) LISTENER_BROKERS=1 python3 tests/system/37-brokers.py $(T)
 .PHONY: tests check check-installed check-brokers unit
+# All attacks and the contract under gVisor's kernel; needs root; about five minutes; not part of
+# check.
+check-runsc: tests
+	$(Q)LISTENER_BUILD=$(BUILD) LISTENER_RUNSC=1 python3 tests/system/43-sandbox-runtime.py $(T)
+.PHONY: check-runsc
 # A booted Debian, SUITE=bookworm or trixie: up to 20 minutes with KVM, 90 without; not part of
 # check.
 check-vm:

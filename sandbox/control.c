@@ -5,16 +5,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define FDS_MAX 4 /* descriptors taken with one frame; RUN brings two */
+#define ROOM_MSEC 5000 /* for a daemon that does not read */
+#define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 
-static struct sb_head head(const struct init *in, enum sb_type type, size_t size)
+static struct sb_head frame_head(const struct init *in, enum sb_type type, size_t size)
 {
 	return (struct sb_head){
 		.magic = SB_MAGIC,
@@ -24,7 +28,7 @@ static struct sb_head head(const struct init *in, enum sb_type type, size_t size
 	};
 }
 
-static void send_frame(struct init *in, const void *frame, size_t size, const int *fds, size_t count)
+static int try_to_send(const struct init *in, const void *frame, size_t size, const int *fds, size_t count)
 {
 	union {
 		struct cmsghdr align;
@@ -33,7 +37,7 @@ static void send_frame(struct init *in, const void *frame, size_t size, const in
 	struct iovec iov = { .iov_base = (void *)frame, .iov_len = size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	if (in->control_fd < 0)
-		return;
+		return -ENOTCONN;
 	if (count > 0) {
 		msg.msg_control = anc.buf;
 		msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
@@ -43,16 +47,26 @@ static void send_frame(struct init *in, const void *frame, size_t size, const in
 		c->cmsg_len = CMSG_LEN(sizeof(int) * count);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * count);
 	}
-	if (sendmsg(in->control_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-		say("cannot send to the daemon: %s", strerror(errno));
-		control_drop(in);
-	}
+	return sendmsg(in->control_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static void drop_if_failed(struct init *in, int r)
+{
+	if (r == 0 || r == -ENOTCONN)
+		return;
+	say("cannot send to the daemon: %s", strerror(-r));
+	control_drop(in);
+}
+
+static void send_frame(struct init *in, const void *frame, size_t size)
+{
+	drop_if_failed(in, try_to_send(in, frame, size, NULL, 0));
 }
 
 static void send_hello(struct init *in)
 {
 	struct sb_hello hello = {
-		.head = head(in, SB_HELLO, sizeof hello),
+		.head = frame_head(in, SB_HELLO, sizeof hello),
 		.state = in->state,
 		.walls = in->walls,
 		.landlock_abi = in->landlock_abi,
@@ -62,7 +76,7 @@ static void send_hello(struct init *in)
 						 : 0,
 		.jobs_done = in->jobs_done,
 	};
-	send_frame(in, &hello, sizeof hello, NULL, 0);
+	send_frame(in, &hello, sizeof hello);
 }
 
 /* Without a fork server there is nothing to warm: READY at once. */
@@ -71,16 +85,62 @@ void control_send_ready(struct init *in)
 	if (in->control_fd < 0 || in->warm_told || (in->options.forkserver && !in->server.ready))
 		return;
 	size_t size = in->options.protocol < 2 ? SB_READY_SIZE_1 : sizeof(struct sb_ready);
-	const struct sb_ready ready = { .head = head(in, SB_READY, size), .used_bytes = cgroup_memory() };
+	const struct sb_ready ready = { .head = frame_head(in, SB_READY, size), .used_bytes = cgroup_memory() };
 	in->warm_told = true;
-	send_frame(in, &ready, size, NULL, 0);
+	send_frame(in, &ready, size);
 }
 
+/* There is no run and nothing else to do while the daemon makes room. */
+static int send_patiently(const struct init *in, const void *frame, size_t size)
+{
+	struct pollfd room = { .fd = in->control_fd, .events = POLLOUT };
+	int r;
+	while ((r = try_to_send(in, frame, size, NULL, 0)) == -EAGAIN)
+		if (poll(&room, 1, ROOM_MSEC) <= 0)
+			return -ETIMEDOUT;
+	return r;
+}
+
+static int send_output(const struct init *in, uint32_t stream, uint64_t size)
+{
+	static struct {
+		struct sb_output head;
+		char bytes[SB_OUTPUT_MAX];
+	} frame;
+	uint64_t at = 0;
+	do {
+		size_t want = size - at < SB_OUTPUT_MAX ? (size_t)(size - at) : SB_OUTPUT_MAX;
+		if (pread(in->result_fds[stream], frame.bytes, want, (off_t)at) != (ssize_t)want)
+			return -EIO;
+		size_t whole = sizeof frame.head + want;
+		frame.head = (struct sb_output){ .head = frame_head(in, SB_OUTPUT, whole),
+						 .job = in->result.job,
+						 .stream = stream };
+		int r = send_patiently(in, &frame, whole);
+		if (r < 0)
+			return r;
+		at += want;
+	} while (at < size);
+	return 0;
+}
+
+static int send_result_in_pieces(const struct init *in, size_t size)
+{
+	int r = send_output(in, 0, in->result.out_size);
+	if (r == 0)
+		r = send_output(in, 1, in->result.err_size);
+	return r < 0 ? r : send_patiently(in, &in->result, size);
+}
+
+/* gVisor's kernel hands no descriptor to a process outside, and calls that -EINVAL. */
 void control_send_result(struct init *in)
 {
 	size_t size = in->options.protocol < 2 ? SB_RESULT_SIZE_1 : sizeof in->result;
-	in->result.head = head(in, SB_RESULT, size);
-	send_frame(in, &in->result, size, in->result_fds, in->result_fds[0] >= 0 ? 2 : 0);
+	in->result.head = frame_head(in, SB_RESULT, size);
+	int r = try_to_send(in, &in->result, size, in->result_fds, in->result_fds[0] >= 0 ? 2 : 0);
+	if (r == -EINVAL && in->result_fds[0] >= 0 && in->options.protocol >= 3)
+		r = send_result_in_pieces(in, size);
+	drop_if_failed(in, r);
 }
 
 /* ----------------------------------------------------------------------------------- connecting */
@@ -135,7 +195,7 @@ void control_connect(struct init *in)
 
 /* -------------------------------------------------------------------------------------- reading */
 
-static bool known(const char *at, size_t size) { return at[size] == '\0' && strlen(at) == size; }
+static bool string_known(const char *at, size_t size) { return at[size] == '\0' && strlen(at) == size; }
 
 /* The strings behind the fixed part: everything must be used up, every string end where it says. */
 static bool split_strings(const struct sb_run *run, struct run_request *req)
@@ -151,7 +211,7 @@ static bool split_strings(const struct sb_run *run, struct run_request *req)
 		return false;
 	req->topic = req->name + run->name_size + 1;
 	req->env = req->topic + run->topic_size + 1;
-	if (!known(req->name, run->name_size) || !known(req->topic, run->topic_size))
+	if (!string_known(req->name, run->name_size) || !string_known(req->topic, run->topic_size))
 		return false;
 	at = req->env;
 	for (uint32_t i = 0; i < run->env_count; i++) {
@@ -163,15 +223,43 @@ static bool split_strings(const struct sb_run *run, struct run_request *req)
 	return at == end;
 }
 
-/* A payload must be what it seems: the script gets this very descriptor as stdin and could
- * change a file that is not sealed. */
-static bool sealed(int fd, uint64_t size)
+/* Between the two calls. F_GET_SEALS of what is no memory file, or of one whose kernel is not ours
+ * (gVisor's runsc), is an error. */
+static int seals_of(int fd)
 {
-	const int wanted = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
+	int seals = fcntl(fd, F_GET_SEALS);
+	return seals < 0 ? -errno : seals;
+}
+
+/* copy_file - FD's SIZE bytes in a sealed memfd of our own, behind FD's number.
+ * false: it has another size, or there is no memory. */
+static bool file_copy(int fd, uint64_t size)
+{
+	static char buf[64 * 1024];
+	uint64_t at = 0;
+	ssize_t n = 1;
+	int mem = memfd_create("copy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	while (mem >= 0 && at < size && (n = pread(fd, buf, sizeof buf, (off_t)at)) > 0 &&
+	       write(mem, buf, (size_t)n) == n)
+		at += (uint64_t)n;
+	bool whole = mem >= 0 && at == size && fcntl(mem, F_ADD_SEALS, SEALS | F_SEAL_SEAL) == 0 &&
+		     lseek(mem, 0, SEEK_SET) == 0 && dup3(mem, fd, O_CLOEXEC) == fd;
+	if (mem >= 0)
+		(void)close(mem);
+	return whole;
+}
+
+/* A payload must be what it seems: the script gets this very descriptor as stdin and could
+ * change a file that is not sealed. Where nobody can tell, it gets a copy. */
+static bool file_sealed(int fd, uint64_t size)
+{
 	struct stat st;
-	int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
-	return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && seals >= 0 && (seals & wanted) == wanted &&
-	       fstat(fd, &st) == 0 && (uint64_t)st.st_size == size && lseek(fd, 0, SEEK_SET) == 0;
+	int flags = fcntl(fd, F_GETFL), seals = seals_of(fd);
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || fstat(fd, &st) < 0 || (uint64_t)st.st_size != size)
+		return false;
+	if (seals == -EINVAL)
+		return file_copy(fd, size);
+	return seals >= 0 && (seals & SEALS) == SEALS && lseek(fd, 0, SEEK_SET) == 0;
 }
 
 static void take_run(struct init *in, size_t size, const int *fds, size_t count)
@@ -187,7 +275,7 @@ static void take_run(struct init *in, size_t size, const int *fds, size_t count)
 	} else if (!split_strings(run, &req) || run->timeout_usec == 0 || run->timeout_usec > UINT64_C(1) << 50 ||
 		   run->grace_usec > UINT64_C(1) << 50) {
 		run_refuse(in, run->job, "the RUN frame is malformed");
-	} else if (count != 2 || !sealed(fds[0], run->script_size) || !sealed(fds[1], run->payload_size)) {
+	} else if (count != 2 || !file_sealed(fds[0], run->script_size) || !file_sealed(fds[1], run->payload_size)) {
 		run_refuse(in, run->job,
 			   "script and payload must come as two read-only, sealed memfds of the sizes named");
 	} else {

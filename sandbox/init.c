@@ -205,7 +205,9 @@ static int set_up(struct init *in)
 	find_python(&in->options);
 	if (!in->options.python)
 		in->options.forkserver = false;
+	routes_init(in);
 	r = walls_init(in);
+	run_prepare(in);
 	cgroup_mark();
 	return r;
 }

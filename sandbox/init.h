@@ -10,6 +10,7 @@
  *     server.c    the warm interpreter (forkserver.py): starting, replacing, talking
  *     exec.c      runs in a new interpreter: `#!`, SB_RUN_EXEC
  *     walls.c     what scripts are shut in with: capabilities, Landlock, ids
+ *     routes.c    the gateway is the only neighbour
  *     filter.c    the seccomp filter beside Docker's
  *     pump.c      bounded copies of stdout and stderr
  *     feed.c      the payload, into the pipe that is stdin
@@ -97,6 +98,8 @@ struct init {
 	int ruleset_fd; /* Landlock; -1: none */
 	int code_fd; /* memfd with forkserver.py; -1: none */
 	int null_fd, signal_fd;
+	/* getpriority() tells whether a user has processes; gVisor's kernel says yes for any */
+	bool counts_users;
 
 	int control_fd; /* -1: not connected */
 	uint64_t connect_usec; /* when to try next */
@@ -144,6 +147,7 @@ struct script_fds {
 	int in, out, err;
 };
 
+void run_prepare(struct init *in); /* before the first run: how to know what is left of one */
 void run_start(struct init *in, const struct run_request *req);
 void run_refuse(struct init *in, uint64_t job, const char *why); /* a result without a run */
 void run_cancel(struct init *in, uint64_t job);
@@ -193,6 +197,12 @@ int walls_drop(void); /* in a child: nobody, no capability */
  * To be called before walls_enter(). */
 int oom_score_open(char score[16], char job_score[16]);
 int walls_limits(void); /* in a child: the limits that are the same for all */
+
+/* routes.c */
+
+/* routes_init - leave one neighbour and one loopback address; in->walls says whether it worked.
+ * Needs NET_ADMIN, so it comes before walls_init(). */
+void routes_init(struct init *in);
 
 /* filter.c */
 int filter_install(void); /* 0 or negative errno */

@@ -14,13 +14,17 @@
  *     daemon-> RUN      + descriptors script, payload (sealed memfds of the sizes named, read-only,
  *                       own offset); only when init is IDLE
  *     init  -> RESULT   + descriptors out, err if captured; repeated after a reconnect until FORGET
+ *     init  -> OUTPUT   before RESULT, instead of its descriptors, where the sandbox has a kernel
+ *                       of its own that hands none out (gVisor's runsc): the next bytes of a
+ *                       stream; each stream has one at least
  *     daemon-> FORGET   the result is committed: drop it; init is IDLE
  *     daemon-> CANCEL   end the job now (SIGTERM, the grace, SIGKILL); RESULT follows; nothing
  *                       happens if it is another job
  *
  * Byte order is the machine's: both ends run on it. Versions: an executor names the one it wants
  * with --protocol when it makes the sandbox; the head of each frame carries it; an executor speaks
- * all older ones. 2: READY and RESULT tell how much memory the sandbox takes. 3: SB_RUN_PIPE. */
+ * all older ones. 2: READY and RESULT tell how much memory the sandbox takes. 3: SB_RUN_PIPE,
+ * OUTPUT. */
 #ifndef SANDBOX_PROTOCOL_H
 #define SANDBOX_PROTOCOL_H
 
@@ -42,11 +46,12 @@
 #define SB_SCRIPT_GID 65534 /* nogroup */
 
 #define SB_FRAME_MAX (160 * 1024) /* bytes of any frame */
+#define SB_OUTPUT_MAX (32 * 1024) /* bytes of output in one frame; less only in a stream's last */
 #define SB_NAME_MAX 1024 /* script name */
 /* payloads below 128 KiB are argv[2] as well (if they hold no NUL) */
 #define SB_ARG_PAYLOAD_MAX (128 * 1024 - 1)
 
-enum sb_type { SB_HELLO = 1, SB_READY, SB_RESULT, SB_RUN = 64, SB_FORGET, SB_CANCEL };
+enum sb_type { SB_HELLO = 1, SB_READY, SB_RESULT, SB_OUTPUT, SB_RUN = 64, SB_FORGET, SB_CANCEL };
 
 enum sb_state { SB_IDLE = 0, SB_RUNNING, SB_FINISHED };
 
@@ -58,6 +63,7 @@ enum sb_wall {
 	SB_WALL_SECCOMP = 1 << 3, /* a filter of init's own on scripts, beside Docker's */
 	SB_WALL_NO_CAPS = 1 << 4,
 	SB_WALL_NO_NEW_PRIVS = 1 << 5,
+	SB_WALL_ROUTES = 1 << 6, /* the gateway is the only neighbour, 127.0.0.1 the only loopback */
 };
 
 struct sb_head {
@@ -121,6 +127,14 @@ struct sb_result {
 	uint64_t out_size, err_size;
 	char message[128]; /* NUL-terminated */
 	uint64_t used_bytes; /* since version 2: memory that the sandbox takes after the run; 0: not known */
+};
+
+/* Followed by the bytes. Since version 3. */
+struct sb_output {
+	struct sb_head head;
+	uint64_t job;
+	uint32_t stream; /* 0: stdout, 1: stderr */
+	uint32_t reserved; /* 0 */
 };
 
 /* Frames of version 1 end before their used_bytes. */

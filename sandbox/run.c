@@ -9,6 +9,7 @@
 #include "init.h"
 #include "protocol.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +30,13 @@ static uint64_t realtime_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
+static void become_init(void)
+{
+	for (int i = 0; syscall(SYS_setresuid, -1, 0, -1) < 0; i++)
+		if (i == 100)
+			abort(); /* an init that is nobody is no init: the container ends */
+}
+
 /* While it signals, init is nobody in its effective id only. That is enough to reach scripts,
  * and them alone: who else is there has root's ids. Scripts cannot answer, as the ids that count
  * for a target, the real and the saved one, are never theirs (SB_INIT_UID, 0). The saved id
@@ -38,15 +46,36 @@ int kill_scripts(int sig)
 	if (syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0)
 		return -errno;
 	int r = kill(-1, sig) < 0 ? -errno : 0;
-	for (int i = 0; syscall(SYS_setresuid, -1, 0, -1) < 0; i++)
-		if (i == 100)
-			abort(); /* an init that is nobody is no init: the container ends */
+	become_init();
 	return r;
 }
 
 /* Is there a process with the script's real user id in our pid namespace? No script can have
  * another one. */
-static bool scripts_left(void) { return syscall(SYS_getpriority, PRIO_USER, SB_SCRIPT_UID) >= 0 || errno != ESRCH; }
+static bool user_counted(void) { return syscall(SYS_getpriority, PRIO_USER, SB_SCRIPT_UID) >= 0 || errno != ESRCH; }
+
+/* The same by asking for each process whether nobody may signal it. */
+static bool user_found(void)
+{
+	DIR *processes = opendir("/proc");
+	if (!processes || syscall(SYS_setresuid, -1, SB_SCRIPT_UID, -1) < 0) {
+		if (processes)
+			(void)closedir(processes);
+		return true;
+	}
+	bool found = false;
+	for (struct dirent *d; !found && (d = readdir(processes));) {
+		long pid = strtol(d->d_name, NULL, 10);
+		found = pid > 1 && kill((pid_t)pid, 0) == 0;
+	}
+	become_init();
+	(void)closedir(processes);
+	return found;
+}
+
+static bool scripts_left(const struct init *in) { return in->counts_users ? user_counted() : user_found(); }
+
+void run_prepare(struct init *in) { in->counts_users = !user_counted(); }
 
 /* --------------------------------------------------------------------------------------- result */
 
@@ -175,7 +204,7 @@ static void user_sweep(struct init *in)
 		run->give_up_usec = now_usec() + GIVE_UP_USEC;
 	}
 	for (int i = 0; i < 3; i++) {
-		if (!scripts_left()) {
+		if (!scripts_left(in)) {
 			run_finish(in, true);
 			return;
 		}

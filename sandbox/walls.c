@@ -225,7 +225,7 @@ int walls_init(struct init *in)
 		say("not pid 1 or not root: only good for a trial");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	in->walls = SB_WALL_NO_NEW_PRIVS | SB_WALL_SECCOMP;
+	in->walls |= SB_WALL_NO_NEW_PRIVS | SB_WALL_SECCOMP;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	/* What the fork server will inherit must be named while it is in the bounding set. */
 	int r = set_caps(CAPS_INIT | 1u << CAP_SETPCAP, CAPS_SERVER);

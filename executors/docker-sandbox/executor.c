@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -29,6 +30,7 @@
 #include "settings.h"
 #include "protocol.h"
 #include "room.h"
+#include "spec.h"
 #include "wall.h"
 
 #define SECCOMP_MAX (256u << 10)
@@ -114,6 +116,8 @@ static int read_files(struct instance *in, struct lsn_error *err)
 	in->run_dir_fd = open(in->host->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (in->run_dir_fd < 0)
 		return lsn_error_set(err, -errno, "%s: %s", in->host->run_dir, strerror(errno));
+	if (mkdirat(in->run_dir_fd, SPEC_EMPTY_FOLDER, 0755) < 0 && errno != EEXIST)
+		return lsn_error_set(err, -errno, "%s/" SPEC_EMPTY_FOLDER ": %s", in->host->run_dir, strerror(errno));
 	r = resolver_file_write(in->run_dir_fd, &in->settings.pool);
 	return r < 0 ? lsn_error_set(err, r, "%s/" RESOLVER_FILE ": %s", in->host->run_dir, strerror(-r)) : 0;
 }

@@ -41,8 +41,8 @@ static const char *const masked[] = {
 static const char *const read_only[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 
 /* SETUID and SETGID to become nobody, KILL to end nobody's processes, SETPCAP to empty the
- * bounding set. */
-static const char *const capabilities[] = { "SETUID", "SETGID", "KILL", "SETPCAP" };
+ * bounding set, and in a network NET_ADMIN to narrow its routes. Init drops the last two first. */
+static const char *const capabilities[] = { "SETUID", "SETGID", "KILL", "SETPCAP", "NET_ADMIN" };
 
 /* What of a sandbox's memory its sockets may have more, where control groups do not count them. */
 #define SOCKET_SHARE 8
@@ -113,6 +113,9 @@ static json_t *binds(const struct spec *spec)
 	add_format(array, "%s:" SB_CONTROL_DIR ":ro", spec->folder);
 	if (spec->network)
 		add_format(array, "%s/" RESOLVER_FILE ":/etc/resolv.conf:ro", spec->host->run_dir);
+	/* gVisor's runsc lays a file system in memory over an empty /tmp that nobody has mounted */
+	if (*spec->settings->runtime)
+		add_format(array, "%s/" SPEC_EMPTY_FOLDER ":/tmp:ro", spec->host->run_dir);
 	return array;
 }
 
@@ -188,7 +191,7 @@ static json_t *host_config(const struct spec *spec)
 {
 	json_t *c = update(common_host_config(spec, spec->memory_bytes),
 			   json_pack("{s:o, s:o}", "Binds", binds(spec), "CapAdd",
-				     strings(capabilities, ELEMENTSOF(capabilities))));
+				     strings(capabilities, ELEMENTSOF(capabilities) - !spec->network)));
 	set_network(c, spec);
 	return c;
 }

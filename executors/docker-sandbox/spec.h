@@ -21,6 +21,8 @@ struct spec {
 
 /* body of POST /containers/create; NULL without memory */
 json_t *spec_create(const struct spec *spec);
+#define SPEC_EMPTY_FOLDER "empty" /* of the run folder; exists */
+
 /* likewise, of a container that only holds a network namespace, for SECONDS; the spec's folder,
  * netns and memory_bytes are not looked at */
 json_t *spec_netns(const struct spec *spec, unsigned seconds);

@@ -126,6 +126,7 @@ int control_send_run(struct control *control, const struct lsn_job *job, const s
 		return script < 0 ? script : payload;
 	const int fds[] = { script, payload };
 	control->frames = 0;
+	control_expect(control, job->output == LSN_OUTPUT_CAPTURE ? job->output_limit_bytes : 0);
 	return send_frame(control, frame, size, fds, 2);
 }
 
@@ -178,12 +179,40 @@ static bool is_output(int fd, uint64_t size)
 	       st.st_size >= 0 && (uint64_t)st.st_size >= size;
 }
 
+static void take_result(struct control *control, const void *frame, size_t size, const int *fds, size_t count)
+{
+	const struct control_hooks *hooks = &control->hooks;
+	const struct sb_result *result = frame;
+	int pieces[2];
+
+	if (output_take(&control->output, pieces) && count == 0) {
+		fds = pieces;
+		count = 2;
+	}
+	const char *wrong = control_check_result(frame, size, count);
+	if (wrong)
+		hooks->violation(hooks->data, wrong);
+	else if (count == 2 && (!is_output(fds[0], result->out_size) || !is_output(fds[1], result->err_size)))
+		hooks->violation(hooks->data, "output that is not a sealed memfd of its size");
+	else
+		hooks->result(hooks->data, result, count == 2 ? fds : (const int[]){ -1, -1 });
+	for (int i = 0; i < 2; i++)
+		if (pieces[i] >= 0)
+			(void)close(pieces[i]);
+}
+
+static void take_output(struct control *control, const void *frame, size_t size)
+{
+	const char *wrong = output_add(&control->output, frame, size);
+
+	if (wrong)
+		control->hooks.violation(control->hooks.data, wrong);
+}
+
 static void take_frame(struct control *control, const void *frame, size_t size, const int fds[FDS_MAX], size_t count)
 {
 	const struct sb_head *head = frame;
 	const struct control_hooks *hooks = &control->hooks;
-	static const int no_fds[2] = { -1, -1 };
-	const char *wrong;
 
 	if (size < sizeof *head || head->magic != SB_MAGIC || head->size != size || head->reserved != 0)
 		hooks->violation(hooks->data, "a frame with a bad head");
@@ -194,15 +223,12 @@ static void take_frame(struct control *control, const void *frame, size_t size, 
 	else if (head->type == SB_READY && size == (head->version < 2 ? SB_READY_SIZE_1 : sizeof(struct sb_ready)) &&
 		 count == 0)
 		hooks->ready(hooks->data, ((const struct sb_ready *)frame)->used_bytes);
-	else if (head->type != SB_RESULT)
-		hooks->violation(hooks->data, "a frame that is none of init's");
-	else if ((wrong = control_check_result(frame, size, count)))
-		hooks->violation(hooks->data, wrong);
-	else if (count == 2 && (!is_output(fds[0], ((const struct sb_result *)frame)->out_size) ||
-				!is_output(fds[1], ((const struct sb_result *)frame)->err_size)))
-		hooks->violation(hooks->data, "output that is not a sealed memfd of its size");
+	else if (head->type == SB_OUTPUT && head->version >= 3 && count == 0)
+		take_output(control, frame, size);
+	else if (head->type == SB_RESULT)
+		take_result(control, frame, size, fds, count);
 	else
-		hooks->result(hooks->data, frame, count == 2 ? fds : no_fds);
+		hooks->violation(hooks->data, "a frame that is none of init's");
 }
 
 static size_t collect_fds(struct msghdr *msg, int fds[FDS_MAX])
@@ -223,6 +249,7 @@ static void drop_connection(struct control *control)
 {
 	control->host->unwatch(control->host->handle, control->watch);
 	control->watch = NULL;
+	output_clear(&control->output);
 	if (control->fd >= 0)
 		(void)close(control->fd);
 	control->fd = -1;
@@ -232,10 +259,9 @@ static void socket_readable(void *data, int fd, uint32_t events)
 {
 	struct control *control = data;
 	union {
-		struct sb_head align;
-		uint64_t align64;
-		char bytes[1024]; /* init's largest frame is a result */
-	} frame = { 0 }; /* what a frame of an older version lacks is 0 */
+		struct sb_result align;
+		char bytes[sizeof(struct sb_output) + SB_OUTPUT_MAX];
+	} frame;
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
@@ -247,6 +273,7 @@ static void socket_readable(void *data, int fd, uint32_t events)
 	int fds[FDS_MAX];
 
 	(void)events;
+	memset(&frame.align, 0, sizeof frame.align); /* what a frame of an older version lacks is 0 */
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -258,7 +285,7 @@ static void socket_readable(void *data, int fd, uint32_t events)
 	size_t count = collect_fds(&msg, fds);
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		control->hooks.violation(control->hooks.data, "a frame that is too long");
-	else if (++control->frames > CONTROL_FRAMES_MAX)
+	else if (++control->frames > CONTROL_FRAMES_MAX + output_frames_max(&control->output))
 		control->hooks.violation(control->hooks.data, "frames without end");
 	else
 		take_frame(control, frame.bytes, (size_t)n, fds, count);
@@ -304,6 +331,7 @@ int control_open(struct control *control, const struct lsn_host *host, int dir_f
 	int r;
 
 	*control = (struct control){ .host = host, .hooks = *hooks, .listen_fd = -1, .fd = -1 };
+	output_init(&control->output, 0);
 	/* by way of the folder's descriptor: its path may be longer than a socket's address can
 	 * be */
 	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/socket", dir_fd);
@@ -329,6 +357,12 @@ void control_close(struct control *control)
 	if (control->listen_fd >= 0)
 		(void)close(control->listen_fd);
 	control->listen_fd = -1;
+}
+
+void control_expect(struct control *control, uint64_t limit_bytes)
+{
+	output_clear(&control->output);
+	output_init(&control->output, limit_bytes);
 }
 
 bool control_connected(const struct control *control) { return control->fd >= 0; }

@@ -11,6 +11,8 @@
 #include <listener/executor.h>
 #include <protocol.h>
 
+#include "output.h"
+
 #define CONTROL_CONNECTS_MAX 32 /* between two results: more is a flood */
 /* between two jobs, likewise: each connection brings three at most */
 #define CONTROL_FRAMES_MAX 128
@@ -19,8 +21,8 @@ struct control_hooks { /* any may call control_close() */
 	void (*hello)(void *data, const struct sb_hello *hello);
 	/* USED_BYTES: memory that the sandbox takes, as it says; 0: it does not say. */
 	void (*ready)(void *data, uint64_t used_bytes);
-	/* FDS: stdout and stderr (regular, sealed, at least as large as RESULT says), or both
-	 * -1. Borrowed. */
+	/* FDS: stdout and stderr (regular, sealed, at least as large as RESULT says, however they
+	 * came), or both -1. Borrowed. */
 	void (*result)(void *data, const struct sb_result *result, const int fds[2]);
 	void (*closed)(void *data); /* the connection has ended; another may come */
 	void (*violation)(void *data, const char *what);
@@ -33,6 +35,7 @@ struct control {
 	int listen_fd, fd; /* -1: none */
 	struct lsn_watch *listen_watch, *watch;
 	unsigned connects, frames;
+	struct output output; /* what has come of it in pieces */
 };
 
 /* control_open - bind "socket" in the folder DIR_FD (an old one is removed) for GID and listen.
@@ -40,6 +43,9 @@ struct control {
 int control_open(struct control *control, const struct lsn_host *host, int dir_fd, const struct control_hooks *hooks);
 void control_close(struct control *control); /* twice is fine */
 bool control_connected(const struct control *control);
+
+/* control_expect - a run whose output is at most LIMIT_BYTES a stream is there already. */
+void control_expect(struct control *control, uint64_t limit_bytes);
 
 struct control_run {
 	uint64_t grace_usec, cpu_usec;

@@ -727,6 +727,7 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 	if (r < 0)
 		return lsn_error_set(err, r, "sandbox %s: %s", place,
 				     r == -EBUSY ? "somebody else looks after it" : strerror(-r));
+	control_expect(&sb->control, job->output_limit_bytes);
 	sb->state = SANDBOX_RECOVERING;
 	sb->job = job;
 	sb->job_id = job->id;

@@ -125,6 +125,42 @@ def from_invented_address(option):
         s.bind((address, 0))
 
 
+def routes():
+    """(target, gateway, mask) as numbers, of each route."""
+    with open('/proc/net/route') as f:
+        rows = [line.split() for line in f.read().splitlines()[1:]]
+    return [tuple(socket.ntohl(int(row[i], 16)) for i in (1, 2, 7)) for row in rows]
+
+
+def fill_neighbours():
+    """The table of neighbours is one for all namespaces: a thousand places, usually."""
+    target, _, mask = next(route for route in routes() if route[1] == 0 and route[2] not in (0, 0xFFFFFFFF))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setblocking(False)
+        for number in range(2, min(300, ~mask & 0xFFFFFFFF)):
+            try:
+                s.sendto(b'x', (socket.inet_ntoa(struct.pack('>I', target | number)), 80))
+            except OSError:
+                pass
+    with open('/proc/net/arp') as f:
+        if len(f.read().splitlines()) < 5:
+            raise OSError('the gateway and perhaps ourselves')
+
+
+def ask_engine(kind, name, record):
+    """The engine's own name server: who the neighbours are, and work for nobody's account."""
+    question = b'\x12\x34\x01\0\0\1\0\0\0\0\0\0' + b''.join(bytes([len(w)]) + w for w in name.split(b'.'))
+    question += b'\0' + struct.pack('>HH', record, 1)
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.settimeout(3)
+        s.connect(('127.0.0.11', 53))
+        if kind == socket.SOCK_STREAM:
+            question = struct.pack('>H', len(question)) + question
+        s.send(question)
+        if not s.recv(100):
+            raise OSError('no answer')
+
+
 INVENTED = [
     (0, 15, socket.AF_INET, '192.0.2.77'),  # IP_FREEBIND
     (0, 19, socket.AF_INET, '192.0.2.77'),  # IP_TRANSPARENT
@@ -175,6 +211,12 @@ def main():
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda task: attempt(task[0], lambda: task[1](task[2], task[3])), list(tasks())))
     attempt('listen for others', lambda: listen_for('')) if want.get('listen') else None
+    attempt('fill the table of neighbours', fill_neighbours)
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        for gate in gateways():
+            name = b'.'.join(gate.encode().split(b'.')[::-1]) + b'.in-addr.arpa'
+            attempt('ask the engine who %s is' % gate, lambda: ask_engine(kind, name, 12))
+        attempt('ask the engine for a name', lambda: ask_engine(kind, b'localhost.example', 1))
     for option in INVENTED:
         what = 'send from %s by option %d of level %d' % (option[3], option[1], option[0])
         attempt(what, lambda: from_invented_address(option))

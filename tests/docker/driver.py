@@ -33,8 +33,8 @@ def containers(all_states=True):
 
 
 def folders(driver):
-    """What lies in its folder of sandboxes; the resolv.conf of all of them stays."""
-    return [name for name in os.listdir(driver.folder + '/run') if name != 'resolv.conf']
+    """What lies in its folder of sandboxes; what all of them share stays."""
+    return [name for name in os.listdir(driver.folder + '/run') if name not in ('resolv.conf', 'empty')]
 
 
 def place_of(container):

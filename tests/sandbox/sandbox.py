@@ -17,9 +17,10 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIBEXEC = os.environ.get('SANDBOX_LIBEXEC', os.path.join(ROOT, 'build/libexec'))
+RUNTIME = os.environ.get('SANDBOX_RUNTIME', '')  # the engine's own unless given
 IMAGE = os.environ.get('SANDBOX_IMAGE', 'listener-sandbox:latest')
 MAGIC = 0x4C534231
-HELLO, READY, RESULT, RUN, FORGET, CANCEL = 1, 2, 3, 64, 65, 66
+HELLO, READY, RESULT, OUTPUT, RUN, FORGET, CANCEL = 1, 2, 3, 4, 64, 65, 66
 IDLE, RUNNING, FINISHED = 0, 1, 2
 CAPTURE, EXEC, PIPE = 1, 2, 4
 OUTCOMES = [
@@ -73,7 +74,9 @@ def memfd(data, seal=True):
 
 
 class Result(object):
-    def __init__(self, data, fds):
+    BODY = '=QIiiIII7Q128s'  # of version 1
+
+    def __init__(self, data, fds, pieces=(b'', b'')):
         (
             self.job,
             outcome,
@@ -90,10 +93,10 @@ class Result(object):
             self.out_size,
             self.err_size,
             message,
-        ) = struct.unpack('=QIiiIII7Q128s', data[16:])
+        ) = struct.unpack_from(self.BODY, data, 16)
         self.outcome = OUTCOMES[outcome]
         self.message = message.split(b'\0')[0].decode()
-        self.out = self.err = b''
+        self.out, self.err = pieces
         if fds:
             self.out = os.pread(fds[0], self.out_size, 0)
             self.err = os.pread(fds[1], self.err_size, 0)
@@ -177,6 +180,10 @@ class Sandbox(object):
         ]
         if seccomp:
             args += ['--security-opt', 'seccomp=' + os.path.join(LIBEXEC, 'seccomp.json')]
+        if RUNTIME:
+            args[args.index('--pids-limit') + 1] = '1024'  # its own threads count as well
+            args += ['--runtime', RUNTIME]
+            options = ['--protocol=3'] + list(options)
         args += list(docker_options) + [image, '--ports', ports] + list(options)
         r = docker(*args)
         if r.returncode:
@@ -272,11 +279,14 @@ class Sandbox(object):
         return self.job
 
     def result(self, timeout=30):
+        pieces = [b'', b'']
         kind, data, fds = self.recv(timeout)
-        while kind == READY:
+        while kind in (READY, OUTPUT):
+            if kind == OUTPUT:
+                pieces[struct.unpack_from('=QI', data, 16)[1]] += data[32:]
             kind, data, fds = self.recv(timeout)
         assert kind == RESULT, kind
-        return Result(data, fds)
+        return Result(data, fds, pieces)
 
     def forget(self, job=None):
         self.conn.send(self.frame(FORGET, struct.pack('=Q', job or self.job)))

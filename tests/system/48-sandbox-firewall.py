@@ -4,7 +4,9 @@ packet may get there but to the open ports. And the wall's manners: what it leav
 leaves alone."""
 import json
 import os
+import socket
 import subprocess
+import threading
 import time
 
 import harness
@@ -58,8 +60,6 @@ def set_up(t, engine_args='', **docker):
 
 
 def listen(port):
-    import socket
-
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind((worlds.OUTSIDE, port))
@@ -173,6 +173,103 @@ def test_nothing_leaves_while_the_engine_restarts(t):
     check_knocks(daemon, [job for job in daemon.wait_jobs(2, 120) if job['topic'] == 'create/resource/1'])
     capture.stop()
     check(not leaks(capture), 'packets got out: %r' % leaks(capture))
+
+
+ASK = r'''
+import json, socket, struct, sys
+seen = []
+
+
+def ask(kind, server, name, record):
+    question = b'\x12\x34\x01\0\0\1\0\0\0\0\0\0' + b''.join(bytes([len(w)]) + w for w in name.encode().split(b'.'))
+    question += b'\0' + struct.pack('>HH', record, 1)
+    try:
+        with socket.socket(socket.AF_INET, kind) as s:
+            s.settimeout(2)
+            s.connect((server, 53))
+            s.send((struct.pack('>H', len(question)) if kind == socket.SOCK_STREAM else b'') + question)
+            if s.recv(100):
+                seen.append('%s answers %s for %s' % (server, kind, name))
+    except OSError:
+        pass
+
+
+try:
+    seen.append(socket.gethostbyname('server.test'))
+except OSError:
+    pass
+for server in sys.stdin.read().split():
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        ask(kind, server, 'server.test', 1)
+        ask(kind, server, '2.0.0.172.in-addr.arpa', 12)
+print(json.dumps(seen))
+'''
+
+
+def resolver_on_loopback(t):
+    """What systemd-resolved is: the only name server that this process and its children know.
+    Who asks it, by UDP or TCP, is noted."""
+    path, asked = os.path.join(t.folder, 'resolv.conf'), []
+    with open(path, 'w') as f:
+        f.write('nameserver 127.0.0.53\n')
+    check(worlds.libc.unshare(0x20000) == 0, 'no mount namespace of our own')
+    subprocess.run(['mount', '--make-rprivate', '/'], check=True)
+    subprocess.run(['mount', '--bind', path, os.path.realpath('/etc/resolv.conf')], check=True)
+    t.stack.callback(lambda: subprocess.run(['umount', os.path.realpath('/etc/resolv.conf')], check=True))
+    return asked
+
+
+def note_questions(t, asked):
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        s = socket.socket(socket.AF_INET, kind)
+        s.bind(('127.0.0.53', 53))
+        if kind == socket.SOCK_STREAM:
+            s.listen(8)
+        threading.Thread(target=answer_questions, args=(s, asked), daemon=True).start()
+        t.stack.callback(s.close)
+
+
+def answer_questions(s, asked):
+    while True:
+        try:
+            if s.type == socket.SOCK_STREAM:
+                asked.append(s.accept()[1])
+                continue
+            question, peer = s.recvfrom(2000)
+            asked.append(peer)
+            s.sendto(question[:2] + b'\x81\x80' + question[4:], peer)
+        except OSError:
+            return
+
+
+def test_no_name_by_any_way(t):
+    """The only name server of this host is on loopback, where no sandbox may ask: nothing asks for
+    it either."""
+    asked = resolver_on_loopback(t)
+    world = worlds.World(t)
+    note_questions(t, asked)
+    broker = t.broker()
+    daemon = t.listener(
+        broker, docker={'socket': world.socket, 'pool_min': 1}, ini={'limits': {'timeout_max': '1min'}}
+    ).start()
+    daemon.script('ask.py', ASK, topic='create/#', output='capture', timeout='50s')
+    network = t.wait(
+        lambda: harness.docker(
+            'network', 'ls', '--filter', 'label=org.indigo.listener=' + daemon.identity, '--format', '{{.Name}}'
+        ).strip(),
+        'the network of the sandboxes',
+    )
+    gateway = harness.docker('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Gateway}}', network).strip()
+    servers = '127.0.0.11 127.0.0.53 127.0.0.1 ' + gateway
+    broker.publish('create/resource/1', servers.encode())
+    job = daemon.wait_jobs(1, 120)[0]
+    equal(job['outcome'], 'success', job['message'])
+    equal(json.loads(daemon.output(job['id']).decode()), [], 'answers')
+    equal(asked, [], 'questions to the name server of the host')
+    plain = ['docker', '-H', 'unix://' + world.socket, 'run', '--rm', '-i', '--network', network]
+    plain += ['--entrypoint', 'python3', 'listener-sandbox:latest', '-c', ASK]
+    done = subprocess.run(plain, input=servers.encode(), stdout=subprocess.PIPE)
+    check(json.loads(done.stdout.decode()), 'an ordinary container gets no answer either: this shows nothing')
 
 
 def test_doctor_says_that_nothing_is_forwarded(t):
