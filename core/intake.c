@@ -45,6 +45,7 @@ struct intake {
 	uint64_t deferred_since_usec;
 	bool told[WINDOW_ANSWER_MAX]; /* on this connection */
 	struct intake_counters counters;
+	struct record record;
 };
 
 unsigned intake_window_entries(unsigned receive_max) { return receive_max > ENTRIES_MIN ? receive_max : ENTRIES_MIN; }
@@ -123,12 +124,29 @@ void intake_free(struct intake *intake)
 		return;
 	drop_deferred(intake);
 	window_free(intake->window);
+	record_clear(&intake->record);
 	free(intake);
 }
 
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts) { intake->parts = *parts; }
 
 const struct intake_counters *intake_get_counters(const struct intake *intake) { return &intake->counters; }
+
+const struct record *intake_get_record(const struct intake *intake) { return &intake->record; }
+
+/* intake_note - what became of MESSAGE. EVENT: its id, 0: none. */
+static void intake_note(struct intake *intake, const struct broker_message *message, enum decision decision,
+			uint64_t event, unsigned jobs)
+{
+	const struct record_entry entry = { .realtime_usec = now_realtime_usec(),
+					    .event = event,
+					    .payload_size = message->payload_size,
+					    .jobs = jobs,
+					    .decision = decision,
+					    .qos = message->qos };
+
+	record_add(&intake->record, &entry, message->topic, strlen(message->topic));
+}
 
 /* forget_saved - a new session counts its packet ids from the beginning. If we die after its
  * first publication, what the journal knows of the old session's ids must not make us take the
@@ -186,6 +204,7 @@ static void message_reject(struct intake *intake, const struct broker_message *m
 	event->qos = message->qos;
 	(void)snprintf(event->reason, sizeof event->reason, "%s", reason);
 	journal_put_event(intake->parts.journal, event);
+	intake_note(intake, message, DECISION_REJECTED, event->id, 0);
 }
 
 struct matching {
@@ -229,6 +248,8 @@ static void message_match(struct intake *intake, const struct broker_message *me
 			make_event(&m);
 	}
 	intake->counters.jobs += m.jobs;
+	intake_note(intake, message, m.jobs > 0 ? DECISION_MATCHED : DECISION_UNMATCHED, m.event ? m.event->id : 0,
+		    m.jobs);
 	event_unref(m.event);
 }
 
@@ -257,6 +278,7 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 	message_remember(intake, message, digest, live);
 	if (message->retain) {
 		intake->counters.retained++;
+		intake_note(intake, message, DECISION_RETAINED, 0, 0);
 		return;
 	}
 	intake->counters.events++;
@@ -273,6 +295,7 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 	topic_split(intake->parts.config->source.events, message->topic, topic_size, &parts);
 	if (topic_below(&parts, intake->parts.config->source.collection)) {
 		intake->counters.shielded++;
+		intake_note(intake, message, DECISION_SHIELDED, 0, 0);
 		if (intake->parts.source && intake->parts.source->ops->event)
 			intake->parts.source->ops->event(intake->parts.source, message->topic, topic_size,
 							 message->payload, message->payload_size);
@@ -385,8 +408,10 @@ void intake_message(struct intake *intake, const struct broker_message *message)
 	bool live = is_live(intake);
 	if (message->packet_id != 0) {
 		window_digest(message->topic, strlen(message->topic), message->payload, message->payload_size, digest);
-		if (is_repeat(intake, message, digest))
+		if (is_repeat(intake, message, digest)) {
+			intake_note(intake, message, DECISION_REPEATED, 0, 0);
 			return;
+		}
 	}
 	if (!STAILQ_EMPTY(&intake->deferred) || (!message->retain && must_wait(intake, message)))
 		message_defer(intake, message, digest, live);

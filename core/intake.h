@@ -9,6 +9,7 @@
 
 #include "broker.h"
 #include "dispatcher.h"
+#include "record.h"
 #include "window.h"
 
 struct intake;
@@ -65,5 +66,8 @@ int intake_save(struct intake *intake);
  * the saved window still knows: save it now. */
 bool intake_must_save(const struct intake *intake);
 const struct intake_counters *intake_get_counters(const struct intake *intake);
+
+/* intake_get_record - what became of the last publications. */
+const struct record *intake_get_record(const struct intake *intake);
 
 #endif

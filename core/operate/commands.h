@@ -5,6 +5,7 @@
 
 #include "wiring.h"
 
+void command_events(void *daemon, const json_t *request, struct control_reply *reply);
 void command_explain(void *daemon, const json_t *request, struct control_reply *reply);
 void command_jobs(void *daemon, const json_t *request, struct control_reply *reply);
 void command_show(void *daemon, const json_t *request, struct control_reply *reply);

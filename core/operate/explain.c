@@ -205,6 +205,8 @@ static void survey_end(struct survey *survey)
 
 	ladder_taken(survey->daemon, survey->topic, &ladder);
 	json_set_string(object, "topic", survey->topic);
+	json_set_bool(object, "arrived", ladder.rungs[RUNG_ARRIVED].ok);
+	json_set_string(object, "arrived_why", ladder.rungs[RUNG_ARRIVED].text);
 	json_set_bool(object, "taken", ladder.rungs[RUNG_TAKEN].ok);
 	json_set_string(object, "taken_why", ladder.rungs[RUNG_TAKEN].text);
 	json_set_bool(object, "subscribed", ladder.subscribed);

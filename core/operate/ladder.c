@@ -4,6 +4,8 @@
 #include "broker_grants.h"
 #include "dispatcher.h"
 #include "event.h"
+#include "intake.h"
+#include "record.h"
 #include "registry.h"
 #include "reply.h"
 #include "script.h"
@@ -11,11 +13,14 @@
 #include "turn.h"
 #include "util.h"
 #include "waits.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const rung_names[RUNG_MAX] = { [RUNG_TAKEN] = "taken",   [RUNG_KNOWN] = "known", [RUNG_ACTIVE] = "active",
-					   [RUNG_FILTER] = "filter", [RUNG_PLACE] = "place", [RUNG_RUN] = "run" };
+const char *const rung_names[RUNG_MAX] = {
+	[RUNG_ARRIVED] = "arrived", [RUNG_TAKEN] = "taken", [RUNG_KNOWN] = "known", [RUNG_ACTIVE] = "active",
+	[RUNG_FILTER] = "filter",   [RUNG_PLACE] = "place", [RUNG_RUN] = "run"
+};
 
 static void answer(struct ladder *ladder, enum rung rung, bool ok, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -30,6 +35,46 @@ static void answer(struct ladder *ladder, enum rung rung, bool ok, const char *f
 	(void)vsnprintf(to->text, sizeof to->text, format, ap);
 	va_end(ap);
 	utf8_trim(to->text);
+}
+
+/* -------------------------------------------------------------------------------------- arrived */
+
+struct arrivals {
+	const char *topic;
+	struct record_entry last;
+	unsigned count;
+};
+
+static bool count_arrival(void *data, const struct record_entry *entry)
+{
+	struct arrivals *arrivals = data;
+
+	if (strncmp(entry->topic, arrivals->topic, RECORD_TOPIC_SIZE - 1) != 0)
+		return true;
+	if (arrivals->count++ == 0)
+		arrivals->last = *entry;
+	return true;
+}
+
+static void climb_arrived(const struct daemon *daemon, struct ladder *ladder)
+{
+	const struct record *record = intake_get_record(daemon->intake);
+	struct arrivals arrivals = { .topic = ladder->topic };
+	uint64_t now = now_realtime_usec(), reach = record_reach(record);
+	const char *from = reach ? "as far back as the record goes" : "since the daemon started";
+
+	reach = reach ? reach : daemon->started_realtime_usec;
+	reach = now > reach ? (now - reach) / USEC_PER_SEC : 0;
+	record_each(record, count_arrival, &arrivals);
+	if (arrivals.count == 0)
+		answer(ladder, RUNG_ARRIVED, false, "no event with this topic came in the last %" PRIu64 " s, %s",
+		       reach, from);
+	else
+		answer(ladder, RUNG_ARRIVED, true,
+		       "%u with this topic came in the last %" PRIu64 " s, %s; the last one %" PRIu64 " s ago: %s",
+		       arrivals.count, reach, from,
+		       now > arrivals.last.realtime_usec ? (now - arrivals.last.realtime_usec) / USEC_PER_SEC : 0,
+		       decision_names[arrivals.last.decision]);
 }
 
 /* ---------------------------------------------------------------------------------------- taken */
@@ -84,6 +129,7 @@ void ladder_taken(const struct daemon *daemon, const char *topic, struct ladder 
 	struct topic_parts parts;
 
 	*ret = (struct ladder){ .topic = topic };
+	climb_arrived(daemon, ret);
 	topic_split(daemon->config->source.events, topic, strlen(topic), &parts);
 	ret->shielded = topic_below(&parts, daemon->config->source.collection);
 	enum broker_grant grant = find_subscription(daemon, topic, &filter, &reason);
@@ -171,7 +217,7 @@ void ladder_climb(const struct daemon *daemon, const char *script, const char *t
 
 enum rung ladder_rung(const struct ladder *ladder)
 {
-	for (int rung = 0; rung < RUNG_RUN; rung++)
+	for (int rung = RUNG_TAKEN; rung < RUNG_RUN; rung++)
 		if (ladder->rungs[rung].asked && !ladder->rungs[rung].ok)
 			return (enum rung)rung;
 	return RUNG_MAX;

@@ -6,6 +6,7 @@
 #include "wiring.h"
 
 enum rung {
+	RUNG_ARRIVED, /* has such an event come lately? Only told: it does not keep the next from running */
 	RUNG_TAKEN, /* does the listener get and take such an event? */
 	RUNG_KNOWN, /* does the source offer a script of that name? */
 	RUNG_ACTIVE, /* is it active, or why was it refused? */

@@ -29,6 +29,7 @@ enum option_bit {
 	O_AGAIN = 1 << 12,
 	O_DRY_RUN = 1 << 13,
 	O_ALL = 1 << 14,
+	O_DECISION = 1 << 15,
 };
 #define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
 
@@ -54,6 +55,7 @@ static const struct option_spec {
 	{ "again", "again", KIND_FLAG },
 	{ "dry-run", "dry_run", KIND_FLAG },
 	{ "all", "all", KIND_FLAG },
+	{ "decision", "decision", KIND_TEXT },
 };
 
 struct invocation {
@@ -160,6 +162,20 @@ static enum exit_code run_rejected(struct client *client, struct invocation *inv
 		{ NULL, NULL, CELL_TEXT },
 	};
 	return run_table(client, invocation, columns, table_add, "Nothing was rejected.");
+}
+
+static enum exit_code run_events(struct client *client, struct invocation *invocation)
+{
+	static const struct column columns[] = {
+		{ "TIME", "time_realtime_usec", CELL_TIME },
+		{ "EVENT", "event", CELL_NUMBER },
+		{ "DECISION", "decision", CELL_TEXT },
+		{ "JOBS", "jobs", CELL_NUMBER },
+		{ "PAYLOAD", "payload_bytes", CELL_BYTES },
+		{ "TOPIC", "topic", CELL_TEXT },
+		{ NULL, NULL, CELL_TEXT },
+	};
+	return run_table(client, invocation, columns, table_add, "No such events in the record.");
 }
 
 static enum exit_code run_explain(struct client *client, struct invocation *invocation)
@@ -417,6 +433,8 @@ static const struct command command_table[] = {
 	{ "explain", "[SCRIPT] TOPIC [--all]", "which scripts run on TOPIC, and why others do not", NULL, 1, 2, O_ALL,
 	  fill_explain, run_explain },
 	{ "why", "[SCRIPT] TOPIC [--all]", "the same as explain", "explain", 1, 2, O_ALL, fill_explain, run_explain },
+	{ "events", "[--topic FILTER] [--decision D]", "what arrived lately, and what became of it", NULL, 0, 0,
+	  O_TOPIC | O_DECISION | O_SINCE | O_LIMIT, NULL, run_events },
 	{ "executors", "", "the executors and their state", NULL, 0, 0, 0, NULL, run_executors },
 	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", NULL, 0, 0,
 	  O_FILTERS | O_LATEST | O_BEFORE, NULL, run_jobs },

@@ -368,6 +368,7 @@ void print_survey(void *data, const json_t *object)
 	    0)
 		(void)printf("No script matches this topic.\n");
 	explained->runs = json_integer_value(json_object_get(object, "runs")) > 0;
+	print_rung("arrived", json_is_true(json_object_get(object, "arrived")), object, "arrived_why");
 	print_rung("taken", json_is_true(json_object_get(object, "taken")), object, "taken_why");
 	text_phrase(object, "", "others", CELL_NUMBER, " other scripts do not match.\n");
 }
