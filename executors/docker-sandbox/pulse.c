@@ -16,6 +16,7 @@ struct pulse {
 	struct pulse_hooks hooks;
 	struct http *http;
 	struct http_exchange *ping; /* NULL: none is out */
+	uint64_t sent_usec; /* the last ping */
 	struct lsn_timer *timer;
 	unsigned requests; /* that are out */
 	uint64_t heard_usec; /* the last reply, or the first request after a rest */
@@ -45,9 +46,10 @@ static void ping_replied(void *data, const struct http_reply *reply)
 	pulse->ping = NULL;
 	if (reply->status > 0)
 		pulse_heard(pulse);
-	else if (reply->error.code == -ETIMEDOUT)
-		pulse_set_silent(pulse, true);
-	else { /* not silent, but gone */
+	else if (reply->error.code == -ETIMEDOUT) { /* unless a request was answered meanwhile */
+		if (pulse->heard_usec <= pulse->sent_usec)
+			pulse_set_silent(pulse, true);
+	} else { /* not silent, but gone */
 		pulse->silent = false;
 		pulse->hooks.nobody(pulse->hooks.data, &reply->error);
 	}
@@ -60,6 +62,7 @@ static void ping_send(struct pulse *pulse)
 		.method = "GET", .url = "http://engine/_ping", .timeout_usec = ANSWER_USEC, .max_body = 4096
 	};
 
+	pulse->sent_usec = now_monotonic_usec();
 	if (http_start(pulse->http, &request, ping_replied, pulse, &pulse->ping) < 0)
 		pulse->ping = NULL; /* without memory: at the next beat */
 }
