@@ -61,7 +61,7 @@ def main():
         if tag:
             status |= run_tests(suite, tag, [] if named else ['contract'])
         else:
-            print('skip test_pythons.%s: the mirror has no Debian %s' % (suite, suite), flush=True)
+            print('skip test_pythons.%s: the mirror has no Debian %s that is valid' % (suite, suite), flush=True)
             status |= 0 if named else 1
     sys.exit(status)
 
