@@ -104,7 +104,9 @@ class Frozen(Case):
         self.thaw(self.engine.pid)
         self.check(d.done(2), 'success')
         wait_for('the problem to go', lambda: d.describe()['problem'] == 'none')
-        self.assertEqual(d.tail().count('does not answer, waiting for it'), 1)
+        # once for each silence: a machine that is busy may have a second one
+        said = [d.tail().count(text) for text in ('does not answer, waiting for it', 'answers again')]
+        self.assertTrue(1 <= said[0] <= 3 and said[0] == said[1], d.tail())
 
     def test_killed_while_silent(self):
         """Nothing else may be asked of it: the pings find out."""

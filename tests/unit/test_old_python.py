@@ -19,7 +19,7 @@ SOURCES = ['sandbox/forkserver.py', 'executors/pool/selftest.c'] + sorted(
 MODULES = {
     'sys': '__excepthook__ __stderr__ __stdin__ __stdout__ argv exc_info excepthook exit executable getfilesystemencoding last_traceback '
     'last_type last_value modules path stderr stdin stdout version version_info',
-    'os': 'O_RDONLY O_RDWR _exit close closerange dup dup2 environ environb fork getgid getpid getuid kill open path pread putenv pwrite read '
+    'os': 'O_RDONLY O_RDWR _exit close closerange dup dup2 environ environb fork getgid getpid getuid kill open path pipe pread putenv pwrite read '
     'setgroups setresgid setresuid setsid strerror wait4 write',
     '_io': 'TextIOWrapper open',
     'signal': 'SIGALRM SIGINT SIGTERM SIG_DFL SIG_IGN alarm signal',
