@@ -170,6 +170,7 @@ void dispatcher_attempt_failed(struct dispatcher *d, struct job *job, enum lsn_o
 
 	result.started_realtime_usec = job->abi.started_realtime_usec;
 	(void)snprintf(result.message, sizeof result.message, "%s", message);
+	utf8_trim(result.message);
 	dispatcher_attempt_ended(d, job, &result);
 }
 

@@ -12,7 +12,7 @@
 /* Active scripts that no event can run, counted for `conditions`. */
 struct undeliverable {
 	uint64_t generation; /* of the registry */
-	const struct config *config;
+	uint64_t reloads; /* that were in force */
 	size_t looked; /* so many entries were looked at, in their order */
 	size_t count;
 	char first[160]; /* its name */
@@ -37,6 +37,7 @@ struct daemon {
 	struct session_note session; /* at the broker */
 	bool session_open; /* the broker is connected */
 	struct reload *reload; /* under way, or NULL */
+	uint64_t reloads; /* that were put in force */
 	bool reload_again; /* asked for by a signal meanwhile */
 	/* the last reload failed, for this reason; 0: it did not */
 	uint64_t reload_failed_realtime_usec;

@@ -248,8 +248,8 @@ static const struct undeliverable *count_undeliverable(struct daemon *daemon)
 	struct advising advising = { .daemon = daemon, .until = now_monotonic_usec() + ADVISE_USEC };
 	uint64_t generation = registry_generation(daemon->registry);
 
-	if (known->generation != generation || known->config != daemon->config)
-		*known = (struct undeliverable){ .generation = generation, .config = daemon->config };
+	if (known->generation != generation || known->reloads != daemon->reloads)
+		*known = (struct undeliverable){ .generation = generation, .reloads = daemon->reloads };
 	registry_each(daemon->registry, advise_entry, &advising);
 	return known;
 }

@@ -28,22 +28,28 @@ struct explained {
 	json_t *object;
 };
 
+/* text_of - what is no UTF-8 has another key, and is nothing here. */
+static const char *text_of(const json_t *job, const char *key)
+{
+	const char *text = json_string_value(json_object_get(job, key));
+
+	return text ? text : "";
+}
+
 /* explain_run - the last rung: how the script's last job ended. */
 static void explain_run(json_t *ladder, const json_t *job)
 {
-	const char *state = json_string_value(json_object_get(job, "state"));
-	const char *outcome = json_string_value(json_object_get(job, "outcome"));
-	const char *message = json_string_value(json_object_get(job, "message"));
-	const char *waits = json_string_value(json_object_get(job, "waits_text"));
+	const char *state = text_of(job, "state"), *outcome = text_of(job, "outcome");
+	const char *message = text_of(job, "message"), *waits = text_of(job, "waits_text");
 	char text[600];
 
 	(void)snprintf(text, sizeof text, "its last job is %" JSON_INTEGER_FORMAT ": %s%s%.500s",
-		       json_integer_value(json_object_get(job, "id")), outcome ? outcome : state,
+		       json_integer_value(json_object_get(job, "id")), *outcome ? outcome : state,
 		       *message || *waits ? ": " : "", *message ? message : waits);
 	utf8_trim(text);
 	json_t *rung = json_object();
 	json_set_string(rung, "rung", rung_names[RUNG_RUN]);
-	json_set_bool(rung, "ok", outcome && streq(outcome, "success"));
+	json_set_bool(rung, "ok", streq(outcome, "success"));
 	json_set_string(rung, "text", text);
 	(void)json_array_append_new(ladder, rung);
 }

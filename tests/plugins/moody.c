@@ -5,13 +5,14 @@
  * (report_grace(); 0: not said, -1: never), refuse (so many submits fail), refuse_reserve (so
  * many reserves fail), code (with this errno, 24), idle (so many runs are reported as not
  * started), fail (so many runs are reported as failed), sick (describe() names a problem, 0), since
- * (and since when, in realtime seconds; 0: not said). describe() tells what has been called,
- * and `twice`: attempts of a job that were submitted more than once. */
+ * (and since when, in realtime seconds; 0: not said), raw (what reserve() says is no UTF-8, 0).
+ * describe() tells what has been called, and `twice`: attempts of a job that were submitted more
+ * than once. */
 #include "plugin.h"
 
 struct moody {
 	const struct lsn_host *host;
-	long places, delay_ms, grace_ms, refuse, refuse_reserve, code, idle, fail, sick, since;
+	long places, delay_ms, grace_ms, refuse, refuse_reserve, code, idle, fail, sick, since, raw;
 	long held, asked, submits, forgets, cancels, twice;
 	struct run *runs; /* all that there have been */
 };
@@ -34,7 +35,7 @@ struct option {
 	}
 static const struct option known[] = { OPTION(places), OPTION(delay_ms),       OPTION(grace_ms), OPTION(refuse),
 				       OPTION(code),   OPTION(refuse_reserve), OPTION(idle),     OPTION(fail),
-				       OPTION(sick),   OPTION(since) };
+				       OPTION(sick),   OPTION(since),          OPTION(raw) };
 static const struct option told[] = { OPTION(asked),   OPTION(submits), OPTION(forgets),
 				      OPTION(cancels), OPTION(twice),   OPTION(held) };
 
@@ -85,7 +86,7 @@ static int moody_reserve(void *instance, const struct lsn_job *job, char place[L
 	self->asked++;
 	if (self->refuse_reserve > 0) {
 		self->refuse_reserve--;
-		return lsn_error_set(err, -(int)self->code, "in a bad mood");
+		return lsn_error_set(err, -(int)self->code, self->raw ? "in a raw \xff mood" : "in a bad mood");
 	}
 	if (self->held >= self->places)
 		return -EAGAIN;

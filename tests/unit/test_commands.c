@@ -307,6 +307,22 @@ START_TEST(test_commands__a_problem_is_told)
 }
 END_TEST
 
+/* What a module says may be no UTF-8. */
+START_TEST(test_commands__explain_after_a_raw_message)
+{
+	close_control();
+	serving_close();
+	serving_configure("[executor good]\nmodule = moody\nrefuse_reserve = 1\ncode = 22\nraw = 1\n");
+	serving_open();
+	open_control();
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_ended() == 1);
+	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/y\"}",
+	     "its last job is 1: error");
+}
+END_TEST
+
 START_TEST(test_commands__explain_of_all_scripts)
 {
 	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
@@ -348,6 +364,7 @@ int main(void)
 	tcase_add_test(tc, test_commands__replay_is_paced_for_all_together);
 	tcase_add_test(tc, test_commands__replay_ends_with_the_daemon);
 	tcase_add_test(tc, test_commands__why_a_script_does_not_run);
+	tcase_add_test(tc, test_commands__explain_after_a_raw_message);
 	tcase_add_test(tc, test_commands__a_problem_is_told);
 	tcase_add_test(tc, test_commands__explain_of_all_scripts);
 	tcase_add_test(tc, test_commands__reload);

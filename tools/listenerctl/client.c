@@ -19,6 +19,7 @@
 struct client {
 	FILE *stream;
 	int fd;
+	bool silent;
 };
 
 static enum exit_code explain_denied(const char *path)
@@ -139,6 +140,8 @@ static json_t *next_object(struct client *client)
 	return object;
 }
 
+bool client_was_silent(const struct client *client) { return client->silent; }
+
 enum exit_code client_ask(struct client *client, json_t *request, object_fn row, object_fn last, void *data)
 {
 	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
@@ -150,6 +153,7 @@ enum exit_code client_ask(struct client *client, json_t *request, object_fn row,
 	send_all(client->fd, text, size + 1);
 	for (;;) {
 		json_t *object = next_object(client);
+		client->silent = !object;
 		if (!object)
 			return EXIT_FAILED;
 		const json_t *error = json_object_get(object, "error");

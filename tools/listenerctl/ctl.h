@@ -21,6 +21,9 @@ void client_free(struct client *client);
 /* client_set_patience - wait for an answer for so long. */
 void client_set_patience(struct client *client, unsigned seconds);
 
+/* client_was_silent - the last answer did not come, or not whole. */
+bool client_was_silent(const struct client *client);
+
 /* client_ask - send REQUEST (taken over), call ROW with each object (borrowed) but the last,
  * then LAST with the last (unless it is an error: that is printed).
  * ROW and LAST may be NULL.

@@ -190,19 +190,26 @@ static enum exit_code run_explain(struct client *client, struct invocation *invo
 
 static void keep_object(void *data, const json_t *object) { *(json_t **)data = json_deep_copy(object); }
 
+/* check_unanswered - silence is as bad as what it may hide. */
+static enum exit_code check_unanswered(const struct client *client)
+{
+	return client_was_silent(client) ? EXIT_USAGE : EXIT_AWAY; /* 2: critical, 3: unknown */
+}
+
 /* run_check - one line, whatever happens: a program reads it. */
 static enum exit_code run_check(struct client *client, struct invocation *invocation)
 {
 	json_t *status = NULL;
-	enum exit_code code;
 
 	client_set_patience(client, CHECK_SECONDS);
-	code = client_ask(client, json_incref(invocation->request), NULL, keep_object, &status);
-	if (code != EXIT_OK)
-		(void)printf("LISTENERD CRITICAL - no answer from listenerd\n");
-	else
+	enum exit_code code = client_ask(client, json_incref(invocation->request), NULL, keep_object, &status);
+	if (code == EXIT_OK)
 		print_check(status);
-	code = code == EXIT_OK ? (enum exit_code)worst_condition(status) : EXIT_USAGE;
+	else
+		(void)printf("LISTENERD %s\n", client_was_silent(client)
+						       ? "CRITICAL - no answer from listenerd"
+						       : "UNKNOWN - listenerd refuses to tell, see the error output");
+	code = code == EXIT_OK ? (enum exit_code)worst_condition(status) : check_unanswered(client);
 	json_decref(status);
 	return code;
 }
@@ -278,9 +285,12 @@ static void print_json_last(void *data, const json_t *object)
 static enum exit_code run_json(struct client *client, const struct command *command, struct invocation *invocation)
 {
 	struct json_run run = { 0 };
+
+	if (command->run == run_check)
+		client_set_patience(client, CHECK_SECONDS);
 	enum exit_code code = client_ask(client, json_incref(invocation->request), print_json, print_json_last, &run);
 	if (code != EXIT_OK)
-		return code;
+		return command->run == run_check ? check_unanswered(client) : code;
 	if (command->run == run_doctor || command->run == run_check)
 		return (enum exit_code)run.worst;
 	if (command->run == run_explain && !run.runs)
@@ -538,12 +548,13 @@ static int check_command(const struct command *command, struct invocation *invoc
 }
 
 /* check_unreached - there is no connection, for the reason CODE. */
-static enum exit_code check_unreached(enum exit_code code)
+static enum exit_code check_unreached(enum exit_code code, bool json)
 {
 	bool away = code == EXIT_AWAY;
 
-	(void)printf("LISTENERD %s\n", away ? "CRITICAL - listenerd is not running"
-					    : "UNKNOWN - listenerd cannot be asked, see the error output");
+	if (!json)
+		(void)printf("LISTENERD %s\n", away ? "CRITICAL - listenerd is not running"
+						    : "UNKNOWN - listenerd cannot be asked, see the error output");
 	return away ? EXIT_USAGE : EXIT_AWAY; /* 2: critical, 3: unknown */
 }
 
@@ -554,7 +565,7 @@ static enum exit_code command_execute(const struct command *command, struct invo
 				  json_string(command->request ? command->request : command->name));
 	struct client *client = client_connect(invocation->socket, &code);
 	if (!client && command->run == run_check)
-		code = check_unreached(code);
+		code = check_unreached(code, invocation->json);
 	if (client)
 		code = invocation->json ? run_json(client, command, invocation) : command->run(client, invocation);
 	client_free(client);

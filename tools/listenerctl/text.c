@@ -149,6 +149,20 @@ static void print_conditions(const json_t *conditions)
 		(void)printf("\n");
 }
 
+/* print_worst - without the bar that would begin the figures: names are users'. */
+static void print_worst(const json_t *condition)
+{
+	const char *text = json_string_value(json_object_get(condition, "text"));
+	char *plain = strdup(text ? text : "");
+
+	for (char *at = plain; at && (at = strchr(at, '|'));)
+		*at = '/';
+	json_t *object = json_pack("{ss*}", "text", plain);
+	text_phrase(object, "", "text", CELL_TEXT, "");
+	json_decref(object);
+	free(plain);
+}
+
 /* print_check - as monitoring plugins do: a word, what is worst, how much else, and figures. */
 void print_check(const json_t *status)
 {
@@ -160,7 +174,7 @@ void print_check(const json_t *status)
 	(void)printf("LISTENERD %s - ", words[worst_condition(status)]);
 	if (count == 0)
 		(void)printf("all is well");
-	text_phrase(json_array_get(conditions, 0), "", "text", CELL_TEXT, "");
+	print_worst(json_array_get(conditions, 0));
 	if (count > 1)
 		(void)printf(" (and %zu more: listenerctl status)", count - 1);
 	(void)printf(" | waiting=%" JSON_INTEGER_FORMAT " running=%" JSON_INTEGER_FORMAT " lost=%" JSON_INTEGER_FORMAT
