@@ -40,18 +40,18 @@ static struct executor *wait_executor(const struct dispatcher *d, const char *na
 	return executor && !executor_draining(executor) ? executor : NULL;
 }
 
-/* wait_if_down - EXECUTOR runs no jobs: say why. */
-static bool wait_if_down(const struct dispatcher *d, struct wait *wait)
+/* wait_if_down - the executor NAME runs no jobs: say why. */
+static bool wait_if_down(const struct dispatcher *d, const char *name, struct wait *wait)
 {
-	struct executor *executor = wait_executor(d, wait->executor);
+	struct executor *executor = wait_executor(d, name);
 
 	if (!executor) {
-		wait_set(wait, WAIT_EXECUTOR_MISSING, "executor '%s' is not configured", wait->executor);
+		wait_set(wait, WAIT_EXECUTOR_MISSING, "executor '%s' is not configured", name);
 		return true;
 	}
 	const struct executor_health *health = executor_get_health(executor);
 	if (health->problem[0])
-		wait_set(wait, WAIT_EXECUTOR_DOWN, "executor %s runs nothing: %s", wait->executor, health->problem);
+		wait_set(wait, WAIT_EXECUTOR_DOWN, "executor %s runs nothing: %s", name, health->problem);
 	return health->problem[0];
 }
 
@@ -72,35 +72,55 @@ static bool wait_if_limit(const struct dispatcher *d, const struct lane *lane, s
 	return true;
 }
 
-/* wait_full - EXECUTOR, which has no problem, has refused a place. */
+/* wait_full - LANE's executor, which has no problem, has refused a place. */
 static void wait_full(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
 {
-	struct executor *executor = wait_executor(d, wait->executor);
+	const char *name = lane->stalled_for;
+	struct executor *executor = wait_executor(d, name);
 	const struct executor_health *health = executor_get_health(executor);
 	unsigned running = executor_running(executor), most = executor_get_config(executor)->concurrency;
 
 	if (most > 0 && running >= most)
-		wait_set(wait, WAIT_EXECUTOR_FULL, "%u of %u places of executor %s are in use", running, most,
-			 wait->executor);
+		wait_set(wait, WAIT_EXECUTOR_FULL, "%u of %u places of executor %s are in use", running, most, name);
 	else if (health->pool[0])
-		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run (%s)", wait->executor,
-			 running, health->pool);
+		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run (%s)", name, running,
+			 health->pool);
 	else
-		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run%s%s", wait->executor,
-			 running, lane->refusal[0] ? ": " : "", lane->refusal);
+		wait_set(wait, WAIT_EXECUTOR_FULL, "executor %s has no place free, %u jobs run%s%s", name, running,
+			 lane->refusal[0] ? ": " : "", lane->refusal);
+}
+
+/* wait_for_executor - NAME has refused LANE (NULL: none yet), or is asked next. */
+static void wait_for_executor(const struct dispatcher *d, const struct lane *lane, const char *name, struct wait *wait)
+{
+	size_t used;
+
+	if (wait_if_down(d, name, wait))
+		;
+	else if (lane && lane->where == LANE_STALLED)
+		wait_full(d, lane, wait);
+	else if (lane && lane->where == LANE_PAUSED)
+		wait_set(wait, WAIT_SHORTAGE, "it could not be started and is tried again soon: %s", lane->refusal);
+	if (streq(name, wait->executor))
+		return;
+	used = strlen(wait->text);
+	(void)snprintf(wait->text + used, sizeof wait->text - used, "; an earlier job of the script waits for it");
+	utf8_trim(wait->text);
 }
 
 /* wait_for_place - LANE (NULL: none yet) has a job that could start. */
 static void wait_for_place(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
 {
+	const char *name = lane && lane->where == LANE_STALLED ? lane->stalled_for : wait->executor;
+
 	if (d->stopped)
 		wait_set(wait, WAIT_STOPPED, "the daemon is stopping and starts nothing more");
-	else if (wait_if_limit(d, lane, wait) || wait_if_down(d, wait))
+	else if (wait_if_limit(d, lane, wait))
 		return;
-	else if (lane && lane->where == LANE_STALLED)
-		wait_full(d, lane, wait);
-	else if (lane && lane->where == LANE_PAUSED)
-		wait_set(wait, WAIT_SHORTAGE, "it could not be started and is tried again soon: %s", lane->refusal);
+	else if (*name)
+		wait_for_executor(d, lane, name, wait);
+	else
+		wait_set(wait, WAIT_NOTHING, "it waits in the journal and is read from there soon");
 }
 
 /* wait_for_earlier - FIRST, of the same object, comes first: what about that one? */
@@ -127,6 +147,8 @@ static void wait_in_backoff(const struct job *job, struct wait *wait)
 		 due > now ? (double)(due - now) / (double)USEC_PER_SEC : 0.0);
 }
 
+/* lane_executor - the one that JOB (NULL: it is in the journal only) is for, as far as memory
+ * knows; "". */
 static const char *lane_executor(const struct dispatcher *d, const struct lane *lane, const struct job *job)
 {
 	const struct job *any = job ? job : jobs_first(&lane->queue);

@@ -639,6 +639,40 @@ START_TEST(test_dispatcher__a_recovered_job_hides_no_waiting_one)
 }
 END_TEST
 
+/* After a restart: memory does not know yet whom the job is for. */
+START_TEST(test_dispatcher__what_is_in_the_journal_only_waits_to_be_read)
+{
+	struct wait wait;
+
+	dispatcher_stop(serving.dispatcher);
+	uint64_t id = add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	serving_until(turn_idle(serving.turn));
+	serving_close();
+	serving_open();
+	dispatcher_get_wait(serving.dispatcher, "a.py", id, 0, &wait);
+	ck_assert_int_eq(wait.reason, WAIT_NOTHING);
+	ck_assert_str_eq(wait.text, "it waits in the journal and is read from there soon");
+}
+END_TEST
+
+/* The job asked about is for an idle executor, and stands behind one that is for a full one. */
+START_TEST(test_dispatcher__who_refused_is_named)
+{
+	struct wait wait;
+
+	open_moody("", "places = 0\n[executor idle]\nmodule = moody\nopen = yes\n");
+	(void)add(serving_script("a.py", "#", NULL, NULL), "create/x");
+	uint64_t second = add(serving_script("a.py", "#", "executor", "idle"), "create/y");
+	serving_until(serving_figure("moody", "asked") > 0);
+	const struct job *job = dispatcher_find(serving.dispatcher, second);
+	dispatcher_get_wait(serving.dispatcher, "a.py", second, job->object, &wait);
+	ck_assert_int_eq(wait.reason, WAIT_EXECUTOR_FULL);
+	ck_assert_str_eq(wait.executor, "idle");
+	ck_assert_str_eq(wait.text, "executor moody has no place free, 0 jobs run: it has no place now;"
+				    " an earlier job of the script waits for it");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("dispatcher");
@@ -675,6 +709,8 @@ int main(void)
 	tcase_add_test(tc, test_dispatcher__an_unreadable_event_ends_its_job_only);
 	tcase_add_test(tc, test_dispatcher__nothing_starts_once_stopped);
 	tcase_add_test(tc, test_dispatcher__a_recovered_job_hides_no_waiting_one);
+	tcase_add_test(tc, test_dispatcher__what_is_in_the_journal_only_waits_to_be_read);
+	tcase_add_test(tc, test_dispatcher__who_refused_is_named);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
