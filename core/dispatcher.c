@@ -97,6 +97,17 @@ static void lane_note_refusal(struct lane *lane, const char *why)
 {
 	(void)snprintf(lane->refusal, sizeof lane->refusal, "%.*s", (int)sizeof lane->refusal - 1, why);
 	utf8_trim(lane->refusal);
+	if (!lane->stalled_since)
+		lane->stalled_since = now_monotonic_usec();
+}
+
+/* lane_note_progress - a job of LANE was taken, or nothing waits: if another is refused, it is so
+ * from now on. */
+static void lane_note_progress(struct lane *lane)
+{
+	bool refused = lane->where == LANE_STALLED || lane->where == LANE_PAUSED;
+
+	lane->stalled_since = refused ? now_monotonic_usec() : 0;
 }
 
 static bool may_start(const struct dispatcher *d, const struct lane *lane)
@@ -108,6 +119,7 @@ void dispatcher_touch(struct dispatcher *d, struct lane *lane)
 {
 	if (lane_is_empty(lane)) {
 		dispatcher_lane_move(d, lane, LANE_VACANT);
+		lane_note_progress(lane);
 		pass_on(d, lane);
 		return;
 	}
@@ -363,6 +375,8 @@ static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, 
 	const char *name = dispatcher_executor_for(d->config, job->script);
 	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
 
+	if (lane->stalled_for[0] && !streq(lane->stalled_for, name))
+		lane_note_progress(lane); /* it waited for another */
 	(void)snprintf(lane->stalled_for, sizeof lane->stalled_for, "%s", name);
 	memcpy(lane->stalled_version, job->script->version, sizeof lane->stalled_version);
 	if (job->unreadable)
@@ -407,6 +421,8 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 
 	if (!job) { /* it is touched when one of its jobs ends, comes, or has settled */
 		dispatcher_lane_move(d, lane, lane_is_empty(lane) ? LANE_VACANT : LANE_IDLE);
+		if (lane->out.length == 0) /* what is being started may still be refused */
+			lane_note_progress(lane);
 		pass_on(d, lane);
 		return;
 	}
@@ -423,6 +439,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 			dispatcher_begun(job, run);
 			dispatcher_set(d, job, JOB_STARTING);
 		} else {
+			lane_note_progress(lane);
 			lane_refuse(d, job, lane->stalled_for, &err);
 		}
 	}
@@ -477,6 +494,7 @@ static void not_handed_over(struct dispatcher *d, struct job *job, int r, const 
 	struct lane *lane = job->lane;
 
 	if (r != -EAGAIN && !is_passing(r)) {
+		lane_note_progress(lane);
 		dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, why->message);
 		return;
 	}
@@ -503,6 +521,7 @@ static void hand_over(struct dispatcher *d, struct job *job)
 		return;
 	}
 	dispatcher_begun(job, run);
+	lane_note_progress(job->lane);
 	job->refusals = 0;
 	dispatcher_watch(d, job);
 	failpoint("after-handover");

@@ -134,10 +134,14 @@ void dispatcher_get_wait(const struct dispatcher *dispatcher, const char *script
 void dispatcher_foresee(const struct dispatcher *dispatcher, const struct script *script, uint64_t object,
 			struct wait *ret);
 
-/* dispatcher_count_waiting - what waits for EXECUTOR's places, and since when the oldest does. */
+/* dispatcher_count_waiting - what EXECUTOR refuses to take now, and what it has. */
 struct dispatcher_waiting {
 	uint64_t jobs;
-	uint64_t oldest_realtime_usec; /* when it was made; 0: none waits */
+	/* CLOCK_MONOTONIC: since when some script is refused and the executor has taken and
+	 * reported nothing; 0: none is */
+	uint64_t since_usec;
+	const char *refusal; /* why, in its words, until the dispatcher is called again; "" */
+	unsigned running; /* handed over, and not given up */
 };
 void dispatcher_count_waiting(const struct dispatcher *dispatcher, const char *executor,
 			      struct dispatcher_waiting *ret);

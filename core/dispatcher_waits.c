@@ -189,19 +189,36 @@ void dispatcher_foresee(const struct dispatcher *d, const struct script *script,
 
 /* -------------------------------------------------------------------------------------- figures */
 
+/* lane_refuser - the executor that has refused LANE's first job; "". */
+static const char *lane_refuser(const struct dispatcher *d, const struct lane *lane)
+{
+	const struct job *job = jobs_first(&lane->startable);
+
+	if (lane->where == LANE_STALLED)
+		return lane->stalled_for;
+	return lane->where == LANE_PAUSED && job ? dispatcher_executor_for(d->config, job->script) : "";
+}
+
 void dispatcher_count_waiting(const struct dispatcher *d, const char *executor, struct dispatcher_waiting *ret)
 {
+	const struct executor *in_force = wait_executor(d, executor);
+	uint64_t worked = in_force ? executor_worked_usec(in_force) : 0;
 	const struct lane *lane;
+	const struct job *job;
 
-	*ret = (struct dispatcher_waiting){ 0 };
-	TAILQ_FOREACH (lane, &d->stalled, ring) {
-		const struct job *job = jobs_first(&lane->startable);
-		if (!streq(lane->stalled_for, executor))
+	*ret = (struct dispatcher_waiting){ .refusal = "" };
+	TAILQ_FOREACH (lane, &d->lanes, all) {
+		uint64_t since = lane->stalled_since > worked ? lane->stalled_since : worked;
+		if (!streq(lane_refuser(d, lane), executor))
 			continue;
 		ret->jobs += lane->queue.length + lane->spilled;
-		if (job && (!ret->oldest_realtime_usec || job->created_realtime_usec < ret->oldest_realtime_usec))
-			ret->oldest_realtime_usec = job->created_realtime_usec;
+		if (lane->startable.length == 0 || (ret->since_usec && since >= ret->since_usec))
+			continue;
+		ret->since_usec = since;
+		ret->refusal = lane->refusal;
 	}
+	JOBS_FOREACH(job, &d->running)
+	ret->running += job->run && job->run->executor == in_force;
 }
 
 void dispatcher_each_missing(const struct dispatcher *d, void (*fn)(void *data, const char *executor), void *data)

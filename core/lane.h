@@ -57,6 +57,9 @@ struct lane {
 	char stalled_for[EXECUTOR_NAME_SIZE];
 	char stalled_version[SCRIPT_VERSION_SIZE]; /* of the script whose job was refused */
 	char refusal[160]; /* STALLED, PAUSED: why, in the words of who refused; "": they gave none */
+	/* CLOCK_MONOTONIC: the first refusal since one of its jobs was taken, whatever `where` has
+	 * been since; 0: none */
+	uint64_t stalled_since;
 	struct heap_node pause; /* LANE_PAUSED: until when */
 	TAILQ_ENTRY(lane) ring; /* of those that are ready, stalled, vacant */
 	TAILQ_ENTRY(lane) all;

@@ -96,6 +96,9 @@ const struct executor_config *executor_get_config(const struct executor *executo
 
 /* reserved or submitted runs, those given up included */
 unsigned executor_running(const struct executor *executor);
+
+/* CLOCK_MONOTONIC: when it last took or reported a job, or was made */
+uint64_t executor_worked_usec(const struct executor *executor);
 bool executor_draining(const struct executor *executor);
 
 /* first 12 hex digits of the module file's SHA-256 */

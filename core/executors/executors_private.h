@@ -41,6 +41,7 @@ struct executor {
 	const struct run *entering; /* submit() or recover() of this one is on the stack */
 	struct runs out; /* reserved or submitted */
 	struct runs done; /* reported, not forgotten */
+	uint64_t worked_usec; /* CLOCK_MONOTONIC: it took or reported one, or was made */
 	/* of those that are out, by the address of their abi: what a module hands us is checked
 	 * without looking at what it points to */
 	struct table by_address;

@@ -190,6 +190,7 @@ static void run_finish(struct run *run, const struct lsn_result *result)
 	struct executors_hooks *hooks = &run->executor->set->hooks;
 
 	run_keep(run);
+	run->executor->worked_usec = now_monotonic_usec();
 	if (hooks->done)
 		hooks->done(hooks->data, run, result);
 }
@@ -311,6 +312,7 @@ int executor_new(struct executors *set, const struct executors_config *common, s
 	if (!executor)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
 	executor->set = set;
+	executor->worked_usec = now_monotonic_usec();
 	table_init(&executor->by_address);
 	executor->config = *config;
 	executor->module = module_ref(module);
@@ -388,6 +390,7 @@ void executor_destroy(struct executor *executor)
 const char *executor_name(const struct executor *executor) { return executor->config.name; }
 const struct executor_config *executor_get_config(const struct executor *executor) { return &executor->config; }
 unsigned executor_running(const struct executor *executor) { return executor->out.length; }
+uint64_t executor_worked_usec(const struct executor *executor) { return executor->worked_usec; }
 bool executor_draining(const struct executor *executor) { return executor->role == EXECUTOR_DRAINING; }
 const char *executor_version(const struct executor *executor) { return executor->version; }
 const struct lsn_executor_module *executor_module(const struct executor *executor) { return &executor->module->abi; }
@@ -487,7 +490,10 @@ int executor_submit(struct run *run, struct lsn_error *err)
 	run->state = RUN_SUBMITTED;
 	executor->entering = run;
 	CALL(executor, SET_R, submit, &run->abi, &reason);
-	return call_entered(run, r, &reason, err);
+	r = call_entered(run, r, &reason, err);
+	if (r >= 0)
+		executor->worked_usec = now_monotonic_usec();
+	return r;
 }
 
 int executor_recover(struct executor *executor, struct job *job, struct run **ret, struct lsn_error *err)

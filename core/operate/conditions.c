@@ -83,15 +83,22 @@ static void look_problem(struct looking *look, struct executor *executor, const 
 		    executor_name(executor));
 }
 
+/* realtime_of - of USEC of CLOCK_MONOTONIC; 0 stays 0. */
+static uint64_t realtime_of(const struct looking *look, uint64_t usec)
+{
+	return usec ? look->now - (now_monotonic_usec() - usec) : 0;
+}
+
 /* look_stuck - trusts no executor: it says that all is well, runs nothing, and lets jobs wait. */
 static void look_stuck(struct looking *look, struct executor *executor, const struct dispatcher_waiting *waiting)
 {
-	if (waiting->jobs == 0 || executor_running(executor) > 0 ||
-	    !is_older(look, waiting->oldest_realtime_usec, STUCK_USEC))
+	uint64_t since = realtime_of(look, waiting->since_usec);
+
+	if (waiting->running > 0 || !is_older(look, since, STUCK_USEC))
 		return;
-	set_subject(look_add(look, CONDITION_FAILURE, "stuck", waiting->oldest_realtime_usec, "listenerctl executors",
-			     "%" PRIu64 " jobs wait for executor %s, which runs none and names no problem",
-			     waiting->jobs, executor_name(executor)),
+	set_subject(look_add(look, CONDITION_FAILURE, "stuck", since, "listenerctl executors",
+			     "%" PRIu64 " jobs wait for executor %s, which runs none and names no problem%s%s",
+			     waiting->jobs, executor_name(executor), waiting->refusal[0] ? ": " : "", waiting->refusal),
 		    executor_name(executor));
 }
 
@@ -124,7 +131,7 @@ static void look_missing(void *data, const char *executor)
 		if (streq(look->found->list[i].id, "executor-missing") && streq(look->found->list[i].subject, executor))
 			return;
 	dispatcher_count_waiting(look->daemon->dispatcher, executor, &waiting);
-	set_subject(look_add(look, CONDITION_FAILURE, "executor-missing", waiting.oldest_realtime_usec,
+	set_subject(look_add(look, CONDITION_FAILURE, "executor-missing", realtime_of(look, waiting.since_usec),
 			     "configure it again, or cancel the jobs",
 			     "executor '%s' is not configured, and %" PRIu64 " jobs wait for it", executor,
 			     waiting.jobs),

@@ -1,5 +1,7 @@
 /* test_commands.c - the control commands, asked through a real control socket. */
 #include "commands.h"
+#include "dispatcher_private.h"
+#include "executors_private.h"
 #include "serving.h"
 #include "suite.h"
 
@@ -323,6 +325,109 @@ START_TEST(test_commands__explain_after_a_raw_message)
 }
 END_TEST
 
+/* serve_with - from now on with CONFIG, and the two scripts. */
+static void serve_with(const char *config)
+{
+	close_control();
+	serving_close();
+	serving_configure(config);
+	serving_open();
+	open_control();
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+}
+
+/* age_lanes - what is refused has been so for a minute more. age_executor - it has done nothing for
+ * that long. */
+static void age_lanes(void)
+{
+	struct lane *lane;
+
+	TAILQ_FOREACH (lane, &serving.dispatcher->lanes, all)
+		lane->stalled_since -= 61 * USEC_PER_SEC;
+}
+
+static void age_executor(void) { executors_find(serving.executors, "good")->worked_usec -= 61 * USEC_PER_SEC; }
+
+static void says_not(const char *request, const char *words)
+{
+	ck_assert_msg(strstr(ask(request), words) == NULL, "%s\n%s is in\n%s", request, words, answer);
+}
+
+static void refused_for_long(const char *words)
+{
+	const struct lane *lane;
+
+	serving_publish("create/resource/x", 0);
+	serving_until((lane = TAILQ_FIRST(&serving.dispatcher->lanes)) && lane->stalled_since > 0);
+	says_not("{\"command\":\"conditions\"}", "\"id\"");
+	age_lanes();
+	says_not("{\"command\":\"conditions\"}", "\"id\""); /* it has worked since */
+	age_executor();
+	says("{\"command\":\"conditions\"}", "\"id\":\"stuck\",\"subject\":\"good\",\"level\":\"failure\"");
+	ck_assert_msg(strstr(answer, words) != NULL, "%s", answer);
+}
+
+START_TEST(test_commands__stuck_is_who_has_no_place_for_long)
+{
+	serve_with("[executor good]\nmodule = moody\nplaces = 0\n");
+	refused_for_long("runs none and names no problem: it has no place now");
+}
+END_TEST
+
+/* A shortage passes; one that does not is told, whether it is met at the place or at the start. */
+START_TEST(test_commands__stuck_is_who_is_short_for_long)
+{
+	serve_with(_i ? "[executor good]\nmodule = moody\nrefuse = 100000\n"
+		      : "[executor good]\nmodule = moody\nrefuse_reserve = 100000\n");
+	refused_for_long("names no problem: in a bad mood");
+	uint64_t asked = serving_figure("good", "asked");
+	serving_until(serving_figure("good", "asked") > asked); /* still, when it was tried again */
+	says("{\"command\":\"conditions\"}", "\"id\":\"stuck\"");
+}
+END_TEST
+
+/* How old the job is says nothing about for how long it has been refused. */
+START_TEST(test_commands__stuck_is_not_who_gets_an_old_job)
+{
+	serve_with("[executor good]\nmodule = moody\nplaces = 0\n");
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_figure("good", "asked") > 0);
+	age_executor();
+	jobs_first(&TAILQ_FIRST(&serving.dispatcher->lanes)->queue)->created_realtime_usec -= 3600 * USEC_PER_SEC;
+	says_not("{\"command\":\"conditions\"}", "\"id\"");
+}
+END_TEST
+
+/* A job that was taken ends what came before. */
+START_TEST(test_commands__stuck_ends_with_a_job_that_is_taken)
+{
+	serve_with("[executor good]\nmodule = moody\nrefuse_reserve = 1\ndelay_ms = 600000\n");
+	serving_publish("create/resource/x", 0);
+	serving_until(serving_figure("good", "asked") == 1);
+	ck_assert_uint_gt(TAILQ_FIRST(&serving.dispatcher->lanes)->stalled_since, 0);
+	age_executor();
+	serving_until(serving_figure("good", "submits") == 1);
+	ck_assert_uint_eq(TAILQ_FIRST(&serving.dispatcher->lanes)->stalled_since, 0);
+	ck_assert_uint_lt(now_monotonic_usec() - executors_find(serving.executors, "good")->worked_usec,
+			  30 * USEC_PER_SEC);
+}
+END_TEST
+
+/* Its only place has a job that was given up. */
+START_TEST(test_commands__stuck_is_who_swallows_jobs)
+{
+	serve_with("[executor good]\nmodule = moody\nplaces = 1\ndelay_ms = 600000\ngrace_ms = 100\n"
+		   "[limits]\ntimeout = 10ms\n");
+	serving_publish("create/resource/x", 0);
+	serving_publish("create/resource/y", 0);
+	serving_until(serving_jobs() == 2 && serving_job(1).state == JOB_LOST);
+	age_lanes();
+	age_executor();
+	ck_assert_uint_eq(executor_running(executors_find(serving.executors, "good")), 1);
+	says("{\"command\":\"conditions\"}", "\"id\":\"stuck\"");
+}
+END_TEST
+
 START_TEST(test_commands__explain_of_all_scripts)
 {
 	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
@@ -368,6 +473,11 @@ int main(void)
 	tcase_add_test(tc, test_commands__a_problem_is_told);
 	tcase_add_test(tc, test_commands__explain_of_all_scripts);
 	tcase_add_test(tc, test_commands__reload);
+	tcase_add_test(tc, test_commands__stuck_is_who_has_no_place_for_long);
+	tcase_add_loop_test(tc, test_commands__stuck_is_who_is_short_for_long, 0, 2);
+	tcase_add_test(tc, test_commands__stuck_is_not_who_gets_an_old_job);
+	tcase_add_test(tc, test_commands__stuck_ends_with_a_job_that_is_taken);
+	tcase_add_test(tc, test_commands__stuck_is_who_swallows_jobs);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
