@@ -282,10 +282,14 @@ static void look_source(struct looking *look)
 	if (!look->daemon->source)
 		return;
 	look->daemon->source->ops->figures(look->daemon->source, &figures);
-	if (figures.error[0])
+	if (!figures.error[0])
+		return;
+	if (streq(figures.state, "away"))
 		(void)look_add(look, CONDITION_WARNING, "source-away", figures.scanned_realtime_usec,
 			       "listenerctl doctor", "scripts cannot be read, the known ones serve on: %s",
 			       figures.error);
+	else
+		(void)look_add(look, CONDITION_WARNING, "source-warning", 0, "listenerctl doctor", "%s", figures.error);
 }
 
 static void look_reload(struct looking *look)

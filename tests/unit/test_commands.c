@@ -428,6 +428,27 @@ START_TEST(test_commands__stuck_is_who_swallows_jobs)
 }
 END_TEST
 
+/* The source says more than that it is away. */
+START_TEST(test_commands__a_source_that_stops_nothing_is_not_away)
+{
+	struct source_figures figures;
+
+	close_control();
+	serving_close();
+	serving_configure(GOOD "[scripts]\nscripts_max = 1\n");
+	serving_open();
+	open_control();
+	serving_until((serving.source->ops->figures(serving.source, &figures), figures.scans > 0));
+	says("{\"command\":\"conditions\"}", "\"id\":\"source-warning\"");
+	ck_assert_ptr_nonnull(strstr(answer, "\"text\":\"there are 2 files in "));
+	serving_shell("mv %1$s/scripts %1$s/elsewhere", serving_folder);
+	says("{\"command\":\"rescan\"}", "{\"end\":true}");
+	serving_until((serving.source->ops->figures(serving.source, &figures), streq(figures.state, "away")));
+	says("{\"command\":\"conditions\"}", "\"id\":\"source-away\"");
+	serving_shell("mv %1$s/elsewhere %1$s/scripts", serving_folder);
+}
+END_TEST
+
 START_TEST(test_commands__explain_of_all_scripts)
 {
 	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
@@ -478,6 +499,7 @@ int main(void)
 	tcase_add_test(tc, test_commands__stuck_is_not_who_gets_an_old_job);
 	tcase_add_test(tc, test_commands__stuck_ends_with_a_job_that_is_taken);
 	tcase_add_test(tc, test_commands__stuck_is_who_swallows_jobs);
+	tcase_add_test(tc, test_commands__a_source_that_stops_nothing_is_not_away);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
