@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -161,11 +162,13 @@ static int line_of(const struct lsn_job *job, struct line *ret)
 }
 
 /* write_line - one write() of the whole line. If only a part was written, that part is removed, so
- * that the file holds whole lines only. */
+ * that the file holds whole lines only. The lock, which goes with FD, keeps other instances from
+ * writing in between: each has a thread of its own. */
 static int write_line(int fd, const struct line *line, bool sync)
 {
 	struct stat st;
 
+	(void)flock(fd, LOCK_EX); /* a file system without locks has none */
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	ssize_t n = write(fd, line->text, line->size);
@@ -199,14 +202,17 @@ static int scan(FILE *file, const struct lsn_job *job)
 	int found = 0;
 	ssize_t n;
 
-	while ((n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n') {
+	/* errno: for want of memory getline() ends without an error of the stream */
+	while ((errno = 0, n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n') {
 		found |= strncmp(line, start, length) == 0;
 		at += n;
 	}
+	if (n < 0 && !feof(file))
+		found = errno ? -errno : -EIO;
 	free(line);
 	if (n > 0 && ftruncate(fileno(file), at) < 0)
 		return -errno;
-	return ferror(file) ? -EIO : found;
+	return found;
 }
 
 int line_find(const char *path, const struct lsn_job *job, const char *place)
@@ -227,6 +233,7 @@ int line_find(const char *path, const struct lsn_job *job, const char *place)
 		close(fd);
 		return -ENOMEM;
 	}
+	(void)flock(fd, LOCK_EX);
 	if (fstat(fd, &st) < 0)
 		r = -errno;
 	else if (st.st_dev != device || st.st_ino != inode || st.st_size < size)
