@@ -25,16 +25,20 @@ struct route { /* a line of /proc/net/route; addresses in network order */
 	uint32_t target, gateway, mask;
 };
 
+/* routes_read - without those that refuse: the sandbox before may have been in this namespace. */
 static int routes_read(struct route list[ROUTES_MAX])
 {
 	FILE *f = fopen("/proc/net/route", "re");
 	char line[256];
+	unsigned flags;
 	int count = 0;
 	if (!f)
 		return 0;
 	while (count < ROUTES_MAX && fgets(line, sizeof line, f)) {
 		struct route *r = &list[count];
-		if (sscanf(line, "%15s %x %x %*x %*d %*d %*d %x", r->device, &r->target, &r->gateway, &r->mask) == 4)
+		if (sscanf(line, "%15s %x %x %x %*d %*d %*d %x", r->device, &r->target, &r->gateway, &flags,
+			   &r->mask) == 5 &&
+		    !(flags & RTF_REJECT))
 			count++;
 	}
 	(void)fclose(f);

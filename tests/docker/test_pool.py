@@ -299,6 +299,20 @@ class Namespaces(Case):
         self.assertFalse(one & two, used)
         self.assertTrue(one or two, used)
 
+    def test_each_finds_the_routes_of_the_first(self):
+        d = self.driver(network='bridge', reuse='never', pool_min=0, pool_max=2)
+        for i in range(1, 21):
+            d.job(i, 'import time\nprint(open("/proc/net/route").read())\ntime.sleep(0.3)\n', capture=1, timeout=30)
+        used = self.watch(d, range(1, 21))
+        routes = {}
+        for i in range(1, 21):
+            self.assertEqual(d.done(i).outcome, 'success', d.results[i])
+            if used[i]:
+                routes.setdefault(used[i], []).append(sorted(d.results[i].out.decode().split('\n')))
+        self.assertTrue(any(len(seen) >= 3 for seen in routes.values()), routes)
+        for seen in routes.values():
+            self.assertEqual([one for one in seen if one != seen[0]], [])
+
     def in_netns(self, d, seconds):
         """A job that runs in one, as long as that."""
         for i in range(1, 21):  # a backlog of short ones first
