@@ -220,7 +220,7 @@ static void sandbox_made(void *data, const struct backend_reply *reply)
 		return;
 	}
 	sandbox_set_state(sb, SANDBOX_STARTING);
-	if (sb->warm)
+	if (sb->warm && control_connected(&sb->control))
 		sandbox_started(sb);
 	else /* one that ended at once would not be missed before the deadline */
 		sandbox_arm(sb, &sb->patience, START_LOOK_USEC, look_again);
