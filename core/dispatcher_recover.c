@@ -34,9 +34,6 @@ static int ask(struct dispatcher *d, struct job *job, struct run **ret_run, stru
 	return r;
 }
 
-/* is_shortage - R says nothing about the job. */
-static bool is_shortage(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS; }
-
 /* start_fails - what is short at the start is not given back while we wait: the next start asks
  * again, and nothing has been decided. */
 static void start_fails(struct recovery *recovery, const struct job *job, const struct lsn_error *err)
@@ -68,7 +65,7 @@ static void recover_one(void *data, struct job *job)
 	}
 	if (run)
 		TAILQ_INSERT_TAIL(&d->reported, run, reported);
-	if (is_shortage(err.code))
+	if (dispatcher_is_shortage(err.code))
 		start_fails(recovery, job, &err);
 	else
 		dispatcher_attempt_failed(d, job, LSN_OUTCOME_LOST, err.message);

@@ -20,6 +20,17 @@ def running(daemon):
     ]
 
 
+def killed_in_mid_run(t, seconds, **meta):
+    """The daemon, which is dead, and the job of one script that runs for so long."""
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    daemon.script('a.py', SLEEP % seconds, topic='create/#', **meta)
+    broker.publish('create/resource/a', b'{}')
+    job = running(daemon)
+    daemon.kill()
+    return daemon, job
+
+
 def build_another(t):
     """A new build of everything: other binaries, another version."""
     folder = os.path.join(t.folder, 'build')
@@ -73,12 +84,7 @@ def test_30_seconds_over_a_kill_and_an_upgrade(t):
 
 
 def test_it_ends_while_the_daemon_is_away(t):
-    broker = t.broker()
-    daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', SLEEP % 3, topic='create/#', output='capture')
-    broker.publish('create/resource/a', b'{}')
-    job = running(daemon)
-    daemon.kill()
+    daemon, job = killed_in_mid_run(t, 3, output='capture')
     began = job['started_realtime_usec'] / 1e6
     harness.wait(lambda: harness.time.time() > began + 5, 'the script to end by itself', 20)
     daemon.start()
@@ -89,12 +95,7 @@ def test_it_ends_while_the_daemon_is_away(t):
 
 
 def test_it_ended_well_however_late_that_is_seen(t):
-    broker = t.broker()
-    daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', SLEEP % 1, topic='create/#', timeout='2s', output='capture')
-    broker.publish('create/resource/a', b'{}')
-    job = running(daemon)
-    daemon.kill()
+    daemon, job = killed_in_mid_run(t, 1, timeout='2s', output='capture')
     began = job['started_realtime_usec'] / 1e6
     harness.wait(lambda: harness.time.time() > began + 8, 'much more time to pass than the script may take', 20)
     daemon.start()
@@ -103,12 +104,7 @@ def test_it_ended_well_however_late_that_is_seen(t):
 
 
 def test_its_deadline_holds_while_the_daemon_is_away(t):
-    broker = t.broker()
-    daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', SLEEP % 60, topic='create/#', timeout='3s')
-    broker.publish('create/resource/a', b'{}')
-    job = running(daemon)
-    daemon.kill()
+    daemon, job = killed_in_mid_run(t, 60, timeout='3s')
     began = job['started_realtime_usec'] / 1e6
     harness.wait(lambda: harness.time.time() > began + 6, 'the deadline to pass', 20)
     daemon.start()
@@ -130,12 +126,7 @@ def test_stop_leaves_it_running(t):
 
 
 def test_a_start_that_fails_late_leaves_it_running(t):
-    broker = t.broker()
-    daemon = t.listener(broker, docker={}).start()
-    daemon.script('a.py', SLEEP % 6, topic='create/#', output='capture')
-    broker.publish('create/resource/a', b'{}')
-    job = running(daemon)
-    daemon.kill()
+    daemon, job = killed_in_mid_run(t, 6, output='capture')
     # The control socket is made last, after the executor was asked about the job.
     os.remove(daemon.socket)
     os.makedirs(daemon.socket + '/in-the-way')

@@ -281,19 +281,23 @@ START_TEST(test_commands__why_a_script_does_not_run)
 }
 END_TEST
 
-/* An executor that names a problem: whoever is asked says it, and nobody says that all is well. */
-START_TEST(test_commands__a_problem_is_told)
+/* serve_with - from now on with CONFIG, and the two scripts. */
+static void serve_with(const char *config)
 {
-	static const char config[] = "[executor good]\nmodule = moody\nplaces = 0\nsick = 1\nsince = 1700000000\n";
-
-	says("{\"command\":\"conditions\"}", "{\"end\":true}");
-	ck_assert_ptr_null(strstr(answer, "\"id\""));
 	close_control();
 	serving_close();
 	serving_configure(config);
 	serving_open();
 	open_control();
 	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+}
+
+/* An executor that names a problem: whoever is asked says it, and nobody says that all is well. */
+START_TEST(test_commands__a_problem_is_told)
+{
+	says("{\"command\":\"conditions\"}", "{\"end\":true}");
+	ck_assert_ptr_null(strstr(answer, "\"id\""));
+	serve_with("[executor good]\nmodule = moody\nplaces = 0\nsick = 1\nsince = 1700000000\n");
 	says("{\"command\":\"conditions\"}", "\"level\":\"warning\",\"since_realtime_usec\":1700000000000000");
 	serving_publish("create/resource/x", 0);
 	serving_until(serving_jobs() == 1);
@@ -312,29 +316,13 @@ END_TEST
 /* What a module says may be no UTF-8. */
 START_TEST(test_commands__explain_after_a_raw_message)
 {
-	close_control();
-	serving_close();
-	serving_configure("[executor good]\nmodule = moody\nrefuse_reserve = 1\ncode = 22\nraw = 1\n");
-	serving_open();
-	open_control();
-	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	serve_with("[executor good]\nmodule = moody\nrefuse_reserve = 1\ncode = 22\nraw = 1\n");
 	serving_publish("create/resource/x", 0);
 	serving_until(serving_ended() == 1);
 	says("{\"command\":\"explain\",\"script\":\"a.py\",\"topic\":\"create/resource/y\"}",
 	     "its last job is 1: error");
 }
 END_TEST
-
-/* serve_with - from now on with CONFIG, and the two scripts. */
-static void serve_with(const char *config)
-{
-	close_control();
-	serving_close();
-	serving_configure(config);
-	serving_open();
-	open_control();
-	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
-}
 
 /* age_lanes - what is refused has been so for a minute more. age_executor - it has done nothing for
  * that long. */
