@@ -248,7 +248,16 @@ static int spawn_helper(struct wall *wall)
 		return -r;
 	}
 	wall->fd = pair[0];
-	r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, helper_readable, wall, &wall->watch);
+	return 0;
+}
+
+static int start_helper(struct wall *wall)
+{
+	int r = spawn_helper(wall);
+
+	if (r == 0)
+		r = wall->host->watch(wall->host->handle, wall->fd, LSN_WATCH_READ, helper_readable, wall,
+				      &wall->watch);
 	if (r < 0)
 		drop_helper(wall);
 	return r;
@@ -263,7 +272,7 @@ static void helper_attempt(struct wall *wall)
 	if (size == 0)
 		return;
 	if (wall->fd < 0)
-		r = spawn_helper(wall);
+		r = start_helper(wall);
 	if (r == 0 && send(wall->fd, wall->request, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size) {
 		r = -EIO;
 		drop_helper(wall);
@@ -370,13 +379,60 @@ int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct
 	return 0;
 }
 
+/* Until the helper has answered LINE, or has ended, or time is up. */
+static bool await_line(struct wall *wall, const char *line, uint64_t end_usec)
+{
+	char *end = NULL;
+
+	for (uint64_t now; (now = now_monotonic_usec()) < end_usec;) {
+		struct pollfd p = { .fd = wall->fd, .events = POLLIN };
+		size_t room = sizeof wall->input - wall->input_size;
+		if (poll(&p, 1, (int)((end_usec - now) / USEC_PER_MSEC) + 1) <= 0)
+			continue;
+		ssize_t n = recv(wall->fd, wall->input + wall->input_size, room, MSG_DONTWAIT);
+		if (n <= 0)
+			return false;
+		for (wall->input_size += (size_t)n; (end = memchr(wall->input, '\n', wall->input_size));) {
+			*end = 0;
+			if (streq(wall->input, line))
+				return true;
+			wall->input_size -= (size_t)(end + 1 - wall->input);
+			memmove(wall->input, end + 1, wall->input_size);
+		}
+	}
+	return false;
+}
+
+/* The rules outlive the helper that put them up, and it may have ended, perhaps just now and
+ * unnoticed: then another one removes them. */
+static bool take_down(struct wall *wall)
+{
+	uint64_t end = now_monotonic_usec() + GOODBYE_USEC;
+	char line[sizeof "down table=\n" + WALL_TABLE_MAX];
+	const char *table = wall->request + strlen("up ");
+	int size = snprintf(line, sizeof line, "down %.*s\n", (int)strcspn(table, " "), table);
+
+	for (int attempts = 0; attempts < 3 && now_monotonic_usec() < end; attempts++) {
+		if (wall->fd < 0 && spawn_helper(wall) < 0)
+			return false;
+		if (send(wall->fd, line, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT) == size &&
+		    await_line(wall, "ok down", end))
+			return true;
+		(void)helper_reap(wall, LAST_WORD_USEC);
+		drop_helper(wall);
+	}
+	return false;
+}
+
 void wall_free(struct wall *wall, bool remove)
 {
 	if (!wall)
 		return;
 	wall->host->timer_cancel(wall->host->handle, wall->retry);
-	if (wall->fd >= 0 && remove)
-		(void)send(wall->fd, "down\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (remove && wall->request && !take_down(wall))
+		log_line(wall->host, WARNING,
+			 "port wall: its rules are left behind, for no helper said that it had removed them; `nft list "
+			 "tables` shows them as " WALL_TABLE_PREFIX "*");
 	if (wall->fd >= 0)
 		(void)shutdown(wall->fd, SHUT_WR);
 	(void)helper_reap(wall, GOODBYE_USEC);

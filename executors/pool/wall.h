@@ -18,7 +18,8 @@ struct wall_hooks {
 
 int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct wall **ret);
 
-/* wall_free - with REMOVE the rules are taken down (waits up to half a second for the helper),
+/* wall_free - with REMOVE the rules are taken down (waits up to half a second for the
+ * helper, and starts another one if it has ended),
  * else they stay and hold what still runs. */
 void wall_free(struct wall *wall, bool remove);
 

@@ -150,17 +150,15 @@ int wall_request_parse(const char *line, struct wall_request *ret, struct lsn_er
 		return lsn_error_set(err, -EINVAL, "the request is too long");
 	memcpy(copy, line, strlen(line) + 1);
 	const char *verb = strsep(&rest, " ");
-	if (strcmp(verb, "down") == 0 && !rest)
-		return 0;
-	if (strcmp(verb, "up") != 0)
+	ret->up = strcmp(verb, "up") == 0;
+	if (!ret->up && strcmp(verb, "down") != 0)
 		return lsn_error_set(err, -EINVAL, "the request is neither 'up' nor 'down'");
-	ret->up = true;
 	for (char *value; (value = strsep(&rest, " "));) {
 		char *key = strsep(&value, "=");
 		if (!value || parse_word(key, value, ret) < 0)
 			return lsn_error_set(err, -EINVAL, "a bad word in the request: %.20s", key);
 	}
-	if (!*ret->table || !*ret->bridge)
+	if (!*ret->table || (ret->up && !*ret->bridge))
 		return lsn_error_set(err, -EINVAL, "the request names no table or no bridge");
 	return 0;
 }

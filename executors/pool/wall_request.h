@@ -6,8 +6,10 @@
  *     up table=listenerd_site_sandbox_1f2e bridge=lsn0a1b2c3d ports=80,443 dns=10.0.0.53 allow=
  *     deny=10.9.0.0/16
  *        ftp=off connections=4096
- *     down
+ *     down table=listenerd_site_sandbox_1f2e
  *
+ * "down" removes the tables of that name, whoever has put them up: the helper that did may have
+ * ended.
  * Answers and reports: "ok WORDS", "error CAUSE REASON", "restored", "lost CAUSE REASON". After
  * "lost", nothing is held until the next "ok" or "restored". CAUSE is one of wall_causes. */
 #ifndef POOL_WALL_REQUEST_H

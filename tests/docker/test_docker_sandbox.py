@@ -514,14 +514,28 @@ class Wall(Case):
         )
         wait_for('the count', lambda: int(d.describe()['wall_restored']) >= 2, 5)
         # the helper is killed: the plain table holds, a new helper takes over
-        helper = subprocess.run(
-            ['ps', '--ppid', str(d.process.pid), '-o', 'pid='], stdout=subprocess.PIPE, universal_newlines=True
-        ).stdout.split()
-        self.assertEqual(len(helper), 1)
-        os.kill(int(helper[0]), signal.SIGKILL)
-        wait_for('the helper to be back', lambda: d.describe()['wall'].startswith('up'), 10)
+        helper = self.helper(d)
+        os.kill(helper, signal.SIGKILL)
+        wait_for('another helper', lambda: self.helper(d) not in (None, helper), 10)
+        wait_for('the wall to be up', lambda: d.describe()['wall'].startswith('up'), 10)
         self.assertIn(plain[0], tables())
         self.check(d.run(2, ECHO), 'success')
+        self.assertEqual(d.end(), 0)
+        nothing_left(lambda: (tables(),))
+
+    def helper(self, d):
+        """Its process id, or None."""
+        children = subprocess.run(
+            ['ps', '--ppid', str(d.process.pid), '-o', 'pid=,stat='], stdout=subprocess.PIPE, universal_newlines=True
+        ).stdout.splitlines()
+        living = [int(line.split()[0]) for line in children if 'Z' not in line]
+        self.assertLess(len(living), 2)
+        return living[0] if living else None
+
+    def test_a_helper_that_has_just_ended_leaves_no_rules(self):
+        d = self.driver()
+        self.check(d.run(1, ECHO), 'success')
+        os.kill(self.helper(d), signal.SIGKILL)
         self.assertEqual(d.end(), 0)
         nothing_left(lambda: (tables(),))
 

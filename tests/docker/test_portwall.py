@@ -146,7 +146,9 @@ class Portwall(unittest.TestCase):
             '',
             'hello',
             'up',
+            'down',
             'down now',
+            'down table=filter',
             'up table=filter bridge=' + BRIDGE,
             'up table=%s bridge=eth0' % TABLE,
             UP % 'on',
@@ -175,7 +177,7 @@ class Portwall(unittest.TestCase):
         self.assertRegex(self.ask(UP % 'off'), '^ok up')
         commit(message(DELETE_TABLE, text(1, TABLE), 4))
         self.assertEqual(self.line(), 'restored')
-        self.assertEqual(self.ask('down'), 'ok down')
+        self.assertEqual(self.ask('down table=' + TABLE), 'ok down')
         self.assertIsNone(self.process.poll())
 
     def test_why_not(self):
@@ -285,8 +287,16 @@ class Portwall(unittest.TestCase):
         sh('nft add table inet other; nft add table inet listenerd_a_b_00112233')
         self.assertTrue(self.ask(UP % 'related').startswith('ok up'))
         self.assertIn(TABLE, self.tables())
-        self.assertEqual(self.ask('down'), 'ok down')
+        self.assertEqual(self.ask('down table=' + TABLE), 'ok down')
         self.assertEqual(self.tables(), ['other', 'listenerd_a_b_00112233'])
+
+    def test_down_removes_what_an_earlier_helper_has_put_up(self):
+        self.assertTrue(self.ask(UP % 'off').startswith('ok up'))
+        self.process.kill()
+        self.stop()
+        self.start()
+        self.assertEqual(self.ask('down table=' + TABLE), 'ok down')
+        self.assertEqual(sh('nft list tables'), '')
 
     def test_rules_stay_when_it_goes_and_a_successor_takes_over(self):
         self.assertTrue(self.ask(UP % 'off').startswith('ok up'))
@@ -371,7 +381,7 @@ class Portwall(unittest.TestCase):
         self.check_that_it_would_be_seen()
 
     def check_that_it_would_be_seen(self):
-        self.s.sendall(b'down\n')
+        self.s.sendall(b'down table=%s\n' % TABLE.encode())
         while self.line() != 'ok down':
             pass
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

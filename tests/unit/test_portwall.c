@@ -21,8 +21,8 @@ START_TEST(test_portwall__request)
 	ck_assert(r.up && r.port_count == 2 && r.dns_count == 1 && r.allow_count == 0 && r.deny_count == 1 &&
 		  !r.ftp_related);
 	ck_assert_uint_eq(r.deny[0].bits, 8);
-	ck_assert_int_eq(wall_request_parse("down", &r, NULL), 0);
-	ck_assert(!r.up);
+	ck_assert_int_eq(wall_request_parse("down table=listenerd_a_b_1", &r, NULL), 0);
+	ck_assert(!r.up && streq(r.table, "listenerd_a_b_1"));
 }
 END_TEST
 
@@ -31,7 +31,9 @@ START_TEST(test_portwall__request_refusals)
 	static const char *const bad[] = {
 		"",
 		" ",
+		"down",
 		"down ",
+		"down table=filter",
 		"up",
 		"up ",
 		"up table=listenerd_a bridge=",

@@ -202,15 +202,19 @@ static void remove_table(struct wall *w, uint8_t family, const char *name)
 	(void)nft_commit(w->fd, t, NULL);
 }
 
+static void set_owned_name(struct wall *w)
+{
+	(void)snprintf(w->owned_name, sizeof w->owned_name, "%s_own", w->request.table);
+}
+
+/* Of the tables that w->request names. Which of them there are is not known of a helper that has
+ * ended, and one that is not there is no fault. */
 static void take_down(struct wall *w)
 {
-	if (!w->up)
-		return;
+	set_owned_name(w);
 	remove_table(w, NFPROTO_INET, w->request.table);
-	if (w->has.owned)
-		remove_table(w, NFPROTO_INET, w->owned_name);
-	if (w->has.bridge)
-		remove_table(w, NFPROTO_BRIDGE, w->request.table);
+	remove_table(w, NFPROTO_INET, w->owned_name);
+	remove_table(w, NFPROTO_BRIDGE, w->request.table);
 	w->up = w->lost = false;
 }
 
@@ -301,16 +305,16 @@ static void requests_serve(struct wall *w, const char *line)
 		answer("error %s %s", wall_causes[WALL_REQUEST], err.message);
 		return;
 	}
+	if (w->up && !streq(w->request.table, request.table))
+		take_down(w);
+	w->request = request;
 	if (!request.up) {
 		take_down(w);
 		answer("ok down");
 		return;
 	}
-	if (w->up && (!streq(w->request.table, request.table)))
-		take_down(w);
-	w->request = request;
 	w->has = (struct features){ .early = true, .count = request.connections > 0 };
-	(void)snprintf(w->owned_name, sizeof w->owned_name, "%s_own", request.table);
+	set_owned_name(w);
 	w->lost = false;
 	w->up = tables_learn(w, &err) == 0;
 	if (!w->up) {
