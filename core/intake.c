@@ -388,7 +388,7 @@ static bool is_repeat(struct intake *intake, const struct broker_message *messag
 	enum window_answer answer = WINDOW_REPEAT;
 
 	if (message->dup && is_deferred(intake, message, digest))
-		window_skip(intake->window);
+		window_skip(intake->window, message->packet_id);
 	else
 		answer = window_ask(intake->window, message->packet_id, digest, message->dup);
 	intake->counters.repeats += answer == WINDOW_REPEAT;

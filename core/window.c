@@ -33,7 +33,8 @@
 enum manner {
 	SHOWS_DUP = 1 << 0, /* a repeat came with DUP 1 */
 	NUMBERS_ANEW = 1 << 1, /* repeats count packet ids from 1 on in each connection */
-	KEEPS_IDS = 1 << 2, /* a repeat came under its old packet id, where counting from 1 gives another */
+	KEEPS_IDS = 1 << 2, /* a repeat under its old packet id, or a connection's first publication, had another
+			     * than counting from 1 gives */
 	MANNER_ALL = SHOWS_DUP | NUMBERS_ANEW | KEEPS_IDS,
 };
 
@@ -57,6 +58,7 @@ struct window {
 	uint8_t manner;
 	uint32_t received; /* publications with a packet id, on this connection */
 	bool open; /* the beginning of a resumed session */
+	bool beyond; /* a repeat of this connection was one that nobody has recorded */
 	bool whole; /* what was stored is no beginning of the list any more */
 	size_t fresh; /* entries at the end that window_take() has not given out */
 	/* once one came: slots [run, cursor) were repeats. cursor 0: none yet */
@@ -284,6 +286,7 @@ void window_connected(struct window *window, bool session_present)
 {
 	window->run = window->cursor = 0;
 	window->received = 0;
+	window->beyond = false;
 	window->open = session_present;
 	if (!session_present) {
 		forget_all(window);
@@ -312,6 +315,12 @@ static void sender_learn(struct window *window, enum manner manner)
 {
 	window->whole |= !(window->manner & manner);
 	window->manner |= (uint8_t)manner;
+}
+
+static void sender_keeps_ids(struct window *window)
+{
+	sender_learn(window, KEEPS_IDS);
+	window->manner &= (uint8_t)~NUMBERS_ANEW;
 }
 
 static enum window_answer entry_repeated(struct window *window, size_t slot)
@@ -375,22 +384,31 @@ static size_t find_same(const struct window *window, uint16_t id, const uint8_t 
 
 /* ask_again - with DUP 1. Who takes a broker that keeps its packet ids for one that numbers anew
  * loses equal events; so the second is believed only of a publication that bears the number it
- * would give, and never again once the first has been seen. */
+ * would give, and never again once the first has been seen. Nor after a repeat that is not known:
+ * what was recorded was delivered before what was not, and such a broker repeats in that order. */
 static enum window_answer ask_again(struct window *window, uint16_t id, const uint8_t *digest)
 {
 	bool counted = is_counted(window, id);
 	size_t slot = counted && (window->manner & NUMBERS_ANEW) ? 0 : find_same(window, id, digest);
 
 	sender_learn(window, SHOWS_DUP);
-	if (slot && !counted) {
-		sender_learn(window, KEEPS_IDS);
-		window->manner &= (uint8_t)~NUMBERS_ANEW;
-	}
-	if (!slot && counted && !(window->manner & KEEPS_IDS) && (slot = find_renumbered(window, digest))) {
+	if (slot && !counted)
+		sender_keeps_ids(window);
+	if (!slot && counted && !window->beyond && !(window->manner & KEEPS_IDS) &&
+	    (slot = find_renumbered(window, digest))) {
 		sender_learn(window, NUMBERS_ANEW);
 		entry_renumber(window, slot, id);
 	}
+	window->beyond |= !slot;
 	return slot ? entry_repeated(window, slot) : WINDOW_UNKNOWN_REPEAT;
+}
+
+/* count_received - a broker that numbers anew gives the first publication of each connection the
+ * number 1. */
+static void count_received(struct window *window, uint16_t packet_id)
+{
+	if (window->received++ == 0 && packet_id != 1)
+		sender_keeps_ids(window);
 }
 
 enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
@@ -398,7 +416,7 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 {
 	if (packet_id == 0)
 		return WINDOW_NEW;
-	window->received++;
+	count_received(window, packet_id);
 	if (dup)
 		return ask_again(window, packet_id, digest);
 	if (!window->open)
@@ -413,7 +431,7 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 	return same ? WINDOW_DOUBTFUL : WINDOW_NEW;
 }
 
-void window_skip(struct window *window) { window->received++; }
+void window_skip(struct window *window, uint16_t packet_id) { count_received(window, packet_id); }
 
 int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE], bool live)
 {

@@ -17,9 +17,11 @@
  *           connection has used up that entry.
  *           Else it was sent before and never journalled: it runs, and is counted.
  *           The broker numbers anew if such a publication bears the number that counting from 1
- *           gives it on its connection. It does not, for good, if one was a repeat by packet id and
- *           digest and bore another: a broker that was restored from an older state uses ids again
- *           whose entries are of other events.
+ *           gives it on its connection, and comes before all repeats that were never journalled. It
+ *           does not, for good, if one was a repeat by packet id and digest and bore another, or if
+ *           the first publication of a connection did: a broker that was restored from an older
+ *           state, or begins again with 1 after 65,535, uses ids again whose entries are of other
+ *           events.
  *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
  *           digest and order must all agree with the list. The first that does not agree ends the
  * beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
@@ -81,7 +83,7 @@ enum window_answer window_ask(struct window *window, uint16_t packet_id, const u
 
 /* window_skip - instead of window_ask(), of a publication with a packet id that is known otherwise.
  */
-void window_skip(struct window *window);
+void window_skip(struct window *window, uint16_t packet_id);
 
 /* window_add - a publication that is not a repeat has been taken (packet id 0 is ignored).
  * LIVE: the broker sent it as soon as it had it.

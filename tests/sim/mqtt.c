@@ -54,7 +54,9 @@ void mqtt_begin(void)
 	uint64_t state = mix(world.seed, 0x3177);
 
 	mqtt_end();
-	mqtt.last_id = draw(&state, 2) == 0 ? 0 : (uint16_t)(UINT16_MAX - draw(&state, 100));
+	static const unsigned before_the_end[] = { UINT16_MAX, 100, 5 };
+	unsigned distance = before_the_end[draw(&state, ELEMENTSOF(before_the_end))];
+	mqtt.last_id = distance == UINT16_MAX ? 0 : (uint16_t)(UINT16_MAX - draw(&state, distance));
 }
 
 void mqtt_end(void)

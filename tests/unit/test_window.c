@@ -480,6 +480,31 @@ START_TEST(test_window__who_keeps_packet_ids_never_numbers_anew)
 }
 END_TEST
 
+/* The connection broke when the ids had begun again: what nobody has recorded comes as 1, 2, 3, as
+ * at a broker that numbers anew, and is equal to what was recorded. */
+START_TEST(test_window__mosquitto_begins_again_with_1)
+{
+	window_connected(window, false);
+	ck_assert(take(65535, "a"));
+	window_connected(window, true);
+	ck_assert_msg(take_dup(1, "a"), "whose first id was 65535 does not number anew");
+	ck_assert(take_dup(2, "b"));
+	ck_assert(take_dup(3, "a"));
+}
+END_TEST
+
+START_TEST(test_window__rabbitmq_repeats_in_order)
+{
+	window_connected(window, false);
+	ck_assert(take(1, "a"));
+	ck_assert(take(2, "b"));
+	window_connected(window, true);
+	ck_assert(!take_dup(1, "b"));
+	ck_assert(take_dup(2, "c"));
+	ck_assert_msg(take_dup(3, "a"), "what comes after one that was not recorded was not recorded either");
+}
+END_TEST
+
 /* First, in order, DUP 1, under new ids from 1, which the list knows from another time. */
 START_TEST(test_window__rabbitmq_repeats)
 {
@@ -819,6 +844,8 @@ int main(void)
 	tcase_add_test(tc, test_window__mosquitto_equal_events);
 	tcase_add_test(tc, test_window__mosquitto_counts_on_from_an_older_number);
 	tcase_add_test(tc, test_window__who_keeps_packet_ids_never_numbers_anew);
+	tcase_add_test(tc, test_window__mosquitto_begins_again_with_1);
+	tcase_add_test(tc, test_window__rabbitmq_repeats_in_order);
 	tcase_add_test(tc, test_window__rabbitmq_repeats);
 	tcase_add_test(tc, test_window__rabbitmq_repeats_twice);
 	tcase_add_test(tc, test_window__rabbitmq_equal_events_that_never_came);
