@@ -60,14 +60,29 @@ static bool resend_provoke(struct probes *probes, size_t *ret_before)
 
 /* -------------------------------------------------------------------------------------- judgement */
 
-static int resend_feed(struct window *window, const struct probes *probes, const struct probe_copy *copy, bool live,
+static void copy_digest(const struct probes *probes, const struct probe_copy *copy, uint8_t ret[EVENT_DIGEST_SIZE])
+{
+	window_digest(probes->topic, strlen(probes->topic), &copy->number, sizeof copy->number, ret);
+}
+
+/* resend_record - of the first connection. The window is not asked: it has not seen what came on
+ * that connection before, so the packet id would tell it something wrong about the broker. */
+static int resend_record(struct window *window, const struct probes *probes, const struct probe_copy *copy)
+{
+	uint8_t digest[EVENT_DIGEST_SIZE];
+
+	copy_digest(probes, copy, digest);
+	return window_add(window, copy->packet_id, digest, true);
+}
+
+static int resend_feed(struct window *window, const struct probes *probes, const struct probe_copy *copy,
 		       enum window_answer *ret)
 {
 	uint8_t digest[EVENT_DIGEST_SIZE];
 
-	window_digest(probes->topic, strlen(probes->topic), &copy->number, sizeof copy->number, digest);
+	copy_digest(probes, copy, digest);
 	*ret = window_ask(window, copy->packet_id, digest, copy->dup);
-	return *ret == WINDOW_REPEAT ? 0 : window_add(window, copy->packet_id, digest, live);
+	return *ret == WINDOW_REPEAT ? 0 : window_add(window, copy->packet_id, digest, false);
 }
 
 /* resend_note - one copy of the second connection. */
@@ -91,7 +106,7 @@ static int resend_judge(const struct probes *probes, size_t before, struct resen
 {
 	const struct probe_copy *copies = probes->subscriber.copies;
 	struct window *window;
-	enum window_answer answer;
+	enum window_answer answer = WINDOW_NEW;
 
 	*ret = (struct resend){ 0 };
 	int r = window_new(2 * PROBE_COPIES_MAX, &window);
@@ -99,10 +114,10 @@ static int resend_judge(const struct probes *probes, size_t before, struct resen
 		return r;
 	window_connected(window, false);
 	for (size_t i = 0; r >= 0 && i < before; i++)
-		r = resend_feed(window, probes, &copies[i], true, &answer);
+		r = resend_record(window, probes, &copies[i]);
 	window_connected(window, true);
 	for (size_t i = before; r >= 0 && i < probes->subscriber.copies_count; i++) {
-		r = resend_feed(window, probes, &copies[i], false, &answer);
+		r = resend_feed(window, probes, &copies[i], &answer);
 		resend_note(ret, copies, before, &copies[i], answer);
 	}
 	window_free(window);

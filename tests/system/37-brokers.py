@@ -86,8 +86,8 @@ def test_rabbitmq_refuses_a_subscription(t):
         check('the same client id' not in f.read(), 'a rival was seen')
     broker.publish_all([('create/resource/a', b'{}'), ('delete/resource/a', b'{}')], qos=1)
     daemon.wait_jobs(2)
-    why = daemon.ctl('why', 'a.py', 'update/resource/a')
-    check('update/#' in str(why) and 'does not arrive' in str(why), why)
+    why = daemon.ctl_run('explain', 'a.py', 'update/resource/a').stdout.decode()
+    check('update/#' in why and 'does not arrive' in why, why)
 
 
 def test_a_lost_session_is_said_until_it_is_seen(t):
