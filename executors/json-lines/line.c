@@ -49,7 +49,7 @@ int line_place(const char *path, char place[LSN_PLACE_SIZE])
 	return r;
 }
 
-/* A line that grows. The payload is written into it by us: jansson takes 150 ms for 8 MB, and and
+/* A line that grows. The payload is written into it by us: jansson takes 150 ms for 8 MB, and
  * who waits for the line waits as long. */
 struct line {
 	char *text;
@@ -161,14 +161,12 @@ static int line_of(const struct lsn_job *job, struct line *ret)
 	return r;
 }
 
-/* write_line - one write() of the whole line. If only a part was written, that part is removed, so
- * that the file holds whole lines only. The lock, which goes with FD, keeps other instances from
- * writing in between: each has a thread of its own. */
-static int write_line(int fd, const struct line *line, bool sync)
+/* write_locked - one write() of the whole line. If only a part was written, that part is removed, so
+ * that the file holds whole lines only. */
+static int write_locked(int fd, const struct line *line, bool sync)
 {
 	struct stat st;
 
-	(void)flock(fd, LOCK_EX); /* a file system without locks has none */
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	ssize_t n = write(fd, line->text, line->size);
@@ -177,6 +175,16 @@ static int write_line(int fd, const struct line *line, bool sync)
 		r = -errno;
 	if (r < 0 && n > 0 && ftruncate(fd, st.st_size) < 0)
 		r = -errno;
+	return r;
+}
+
+/* The lock keeps other instances from writing in between: each has a thread of its own. It would
+ * stay until the loop closes FD, and the loop may be busy. */
+static int write_line(int fd, const struct line *line, bool sync)
+{
+	(void)flock(fd, LOCK_EX); /* a file system without locks has none */
+	int r = write_locked(fd, line, sync);
+	(void)flock(fd, LOCK_UN);
 	return r;
 }
 
