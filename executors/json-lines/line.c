@@ -161,7 +161,7 @@ static int line_of(const struct lsn_job *job, struct line *ret)
 	return r;
 }
 
-/* write_locked - one write() of the whole line. If only a part was written, that part is removed, so
+/* write_locked - one write() of the whole line. If only a part was written, it is removed, so
  * that the file holds whole lines only. */
 static int write_locked(int fd, const struct line *line, bool sync)
 {
