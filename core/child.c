@@ -230,7 +230,7 @@ void child_cancel(struct child *child)
 
 const char *child_say_end(const siginfo_t *how, char ret[CHILD_END_SIZE])
 {
-	(void)snprintf(ret, CHILD_END_SIZE, "by %s %d", how->si_code == CLD_EXITED ? "itself with status" : "signal",
+	(void)snprintf(ret, CHILD_END_SIZE, "%s %d", how->si_code == CLD_EXITED ? "with exit status" : "by signal",
 		       how->si_status);
 	return ret;
 }

@@ -55,7 +55,7 @@ int child_wait(const struct child_task *task, void *buffer, struct child_end *re
 
 #define CHILD_END_SIZE 48
 
-/* child_say_end - how a child ended, for a message: "by itself with status 1", "by signal 11". */
+/* child_say_end - how a child ended, for a message: "with exit status 1", "by signal 11". */
 const char *child_say_end(const siginfo_t *how, char ret[CHILD_END_SIZE]);
 
 /* child_cancel - kill it; DONE is not called.

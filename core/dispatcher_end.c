@@ -134,7 +134,7 @@ static void not_started(struct dispatcher *d, struct job *job)
 	dispatcher_set(d, job, JOB_QUEUED);
 	job->refusals = job->unbegun - 1; /* the first may go on at once */
 	if (lane && job->refusals > 0)
-		dispatcher_pause(d, lane, job, "its executor reports that it never began");
+		dispatcher_pause(d, lane, job, "the executor reports that the attempt never began");
 }
 
 /* never_starts - too often in a row: who says so may be wrong, or not be whom we take it for. The

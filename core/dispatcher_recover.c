@@ -25,12 +25,16 @@ static int ask(struct dispatcher *d, struct job *job, struct run **ret_run, stru
 
 	*ret_run = NULL;
 	if (!executor)
-		return lsn_error_set(err, -ENOENT, "its executor is no longer configured: it cannot be asked");
+		return lsn_error_set(err, -ENOENT,
+				     "the executor of the job is no longer configured, so it cannot "
+				     "be asked how the job ended");
 	/* what held when it was handed over is not known, and it was cut there */
 	job->abi.output_limit_bytes = JOB_OUTPUT_LIMIT_MAX_BYTES;
 	int r = executor_recover(executor, job, ret_run, err);
 	if (r == -ENOSYS)
-		return lsn_error_set(err, r, "the daemon died while it ran, and its executor cannot tell how it ended");
+		return lsn_error_set(err, r,
+				     "the daemon ended while the job ran, and the executor cannot tell how "
+				     "the job ended");
 	return r;
 }
 

@@ -100,7 +100,7 @@ static void wait_for_executor(const struct dispatcher *d, const struct lane *lan
 	else if (lane && lane->where == LANE_STALLED)
 		wait_full(d, lane, wait);
 	else if (lane && lane->where == LANE_PAUSED)
-		wait_set(wait, WAIT_SHORTAGE, "it could not be started and is tried again soon: %s", lane->refusal);
+		wait_set(wait, WAIT_SHORTAGE, "the start did not succeed and is tried again soon: %s", lane->refusal);
 	if (streq(name, wait->executor))
 		return;
 	used = strlen(wait->text);
@@ -120,7 +120,7 @@ static void wait_for_place(const struct dispatcher *d, const struct lane *lane, 
 	else if (*name)
 		wait_for_executor(d, lane, name, wait);
 	else
-		wait_set(wait, WAIT_NOTHING, "it waits in the journal and is read from there soon");
+		wait_set(wait, WAIT_NOTHING, "it waits in the journal, behind earlier jobs of the script");
 }
 
 /* wait_for_earlier - FIRST, of the same object, comes first: what about that one? */

@@ -376,7 +376,7 @@ static int unknown_key(const char *key, struct lsn_error *err)
 		return lsn_error_set(err, -EINVAL, "unknown key %s: did you mean %s?", quoted, near);
 	return lsn_error_set(
 		err, -EINVAL,
-		"unknown key %s: there are topic, timeout, memory, output, stdin, executor, on_lost, retries, "
+		"unknown key %s; the keys are topic, timeout, memory, output, stdin, executor, on_lost, retries, "
 		"retry_delay and retry_on",
 		quoted);
 }
@@ -518,7 +518,7 @@ static int read_version(const struct registry *registry, const struct entry *ent
 			struct script *script, struct lsn_error *err)
 {
 	if (!offer->content && !entry->script)
-		return lsn_error_set(err, -EAGAIN, "its content has not been read yet; it will be at the next scan");
+		return lsn_error_set(err, -EAGAIN, "its content has not been read yet; the next scan reads it");
 	if (!offer->content) {
 		memcpy(script->version, entry->script->version, sizeof script->version);
 		script->size = entry->script->size;

@@ -304,7 +304,7 @@ static void loop_turn(struct init *in)
 	control_connect(in);
 	server_keep(in);
 	if (in->control_fd < 0 && in->state == SB_IDLE && now_usec() >= in->away_usec + in->options.orphan_usec) {
-		say("nobody has been there for %llu s and nothing is kept: ending",
+		say("no daemon has been connected for %llu s and no result is kept: ending",
 		    (unsigned long long)(in->options.orphan_usec / USEC_PER_SEC));
 		exit(0);
 	}

@@ -177,7 +177,7 @@ void server_read(struct init *in, struct server *server)
 		return;
 	/* Its end, or nonsense: SIGCHLD follows and server_exited() does the rest. */
 	if (n > 0)
-		say("the fork server talks nonsense: ending it");
+		say("the fork server sent a malformed message: ending it");
 	(void)kill(server->pid, SIGKILL);
 	(void)close(server->fd);
 	server->fd = -1;
@@ -193,7 +193,7 @@ bool server_exited(struct init *in, pid_t pid)
 		(void)close(server->fd);
 	*server = (struct server){ .fd = -1 };
 	if (!was_ready && ++in->server_failures >= FAILURES_MAX) {
-		say("the fork server does not come up: every run starts a new interpreter from now on");
+		say("the fork server does not start: every run starts a new interpreter from now on");
 		in->options.forkserver = false;
 		in->server_retry_usec = USEC_NEVER;
 		control_send_ready(in);

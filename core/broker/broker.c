@@ -739,7 +739,7 @@ static void keep_alive(struct broker *broker)
 	if (broker->flow == FLOW_OVERDUE) {
 		/* The broker has given us up by now. Its goodbye may be stuck behind what we do
 		 * not read. */
-		end_connection(broker, "nothing could be acknowledged for twice the keepalive time");
+		end_connection(broker, "no acknowledgement could be sent for twice the keepalive time");
 		return;
 	}
 	if (broker->flow == FLOW_UNACKED) {

@@ -122,7 +122,7 @@ static int check_subscriptions(char *const *list, const struct config_section *s
 	if (!list || !list[0])
 		return config_complain(
 			section, "subscriptions", err,
-			"the list is empty, so no event would ever come; name at least one, such as create/#");
+			"the list is empty, so no event would come; name at least one filter, such as create/#");
 	for (size_t i = 0; list[i]; i++) {
 		if (topic_check_subscription(list[i], strlen(list[i]), &why) < 0)
 			return config_complain(section, "subscriptions", err, "\"%.100s\": %s", list[i], why.message);
@@ -168,15 +168,15 @@ static const char *host_problem(const char *host)
 	if (strpbrk(host, "\"'"))
 		return "leave the quotation marks out";
 	if (strpbrk(host, " \t;#"))
-		return "a host has no blanks; a comment stands on a line of its own";
+		return "a host has no blanks; write a comment on a line of its own";
 	if (strstr(host, "://"))
-		return "leave the scheme out and give the port in port; for TLS set tls = yes";
+		return "leave the scheme out and write the port in the key port; for TLS set tls = yes";
 	if (strpbrk(host, "[]"))
-		return "leave the brackets out; the port goes to port";
+		return "leave the brackets out; write the port in the key port";
 	if (strchr(host, '/'))
 		return "the path of a unix socket begins with a slash";
 	if (strchr(host, ':'))
-		return "give the port in port";
+		return "write the port in the key port";
 	if (host[strspn(host, plain)] || strlen(host) > 253)
 		return "a host is a name, an address or the path of a unix socket";
 	return NULL;
@@ -238,7 +238,8 @@ static int check_scripts(const struct config *config, const struct config_sectio
 				       s->url);
 	if (strchr(s->url + strlen("https://"), '@'))
 		return config_complain(section, "url", err,
-				       "leave user and password out of the address; there are keys for them");
+				       "leave user and password out of the address; write them in the keys user and "
+				       "password");
 	return 0;
 }
 
@@ -280,7 +281,7 @@ static int no_executor(const struct config *config, const struct config_section 
 					 config->executors.executors[i].name);
 	return config_complain(
 		section, key, err, "there is no [executor %s]; these exist: %s%s", name, all,
-		streq(name, "docker-sandbox") ? "; it needs a section, too, once another executor has one" : "");
+		streq(name, "docker-sandbox") ? "; if any executor has a section, each executor needs one" : "");
 }
 
 static int check_dispatcher(const struct config *config, const struct config_section *section, struct lsn_error *err)

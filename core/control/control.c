@@ -73,7 +73,8 @@ static void connection_welcome(struct connection *connection)
 
 	control_access_check(&control->access, connection->fd, &connection->peer, connection->may);
 	if (!connection->may[CONTROL_READ])
-		connection_refuse(connection, EACCES, "you are neither among [control] readers nor operators");
+		connection_refuse(connection, EACCES,
+				  "you are neither one of the [control] readers nor one of the [control] operators");
 	else if (!is_operator(connection))
 		admit_reader(connection);
 	else if (control->connection_count > CONTROL_CONNECTIONS_MAX)
@@ -169,7 +170,7 @@ static int socket_check_free(const char *path, const struct sockaddr_un *address
 		return errno == ENOENT ? 0
 				       : lsn_error_set(err, -errno, "[control] socket: %s: %s", path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return lsn_error_set(err, -EEXIST, "[control] socket: %s is there and is not a socket; move it away",
+		return lsn_error_set(err, -EEXIST, "[control] socket: %s exists and is not a socket; move it away",
 				     path);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)

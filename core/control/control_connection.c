@@ -367,7 +367,8 @@ static void request_run(struct connection *connection, const char *line, size_t 
 		connection_error(connection, EOPNOTSUPP,
 				 utf8_valid(message, strlen(message)) ? message : "there is no such command");
 	} else if (!connection->may[command->right]) {
-		connection_error(connection, EACCES, "you may look but not act: not among [control] operators");
+		connection_error(connection, EACCES,
+				 "this command is for operators: you are one of the [control] readers only");
 	} else {
 		command_run(connection, command, request);
 	}

@@ -150,7 +150,9 @@ static int read_module(const char *folder, const char *name, char **ret, size_t 
 		r = -EBUSY;
 	if (r < 0)
 		return lsn_error_set(err, r, "cannot read %s: %s", path,
-				     r == -EBUSY ? "it is being written; try again when that is over" : strerror(-r));
+				     r == -EBUSY ? "it changed while it was read; try again when it has been copied "
+						   "completely"
+						 : strerror(-r));
 	*ret = TAKE_PTR(data);
 	*ret_size = (size_t)before.st_size;
 	return 0;

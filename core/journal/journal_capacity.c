@@ -117,16 +117,14 @@ int journal_capacity(struct journal *journal, struct lsn_error *err)
 	if (unfinished >= config->jobs_max)
 		return lsn_error_set(
 			err, -ENOSPC,
-			"%llu jobs are unfinished, the most the journal may hold (jobs_max = %llu): scripts are "
-			"slower than events come; "
-			"it goes on as they finish",
+			"%llu jobs are unfinished, which is the limit (jobs_max = %llu): events are taken again "
+			"when jobs have ended",
 			(unsigned long long)unfinished, (unsigned long long)config->jobs_max);
 	if (sample->used_bytes >= config->size_max_bytes)
 		return lsn_error_set(
 			err, -ENOSPC,
-			"the journal %s holds %.1f MiB, the most it may (size_max = %.1f MiB): it goes on as jobs "
-			"finish and are dropped; "
-			"or raise size_max",
+			"the journal %s holds %.1f MiB, which is the limit (size_max = %.1f MiB): events are taken "
+			"again when ended jobs have been deleted; or raise size_max",
 			config->path, (double)sample->used_bytes / mb, (double)config->size_max_bytes / mb);
 	if (sample->disk_free_bytes < config->disk_free_min_bytes)
 		return lsn_error_set(

@@ -68,7 +68,8 @@ static bool is_left_out(const struct replay *replay, const struct job *job, uint
 		(void)snprintf(message, sizeof message, "job %" PRIu64 " came after it for the same event", later);
 	else if (replay->failed && job->state == JOB_LOST)
 		(void)snprintf(message, sizeof message,
-			       "it is lost, so it may have run: look first, then replay it by its number");
+			       "it is lost, so it may have run: find out whether it did its work, then replay it by "
+			       "its number");
 	if (message[0])
 		json_set_string(row, "message", message);
 	return message[0];

@@ -132,7 +132,7 @@ static void look_missing(void *data, const char *executor)
 			return;
 	dispatcher_count_waiting(look->daemon->dispatcher, executor, &waiting);
 	set_subject(look_add(look, CONDITION_FAILURE, "executor-missing", realtime_of(look, waiting.since_usec),
-			     "configure it again, or cancel the jobs",
+			     "write its section [executor NAME] again and reload, or cancel the jobs",
 			     "executor '%s' is not configured, and %" PRIu64 " jobs wait for it", executor,
 			     waiting.jobs),
 		    executor);
@@ -164,7 +164,7 @@ static void look_journal(struct looking *look)
 
 	if (figures->error[0])
 		(void)look_add(look, CONDITION_FAILURE, "journal-failing", figures->blocked_realtime_usec,
-			       "see that the disk of the journal can be written",
+			       "make room on the journal's disk, or make it writable: listenerctl doctor",
 			       "the journal cannot be written, so no event is taken and no job starts: %s",
 			       figures->error);
 	else if (journal_capacity(look->daemon->journal, &why) < 0)
@@ -175,8 +175,8 @@ static void look_journal(struct looking *look)
 		look_room(look);
 	if (look->journal.lost > 0)
 		(void)look_add(look, CONDITION_WARNING, "jobs-lost", 0, "listenerctl jobs --state lost",
-			       "%" PRIu64 " %s lost: nobody knows how they ended; retry or cancel them",
-			       look->journal.lost, look->journal.lost == 1 ? "job is" : "jobs are");
+			       "%" PRIu64 " %s lost: nobody knows how they ended", look->journal.lost,
+			       look->journal.lost == 1 ? "job is" : "jobs are");
 }
 
 /* --------------------------------------------------------------------------------------- broker */
@@ -286,8 +286,8 @@ static void look_source(struct looking *look)
 		return;
 	if (streq(figures.state, "away"))
 		(void)look_add(look, CONDITION_WARNING, "source-away", figures.scanned_realtime_usec,
-			       "listenerctl doctor", "scripts cannot be read, the known ones serve on: %s",
-			       figures.error);
+			       "listenerctl doctor",
+			       "scripts cannot be read, those already registered stay registered: %s", figures.error);
 	else
 		(void)look_add(look, CONDITION_WARNING, "source-warning", 0, "listenerctl doctor", "%s", figures.error);
 }
@@ -299,7 +299,8 @@ static void look_reload(struct looking *look)
 	if (daemon->reload_failed_realtime_usec)
 		(void)look_add(look, CONDITION_FAILURE, "reload-failed", daemon->reload_failed_realtime_usec,
 			       "correct the configuration, then listenerctl reload",
-			       "the configuration was not taken, the old one serves on: %s", daemon->reload_problem);
+			       "the new configuration was refused, the old one stays in force: %s",
+			       daemon->reload_problem);
 }
 
 /* ------------------------------------------------------------------------------------- together */

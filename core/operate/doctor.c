@@ -203,7 +203,8 @@ static void start_measuring(struct doctor *doctor)
 				   &doctor->sink, on_measured, &doctor->child);
 	if (r >= 0)
 		return;
-	doctor_report(&doctor->sink, LSN_PROBE_FAILURE, "doctor", "free memory and processes",
+	doctor_report(&doctor->sink, LSN_PROBE_FAILURE, "doctor",
+		      "let other programs use less memory and fewer processes, then ask again",
 		      "cannot start measuring disk and broker: %s", strerror(-r));
 	part_ended(doctor);
 }

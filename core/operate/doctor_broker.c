@@ -189,14 +189,14 @@ void doctor_broker(const struct doctor_sink *sink, const struct broker_config *c
 	if (probes.subscriber.session_present) {
 		SAY_FAILURE(&probes,
 			    "let each connection have its own client id (mosquitto: use_username_as_clientid false)",
-			    "cannot be tried: the broker replaces client ids, so the daemon and other clients of its "
-			    "user throw each other out");
+			    "cannot be tried: the broker replaces client ids, so the daemon and other clients of "
+			    "its user disconnect each other");
 		probe_disconnect(&probes.subscriber);
 		return;
 	}
 	try_all(&probes, payload_max_bytes);
 	probes_tidy(&probes);
 	if (now_monotonic_usec() >= until)
-		SAY_WARNING(&probes, "is the broker overloaded? Try again when it is idle",
-			    "not everything could be tried: it takes too long");
+		SAY_WARNING(&probes, "ask again when the broker has less to do",
+			    "not everything could be tried within the time");
 }

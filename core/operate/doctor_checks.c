@@ -81,7 +81,8 @@ void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 
 	if (config_load(daemon->config_file, &fresh, &err) < 0) {
 		doctor_report(sink, FAILURE, "config",
-			      "correct it: the running daemon uses what was there before, but the next start will fail",
+			      "correct the file: the running daemon uses the configuration it has read before, but "
+			      "the next start will fail",
 			      "%s", err.message);
 		return;
 	}
@@ -95,7 +96,7 @@ void doctor_config(const struct doctor_sink *sink, const struct daemon *daemon)
 		doctor_report(sink, OK, "config", NULL, "%s is what the daemon runs with", daemon->config_file);
 	else
 		doctor_report(sink, WARNING, "config", "listenerctl reload (or restart the daemon)",
-			      "the files say something else than the daemon runs with: first %s", difference);
+			      "the files differ from what the daemon runs with; the first difference: %s", difference);
 	config_free(fresh);
 }
 
@@ -143,7 +144,7 @@ static void check_synchronised(const struct doctor_sink *sink)
 	int r = adjtimex(&state);
 
 	if (r < 0)
-		doctor_report(sink, WARNING, "clock", "ask your time service",
+		doctor_report(sink, WARNING, "clock", "see what the time service says, for example `timedatectl`",
 			      "the kernel does not tell whether the clock is synchronised: %s", strerror(errno));
 	else if (r == TIME_ERROR || (state.status & STA_UNSYNC))
 		doctor_report(sink, WARNING, "clock",
@@ -161,14 +162,16 @@ void doctor_clock(const struct doctor_sink *sink, uint64_t started_realtime_usec
 
 	if (now < CLOCK_EARLIEST_USEC) {
 		doctor_report(sink, FAILURE, "clock",
-			      "set the clock: what is kept for a time would be dropped at once when it is set later",
+			      "set the clock before events come: jobs that were made before it is set would be "
+			      "deleted at once",
 			      "the clock is not set: it shows a time before 2024");
 		return;
 	}
 	check_synchronised(sink);
 	if (off > CLOCK_STEP_USEC + ran / CLOCK_SLEW_DIVISOR)
 		doctor_report(sink, WARNING, "clock",
-			      "times of events before and after do not compare; time limits and waits are not affected",
+			      "times from before and from after the step cannot be compared; time limits and waits "
+			      "are not affected",
 			      "it was set %s by %" PRIu64 " s since the daemon started",
 			      now > expected ? "forward" : "back", off / USEC_PER_SEC);
 }
@@ -182,7 +185,7 @@ void doctor_loop(const struct doctor_sink *sink)
 	stall_get_figures(&f);
 	if (f.turn_usec > STALL_LIMIT_USEC)
 		doctor_report(sink, WARNING, "loop",
-			      "events waited for so long; if the machine was not overloaded, report this with the "
+			      "events waited for this time; if the machine was not overloaded, report it with the "
 			      "daemon's log",
 			      "in the last hour one turn of the loop took %" PRIu64 " ms (%s), %" PRIu64
 			      " took more than %" PRIu64 " ms",
@@ -193,8 +196,7 @@ void doctor_loop(const struct doctor_sink *sink)
 			      f.turn_usec / USEC_PER_MSEC + 1);
 	if (f.commit_usec > STALL_COMMIT_LIMIT_USEC)
 		doctor_report(sink, WARNING, "loop",
-			      "is the journal's disk slow or shared with something that writes "
-			      "much?",
+			      "see what else writes to the journal's disk, or put [journal] path on a faster one",
 			      "in the last hour a commit of the journal took %" PRIu64 " ms",
 			      f.commit_usec / USEC_PER_MSEC);
 }
@@ -237,12 +239,13 @@ static void check_waiting(const struct doctor_sink *sink, const struct daemon *d
 
 	if (waiting > daemon->config->journal.jobs_max / 10 * 8 && waiting > 0)
 		doctor_report(sink, WARNING, "journal",
-			      "the scripts are slower than the events: more workers, or fewer events",
+			      "see what jobs wait for: listenerctl jobs --state queued; then raise the limit that "
+			      "it names",
 			      "%" PRIu64 " of at most %" PRIu64 " unfinished jobs", waiting,
 			      daemon->config->journal.jobs_max);
 	if (age > WAITING_LONG_USEC)
 		doctor_report(sink, WARNING, "journal",
-			      "listenerctl jobs --state queued, listenerctl executors: what holds them up?",
+			      "see what they wait for: listenerctl jobs --state queued; listenerctl executors",
 			      "the oldest event with an unfinished job waits for %" PRIu64 " s; %" PRIu64
 			      " jobs wait or run",
 			      age / USEC_PER_SEC, waiting);
@@ -264,7 +267,7 @@ void doctor_journal(const struct doctor_sink *sink, const struct daemon *daemon)
 	journal_get_figures(daemon->journal, &figures);
 	if (turn->error[0])
 		doctor_report(sink, FAILURE, "journal",
-			      "until it can be written nothing is acknowledged and nothing starts",
+			      "make the disk writable: until then nothing is acknowledged and nothing starts",
 			      "cannot be written: %s", turn->error);
 	check_room(sink, daemon, &figures);
 	check_waiting(sink, daemon, &figures);
@@ -279,7 +282,9 @@ void doctor_connection(const struct doctor_sink *sink, const struct daemon *daem
 	if (daemon->broker)
 		broker_get_figures(daemon->broker, &figures);
 	if (figures.state != BROKER_CONNECTED)
-		doctor_report(sink, FAILURE, "broker", "no events arrive; the daemon keeps trying",
+		doctor_report(sink, FAILURE, "broker",
+			      "see that the broker runs and that [broker] host, port, user "
+			      "and password are right; the daemon keeps trying",
 			      "the daemon is %s%s%s", broker_state_names[figures.state], figures.error[0] ? ": " : "",
 			      figures.error);
 	else if (figures.error[0])
@@ -313,13 +318,13 @@ static void say_away(const struct doctor_sink *sink, const struct source_config 
 {
 	const char *why = f->error[0] ? f->error
 			  : answered  ? "it cannot be scanned"
-				      : "no answer to a scan asked for now";
+				      : "the scan that was asked for now has not ended";
 	const char *remedy =
 		config->kind == SOURCE_CDMI
-			? "is the archive there, and are [scripts] url, user, password and collection right? "
-			  "Scripts known from before serve on, changes are not seen"
-			: "is [scripts] directory right, and may the listener's user read it? Scripts known from "
-			  "before serve on, changes are not seen";
+			? "see that the archive answers and that [scripts] url, user, password and collection are "
+			  "right; registered scripts stay registered, changes are not seen"
+			: "see that [scripts] directory is right and that the listener's user can read it; "
+			  "registered scripts stay registered, changes are not seen";
 
 	if (f->scanned_realtime_usec)
 		doctor_report(sink, FAILURE, "source", remedy, "%s: %s (last scanned %" PRIu64 " s ago)", f->where, why,
@@ -340,7 +345,7 @@ static void check_secrecy(const struct doctor_sink *sink, const struct source_co
 	for (size_t i = 0; inside[i]; i++)
 		if (strncasecmp(config->url, inside[i], strlen(inside[i])) == 0)
 			return;
-	doctor_report(sink, WARNING, "source", "https in [scripts] url",
+	doctor_report(sink, WARNING, "source", "write https:// in [scripts] url",
 		      "user and password go to the archive unencrypted");
 }
 

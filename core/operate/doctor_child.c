@@ -205,8 +205,9 @@ static int on_limit(sd_event_source *source, uint64_t usec, void *data)
 	(void)source;
 	(void)usec;
 	read_rows(child);
-	doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor", "does the disk or the broker hang?",
-		      "the measurement does not come to an end and was stopped");
+	doctor_report(&child->sink, LSN_PROBE_FAILURE, "doctor",
+		      "see whether the journal's disk and the broker answer, then ask again",
+		      "the measurement of disk and broker did not end in time and was stopped");
 	(void)kill(-child->pid, SIGKILL);
 	finish(child);
 	return 0;

@@ -52,7 +52,7 @@ void doctor_broker_limits(struct probes *probes)
 		if (!probes_queue(probes, probes->topic, "f", 1))
 			return;
 	if (!probe_run(&probes->publisher, &probes->publisher.confirmed, probes->published, PROBES_ANSWER_USEC, true)) {
-		SAY_WARNING(probes, "is the broker overloaded? Try again when it is idle",
+		SAY_WARNING(probes, "ask again when the broker has less to do",
 			    "limits not tried: it took %u of %u publications only", probes->publisher.confirmed - taken,
 			    wanted);
 		return;

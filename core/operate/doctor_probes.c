@@ -88,7 +88,8 @@ bool probes_flush(struct probes *probes)
 	struct probe_client *publisher = &probes->publisher;
 
 	if (!probe_run(publisher, &publisher->confirmed, probes->published, PROBES_ANSWER_USEC, true))
-		SAY_FAILURE(probes, publisher->error[0] ? "see the broker's log" : "is the broker overloaded?",
+		SAY_FAILURE(probes,
+			    publisher->error[0] ? "see the broker's log" : "ask again when the broker has less to do",
 			    "does not take publications: %s",
 			    publisher->error[0] ? publisher->error : "no acknowledgement in time");
 	else if (publisher->denied > 0)
@@ -127,7 +128,8 @@ int probes_connect_subscriber(struct probes *probes)
 
 	int r = probe_connect(&probes->subscriber, probes->config, probes->id, true, &err);
 	if (r < 0 && !doctor_child_stopping())
-		SAY_FAILURE(probes, "is it running, and are [broker] host, user and password right?",
+		SAY_FAILURE(probes,
+			    "see that the broker runs and that [broker] host, port, user and password are right",
 			    "cannot connect: %s", err.message);
 	return r;
 }

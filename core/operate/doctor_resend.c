@@ -153,7 +153,7 @@ void doctor_broker_resend(struct probes *probes)
 
 	if (!resend_provoke(probes, &before)) {
 		if (!doctor_child_stopping())
-			SAY_WARNING(probes, "is the broker overloaded? Ask again when it is idle",
+			SAY_WARNING(probes, "ask again when the broker has less to do",
 				    "whether events that it sends again are recognised could not be tried");
 		return;
 	}

@@ -103,10 +103,10 @@ static bool broker_stands(const struct daemon *daemon, struct ladder *ladder)
 	if (daemon->broker)
 		broker_get_figures(daemon->broker, &figures);
 	if (figures.state != BROKER_CONNECTED)
-		answer(ladder, RUNG_TAKEN, false, "no event comes now, the broker is %s: %s",
+		answer(ladder, RUNG_TAKEN, false, "no event can arrive now, the broker is %s: %s",
 		       broker_state_names[figures.state], figures.error);
 	else if (daemon->broker_problem[0] && !daemon->broker)
-		answer(ladder, RUNG_TAKEN, false, "no event comes, there is no connection to the broker: %s",
+		answer(ladder, RUNG_TAKEN, false, "no event can arrive, there is no connection to the broker: %s",
 		       daemon->broker_problem);
 	return !ladder->rungs[RUNG_TAKEN].asked;
 }
@@ -135,7 +135,8 @@ void ladder_taken(const struct daemon *daemon, const char *topic, struct ladder 
 	enum broker_grant grant = find_subscription(daemon, topic, &filter, &reason);
 	ret->subscribed = grant != BROKER_GRANT_MAX && grant != BROKER_GRANT_REFUSED;
 	if (ret->shielded)
-		answer(ret, RUNG_TAKEN, false, "the topic is about the scripts collection, which never fires scripts");
+		answer(ret, RUNG_TAKEN, false,
+		       "the topic is about the scripts collection, and such events never run scripts");
 	else if (grant == BROKER_GRANT_REFUSED)
 		answer(ret, RUNG_TAKEN, false, "the topic does not arrive: %s", reason);
 	else if (grant == BROKER_GRANT_MAX)
@@ -160,7 +161,7 @@ static void climb_script(struct ladder *ladder)
 	if (!entry->script)
 		answer(ladder, RUNG_ACTIVE, false, "the script is not active: %s", entry->reason);
 	else if (entry->state != SCRIPT_ACTIVE)
-		answer(ladder, RUNG_ACTIVE, true, "version %.12s serves on, a newer one does not: %s",
+		answer(ladder, RUNG_ACTIVE, true, "version %.12s stays registered, a newer one is not: %s",
 		       entry->script->version, entry->reason);
 	else
 		answer(ladder, RUNG_ACTIVE, true, "version %.12s", entry->script->version);

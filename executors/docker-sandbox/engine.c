@@ -226,7 +226,7 @@ static void engine_went(struct engine *engine, const struct lsn_error *why)
 	engine->up = engine->proven = false;
 	problem_set(&engine->problem, why->message);
 	if (news)
-		log_line(engine->host, WARNING, "the Docker Engine is away, looking for it: %s", why->message);
+		log_line(engine->host, WARNING, "the Docker Engine cannot be reached, trying again: %s", why->message);
 	look_later(engine);
 	if (was_up)
 		engine->hooks.changed(engine->hooks.data);
@@ -250,7 +250,7 @@ static void version_looked(void *data, const struct engine_reply *reply)
 			return; /* asked for again after a refusal: it is the same engine */
 		engine->up = true;
 		engine->proven = false;
-		log_line(engine->host, INFO, "Docker Engine %s is there", engine->version);
+		log_line(engine->host, INFO, "connected to Docker Engine %s", engine->version);
 		engine->hooks.changed(engine->hooks.data);
 		return;
 	}

@@ -67,11 +67,10 @@ static void tell_landlock(const struct probe *p)
 	static const struct {
 		unsigned abi;
 		const char *lacks;
-	} steps[] = {
-		{ 1, "everything: files are held by read-only mounts, ports by the port wall alone" },
-		{ 4, "TCP port rules: the port wall alone holds them (Linux 6.7)" },
-		{ 6, "scopes: abstract sockets and signals are held by namespaces and user ids alone (Linux 6.12)" }
-	};
+	} steps[] = { { 1, "all rules: read-only mounts alone protect files, the port wall alone restricts ports" },
+		      { 4, "rules for TCP ports: the port wall alone restricts them (needs Linux 6.7)" },
+		      { 6, "scopes: namespaces and user ids alone restrict abstract sockets and signals (needs Linux "
+			   "6.12)" } };
 
 	if (!pool->landlock_known) {
 		tell(p, LSN_PROBE_WARNING, "look at the executor's problem with `listenerctl executors`",
@@ -88,7 +87,9 @@ static void tell_landlock(const struct probe *p)
 		tell(p, LSN_PROBE_OK, NULL, "Landlock ABI %u: files, TCP ports, abstract sockets, signals",
 		     pool->landlock_abi);
 	else
-		tell(p, LSN_PROBE_WARNING, "see that the engine's seccomp profile is ours",
+		tell(p, LSN_PROBE_WARNING,
+		     "see that the seccomp.json in [listener] libexec_dir is the one that was "
+		     "installed with the daemon",
 		     "Landlock ABI %u is there, but sandboxes could not use it", pool->landlock_abi);
 }
 
@@ -260,7 +261,8 @@ static void probe_drop_call(struct probe *p)
 static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 {
 	const char *remedy = why->code == -EACCES
-				     ? "let the listener's user be a member of the socket's group, and start it anew"
+				     ? "make the listener's user a member of the socket's group, then restart "
+				       "listenerd"
 				     : "start the Docker Engine: systemctl start docker";
 
 	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->settings.socket, why->message);

@@ -61,15 +61,16 @@ static const struct option_row rows[] = {
 	  "Name of the OCI runtime of the sandboxes, as the engine knows it. Empty: the engine's default. "
 	  "docs/security.md says what is known about runtimes other than runc."),
 	S("network_name", "", parse_name, network_name,
-	  "Name of the network of the sandboxes in the engine. If there is none, it is made. A network that does "
-	  "not belong to this listener is refused. Empty: the name is made from the names of the listener and "
-	  "of the section."),
+	  "Name of the network of the sandboxes in the engine. If no network has this name, it is made. A "
+	  "network that does not belong to this listener is refused. Empty: the name is made from the names "
+	  "of the listener and of the section."),
 	S("subnet", "", parse_subnet, subnet,
 	  "IPv4 network of the sandboxes, with an address for each of them. Example: 172.30.0.0/22. Empty: the "
 	  "engine chooses one."),
 	S("ipv6", "no", option_parse_flag, ipv6,
-	  "Give sandboxes an IPv6 address (of fd00::/8) too. The port wall covers IPv4 and IPv6 in both cases. "
-	  "What scripts can reach by IPv6 depends on the engine's address translation (ip6tables)."),
+	  "yes: sandboxes get an IPv6 address (of fd00::/8) as well. no: they get an IPv4 address only. The "
+	  "port wall covers IPv4 and IPv6 in both cases. What scripts can reach by IPv6 depends on the "
+	  "engine's address translation (ip6tables)."),
 	S("engine_timeout", "30s", option_parse_time, engine_timeout_usec,
 	  "A request to the engine that is not answered after this time has failed. It must not be 0."),
 #undef S

@@ -228,7 +228,7 @@ static void take_frame(struct control *control, const void *frame, size_t size, 
 	else if (head->type == SB_RESULT)
 		take_result(control, frame, size, fds, count);
 	else
-		hooks->violation(hooks->data, "a frame that is none of init's");
+		hooks->violation(hooks->data, "a frame of an unknown type");
 }
 
 static size_t collect_fds(struct msghdr *msg, int fds[FDS_MAX])
@@ -286,7 +286,7 @@ static void socket_readable(void *data, int fd, uint32_t events)
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		control->hooks.violation(control->hooks.data, "a frame that is too long");
 	else if (++control->frames > CONTROL_FRAMES_MAX + output_frames_max(&control->output))
-		control->hooks.violation(control->hooks.data, "frames without end");
+		control->hooks.violation(control->hooks.data, "more frames than one job may have");
 	else
 		take_frame(control, frame.bytes, (size_t)n, fds, count);
 	for (size_t i = 0; i < count; i++)
@@ -310,11 +310,11 @@ static void accept_init(void *data, int fd, uint32_t events)
 	if (new_fd < 0)
 		return;
 	if (++control->connects > CONTROL_CONNECTS_MAX) {
-		control->hooks.violation(control->hooks.data, "connections without end");
+		control->hooks.violation(control->hooks.data, "too many connections");
 		return;
 	}
 	if (getsockopt(new_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid == SB_SCRIPT_UID) {
-		control->hooks.violation(control->hooks.data, "a connection that is not init's");
+		control->hooks.violation(control->hooks.data, "a connection of the scripts' user");
 		return;
 	}
 	(void)setsockopt(new_fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);

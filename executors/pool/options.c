@@ -258,8 +258,8 @@ static const struct option_row rows[] = {
 		key, fallback, parse, offsetof(struct options, field), meaning                                         \
 	}
 	S("network", "bridge", parse_network, network,
-	  "bridge: a network of their own, behind the port wall. none: no network at all, which is the safest; "
-	  "the keys about the network and its addresses then have no effect."),
+	  "bridge: sandboxes have a network of their own, behind the port wall. none: sandboxes have no "
+	  "network at all, which is the safest; the keys about ports and addresses then have no effect."),
 	S("ports", "80, 443, 21, 22, 25, 587, 465", option_parse_ports, ports,
 	  "TCP ports that scripts may connect to. You can leave out some of these seven, but you cannot add "
 	  "others. Example: ports = 443, 587"),
@@ -268,38 +268,40 @@ static const struct option_row rows[] = {
 	  "to three name servers of this host that are not on its loopback interface. If there are none, "
 	  "scripts cannot resolve names."),
 	S("allow_networks", "", parse_prefixes, allow_networks,
-	  "Networks and addresses that scripts may connect to, such as 10.1.0.0/16 and fd00::/8. If any is "
-	  "listed, all others are refused, except the name servers. Empty: any address."),
+	  "Networks and addresses that scripts may connect to. If any is listed, all others are refused, "
+	  "except the name servers. Empty: any address. Example: 10.1.0.0/16, fd00::/8"),
 	S("deny_networks", "", parse_prefixes, deny_networks,
 	  "Networks and addresses that scripts must not connect to, even if allow_networks names them. "
-	  "Loopback, link-local, multicast and reserved addresses are always refused. Name servers are not."),
+	  "Loopback, link-local, multicast and reserved addresses are always refused. Name servers are never "
+	  "refused. Example: 10.0.0.0/8"),
 	S("ftp_data", "off", option_parse_ftp, ftp_related,
-	  "off: an FTP server can be reached on its control connection (port 21) only. related: passive FTP "
-	  "may also open the data connection that the server has named."),
+	  "off: scripts can open the control connection of FTP (port 21) only. related: scripts can also open "
+	  "the data connection of passive FTP that the server has named."),
 	S("connections", "4096", parse_count, connections,
 	  "How many connections and DNS questions a sandbox may have open at the same time, and how many may "
 	  "begin at once. After that many have begun, only a twentieth of the number may begin each second. "
 	  "Further ones are refused, so that no script fills this host's table of connections. Example: with "
 	  "4096, about 205 per second. 0: no limit."),
 	S("pool_min", "auto", parse_pool_min, pool_min,
-	  "How many spares are kept: warm sandboxes that no script has used yet. auto: one for each registered "
-	  "script that has no sandbox, up to half of what pool_memory allows, so that the first event of a script "
-	  "finds one; at least 1. With 0 the first job of a script waits for a container to start."),
+	  "How many spares are kept. A spare is a warm sandbox that no script has used yet. auto: one spare "
+	  "for each registered script that has no sandbox, at least 1 and up to half of what pool_memory "
+	  "allows; so the first event of a script finds a spare. 0: the first job of a script waits until a "
+	  "container has started."),
 	S("pool_max", "0", parse_count, pool_max,
 	  "The most sandboxes, and so the most jobs at the same time. 0: as many as pool_memory, the addresses of "
 	  "the network and the open files of the daemon allow. If all are in use, the idle sandbox whose script is "
 	  "used least is ended to make room."),
 	S("pool_memory", "25%", parse_share, pool_memory,
-	  "How much memory the sandboxes may take together while they wait for jobs: a share of this machine's "
-	  "memory, such as 25%, or an amount, such as 4G. One sandbox takes about 10 MB; `listenerctl executors` "
-	  "shows the figure. When the machine is short of memory, a quarter of the idle sandboxes is ended, and "
-	  "after two seconds, if that was not enough, another quarter. What scripts use while they run is limited by "
-	  "[limits], not by this key."),
+	  "How much memory the sandboxes may take together while they wait for jobs: a share of this "
+	  "machine's memory, such as 25%, or an amount, such as 4G. One sandbox takes about 10 MB; "
+	  "`listenerctl executors` shows the figure. When the machine is short of memory, a quarter of the "
+	  "idle sandboxes is ended. If memory is still short after two seconds, another quarter is ended. "
+	  "This key does not limit what scripts use while they run; [limits] does."),
 	S("starting", "2", parse_count, starting,
 	  "How many containers may be starting at the same time, at least 1. A larger number fills the pool "
 	  "faster and gives this machine more work."),
 	S("idle_timeout", "10min", option_parse_time, idle_timeout_usec,
-	  "A sandbox that has had no job for this time ends. pool_min spares stay. 0: never."),
+	  "A sandbox that has had no job for this time is ended. The spares of pool_min stay. 0: never."),
 	S("reuse", "script", parse_reuse, reuse,
 	  "script: a sandbox runs further jobs of the same version of its script. never: each job gets a "
 	  "container that no job has used, so one container is started per job. docs/security.md says "
@@ -311,8 +313,8 @@ static const struct option_row rows[] = {
 	  "A sandbox that is older than this ends when it has no job. 0: never."),
 	S("start", "fork", parse_start, start,
 	  "fork: a Python script is forked from an interpreter that is already running. exec: each job starts "
-	  "an interpreter, which takes about 12 ms more. Scripts in other languages are always started with "
-	  "exec."),
+	  "an interpreter of its own, which takes about 12 ms more. Scripts in other languages are always "
+	  "started with exec."),
 	S("preload", "json", parse_modules, preload,
 	  "Python modules that every warm sandbox imports once, so that scripts import them without delay. "
 	  "Modules that the image does not have are left out. Example: preload = json, requests. Empty: none."),
@@ -325,15 +327,16 @@ static const struct option_row rows[] = {
 	  "The most CPU time of each process of a script, rounded up to whole seconds. A process that uses "
 	  "more is killed, and the outcome is cpu. 0: no limit except the script's timeout."),
 	S("grace", "1s", option_parse_time, grace_usec,
-	  "When its time is up, or when it is cancelled, a script gets SIGTERM. After this time everything "
-	  "that is left of it is killed."),
+	  "When the time limit of a script has passed, or when its job is cancelled, the script gets SIGTERM. "
+	  "After this further time everything that is left of the script is killed."),
 	S("orphan_grace", "5min", option_parse_time, orphan_grace_usec,
-	  "When the listener has gone, an idle sandbox waits this time for the next one, in whole seconds, and "
-	  "then ends. A sandbox with a job finishes the job and keeps the result."),
+	  "When the listener has gone, an idle sandbox waits this time for the next listener and then ends. "
+	  "Fractions of a second are dropped. A sandbox with a job finishes the job and keeps the result "
+	  "until a listener has fetched it."),
 	S("memory", "128M", parse_bytes, memory_bytes,
-	  "The script memory that the first spares are made for. Later spares are made for what the latest job "
-	  "asked for. This key limits nothing; [limits] does. A spare of another size is changed before its "
-	  "first job."),
+	  "The script memory that the first spares are made for. Later spares are made for the memory that "
+	  "the latest job asked for. A spare of another size is changed before its first job. This key limits "
+	  "nothing; [limits] does."),
 	S("memory_overhead", "64M", parse_bytes, memory_overhead_bytes,
 	  "Memory of a container in addition to the memory of its script. The init process and the warm "
 	  "interpreter need about 25M of it."),

@@ -198,8 +198,8 @@ static void start_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->deadline = NULL;
-	sandbox_trouble(sb, sb->control.fd >= 0 ? "its interpreter did not become warm in time"
-						: "its init did not connect in time");
+	sandbox_trouble(sb, sb->control.fd >= 0 ? "the interpreter in the sandbox was not ready within start_timeout"
+						: "sandbox-init did not connect within start_timeout");
 }
 
 static void sandbox_started(struct sandbox *sb)
@@ -321,7 +321,7 @@ static void recovered_idle(struct sandbox *sb)
 static void hello_while_busy(struct sandbox *sb, const struct sb_hello *hello)
 {
 	if (hello->state != SB_IDLE && hello->job != sb->job_id) {
-		sandbox_trouble(sb, "its init speaks of another job");
+		sandbox_trouble(sb, "sandbox-init reports another job");
 		return;
 	}
 	sandbox_disarm(sb, &sb->patience);
@@ -350,8 +350,8 @@ static void on_hello(void *data, const struct sb_hello *hello)
 	sb->protocol = hello->head.version;
 	if (hello->state > SB_FINISHED || !walls_suffice(sb, hello)) {
 		sandbox_trouble(sb, hello->state > SB_FINISHED
-					    ? "its init is in no known state"
-					    : "its init could not put up the walls that are required");
+					    ? "sandbox-init reports a state that is not known"
+					    : "sandbox-init could not put up the walls that are required");
 		return;
 	}
 	switch (sb->state) {
@@ -364,7 +364,7 @@ static void on_hello(void *data, const struct sb_hello *hello)
 			/* the first one was lost */
 			(void)control_send_job(&sb->control, SB_FORGET, sb->job_id);
 		else if (hello->state != SB_IDLE)
-			sandbox_trouble(sb, "its init runs something we did not ask for");
+			sandbox_trouble(sb, "sandbox-init runs a job that it was not given");
 	}
 }
 
@@ -438,11 +438,11 @@ static void on_control_result(void *data, const struct sb_result *result, const 
 	if (sb->state == SANDBOX_REPORTED && result->job == sb->job_id)
 		return; /* repeated after the connection came again; the host has it */
 	if (sb->state != SANDBOX_RUNNING || result->job != sb->job_id) {
-		sandbox_trouble(sb, "its init reports a job that does not run there");
+		sandbox_trouble(sb, "sandbox-init reports the end of a job that does not run there");
 		return;
 	}
 	if (sb->job->output == LSN_OUTPUT_CAPTURE && fds[0] < 0 && result->outcome != LSN_OUTCOME_ERROR) {
-		sandbox_trouble(sb, "its init brought no output");
+		sandbox_trouble(sb, "sandbox-init sent no output, although its result announced it");
 		return;
 	}
 	sandbox_disarm(sb, &sb->deadline);
@@ -461,7 +461,7 @@ static void on_violation(void *data, const char *what)
 	struct sandbox *sb = data;
 	char text[160];
 
-	(void)snprintf(text, sizeof text, "its init sent %s", what);
+	(void)snprintf(text, sizeof text, "sandbox-init sent %s", what);
 	sandbox_trouble(sb, text);
 }
 
@@ -472,7 +472,7 @@ static void patience_ran_out(void *data)
 	struct sandbox *sb = data;
 
 	sb->patience = NULL;
-	sandbox_trouble(sb, "its init did not come back");
+	sandbox_trouble(sb, "sandbox-init did not connect again");
 }
 
 static void look_again(void *data)
@@ -517,7 +517,7 @@ static void looked_at(void *data, const struct backend_reply *reply)
 		/* the backend may not have noticed yet */
 		sandbox_arm(sb, &sb->patience, LOOK_USEC, look_again);
 	else
-		sandbox_trouble(sb, "its init does not answer");
+		sandbox_trouble(sb, "sandbox-init does not answer");
 }
 
 static void look_at_container(struct sandbox *sb)

@@ -160,15 +160,15 @@ static void take_line(struct wall *wall, char *line)
 static const char *remedy_of_end(int status)
 {
 	if (status < 0 || !WIFSIGNALED(status))
-		return "look for what it wrote into the daemon's log; it is started again";
+		return "read in the daemon's log what portwall wrote; it is started again";
 	switch (WTERMSIG(status)) {
-	case SIGKILL: return "see the kernel's log: memory may have run out; it is started again";
+	case SIGKILL: return "see in the kernel's log whether memory ran out (journalctl -k); it is started again";
 	case SIGSYS: return "let the unit allow the helper netlink: RestrictAddressFamilies, SystemCallFilter";
 	case SIGSEGV:
 	case SIGABRT:
 	case SIGBUS:
 	case SIGILL:
-	case SIGFPE: return "report it with what `coredumpctl info portwall` says: it is a fault of portwall's";
+	case SIGFPE: return "see `coredumpctl info portwall`, and report it; it is started again";
 	default: return "find out who sent the signal; it is started again";
 	}
 }

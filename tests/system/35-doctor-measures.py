@@ -203,7 +203,7 @@ def test_subscription_to_everything_does_not_see_probes(t):
 def test_changed_files_are_said(t):
     daemon = t.listener(t.broker()).start()
     daemon.change({'limits': {'timeout': '7s'}})
-    row = has(examine(daemon), 'warning', 'config', 'something else')
+    row = has(examine(daemon), 'warning', 'config', 'differ from')
     check('timeout = 7' in row['what'] and '[limits]' in row['what'], row)
     daemon.change({'broker': {'port': 'many'}})
     has(examine(daemon), 'failure', 'config', 'listenerd.ini:')

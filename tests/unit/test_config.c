@@ -424,7 +424,7 @@ START_TEST(test_config__mistakes_between_keys)
 	ck_assert_int_eq(load(), -EINVAL);
 	ck_assert_str_eq(err.message,
 			 "[dispatcher]: default_executor: there is no [executor docker-sandbox]; these exist: e; "
-			 "it needs a section, too, once another executor has one");
+			 "if any executor has a section, each executor needs one");
 }
 END_TEST
 

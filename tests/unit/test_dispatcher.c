@@ -651,7 +651,7 @@ START_TEST(test_dispatcher__what_is_in_the_journal_only_waits_to_be_read)
 	serving_open();
 	dispatcher_get_wait(serving.dispatcher, "a.py", id, 0, &wait);
 	ck_assert_int_eq(wait.reason, WAIT_NOTHING);
-	ck_assert_str_eq(wait.text, "it waits in the journal and is read from there soon");
+	ck_assert_str_eq(wait.text, "it waits in the journal, behind earlier jobs of the script");
 }
 END_TEST
 

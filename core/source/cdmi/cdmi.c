@@ -141,7 +141,7 @@ static enum cdmi_verdict body_parse(const struct http_reply *reply, json_t **ret
 	if (json_is_object(*ret))
 		return CDMI_OK;
 	if (*ret)
-		(void)lsn_error_set(err, -EINVAL, "the reply is JSON, but no object%s", advice);
+		(void)lsn_error_set(err, -EINVAL, "the reply is JSON, but not an object%s", advice);
 	else
 		(void)lsn_error_set(err, -EINVAL, "the reply is not JSON (%s)%s", why.message, advice);
 	json_decref(*ret);

@@ -252,7 +252,7 @@ static void fetch_missing(struct fetch *fetch)
 	else if (last == '?')
 		fetch_refuse(fetch, "it is a reference, not a script");
 	else
-		fetch_refuse(fetch, "the archive lists it but does not have it: it is broken");
+		fetch_refuse(fetch, "the archive lists it, but answers 404 (not found) when it is read");
 }
 
 static void fetch_fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct lsn_error *err)
