@@ -169,7 +169,7 @@ def test_the_broker(t):
     broker.stop()
     wrong(daemon, 'broker-away', 'warning', 'no events come')
     since = daemon.status()['broker']['since_realtime_usec']
-    says(daemon, 'a.py', 'create/a', 'taken', 'no event comes now')
+    says(daemon, 'a.py', 'create/a', 'taken', 'no event can arrive now')
     time.sleep(0.5)
     equal(daemon.status()['broker']['since_realtime_usec'], since, 'the time of the loss')
     broker.start()
