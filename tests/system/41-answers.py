@@ -68,6 +68,7 @@ def wrong(daemon, name, level, words, worst=None):
     print('     %s after %.1f s' % (name, time.monotonic() - began), flush=True)
     done = daemon.ctl_run('status')
     check(words in done.stdout.decode().split('\n\n')[0] and done.returncode == 0, done.stdout)
+    check('docs/troubleshooting.md#%s\n' % name in done.stdout.decode(), done.stdout)
     done = daemon.ctl_run('check')
     equal(done.returncode, {'failure': 2, 'warning': 1}[worst or level], done.stdout)
     check(done.stdout.decode().count('\n') == 1 and b' | waiting=' in done.stdout, done.stdout)

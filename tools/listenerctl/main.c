@@ -234,6 +234,8 @@ static enum exit_code run_doctor(struct client *client, struct invocation *invoc
 {
 	int worst = 0;
 	enum exit_code code = client_ask(client, json_incref(invocation->request), print_doctor, NULL, &worst);
+	if (worst > 0)
+		puts("\nSee docs/troubleshooting.md for what is not ok.");
 	/* 0 all well, 1 warnings, 2 failures */
 	return code == EXIT_OK ? (enum exit_code)worst : code;
 }

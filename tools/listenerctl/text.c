@@ -144,6 +144,7 @@ static void print_conditions(const json_t *conditions)
 		(void)printf("%-14s ", "");
 		text_phrase(condition, "since ", "since_realtime_usec", CELL_TIME, "; ");
 		text_phrase(condition, "-> ", "remedy", CELL_TEXT, "\n");
+		text_phrase(condition, "               see docs/troubleshooting.md#", "id", CELL_TEXT, "\n");
 	}
 	if (json_array_size(conditions) > 0)
 		(void)printf("\n");
