@@ -5,7 +5,7 @@ OPTIONS_docker-sandbox = executors/docker-sandbox/settings.c executors/pool/opti
 OPTIONS_json-lines = executors/json-lines/options.c
 MODULE_HELP = $(BUILD)/help/docker-sandbox $(BUILD)/help/json-lines
 .SECONDEXPANSION:
-$(MODULE_HELP): $(BUILD)/help/%: tools/module-help.c $$(OPTIONS_$$*) $$(OPTIONS_$$*:.c=.h) $(BUILD)/lib/util.o $(BUILD)/lib/parse.o
+$(MODULE_HELP): $(BUILD)/help/%: tools/module-help.c $$(OPTIONS_$$*) $$(OPTIONS_$$*:.c=.h) $(BUILD)/lib/util.o $(BUILD)/lib/parse.o $(BUILD)/lib/file.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE -pie $(LIB_I) $(patsubst %/,-I%,$(sort $(dir $(OPTIONS_$*)))) $(filter-out %.h,$^) -o $@
 

@@ -81,6 +81,50 @@ static void prerequisites_changed(void *data)
 	pool_set_up(&in->pool, true);
 }
 
+static void image_renewed(void *data)
+{
+	struct instance *in = data;
+
+	char id[2 * IMAGE_ID_SIZE];
+
+	(void)str_quote(id, sizeof id, in->prereq.image_id, strlen(in->prereq.image_id));
+	log_line(in->host, NOTICE, "image %s is another one now, %s: sandboxes of the older one get no further job",
+		 in->settings.image, id);
+	pool_renew(&in->pool, "there is a newer image");
+}
+
+static void list_text(const struct str_list *list, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	*buf = 0;
+	for (size_t i = 0; i < list->count && used < size; i++)
+		used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "", list->items[i]);
+}
+
+/* follow_resolvers - before a job is given: a sandbox asks the name servers that its host asks, and
+ * the port wall opens those and no others. Sandboxes made when none was known may ask nobody. */
+static void follow_resolvers(struct instance *in)
+{
+	struct options *o = &in->settings.pool;
+	bool none = o->dns.count == 0;
+	char text[RESOLVERS_MAX * 48];
+
+	if (o->network != NETWORK_BRIDGE)
+		return;
+	int r = resolver_watch_follow(&in->resolvers, o, in->run_dir_fd);
+	if (r < 0)
+		log_line(in->host, WARNING, RESOLVER_FILE " of the sandboxes: %s: scripts ask the former name servers",
+			 strerror(-r));
+	if (r <= 0)
+		return;
+	list_text(&o->dns, text, sizeof text);
+	log_line(in->host, NOTICE, "the name servers of this host have changed: scripts ask %s", text);
+	prerequisites_change_wall(&in->prereq);
+	if (none)
+		pool_renew(&in->pool, "it was made when no name server was known");
+}
+
 /* ----------------------------------------------------------------------------------------- life */
 
 static void instance_clear(struct instance *in)
@@ -145,7 +189,8 @@ static int bring_up(struct instance *in, struct lsn_error *err)
 					 .options = &in->settings.pool,
 					 .backend = &in->containers.backend,
 					 .run_dir_fd = in->run_dir_fd };
-	int r = prerequisites_init(&in->prereq, in->host, &in->settings, prerequisites_changed, in, err);
+	const struct prerequisites_hooks hooks = { prerequisites_changed, image_renewed, in };
+	int r = prerequisites_init(&in->prereq, in->host, &in->settings, &hooks, err);
 
 	if (r < 0)
 		return r;
@@ -282,7 +327,10 @@ static void docker_detach(void *instance) { ((struct instance *)instance)->detac
 
 static int docker_reserve(void *instance, const struct lsn_job *job, char place[LSN_PLACE_SIZE], struct lsn_error *err)
 {
-	return pool_reserve(&((struct instance *)instance)->pool, job, place, err);
+	struct instance *in = instance;
+
+	follow_resolvers(in);
+	return pool_reserve(&in->pool, job, place, err);
 }
 
 static void docker_release(void *instance, const struct lsn_job *job)
@@ -328,11 +376,17 @@ static void describe_engine(struct instance *in, lsn_describe_fn fn, void *data)
 		       calls ? (double)total / (double)calls / 1000 : 0.0, (double)most / 1000);
 	fn(data, "engine_calls", text);
 	fn(data, "image", in->settings.image);
+	if (in->prereq.image_id[0]) {
+		fn(data, "image_id", in->prereq.image_id);
+		fn(data, "image_created", in->prereq.image_created);
+	}
 	if (in->prereq.libraries[0])
 		fn(data, "libraries", in->prereq.libraries);
 	fn(data, "network", in->prereq.wall ? in->prereq.network.name : "none");
 	if (in->prereq.wall) {
 		uint64_t restored;
+		list_text(&in->settings.pool.dns, text, sizeof text);
+		fn(data, "name_servers", *text ? text : "none");
 		fn(data, "wall", wall_state(in->prereq.wall));
 		(void)snprintf(text, sizeof text, "%u", wall_restored(in->prereq.wall, &restored));
 		fn(data, "wall_restored", text);
@@ -405,6 +459,7 @@ static void docker_describe(void *instance, lsn_describe_fn fn, void *data)
 {
 	struct instance *in = instance;
 
+	follow_resolvers(in);
 	describe_engine(in, fn, data);
 	describe_pool(&in->pool, fn, data);
 	describe(fn, data, "sandboxes", "%" PRIu64 " started, %" PRIu64 " ended, %u left behind by others removed",

@@ -6,6 +6,7 @@
 #include "janitor.h"
 #include "pool.h"
 #include "prerequisites.h"
+#include "resolver_file.h"
 #include "settings.h"
 
 struct probe;
@@ -18,6 +19,7 @@ struct instance {
 	struct prerequisites prereq;
 	struct containers containers;
 	struct pool pool;
+	struct resolver_watch resolvers;
 	struct janitor janitor;
 	struct lsn_timer *janitor_timer;
 	bool recovered; /* recover() is not called any more */

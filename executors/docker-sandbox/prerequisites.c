@@ -34,7 +34,7 @@ static void prereq_set_state(struct prerequisites *prereq, enum prerequisites_st
 	if (was == (state == PREREQ_UP))
 		return;
 	prereq->since_realtime_usec = now_realtime_usec();
-	prereq->changed(prereq->data);
+	prereq->hooks.changed(prereq->hooks.data);
 }
 
 static void retry_now(void *data)
@@ -73,12 +73,25 @@ static void network_there(void *data, const struct lsn_error *error)
 		step(prereq, PREREQ_WALL);
 }
 
-static void note_libraries(struct prerequisites *prereq, const json_t *image)
+/* copy_string - of OBJECT's KEY, "" if there is none. */
+static void copy_string(const json_t *object, const char *key, char *buf, size_t size)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	(void)snprintf(buf, size, "%s", value ? value : "");
+}
+
+static void note_image(struct prerequisites *prereq, const json_t *image)
 {
 	const json_t *labels = json_object_get(json_object_get(image, "Config"), "Labels");
-	const char *libraries = json_string_value(json_object_get(labels, ENGINE_LABEL_LIBRARIES));
+	char before[IMAGE_ID_SIZE];
 
-	(void)snprintf(prereq->libraries, sizeof prereq->libraries, "%s", libraries ? libraries : "");
+	memcpy(before, prereq->image_id, sizeof before);
+	copy_string(labels, ENGINE_LABEL_LIBRARIES, prereq->libraries, sizeof prereq->libraries);
+	copy_string(image, "Id", prereq->image_id, sizeof prereq->image_id);
+	copy_string(image, "Created", prereq->image_created, sizeof prereq->image_created);
+	if (*before && !streq(before, prereq->image_id))
+		prereq->hooks.renewed(prereq->hooks.data);
 }
 
 static void image_seen(void *data, const struct engine_reply *reply)
@@ -88,7 +101,7 @@ static void image_seen(void *data, const struct engine_reply *reply)
 
 	prereq->call = NULL;
 	if (reply->status == 200) {
-		note_libraries(prereq, reply->json);
+		note_image(prereq, reply->json);
 		step(prereq, prereq->settings->pool.network == NETWORK_NONE ? PREREQ_UP : PREREQ_NETWORK);
 		return;
 	}
@@ -121,15 +134,19 @@ static void info_seen(void *data, const struct engine_reply *reply)
 	prereq_trouble(prereq, &err);
 }
 
-static int take_step(struct prerequisites *prereq, enum prerequisites_state state)
+static int ask_for_image(struct prerequisites *prereq, engine_fn fn, struct engine_call **ret)
 {
 	char path[300];
 
+	(void)snprintf(path, sizeof path, "/images/%s/json", prereq->settings->image);
+	return engine_start(prereq->engine, "GET", path, NULL, fn, prereq, ret);
+}
+
+static int take_step(struct prerequisites *prereq, enum prerequisites_state state)
+{
 	switch (state) {
 	case PREREQ_LIMITS: return engine_start(prereq->engine, "GET", "/info", NULL, info_seen, prereq, &prereq->call);
-	case PREREQ_IMAGE:
-		(void)snprintf(path, sizeof path, "/images/%s/json", prereq->settings->image);
-		return engine_start(prereq->engine, "GET", path, NULL, image_seen, prereq, &prereq->call);
+	case PREREQ_IMAGE: return ask_for_image(prereq, image_seen, &prereq->call);
 	case PREREQ_NETWORK: return network_ensure(&prereq->network, prereq->engine, network_there, prereq);
 	case PREREQ_WALL:
 		return wall_up(prereq->wall)
@@ -155,7 +172,8 @@ static void step(struct prerequisites *prereq, enum prerequisites_state state)
 static void drop_pending(struct prerequisites *prereq)
 {
 	engine_cancel(prereq->call);
-	prereq->call = NULL;
+	engine_cancel(prereq->look);
+	prereq->call = prereq->look = NULL;
 	network_done(&prereq->network);
 	prereq->host->timer_cancel(prereq->host->handle, prereq->retry);
 	prereq->retry = NULL;
@@ -166,7 +184,29 @@ static void engine_changed(void *data)
 	struct prerequisites *prereq = data;
 
 	drop_pending(prereq);
+	images_listen(prereq->images, engine_up(prereq->engine));
 	step(prereq, engine_up(prereq->engine) ? PREREQ_LIMITS : PREREQ_ENGINE);
+}
+
+/* An image that has gone is missed when a container cannot be made of it. */
+static void image_looked_at(void *data, const struct engine_reply *reply)
+{
+	struct prerequisites *prereq = data;
+
+	prereq->look = NULL;
+	if (reply->status == 200)
+		note_image(prereq, reply->json);
+}
+
+static void images_changed(void *data)
+{
+	struct prerequisites *prereq = data;
+
+	if (prereq->state <= PREREQ_IMAGE) /* it is looked at in its turn */
+		return;
+	engine_cancel(prereq->look);
+	prereq->look = NULL;
+	(void)ask_for_image(prereq, image_looked_at, &prereq->look);
 }
 
 static void wall_changed(void *data)
@@ -194,28 +234,45 @@ void prerequisites_recheck(struct prerequisites *prereq)
 	step(prereq, PREREQ_IMAGE);
 }
 
+void prerequisites_change_wall(struct prerequisites *prereq)
+{
+	if (!prereq->wall || prereq->state < PREREQ_WALL)
+		return; /* it is made in its turn, of what is known then */
+	int r = wall_raise(prereq->wall, prereq->network.bridge, &prereq->settings->pool);
+	if (r < 0)
+		prereq_trouble(prereq, &(const struct lsn_error){ .code = r, .message = "port wall: out of memory" });
+	prereq_set_state(prereq, PREREQ_WALL);
+}
+
 bool prerequisites_up(const struct prerequisites *prereq) { return prereq->state == PREREQ_UP; }
 
 int prerequisites_init(struct prerequisites *prereq, const struct lsn_host *host, const struct settings *settings,
-		       void (*changed)(void *data), void *data, struct lsn_error *err)
+		       const struct prerequisites_hooks *hooks, struct lsn_error *err)
 {
-	struct wall_hooks wall_hooks = { wall_changed, prereq };
-	struct engine_hooks engine_hooks = { engine_changed, prereq };
+	const struct wall_hooks wall_hooks = { wall_changed, prereq };
+	const struct engine_hooks engine_hooks = { engine_changed, prereq };
+	const struct images_hooks images_hooks = { images_changed, prereq };
 
-	*prereq = (struct prerequisites){ .host = host, .settings = settings, .changed = changed, .data = data };
+	*prereq = (struct prerequisites){ .host = host, .settings = settings, .hooks = *hooks };
 	prereq->since_realtime_usec = now_realtime_usec();
 	network_init(&prereq->network, host, settings);
 	if (settings->pool.network == NETWORK_BRIDGE && wall_new(host, &wall_hooks, &prereq->wall) < 0)
 		return lsn_error_set(err, -ENOMEM, "out of memory");
-	int r = engine_new(host, settings->socket, settings->engine_timeout_usec, &engine_hooks, &prereq->engine, err);
-	if (r < 0)
+	int r = images_new(host, settings->socket, &images_hooks, &prereq->images, err);
+	if (r == 0)
+		r = engine_new(host, settings->socket, settings->engine_timeout_usec, &engine_hooks, &prereq->engine,
+			       err);
+	if (r < 0) {
+		images_free(prereq->images);
 		wall_free(prereq->wall, false);
+	}
 	return r;
 }
 
 void prerequisites_done(struct prerequisites *prereq, bool remove_wall)
 {
 	drop_pending(prereq);
+	images_free(prereq->images);
 	engine_free(prereq->engine);
 	wall_free(prereq->wall, remove_wall);
 }
@@ -223,6 +280,7 @@ void prerequisites_done(struct prerequisites *prereq, bool remove_wall)
 void prerequisites_drop(struct prerequisites *prereq)
 {
 	drop_pending(prereq);
+	images_free(prereq->images);
 	engine_free(prereq->engine);
 	wall_leave(prereq->wall);
 }

@@ -56,7 +56,8 @@ static const struct option_row rows[] = {
 	  "listener's user must be allowed to use it."),
 	S("image", "listener-sandbox:latest", parse_image, image,
 	  "Name or id of the image of the sandboxes. The engine must have it already, because nothing is "
-	  "pulled. The tool build-image makes the default image."),
+	  "pulled. If the name comes to mean another image, the next job gets a sandbox of that one. The tool "
+	  "build-image makes the default image."),
 	S("runtime", "", parse_name, runtime,
 	  "Name of the OCI runtime of the sandboxes, as the engine knows it. Empty: the engine's default. "
 	  "docs/security.md says what is known about runtimes other than runc."),

@@ -12,6 +12,7 @@
 #include <util.h>
 
 #define LIST_MAX 256 /* items of any list */
+#define RESOLVER_TEXT_MAX ((size_t)64 << 10)
 
 /* ---------------------------------------------------------------------------------------- lists */
 
@@ -265,8 +266,8 @@ static const struct option_row rows[] = {
 	  "others. Example: ports = 443, 587"),
 	S("dns", "", parse_addresses, dns,
 	  "Addresses of the name servers that scripts may ask, eight at most. Example: 192.0.2.53. Empty: up "
-	  "to three name servers of this host that are not on its loopback interface. If there are none, "
-	  "scripts cannot resolve names."),
+	  "to three name servers of this host that are not on its loopback interface, from the next job on "
+	  "also when they have changed. If there are none, scripts cannot resolve names."),
 	S("allow_networks", "", parse_prefixes, allow_networks,
 	  "Networks and addresses that scripts may connect to. If any is listed, all others are refused, "
 	  "except the name servers. Empty: any address. Example: 10.1.0.0/16, fd00::/8"),
@@ -393,20 +394,34 @@ int options_resolvers(const char *text, struct str_list *list)
 /* Sandboxes are on this host: its resolvers are what a container without settings would use, too.
  * A stub on loopback cannot be reached from a container; systemd-resolved keeps the real ones
  * beside it. */
-static int find_resolvers(struct str_list *list)
-{
-	static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
+const char *const options_resolver_files[RESOLVER_FILES] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
 
-	for (size_t i = 0; i < ELEMENTSOF(files) && list->count == 0; i++) {
-		_cleanup_fclose_ FILE *f = fopen(files[i], "re");
-		char text[8192];
-		if (!f)
-			continue;
-		text[fread(text, 1, sizeof text - 1, f)] = 0;
-		if (options_resolvers(text, list) < 0)
+char *options_read_resolver_file(size_t i)
+{
+	/* may be a link; a fifo must not be waited for */
+	_cleanup_close_ int fd = open(options_resolver_files[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char *text = NULL;
+	size_t size;
+
+	if (fd >= 0)
+		(void)read_fd_limited(fd, RESOLVER_TEXT_MAX, &text, &size);
+	return text;
+}
+
+int options_find_resolvers(struct str_list *list)
+{
+	for (size_t i = 0; i < RESOLVER_FILES && list->count == 0; i++) {
+		_cleanup_free_ char *text = options_read_resolver_file(i);
+		if (text && options_resolvers(text, list) < 0)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+static int find_own_resolvers(struct options *o)
+{
+	o->dns_of_host = true;
+	return options_find_resolvers(&o->dns);
 }
 
 static int check_whole(const struct options *o, struct lsn_error *err)
@@ -473,7 +488,7 @@ int options_parse(const struct lsn_option *list, size_t count, const struct opti
 	if (r == 0)
 		r = check_whole(&o, err);
 	if (r == 0 && o.dns.count == 0 && o.network == NETWORK_BRIDGE)
-		r = find_resolvers(&o.dns);
+		r = find_own_resolvers(&o);
 	if (r < 0) {
 		options_clear(&o);
 		return r;

@@ -35,6 +35,7 @@ struct options {
 	struct str_list ports; /* decimal, of the seven */
 	/* addresses; after options_parse() never loopback ones unless the operator wrote them */
 	struct str_list dns;
+	bool dns_of_host; /* dns is what options_find_resolvers() found */
 	struct str_list allow_networks, deny_networks; /* prefixes; allow empty: all */
 	bool ftp_related;
 	uint64_t connections; /* of one sandbox at the same time; 0: no limit */
@@ -97,6 +98,20 @@ int option_parse_time(const char *value, void *field, struct lsn_error *err);
  * addresses are appended to LIST.
  * 0, -ENOMEM. */
 int options_resolvers(const char *text, struct str_list *list);
+
+/* options_resolver_files - where this host says what its name servers are: the first file that
+ * names one counts. */
+#define RESOLVER_FILES 2
+extern const char *const options_resolver_files[RESOLVER_FILES];
+
+/* options_read_resolver_file - the text of number I of them; NULL: it is not there, or no file.
+ * The caller frees it. */
+char *options_read_resolver_file(size_t i);
+
+/* options_find_resolvers - append what they name now.
+ * Does not block.
+ * 0, -ENOMEM. */
+int options_find_resolvers(struct str_list *list);
 void str_list_clear(struct str_list *list);
 int str_list_add(struct str_list *list, const char *text, size_t size);
 

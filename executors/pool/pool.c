@@ -199,7 +199,10 @@ static void on_idle(void *data, struct sandbox *sb)
 	note_start(pool, sb);
 	TAILQ_REMOVE(&pool->list, sb, link);
 	TAILQ_INSERT_TAIL(&pool->list, sb, link);
-	pool_offer(pool, sb);
+	if (sb->spoiled)
+		sandbox_retire(sb, "a better one can be made");
+	else
+		pool_offer(pool, sb);
 	pool_fill(pool);
 }
 
@@ -368,10 +371,13 @@ void pool_release(struct pool *pool, const struct lsn_job *job)
 {
 	struct sandbox *sb = find_job(pool, job->id, 1u << SANDBOX_RESERVED);
 
-	if (sb) {
-		sandbox_release(sb);
+	if (!sb)
+		return;
+	sandbox_release(sb);
+	if (sb->spoiled)
+		sandbox_retire(sb, "a better one can be made");
+	else
 		pool_offer(pool, sb);
-	}
 }
 
 int pool_submit(struct pool *pool, const struct lsn_job *job, struct lsn_error *err)
@@ -474,6 +480,15 @@ void pool_set_up(struct pool *pool, bool up)
 	pool_end_netns(pool);
 	pool_fill(pool);
 	pool_ready(pool);
+}
+
+void pool_renew(struct pool *pool, const char *why)
+{
+	struct sandbox *sb;
+
+	TAILQ_FOREACH (sb, &pool->list, link)
+		sandbox_retire(sb, why);
+	pool_fill(pool);
 }
 
 void pool_expect(struct pool *pool, uint64_t scripts)

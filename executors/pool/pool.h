@@ -94,6 +94,10 @@ void pool_cancel(struct pool *pool, const struct lsn_job *job);
 int pool_recover(struct pool *pool, const struct lsn_job *job, const char *place, struct lsn_error *err);
 void pool_forget(struct pool *pool, uint64_t job, const char *place);
 
+/* pool_renew - sandboxes that are made from now on are better ones: no other gets a further job.
+ * Jobs that run go on. */
+void pool_renew(struct pool *pool, const char *why);
+
 /* pool_expect - SCRIPTS are registered that may have jobs here. */
 void pool_expect(struct pool *pool, uint64_t scripts);
 

@@ -7,12 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cleanup.h>
 #include <util.h>
 
-#define HOST_FILE "/etc/resolv.conf"
-#define HOST_MAX (64u << 10)
 #define LINE_SIZE 512
 
 static void put_line(char *buf, const char *word, const char *rest, size_t size)
@@ -57,21 +56,83 @@ void resolver_file_text(const struct options *options, const char *host, char *b
 	}
 }
 
+/* is_text - FD holds TEXT already: resolvers in sandboxes need not read it again. */
+static bool is_text(int fd, const char *text)
+{
+	char old[RESOLVER_FILE_MAX];
+	ssize_t n = pread(fd, old, sizeof old, 0);
+
+	return n >= 0 && (size_t)n == strlen(text) && memcmp(old, text, (size_t)n) == 0;
+}
+
 int resolver_file_write(int dir_fd, const struct options *options)
 {
-	_cleanup_free_ char *host = NULL;
+	_cleanup_free_ char *host = options_read_resolver_file(0);
 	char text[RESOLVER_FILE_MAX];
-	size_t size;
 
-	/* may be a link, or not there */
-	(void)read_file_limited(AT_FDCWD, HOST_FILE, HOST_MAX, &host, &size);
 	resolver_file_text(options, host, text);
-	_cleanup_close_ int fd =
-		openat(dir_fd, RESOLVER_FILE ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	size = strlen(text);
+	_cleanup_close_ int fd = openat(dir_fd, RESOLVER_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	size_t size = strlen(text);
 	if (fd < 0 || fchmod(fd, 0644) < 0)
 		return -errno;
-	if (write(fd, text, size) != (ssize_t)size)
-		return errno ? -errno : -EIO;
-	return renameat(dir_fd, RESOLVER_FILE ".new", dir_fd, RESOLVER_FILE) < 0 ? -errno : 0;
+	if (is_text(fd, text))
+		return 0;
+	/* not through a file without any text: somebody may read it just now */
+	ssize_t n = pwrite(fd, text, size, 0);
+	if (n < 0 || ftruncate(fd, (off_t)size) < 0)
+		return -errno;
+	return n == (ssize_t)size ? 0 : -EIO;
+}
+
+/* True: one of the host's files is another than at the last call. */
+static bool watch_changed(struct resolver_watch *watch)
+{
+	struct resolver_watch now;
+
+	memset(&now, 0, sizeof now); /* with what is between the members */
+	for (size_t i = 0; i < RESOLVER_FILES; i++) {
+		struct stat st;
+		if (stat(options_resolver_files[i], &st) < 0)
+			continue;
+		now.seen[i].inode = st.st_ino;
+		now.seen[i].device = st.st_dev;
+		now.seen[i].size = st.st_size;
+		now.seen[i].changed = st.st_ctim;
+	}
+	if (memcmp(&now, watch, sizeof now) == 0)
+		return false;
+	memcpy(watch, &now, sizeof now);
+	return true;
+}
+
+static bool is_same_list(const struct str_list *a, const struct str_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!streq(a->items[i], b->items[i]))
+			return false;
+	return true;
+}
+
+int resolver_watch_follow(struct resolver_watch *watch, struct options *options, int dir_fd)
+{
+	struct str_list found = { 0 };
+	struct options next = *options;
+
+	if (!watch_changed(watch))
+		return 0;
+	int r = options->dns_of_host ? options_find_resolvers(&found) : 0;
+	bool news = found.count > 0 && !is_same_list(&found, &options->dns);
+	if (news)
+		next.dns = found;
+	if (r == 0)
+		r = resolver_file_write(dir_fd, &next);
+	if (r < 0 || !news) {
+		str_list_clear(&found);
+		return r;
+	}
+	str_list_clear(&options->dns);
+	options->dns = found;
+	return 1;
 }

@@ -4,7 +4,8 @@
 #ifndef POOL_RESOLVER_FILE_H
 #define POOL_RESOLVER_FILE_H
 
-#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "options.h"
 
@@ -17,9 +18,27 @@
  * Lines that are odd or do not fit are left out. */
 void resolver_file_text(const struct options *options, const char *host, char *buf);
 
-/* resolver_file_write - put it into the folder DIR_FD, readable for all; sandboxes that run keep
- * the old one.
+/* resolver_file_write - put it into the folder DIR_FD, readable for all.
+ * The file stays the same one, so sandboxes that are there see the new text, too.
  * 0 or a negative errno. */
 int resolver_file_write(int dir_fd, const struct options *options);
+
+/* what the host's files looked like when they were last read */
+struct resolver_watch {
+	struct {
+		ino_t inode;
+		dev_t device;
+		off_t size;
+		struct timespec changed;
+	} seen[RESOLVER_FILES];
+};
+
+/* resolver_watch_follow - if a file of the host's has been changed or replaced since the last call,
+ * or at the first call with a WATCH that is all zero: the file in DIR_FD follows, and so does
+ * OPTIONS->dns if it was found there.
+ * A host that names no name server any more leaves OPTIONS->dns as it was.
+ * 1: OPTIONS->dns has changed, and the port wall must follow; 0; or a negative errno.
+ * Costs two system calls if nothing has changed. */
+int resolver_watch_follow(struct resolver_watch *watch, struct options *options, int dir_fd);
 
 #endif

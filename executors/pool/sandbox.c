@@ -620,6 +620,13 @@ void sandbox_forget(struct sandbox *sb, bool keep)
 	sb->verdict.started_realtime_usec = 0;
 }
 
+void sandbox_retire(struct sandbox *sb, const char *why)
+{
+	sb->spoiled = true;
+	if (sb->state == SANDBOX_WARM)
+		sandbox_end(sb, why);
+}
+
 /* ----------------------------------------------------------------------------------------- life */
 
 void sandbox_remove_folder(int run_dir_fd, const char *id)

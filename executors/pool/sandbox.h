@@ -124,6 +124,10 @@ void sandbox_forget(struct sandbox *sandbox, bool keep);
 /* -> ENDING; a running job becomes LOST */
 void sandbox_end(struct sandbox *sandbox, const char *why);
 
+/* sandbox_retire - it gets no further job: an idle one ends now, one that is being made when it is
+ * WARM (the owner hears hooks.idle() and calls this again), one with a job after it. */
+void sandbox_retire(struct sandbox *sandbox, const char *why);
+
 bool sandbox_id_valid(const char *id);
 
 #endif

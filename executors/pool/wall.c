@@ -348,6 +348,7 @@ int wall_raise(struct wall *wall, const char *bridge, const struct options *opti
 	}
 	free(wall->request);
 	wall->request = l.text;
+	wall->up = false;
 	wall->retry_usec = 0;
 	helper_attempt(wall);
 	return 0;

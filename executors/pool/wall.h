@@ -24,6 +24,7 @@ int wall_new(const struct lsn_host *host, const struct wall_hooks *hooks, struct
 void wall_free(struct wall *wall, bool remove);
 
 /* wall_raise - put the wall up around BRIDGE ("lsn" + 8 hex digits) as OPTIONS say.
+ * One that is up is changed to that in one step, and counts as not up until it has been.
  * 0, -ENOMEM, -EINVAL. */
 int wall_raise(struct wall *wall, const char *bridge, const struct options *options);
 bool wall_up(const struct wall *wall);

@@ -94,13 +94,13 @@ class Driver:
 
     folder = None
 
-    def __init__(self, libexec=None, socket=SOCKET, expect='started', **options):
+    def __init__(self, libexec=None, socket=SOCKET, expect='started', through=(), **options):
         if Driver.folder is None:
             Driver.folder = tempfile.mkdtemp(prefix='docker-sandbox-test.')
             atexit.register(shutil.rmtree, Driver.folder, True)
         settings = dict(socket=socket, dns='192.0.2.53', orphan_grace='20s')
         settings.update(options)
-        argv = [
+        argv = list(through) + [
             os.path.join(BUILD, 'tests/docker/driver'),
             os.path.join(BUILD, 'executors/docker-sandbox.so'),
             self.folder + '/run',

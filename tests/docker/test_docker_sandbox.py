@@ -20,6 +20,7 @@ from driver import (
     LISTENER,
     SLOW,
     SOCKET,
+    WAIT,
     clean_up,
     container_of,
     containers,
@@ -312,6 +313,29 @@ print(json.dumps(seen))
 '''
 
 
+RESOLVE = 'import socket\nprint(socket.gethostbyname("indigo.example"))\n'
+RESOLVE_UNTIL = '''import socket, sys, time
+wanted, end, answer = sys.stdin.read(), time.monotonic() + 25, None
+while answer != wanted:
+    assert time.monotonic() < end, answer
+    time.sleep(0.1)
+    try:
+        answer = socket.gethostbyname("indigo.example")
+    except socket.gaierror as e:  # at the moment of the change
+        answer = e
+'''
+ASK = '''import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+try:
+    s.connect((sys.stdin.read(), 53))
+    s.send(b"??\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\1a\\0\\0\\1\\0\\1")
+    print('answered', s.recv(512))
+except OSError:
+    print('refused')
+'''
+
+
 class Server:
     """Accepts on an address of this host until it is closed."""
 
@@ -327,13 +351,16 @@ class Wall(Case):
         name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
         return docker('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Gateway}}', name).stdout.strip()
 
+    def bridge(self):
+        name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
+        return docker(
+            'network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name
+        ).stdout.strip()
+
     def gateway_of_ipv6(self):
         """Of the bridge itself: the engine does not tell. It may be bound to once the kernel is
         sure that nobody else has it."""
-        name = docker('network', 'ls', '-q', '--filter', 'label=org.indigo.listener=' + LISTENER).stdout.split()[0]
-        bridge = docker(
-            'network', 'inspect', '-f', '{{index .Options "com.docker.network.bridge.name"}}', name
-        ).stdout.strip()
+        bridge = self.bridge()
 
         def sure():
             shown = subprocess.run(
@@ -471,28 +498,77 @@ class Wall(Case):
             {'80': 'open', '443': 'ECONNREFUSED'},
         )
 
-    def test_dns(self):
-        d = self.driver(libexec=self.without_landlock(), subnet='172.31.251.0/24', dns='172.31.251.1')
-        self.check(d.run(1, ECHO), 'success')
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(('172.31.251.1', 53))
+    def name_server(self, address, number):
+        """Says of each name that it is 203.0.113.NUMBER; returns a list that grows with each
+        question."""
+        udp, asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), []
+        udp.bind((address, 53))
         self.addCleanup(udp.close)
 
         def answer():
-            query, peer = udp.recvfrom(512)
-            udp.sendto(
-                query[:2]
-                + b'\x81\x80'
-                + query[4:6]
-                + b'\0\1\0\0\0\0'
-                + query[12 : query.index(b'\0', 12) + 5]
-                + b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71\x07',
-                peer,
-            )
+            while True:
+                try:
+                    query, peer = udp.recvfrom(512)
+                except OSError:
+                    return
+                asked.append(peer)
+                question = query[12 : query.index(b'\0', 12) + 5]
+                head = query[:2] + b'\x81\x80' + query[4:6] + b'\0\1\0\0\0\0'
+                udp.sendto(
+                    head + question + b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71' + bytes([number]), peer
+                )
 
         threading.Thread(target=answer, daemon=True).start()
-        result = d.run(2, 'import socket\nprint(socket.gethostbyname("indigo.example"))')
-        self.check(result, 'success', out=b'203.0.113.7\n')
+        return asked
+
+    def test_dns(self):
+        d = self.driver(libexec=self.without_landlock(), subnet='172.31.251.0/24', dns='172.31.251.1')
+        self.check(d.run(1, ECHO), 'success')
+        self.name_server('172.31.251.1', 7)
+        self.check(d.run(2, RESOLVE), 'success', out=b'203.0.113.7\n')
+
+    def own_etc(self, d, addresses):
+        """The resolv.conf of a driver with an /etc of its own is another file from now on."""
+        with open(self.etc + '/resolv.conf.new', 'w') as f:
+            f.writelines('nameserver %s\n' % address for address in addresses)
+        os.rename(self.etc + '/resolv.conf.new', self.etc + '/resolv.conf')
+
+    def test_name_servers_of_the_host_that_change(self):
+        """Next job, next name server: in a sandbox that is there, and in a job that runs. The
+        former one is closed."""
+        self.etc = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.etc)
+        for name in ('passwd', 'group', 'nsswitch.conf', 'ld.so.cache', 'hosts'):
+            shutil.copy('/etc/' + name, self.etc)
+        self.own_etc(None, ['172.31.254.1'])
+        d = self.driver(
+            libexec=self.without_landlock(),
+            subnet='172.31.254.0/24',
+            dns='',
+            through=('unshare', '-m', 'sh', '-c', 'mount --bind "$0" /etc && exec "$@"', self.etc),
+        )
+        self.check(d.run(1, ECHO), 'success')
+        first = self.name_server('172.31.254.1', 1)
+        self.check(d.run(2, RESOLVE), 'success', out=b'203.0.113.1\n')
+        self.assertTrue(first)
+        subprocess.run(['ip', 'addr', 'add', '172.31.255.1/32', 'dev', self.bridge()], check=True)
+        second = self.name_server('172.31.255.1', 2)
+        d.job(3, RESOLVE_UNTIL, payload='203.0.113.2', timeout=WAIT)
+        d.running(3)
+        self.own_etc(d, ['172.31.255.1'])
+        self.check(d.run(4, RESOLVE), 'success', out=b'203.0.113.2\n')
+        self.assertTrue(second)
+        self.check(d.done(3), 'success')
+        self.assertEqual(d.places[2], d.places[4], 'a sandbox that was there serves on')
+        del first[:]
+        self.check(d.run(5, ASK, payload='172.31.254.1'), 'success', out=b'refused\n')
+        self.assertEqual(first, [])
+        self.assertEqual(d.describe()['name_servers'], '172.31.255.1')
+        self.own_etc(d, [])  # none is no reason to forget one that answers
+        self.check(d.run(6, RESOLVE), 'success', out=b'203.0.113.2\n')
+        self.own_etc(d, ['172.31.255.1', '172.31.254.1'])
+        self.assertEqual(d.describe()['name_servers'], '172.31.255.1, 172.31.254.1')
+        self.check(d.run(7, RESOLVE), 'success', out=b'203.0.113.2\n')
 
     def test_rules_come_back(self):
         d = self.driver()
@@ -599,6 +675,42 @@ class Settings(Case):
             'image nobody/has-this:1 not found: build it with build-image, of the folder lib/listenerd',
             self.refused(image='nobody/has-this:1'),
         )
+
+    def test_image_that_is_made_again(self):
+        """Under the same name: whoever has no job is replaced, a job that runs goes on."""
+        tag = 'listener-sandbox-test:%d' % os.getpid()
+        self.addCleanup(docker, 'rmi', '-f', tag)
+
+        def image():
+            return docker('image', 'inspect', '-f', '{{.Id}}', tag).stdout.strip()
+
+        def image_of(job):
+            return inspect(container_of(d.places[job]))['Image']
+
+        def make(mark):
+            made = docker('create', '--label', 'org.indigo.listener=' + LISTENER, 'listener-sandbox:latest')
+            docker('commit', '-c', 'LABEL mark=' + mark, made.stdout.strip(), tag)
+            docker('rm', made.stdout.strip())
+            return image()
+
+        first = make('one')
+        d = self.driver(image=tag, network='none', pool_min=1)
+        self.check(d.run(1, ECHO), 'success')
+        self.assertEqual(image_of(1), first)
+        self.assertEqual(d.describe()['image_id'], first)
+        d.job(2, sleeper(3))
+        d.running(2)
+        second = make('two')
+        self.assertNotEqual(first, second)
+        wait_for('the new image', lambda: d.describe()['image_id'] == second)
+        self.check(d.run(3, ECHO), 'success')
+        self.assertEqual(image_of(3), second)
+        wait_for('idle ones of the old image to go', lambda: not there(d.places[1]))
+        self.assertEqual(image_of(2), first)
+        self.check(d.done(2), 'success', out=b'slept\n')
+        wait_for('the last of the old image to go', lambda: not there(d.places[2]))
+        self.assertEqual({inspect(c)['Image'] for c in containers()}, {second})
+        self.assertEqual(d.describe()['problem'], 'none')
 
     def test_missing_files(self):
         folder = tempfile.mkdtemp()

@@ -56,7 +56,11 @@ int http_start(struct http *h, const struct http_request *request, http_fn fn, v
 	return -ENOMEM;
 }
 
-void http_cancel(struct http_exchange *exchange) { *exchange = (struct http_exchange){ 0 }; }
+void http_cancel(struct http_exchange *exchange)
+{
+	if (exchange)
+		*exchange = (struct http_exchange){ 0 };
+}
 
 /* The oldest question gets the next answer. */
 static bool answer(const uint8_t **at, const uint8_t *end)
@@ -116,6 +120,8 @@ static void prerequisites_changed(void *data)
 	pool_set_up(&in->pool, prerequisites_up(&in->prereq));
 }
 
+static void image_renewed(void *data) { pool_renew(&((struct instance *)data)->pool, "there is a newer image"); }
+
 static void janitor_begun(void *data)
 {
 	struct instance *in = data;
@@ -143,7 +149,8 @@ static void start(struct instance *in, bool bridge)
 	memset(in, 0, sizeof *in);
 	in->host = &fuzz_host;
 	must(settings_parse(options, 2, &in->settings, &err) == 0);
-	must(prerequisites_init(&in->prereq, &fuzz_host, &in->settings, prerequisites_changed, in, &err) == 0);
+	const struct prerequisites_hooks hooks = { prerequisites_changed, image_renewed, in };
+	must(prerequisites_init(&in->prereq, &fuzz_host, &in->settings, &hooks, &err) == 0);
 	struct sandbox_env env = { .host = &fuzz_host,
 				   .options = &in->settings.pool,
 				   .backend = &in->containers.backend,
