@@ -320,10 +320,8 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 	return config->default_executor;
 }
 
-bool dispatcher_is_shortage(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS; }
-
 /* is_passing - R does not concern the job: it is no answer, only not now. */
-static bool is_passing(int r) { return dispatcher_is_shortage(r) || r == -EIO || r == -EPIPE; }
+static bool is_passing(int r) { return errno_is_shortage(r) || r == -EIO || r == -EPIPE; }
 
 /* reserve_with_contents - with contents for the run, for modules that may look at them at once. */
 static int reserve_with_contents(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,

@@ -74,10 +74,6 @@ void dispatcher_pause(struct dispatcher *d, struct lane *lane, struct job *job, 
 void dispatcher_place_freed(struct dispatcher *d, const char *executor);
 void dispatcher_shortage_over(struct dispatcher *d);
 
-/* dispatcher_is_shortage - R, a negative errno, says that this machine is short of something, and
- * nothing about the job. */
-bool dispatcher_is_shortage(int r);
-
 /* ---------------------------------------------------------------------------- dispatcher_jobs.c */
 
 /* dispatcher_find - a job in memory, or NULL. */

@@ -69,7 +69,7 @@ static void recover_one(void *data, struct job *job)
 	}
 	if (run)
 		TAILQ_INSERT_TAIL(&d->reported, run, reported);
-	if (dispatcher_is_shortage(err.code))
+	if (errno_is_shortage(err.code))
 		start_fails(recovery, job, &err);
 	else
 		dispatcher_attempt_failed(d, job, LSN_OUTCOME_LOST, err.message);

@@ -71,6 +71,7 @@ struct http_exchange {
 	size_t max_body, header_bytes;
 	unsigned redirects_left;
 	int failure; /* ours, when we made libcurl give up */
+	int open_error; /* the last socket that libcurl could not have */
 	char *body;
 	size_t body_size, body_room;
 	char curl_error[CURL_ERROR_SIZE];
@@ -158,7 +159,19 @@ static size_t on_header(char *data, size_t one, size_t size, void *user)
 	return one * size;
 }
 
-static int errno_of(CURLcode code, CURL *easy)
+/* why_unconnected - the system's reason, an errno; 0: it gave none. libcurl does not know why it
+ * did not get a socket. */
+static int why_unconnected(const struct http_exchange *x)
+{
+	long os_errno = 0;
+
+	if (x->open_error > 0)
+		return x->open_error;
+	(void)curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &os_errno);
+	return (int)os_errno;
+}
+
+static int errno_of(CURLcode code, const struct http_exchange *x)
 {
 	long os_errno = 0;
 
@@ -177,34 +190,30 @@ static int errno_of(CURLcode code, CURL *easy)
 	case CURLE_COULDNT_RESOLVE_HOST: return -EHOSTUNREACH;
 	case CURLE_GOT_NOTHING: return -ECONNRESET;
 	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
-	case CURLE_COULDNT_CONNECT:
-		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
-		return os_errno > 0 ? -(int)os_errno : -ECONNREFUSED;
+	case CURLE_COULDNT_CONNECT: return why_unconnected(x) > 0 ? -why_unconnected(x) : -ECONNREFUSED;
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
-		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
+		(void)curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &os_errno);
 		/* no errno: the chunks are malformed */
 		return os_errno > 0 ? -(int)os_errno : -EPROTO;
 	default: return -EIO;
 	}
 }
 
-/* error_unconnected - the system's reason. libcurl's text does not have it, and for a unix
- * socket it names a port that does not exist. */
-static const char *error_unconnected(CURL *easy)
+/* error_unconnected - the reason in words. libcurl's text does not have it, and for a unix socket
+ * it names a port that does not exist. */
+static const char *error_unconnected(const struct http_exchange *x)
 {
-	long os_errno = 0;
+	int why = why_unconnected(x);
 
-	(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
-	return os_errno > 0 ? strerror((int)os_errno) : NULL;
+	return why > 0 ? strerror(why) : NULL;
 }
 
 static void error_explain(struct http_exchange *x, CURLcode code, struct lsn_error *err)
 {
 	const char *text = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
-	int r = x->failure ? x->failure : errno_of(code, x->easy);
-	const char *via = x->http->unix_socket,
-		   *reason = code == CURLE_COULDNT_CONNECT ? error_unconnected(x->easy) : NULL;
+	int r = x->failure ? x->failure : errno_of(code, x);
+	const char *via = x->http->unix_socket, *reason = code == CURLE_COULDNT_CONNECT ? error_unconnected(x) : NULL;
 
 	if (r == -EFBIG && x->header_bytes > HTTP_HEADERS_MAX)
 		text = "the headers of the reply are too long";
@@ -492,26 +501,29 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *a
 	return 0;
 }
 
+/* The number FD has come to mean another socket. */
+static int socket_renew(struct http *http, int fd)
+{
+	struct http_socket *s;
+
+	LIST_FOREACH (s, &http->sockets, link)
+		if (s->fd == fd) {
+			socket_unwatch(s); /* what it watched is closed and gone */
+			return socket_watch(s);
+		}
+	return 0;
+}
+
 /* From inside libcurl: it wants a socket. Close-on-exec, which libcurl would not do. */
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	struct http *http = user;
-	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	struct http_exchange *x = user;
+	_cleanup_close_ int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	int r = fd < 0 ? -errno : socket_renew(x->http, fd);
 
 	(void)purpose;
-	if (fd < 0)
-		return CURL_SOCKET_BAD;
-	for (struct http_socket *s = LIST_FIRST(&http->sockets); s; s = LIST_NEXT(s, link)) {
-		if (s->fd != fd)
-			continue;
-		socket_unwatch(s); /* what it watched is closed and gone */
-		if (socket_watch(s) < 0) {
-			(void)close(fd);
-			return CURL_SOCKET_BAD;
-		}
-		break;
-	}
-	return fd;
+	x->open_error = -r;
+	return r < 0 ? CURL_SOCKET_BAD : TAKE_FD(fd);
 }
 
 /* --------------------------------------------------------------------------------------- client */
@@ -707,7 +719,7 @@ static void set_common(struct http_exchange *x)
 	(void)curl_easy_setopt(x->easy, CURLOPT_HEADERDATA, x);
 	(void)curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
 	(void)curl_easy_setopt(x->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-	(void)curl_easy_setopt(x->easy, CURLOPT_OPENSOCKETDATA, x->http);
+	(void)curl_easy_setopt(x->easy, CURLOPT_OPENSOCKETDATA, x);
 	(void)curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(x->easy, CURLOPT_TCP_NODELAY, 1L);

@@ -1,7 +1,10 @@
 /* util.c - strings, see util.h. The parsers are in parse.c, descriptors and files in file.c. */
 #include <util.h>
 
+#include <errno.h>
 #include <string.h>
+
+bool errno_is_shortage(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS; }
 
 bool streq(const char *a, const char *b)
 {

@@ -23,6 +23,10 @@
 uint64_t now_monotonic_usec(void);
 uint64_t now_realtime_usec(void);
 
+/* errno_is_shortage - R, a negative errno, says that this process or this machine is short of
+ * something, and nothing about whom it talked to. */
+bool errno_is_shortage(int r);
+
 bool streq(const char *a, const char *b); /* NULL equals NULL */
 bool str_startswith(const char *s, const char *prefix);
 

@@ -294,9 +294,11 @@ static void call_drop(struct engine_call *call, bool answered)
 	free(call);
 }
 
+/* Not when it answered, too slowly or nonsense, nor when the fault is ours. */
 static bool nobody_there(const struct lsn_error *error)
 {
-	return error->code != -ETIMEDOUT && error->code != -EFBIG && error->code != -EBADMSG;
+	return error->code != -ETIMEDOUT && error->code != -EFBIG && error->code != -EBADMSG &&
+	       !errno_is_shortage(error->code);
 }
 
 static void version_replied(void *data, const struct http_reply *http)

@@ -44,12 +44,12 @@ static void ping_replied(void *data, const struct http_reply *reply)
 	struct pulse *pulse = data;
 
 	pulse->ping = NULL;
-	if (reply->status > 0)
+	if (reply->status > 0 || reply->error.code == -EFBIG) /* more than it should say, but it speaks */
 		pulse_heard(pulse);
 	else if (reply->error.code == -ETIMEDOUT) { /* unless a request was answered meanwhile */
 		if (pulse->heard_usec <= pulse->sent_usec)
 			pulse_set_silent(pulse, true);
-	} else { /* not silent, but gone */
+	} else if (!errno_is_shortage(reply->error.code)) { /* not silent, but gone */
 		pulse->silent = false;
 		pulse->hooks.nobody(pulse->hooks.data, &reply->error);
 	}

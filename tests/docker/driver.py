@@ -2,9 +2,11 @@
 and talks to it, for the tests beside it."""
 import atexit
 import binascii
+import contextlib
 import json
 import os
 import queue
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -109,6 +111,7 @@ class Driver:
         ] + ['%s=%s' % pair for pair in settings.items()]
         os.makedirs(self.folder + '/run', exist_ok=True)
         self.log = open(self.folder + '/log', 'a+')
+        self.log_start = self.log.seek(0, os.SEEK_END)
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, universal_newlines=True
         )
@@ -157,6 +160,12 @@ class Driver:
     def tail(self):
         with open(self.folder + '/log') as f:
             return f.read()[-6000:]
+
+    def said(self, text):
+        """How often it has logged TEXT."""
+        with open(self.folder + '/log') as f:
+            f.seek(self.log_start)
+            return f.read().count(text)
 
     def send(self, *words):
         self.process.stdin.write('\t'.join(str(w) for w in words) + '\n')
@@ -214,6 +223,16 @@ class Driver:
                 f.close()
             except OSError:
                 pass
+
+    @contextlib.contextmanager
+    def without_descriptors(self):
+        """It cannot open any more than it has."""
+        soft, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (1, hard))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
 
     def kill(self):
         self.process.kill()

@@ -84,7 +84,10 @@ class Frozen(Case):
 
     def freeze(self):
         os.kill(self.engine.pid, signal.SIGSTOP)
-        self.addCleanup(self.thaw, self.engine.pid)
+
+    def tearDown(self):
+        self.thaw(self.engine.pid)  # before it is asked what is left
+        super().tearDown()
 
     @staticmethod
     def thaw(pid):
@@ -107,6 +110,21 @@ class Frozen(Case):
         # once for each silence: a machine that is busy may have a second one
         said = [d.tail().count(text) for text in ('does not answer, waiting for it', 'answers again')]
         self.assertTrue(1 <= said[0] <= 3 and said[0] == said[1], d.tail())
+
+    def test_no_descriptor_to_ask_with(self):
+        """That says nothing about the engine."""
+        d = self.driver(pool_min=0, reuse='never')
+        self.check(d.run(1, ECHO), 'success')
+        self.freeze()
+        d.job(2, ECHO)
+        wait_for('a request', lambda: pool(d)[3] == 1)
+        with d.without_descriptors():
+            time.sleep(3)  # a ping each second
+        self.assertEqual(d.said('is away'), 0)
+        wait_for('the problem', lambda: 'does not answer' in d.describe()['problem'])
+        self.thaw(self.engine.pid)
+        self.check(d.done(2), 'success')
+        self.assertEqual(d.said('is away'), 0)
 
     def test_killed_while_silent(self):
         """Nothing else may be asked of it: the pings find out."""

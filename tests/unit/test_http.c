@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <util.h>
@@ -729,6 +730,28 @@ START_TEST(test_http__host_that_cannot_watch)
 }
 END_TEST
 
+/* libcurl says no more than that it could not connect. */
+START_TEST(test_http__no_descriptor_left)
+{
+	struct rlimit before, few;
+	int next = dup(0);
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ .rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max };
+	(void)close(next);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	struct answer a = ask("/echo");
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_int_eq(a.status, 0);
+	ck_assert_msg(a.error.code == -EMFILE, "%s", a.error.message);
+	ck_assert_ptr_nonnull(strstr(a.error.message, strerror(EMFILE)));
+	answer_done(&a);
+	a = ask("/echo");
+	ck_assert_msg(a.status == 200, "%s", a.error.message);
+	answer_done(&a);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("http");
@@ -763,6 +786,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, test_http__cancel_does_not_call_back);
 	tcase_add_test(tc, test_http__callbacks_start_and_cancel);
 	tcase_add_test(tc, test_http__descriptors_are_close_on_exec);
+	tcase_add_test(tc, test_http__no_descriptor_left);
 	tcase_add_test(tc, test_http__host_that_cannot_watch);
 	int status = suite_run(suite);
 	stop_server();
