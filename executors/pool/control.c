@@ -255,6 +255,21 @@ static void drop_connection(struct control *control)
 	control->fd = -1;
 }
 
+/* What the frame brought was left behind, and there is room for more of it in the message: this
+ * process has no descriptors. */
+static bool is_shortage(const struct msghdr *msg, size_t count)
+{
+	return (msg->msg_flags & MSG_CTRUNC) && count < FDS_MAX;
+}
+
+/* Init comes again, with the same: it is asked for until there are descriptors. */
+static void control_put_off(struct control *control)
+{
+	drop_connection(control);
+	control->connects -= control->connects > 0;
+	control->hooks.closed(control->hooks.data);
+}
+
 static void socket_readable(void *data, int fd, uint32_t events)
 {
 	struct control *control = data;
@@ -283,7 +298,9 @@ static void socket_readable(void *data, int fd, uint32_t events)
 		return;
 	}
 	size_t count = collect_fds(&msg, fds);
-	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (is_shortage(&msg, count))
+		control_put_off(control);
+	else if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		control->hooks.violation(control->hooks.data, "a frame that is too long");
 	else if (++control->frames > CONTROL_FRAMES_MAX + output_frames_max(&control->output))
 		control->hooks.violation(control->hooks.data, "more frames than one job may have");
@@ -319,6 +336,7 @@ static void accept_init(void *data, int fd, uint32_t events)
 	}
 	(void)setsockopt(new_fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 	drop_connection(control);
+	control->frames = 0; /* CONTROL_CONNECTS_MAX bounds how often */
 	if (control->host->watch(control->host->handle, new_fd, LSN_WATCH_READ, socket_readable, control,
 				 &control->watch) < 0)
 		return;

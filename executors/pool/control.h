@@ -14,7 +14,7 @@
 #include "output.h"
 
 #define CONTROL_CONNECTS_MAX 32 /* between two results: more is a flood */
-/* between two jobs, likewise: each connection brings three at most */
+/* on one connection and for one job, besides output, likewise: three are usual */
 #define CONTROL_FRAMES_MAX 128
 
 struct control_hooks { /* any may call control_close() */

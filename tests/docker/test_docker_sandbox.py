@@ -14,7 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from case import ECHO, Case, need_image, sleeper
+from case import ECHO, Case, init_of, need_image, sleeper
 from driver import (
     BUILD,
     LISTENER,
@@ -876,16 +876,7 @@ class Hostile(Case):
     """The other direction: a sandbox whose init is the enemy's."""
 
     def libexec(self, body, text=HOSTILE):
-        folder = tempfile.mkdtemp(prefix='libexec.')
-        self.addCleanup(shutil.rmtree, folder, True)
-        for name in os.listdir(BUILD + '/libexec'):
-            if name != 'sandbox-init':
-                shutil.copy(os.path.join(BUILD, 'libexec', name), folder)
-        with open(folder + '/sandbox-init', 'w') as f:
-            f.write(text % body)
-        os.chmod(folder + '/sandbox-init', 0o755)
-        os.chmod(folder, 0o755)
-        return folder
+        return init_of(self, text % body)
 
     def fate(self, body, **kw):
         d = self.driver(libexec=self.libexec(body), network='none')
@@ -944,6 +935,24 @@ class Hostile(Case):
         ):
             with self.subTest(body):
                 self.assertIn(self.fate(body, timeout=3).outcome, ('lost', 'timeout'))
+
+    def test_output_again_on_each_connection(self):
+        """What breaks is begun anew, and counted anew."""
+        body = '''import fcntl
+j = begin()
+for n in range(20):
+    for stream in (0, 1):
+        for size in (32768, 32768, 0):
+            send(frame(4, struct.pack("=QII", j, stream, 0) + b"o" * size, version=3))
+    while fcntl.ioctl(s, 0x5411, bytes(4)) != bytes(4):  # SIOCOUTQ: not read yet
+        time.sleep(0.001)
+    if n < 19:
+        s.close()
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect("/listener-control/socket")
+        send(hello(2, j))
+send(result(j, out=65536, err=65536))'''
+        self.check(self.fate(body, timeout=20), 'success', out=b'o' * 65536)
 
     def test_end_without_a_word(self):
         """Its init ends before it connects: seen soon, not when the time for a start is over."""
