@@ -17,15 +17,21 @@
 
 #define NAME_SIZE 128
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
+#define SWEEP_DOUBT_USEC (5 * USEC_PER_SEC) /* ... or if the engine left its creation without a reply */
+/* An engine that left the creation of a container without a reply may still make it: for so long
+ * after it answers again it is not believed that there is none. */
+#define DOUBT_USEC (30 * USEC_PER_SEC)
 
 struct backend_call {
 	struct containers *owner;
 	struct engine_call *call;
-	backend_fn fn;
+	backend_fn fn; /* NULL: nobody waits for the reply */
 	void *data;
 	char id[SANDBOX_ID_SIZE];
 	char handle[BACKEND_HANDLE_SIZE]; /* make: the engine's id, which it tells whatever it was asked by */
 	json_t *asked; /* make: to be compared with what the engine has made; NULL: not needed */
+	bool doubtful; /* make: the engine has not said whether there is a container */
+	uint64_t absent_usec; /* make, doubtful: since when it says that there is none; 0: it has not said so */
 	LIST_ENTRY(backend_call) link;
 };
 
@@ -104,6 +110,59 @@ static void call_fail_memory(struct backend_call *call)
 	call_fail(call, &(const struct lsn_error){ .code = -ENOMEM, .message = "out of memory" });
 }
 
+/* ---------------------------------------------------------------------------------------- doubt */
+
+/* A make that nobody waits for stays until it is known what became of it. */
+static struct backend_call *find_doubt(const struct containers *c, const char *id)
+{
+	struct backend_call *call;
+
+	LIST_FOREACH (call, &c->pending, link)
+		if (call->doubtful && !call->fn && streq(call->id, id))
+			return call;
+	return NULL;
+}
+
+/* The engine says that there is no container of MAKE. Is that the end of it? */
+static bool doubt_is_over(struct backend_call *make)
+{
+	uint64_t now = now_monotonic_usec();
+
+	if (make->call)
+		return false; /* the reply to its creation is due */
+	if (make->absent_usec == 0)
+		make->absent_usec = now;
+	return now >= make->absent_usec + DOUBT_USEC;
+}
+
+/* The engine has answered the removal of ID with STATUS. */
+static bool container_is_gone(struct containers *c, const char *id, long status)
+{
+	struct backend_call *make = find_doubt(c, id);
+
+	if (status != 204 && status != 404)
+		return false;
+	if (make && status == 404 && !doubt_is_over(make))
+		return false;
+	if (make)
+		call_free(make);
+	return true;
+}
+
+/* No reply to a creation. An engine that broke the connection has ended, and will be asked for all
+ * that it has when it comes again; without a socket nothing was sent. */
+static void container_unanswered(struct backend_call *call, const struct lsn_error *error)
+{
+	backend_fn fn = call->fn;
+
+	call->doubtful = error->code == -ETIMEDOUT || error->code == -ENOBUFS || error->code == -ENOMEM;
+	call->fn = NULL;
+	if (fn)
+		fn(call->data, &(struct backend_reply){ .status = BACKEND_FAILED, .error = *error });
+	if (!call->doubtful)
+		call_free(call);
+}
+
 /* ----------------------------------------------------------------------------------------- make */
 
 static void container_started(void *data, const struct engine_reply *reply)
@@ -152,7 +211,14 @@ static void container_created(void *data, const struct engine_reply *reply)
 	const char *handle = json_string_value(json_object_get(reply->json, "Id"));
 
 	call->call = NULL;
-	if (reply->status != 201) {
+	if (reply->status == 0) {
+		container_unanswered(call, &reply->error);
+		return;
+	}
+	call->doubtful = false;
+	if (!call->fn) { /* whoever gave it up ends the container */
+		call_free(call);
+	} else if (reply->status != 201) {
 		call->owner->recheck |= reply->status == 404;
 		call_fail(call, &reply->error);
 	} else if (!handle || strlen(handle) >= sizeof call->handle) {
@@ -197,6 +263,7 @@ static int container_make(void *self, const struct backend_container *container,
 	}
 	if (container->netns_seconds == 0 && !engine_proven(c->prereq->engine))
 		call->asked = json_incref(body);
+	call->doubtful = true;
 	container_name(c, container->id, name, sizeof name);
 	(void)snprintf(path, sizeof path, "/containers/create?name=%s", name);
 	return call_begun(
@@ -260,16 +327,17 @@ static void container_removed(void *data, const struct engine_reply *reply)
 {
 	struct backend_call *call = data;
 	struct containers *c = call->owner;
-	bool gone = reply->status == 204 || reply->status == 404, recheck = gone && c->recheck;
+	bool gone = container_is_gone(c, call->id, reply->status), recheck = gone && c->recheck;
 
 	call->call = NULL;
 	if (recheck) { /* before FN, which may want to make the next */
 		c->recheck = false;
 		prerequisites_recheck(c->prereq);
 	}
-	call_answer(call, &(struct backend_reply){ .status = gone                   ? BACKEND_OK
-							     : reply->status == 409 ? BACKEND_BUSY
-										    : BACKEND_FAILED,
+	bool busy = !gone && (reply->status == 404 || reply->status == 409);
+	call_answer(call, &(struct backend_reply){ .status = gone   ? BACKEND_OK
+							     : busy ? BACKEND_BUSY
+								    : BACKEND_FAILED,
 						   .error = reply->error });
 }
 
@@ -285,16 +353,19 @@ static void container_end_now(void *self, const char (*ids)[SANDBOX_ID_SIZE], si
 {
 	struct containers *c = self;
 	_cleanup_free_ char **paths = calloc(count, sizeof *paths);
+	uint64_t retry_usec = SWEEP_RETRY_USEC;
 	char name[NAME_SIZE];
 	size_t made = 0;
 
 	for (size_t i = 0; paths && i < count; i++) {
 		container_name(c, ids[i], name, sizeof name);
+		if (find_doubt(c, ids[i]))
+			retry_usec = SWEEP_DOUBT_USEC;
 		if (asprintf(&paths[made], "/containers/%s?force=1&v=1", name) >= 0)
 			made++;
 	}
 	if (made > 0)
-		engine_sweep_now(c->settings->socket, engine_api(c->prereq->engine), paths, made, SWEEP_RETRY_USEC,
+		engine_sweep_now(c->settings->socket, engine_api(c->prereq->engine), paths, made, retry_usec,
 				 budget_usec);
 	while (made > 0)
 		free(paths[--made]);
@@ -342,7 +413,9 @@ static int containers_list(void *self, backend_fn fn, void *data, struct backend
 static void container_cancel(void *self, struct backend_call *call)
 {
 	(void)self;
-	if (call)
+	if (call && call->doubtful)
+		call->fn = NULL; /* a request that was sent cannot be taken back */
+	else if (call)
 		call_free(call);
 }
 

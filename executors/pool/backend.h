@@ -19,7 +19,7 @@ struct backend_call; /* the backend's own */
 enum backend_status {
 	BACKEND_OK,
 	BACKEND_ABSENT, /* look: there is no such container */
-	BACKEND_BUSY, /* end: it is being removed already */
+	BACKEND_BUSY, /* end: it is being removed already, or perhaps still being made: ask again */
 	BACKEND_FAILED /* refused, or not answered: see error */
 };
 
@@ -71,7 +71,8 @@ struct backend {
 	/* list - the ids of all containers that this listener's instance has made. */
 	int (*list)(void *self, backend_fn fn, void *data, struct backend_call **ret);
 
-	/* cancel - FN will not be called; NULL is allowed. */
+	/* cancel - FN will not be called; NULL is allowed. A make may be carried out all the same:
+	 * end() tells when nothing of it is left. */
 	void (*cancel)(void *self, struct backend_call *call);
 
 	/* end_now - remove COUNT containers at once. Blocks for BUDGET_USEC at most: for the end of

@@ -54,6 +54,10 @@ static void netns_removed(void *data, const struct backend_reply *reply)
 	struct netns *b = data;
 
 	b->call = NULL;
+	if (reply->status == BACKEND_BUSY) {
+		netns_arm(b, RETRY_USEC, remove_again);
+		return;
+	}
 	if (reply->status != BACKEND_OK && ++b->tries < RETRIES_MAX) {
 		netns_arm(b, RETRY_USEC << b->tries, remove_again);
 		return;
