@@ -155,6 +155,11 @@ def test_attacks_without_reuse(t):
     run_attacks(t, 'never')
 
 
+# The kernel of a sandbox counts as well: six processes that do nothing but compute take more than
+# 128 MiB.
+MEMORY = {'cpu': '512M'}
+
+
 @in_full
 def test_limits_end_the_whole_sandbox(t):
     """gVisor gives memory and processes to all in it: there is no part of it that could end
@@ -162,7 +167,8 @@ def test_limits_end_the_whole_sandbox(t):
     world, broker, daemon = set_up(t, pids='300')
     for name in ('memory', 'processes', 'cpu'):
         with open('%s/hogs/%s.py' % (attacks.ATTACKS, name)) as f:
-            daemon.script(name + '.py', f.read(), topic='create/resource/' + name, timeout='20s')
+            text, memory = f.read(), MEMORY.get(name, '128M')
+        daemon.script(name + '.py', text, topic='create/resource/' + name, timeout='20s', memory=memory)
         broker.publish('create/resource/' + name, b'{}')
         daemon.settle()
     said = {job['script']: (job['outcome'] or job['state'], job['message']) for job in daemon.wait_jobs(3, 240)}
