@@ -4,6 +4,7 @@
 #include "event.h"
 #include "executors.h"
 #include "failpoint.h"
+#include "hold.h"
 #include "job.h"
 #include "journal.h"
 #include "log.h"
@@ -401,6 +402,15 @@ static void lane_refuse(struct dispatcher *d, struct job *job, const char *execu
 	dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, why->message);
 }
 
+/* lane_rest - LANE, which may have been woken for a place, takes none. */
+static void lane_rest(struct dispatcher *d, struct lane *lane, enum lane_where where)
+{
+	dispatcher_lane_move(d, lane, where);
+	if (lane->out.length == 0) /* what is being started may still be refused */
+		lane_note_progress(lane);
+	pass_on(d, lane);
+}
+
 /* start_one - give LANE its turn: start at most one job. */
 static void start_one(struct dispatcher *d, struct lane *lane)
 {
@@ -409,10 +419,11 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 	struct run *run;
 
 	if (!job) { /* it is touched when one of its jobs ends, comes, or has settled */
-		dispatcher_lane_move(d, lane, lane_is_empty(lane) ? LANE_VACANT : LANE_IDLE);
-		if (lane->out.length == 0) /* what is being started may still be refused */
-			lane_note_progress(lane);
-		pass_on(d, lane);
+		lane_rest(d, lane, lane_is_empty(lane) ? LANE_VACANT : LANE_IDLE);
+		return;
+	}
+	if (dispatcher_is_held(d, job)) {
+		lane_rest(d, lane, LANE_HELD);
 		return;
 	}
 	int r = take_place(d, lane, job, &run, &err);
@@ -455,6 +466,7 @@ void dispatcher_place(struct dispatcher *d)
 
 	dispatcher_ring(d, now);
 	end_pauses(d, now);
+	dispatcher_expire_holds(d);
 	if (!d->stopped)
 		lane_offer(d);
 	if (d->starting.length > 0)
@@ -464,9 +476,9 @@ void dispatcher_place(struct dispatcher *d)
 uint64_t dispatcher_next_usec(const struct dispatcher *d)
 {
 	const struct heap_node *alarm = heap_first(&d->alarms), *pause = heap_first(&d->pauses);
-	uint64_t next = UINT64_MAX;
+	uint64_t next = dispatcher_holds_usec(d);
 
-	if (alarm)
+	if (alarm && alarm->key < next)
 		next = alarm->key;
 	if (pause && pause->key < next && !d->stopped)
 		next = pause->key;
@@ -604,6 +616,8 @@ int dispatcher_new(struct journal *journal, const struct dispatch_config *config
 	table_init(&d->jobs);
 	table_init(&d->objects.first);
 	table_init(&d->objects.passed);
+	holds_init(&d->holds);
+	d->objects.holds = &d->holds;
 	jobs_init(&d->starting, JOBS_STAGE);
 	jobs_init(&d->running, JOBS_STAGE);
 	jobs_init(&d->settling, JOBS_STAGE);
@@ -649,6 +663,7 @@ void dispatcher_free(struct dispatcher *d)
 		lane_free(lane);
 	}
 	contents_free(d->contents);
+	holds_done(&d->holds);
 	table_done(&d->jobs);
 	table_done(&d->objects.first);
 	table_done(&d->objects.passed);

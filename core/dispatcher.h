@@ -22,6 +22,7 @@
 #define CORE_DISPATCHER_H
 
 #include "executors.h"
+#include "hold.h"
 #include "journal.h"
 #include "script.h"
 
@@ -91,10 +92,9 @@ void dispatcher_ready(void *dispatcher, struct executor *executor);
 bool dispatcher_ready_for(void *dispatcher, const struct executor *executor, const char *script_version);
 void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result *result);
 
-/* dispatcher_stop - the daemon ends: start nothing more. */
+/* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over,
+ * and not done. */
 void dispatcher_stop(struct dispatcher *dispatcher);
-
-/* dispatcher_running - how many jobs have a place or were handed over, and have not ended. */
 unsigned dispatcher_running(const struct dispatcher *dispatcher);
 
 /* dispatcher_ended - runs that ended since the start. */
@@ -104,9 +104,41 @@ uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
  * that fits, else the default. */
 const char *dispatcher_executor_for(const struct dispatch_config *config, const struct script *script);
 
+/* ------------------------------------------------------------------------------------------- holds
+ * dispatcher_hold - HOLD (copied; its id is not looked at) begins and is stored at once: no job
+ * that it covers is offered a place from now on. One with the same scope, kind and name or object
+ * is replaced.
+ * 0 and its id; -EDQUOT: there are HOLDS_MAX; other: it could not be stored. */
+int dispatcher_hold(struct dispatcher *dispatcher, const struct hold *hold, uint64_t *ret_id, struct lsn_error *err);
+
+/* dispatcher_lift - the hold with this id ends.
+ * 0, -ENOENT, other: the journal cannot be written, and it stands on. */
+int dispatcher_lift(struct dispatcher *dispatcher, uint64_t id, struct lsn_error *err);
+
+/* Valid until the dispatcher is called again.
+ * dispatcher_find_hold - one that covers such a job (see hold_covers()), or NULL. */
+const struct hold_list *dispatcher_holds(const struct dispatcher *dispatcher);
+const struct hold *dispatcher_get_hold(const struct dispatcher *dispatcher, uint64_t id);
+const struct hold *dispatcher_find_like(const struct dispatcher *dispatcher, const struct hold *hold);
+const struct hold *dispatcher_find_hold(const struct dispatcher *dispatcher, const char *script, const char *executor,
+					uint64_t object);
+
+/* dispatcher_count_held - the queued jobs that HOLD (NULL: any) keeps. */
+struct held_count {
+	uint64_t jobs; /* as far as memory knows */
+	bool more; /* there are others in the journal */
+	uint64_t oldest_realtime_usec; /* when the event of the oldest came; 0: not known */
+};
+void dispatcher_count_held(const struct dispatcher *dispatcher, const struct hold *hold, struct held_count *ret);
+
+/* dispatcher_oldest_free - when the event came of the oldest unfinished job in memory that no hold
+ * keeps; 0: there is none. */
+uint64_t dispatcher_oldest_free(const struct dispatcher *dispatcher);
+
 /* What a job that is QUEUED or in BACKOFF waits for: the first of these that holds. */
 enum wait_reason {
 	WAIT_NOTHING, /* it has a place coming, or there is no such job */
+	WAIT_HELD, /* a hold: somebody paused it */
 	WAIT_ORDER, /* an earlier job of the script about the same object comes first */
 	WAIT_BACKOFF, /* the pause before a further attempt */
 	WAIT_SCRIPT_LIMIT, /* [dispatcher] per_script */
@@ -122,6 +154,7 @@ extern const char *const wait_reason_names[WAIT_REASON_MAX]; /* "nothing", "orde
 
 struct wait {
 	enum wait_reason reason;
+	uint64_t hold; /* WAIT_HELD: that hold */
 	uint64_t earlier; /* WAIT_ORDER: that job */
 	char executor[EXECUTOR_NAME_SIZE]; /* the one it is for, as far as that is known; "" */
 	char text[512]; /* for people: what WAIT_... says, with names and figures */

@@ -1,6 +1,7 @@
 /* dispatcher_check.c - what must hold between any two calls; for tests. */
 #include "dispatcher_private.h"
 #include "executors.h"
+#include "hold.h"
 #include "job.h"
 
 #include <stddef.h>
@@ -60,6 +61,19 @@ static const char *check_list(const struct jobs *jobs)
 	return length == jobs->length ? NULL : "a list does not know its length";
 }
 
+/* check_holds - nothing that is held may start, and nothing waits for a hold that has ended. */
+static const char *check_holds(const struct dispatcher *d, const struct lane *lane)
+{
+	const struct job *job;
+
+	if (lane->where == LANE_HELD && d->holds.wide == 0)
+		return "a lane is held, and there is no hold";
+	JOBS_FOREACH(job, &lane->startable)
+	if (holds_has_object(&d->holds, job->object))
+		return "a job about a held object may start";
+	return NULL;
+}
+
 static const char *check_lane(const struct dispatcher *d, const struct lane *lane, unsigned *out, unsigned *jobs)
 {
 	const struct jobs *const lists[] = { &lane->queue, &lane->out, &lane->backoff, &lane->startable };
@@ -70,11 +84,11 @@ static const char *check_lane(const struct dispatcher *d, const struct lane *lan
 	*out += lane->out.length;
 	*jobs += lane->queue.length + lane->out.length + lane->backoff.length;
 	if (!wrong && lane->startable.length > 0 && lane->out.length < d->config->per_script_max &&
-	    lane->where != LANE_READY && lane->where != LANE_STALLED && lane->where != LANE_PAUSED)
+	    (lane->where == LANE_IDLE || lane->where == LANE_VACANT))
 		wrong = "a lane with a job that may start waits for nothing";
 	if (!wrong && lane_is_empty(lane) != (lane->where == LANE_VACANT))
 		wrong = "an empty lane is kept, or a lane with jobs goes";
-	return wrong;
+	return wrong ? wrong : check_holds(d, lane);
 }
 
 static const char *check_lanes(const struct dispatcher *d)

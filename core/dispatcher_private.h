@@ -5,6 +5,7 @@
  *   dispatcher_refill.c   waiting jobs come back from the journal
  *   dispatcher_end.c      results, further attempts, what is due
  *   dispatcher_operate.c  retry and cancel
+ *   dispatcher_holds.c    holds begin and end, and what they keep
  *   dispatcher_recover.c  what the last daemon left
  *   dispatcher_waits.c    what a job waits for, for people
  *   dispatcher_check.c    what must hold, for tests
@@ -43,6 +44,7 @@ struct dispatcher {
 	struct lane_list ready, stalled, vacant; /* by lane->where */
 	struct lane_list spilled; /* those that may read from the journal */
 	struct heap pauses; /* lanes that are PAUSED */
+	struct holds holds;
 	uint64_t refill_usec; /* reading waiting jobs failed: not before then */
 
 	uint64_t ended; /* runs, since the start */
@@ -106,6 +108,19 @@ void dispatcher_list(struct dispatcher *d, struct lane *lane);
 
 /* dispatcher_put_back - JOB, which waits and is stored, waits in the journal only. */
 void dispatcher_put_back(struct dispatcher *d, struct job *job);
+
+/* --------------------------------------------------------------------------- dispatcher_holds.c */
+
+/* dispatcher_load_holds - those of the last daemon; before anything may start. */
+int dispatcher_load_holds(struct dispatcher *d, struct lsn_error *err);
+
+/* dispatcher_is_held - a hold that is not one of JOB's object stands between JOB and a place. */
+bool dispatcher_is_held(const struct dispatcher *d, const struct job *job);
+
+/* dispatcher_expire_holds - end those whose time is over. dispatcher_holds_usec - when the next
+ * one's is: CLOCK_MONOTONIC, UINT64_MAX: never. */
+void dispatcher_expire_holds(struct dispatcher *d);
+uint64_t dispatcher_holds_usec(const struct dispatcher *d);
 
 /* -------------------------------------------------------------------------- dispatcher_refill.c */
 

@@ -90,8 +90,11 @@ int dispatcher_recover(struct dispatcher *d, struct lsn_error *err)
 {
 	struct recovery recovery = { .dispatcher = d, .err = err };
 
-	/* First what waits: a lane that knows of no rows believes that it has read them all. */
-	int r = journal_list_waiting(d->journal, found_waiting, d, err);
+	/* First the holds, then what waits: a lane that knows of no rows believes that it has read
+	 * them all. */
+	int r = dispatcher_load_holds(d, err);
+	if (r >= 0)
+		r = journal_list_waiting(d->journal, found_waiting, d, err);
 
 	if (r >= 0)
 		r = journal_load_running(d->journal, recover_one, &recovery, err);

@@ -1,6 +1,7 @@
 /* dispatcher_waits.c - what a job waits for, worked out when somebody asks. */
 #include "dispatcher_private.h"
 #include "executors.h"
+#include "hold.h"
 #include "job.h"
 #include "util.h"
 
@@ -9,6 +10,7 @@
 
 const char *const wait_reason_names[WAIT_REASON_MAX] = {
 	[WAIT_NOTHING] = "nothing",
+	[WAIT_HELD] = "held",
 	[WAIT_ORDER] = "order",
 	[WAIT_BACKOFF] = "backoff",
 	[WAIT_SCRIPT_LIMIT] = "script-limit",
@@ -38,6 +40,20 @@ static struct executor *wait_executor(const struct dispatcher *d, const char *na
 	struct executor *executor = d->executors ? executors_find(d->executors, name) : NULL;
 
 	return executor && !executor_draining(executor) ? executor : NULL;
+}
+
+/* wait_if_held - a hold keeps such a job of SCRIPT about OBJECT. */
+static bool wait_if_held(const struct dispatcher *d, const char *script, uint64_t object, struct wait *wait)
+{
+	const struct hold *hold = holds_find(&d->holds, script, wait->executor, object);
+	char text[HOLD_TEXT_SIZE];
+
+	if (!hold)
+		return false;
+	hold_tell(hold, text);
+	wait->hold = hold->id;
+	wait_set(wait, WAIT_HELD, "%s", text);
+	return true;
 }
 
 /* wait_if_down - the executor NAME runs no jobs: say why. */
@@ -166,6 +182,8 @@ void dispatcher_get_wait(const struct dispatcher *d, const char *script, uint64_
 		return;
 	const struct job *first = lane_first(lane, object);
 	(void)snprintf(ret->executor, sizeof ret->executor, "%s", lane_executor(d, lane, job));
+	if (wait_if_held(d, script, object, ret))
+		return;
 	if (first && first->abi.id < id)
 		wait_for_earlier(d, lane, first, ret);
 	else if (job && job->state == JOB_BACKOFF)
@@ -181,6 +199,8 @@ void dispatcher_foresee(const struct dispatcher *d, const struct script *script,
 
 	*ret = (struct wait){ .reason = WAIT_NOTHING };
 	(void)snprintf(ret->executor, sizeof ret->executor, "%s", dispatcher_executor_for(d->config, script));
+	if (wait_if_held(d, script->name, object, ret))
+		return;
 	if (first)
 		wait_for_earlier(d, lane, first, ret);
 	else

@@ -30,7 +30,8 @@ bool lane_may_read(const struct lane *lane) { return lane->spilled > 0 || !TAILQ
 
 bool lane_is_empty(const struct lane *lane)
 {
-	return lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0 && !lane_may_read(lane);
+	return lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0 && !lane_may_read(lane) &&
+	       TAILQ_EMPTY(&lane->passed);
 }
 
 void lane_free(struct lane *lane)
@@ -40,7 +41,7 @@ void lane_free(struct lane *lane)
 	if (!lane)
 		return;
 	assert(lane->queue.length == 0 && lane->out.length == 0 && lane->backoff.length == 0);
-	while ((passed = TAILQ_FIRST(&lane->returning)))
+	while ((passed = TAILQ_FIRST(&lane->returning)) || (passed = TAILQ_FIRST(&lane->passed)))
 		lane_returned(passed, UINT64_MAX);
 	free(lane->name);
 	free(lane);
@@ -65,10 +66,16 @@ struct job *lane_first(const struct lane *lane, uint64_t object)
 	return NULL;
 }
 
+static bool is_held(const struct lane *lane, uint64_t object)
+{
+	return lane->objects->holds && holds_has_object(lane->objects->holds, object);
+}
+
 void lane_refresh(struct job *job)
 {
 	struct lane *lane = job->lane;
-	bool startable = job_is_in(job, &lane->queue) && !job->settling && lane_first(lane, job->object) == job;
+	bool startable = job_is_in(job, &lane->queue) && !job->settling && lane_first(lane, job->object) == job &&
+			 !is_held(lane, job->object);
 
 	if (startable == job_is_in(job, &lane->startable))
 		return;
@@ -98,13 +105,23 @@ static void passed_move(struct passed *passed, bool returning)
 	TAILQ_INSERT_TAIL(returning ? &lane->returning : &lane->passed, passed, link);
 }
 
-/* passed_back - OBJECT's chain in memory has ended. */
+/* passed_back - no job about OBJECT is in memory: its rows come back, unless it is held. */
 static void passed_back(struct lane *lane, uint64_t object)
 {
 	struct passed *passed = passed_find(lane, object);
 
 	if (passed)
-		passed_move(passed, true);
+		passed_move(passed, !is_held(lane, object));
+}
+
+void lane_reconsider(struct lane *lane, uint64_t object)
+{
+	struct job *first = lane_first(lane, object);
+
+	if (first)
+		lane_refresh(first);
+	else
+		passed_back(lane, object);
 }
 
 static void chain_insert(struct lane *lane, struct job *job)
@@ -223,7 +240,7 @@ void lane_returned(struct passed *passed, uint64_t from)
 
 	passed->from = from;
 	if (from <= lane->read_until) {
-		passed_move(passed, !lane_first(lane, passed->object));
+		passed_move(passed, !lane_first(lane, passed->object) && !is_held(lane, passed->object));
 		return;
 	}
 	TAILQ_REMOVE(passed->returning ? &lane->returning : &lane->passed, passed, link);

@@ -2,8 +2,8 @@
  *
  * Each is in one of three lists: `queue` (QUEUED, by id), `out` (STARTING, RUNNING, RECOVERING),
  * `backoff` (BACKOFF). Jobs about the same object form a chain by id; only the first of a chain may
- * start. A first one that is queued and not settling is in `startable`, by id: the lane offers its
- * first.
+ * start. A first one that is queued and not settling, and whose object is not held, is in
+ * `startable`, by id: the lane offers its first.
  *
  * What waits for its turn is a row of the journal, in memory or not: rows up to `read_until` are in
  * memory or were passed over, of those beyond there are about `spilled`.
@@ -11,11 +11,12 @@
  * Jobs behind a first one that takes its time must not fill the memory that is there for waiting
  * jobs: then others would not run. So they are passed over: from the id that a `struct passed`
  * says, the rows of that object wait in the journal. They come back when its chain in memory has
- * ended. */
+ * ended, and the object is not held. */
 #ifndef CORE_LANE_H
 #define CORE_LANE_H
 
 #include "heap.h"
+#include "hold.h"
 #include "job.h"
 #include "script.h"
 #include "table.h"
@@ -26,6 +27,7 @@ enum lane_where {
 	/* the executor named had no place; waits for its ready() or for one of its jobs to end */
 	LANE_STALLED,
 	LANE_PAUSED, /* a passing shortage; waits for its time, or for any job to end */
+	LANE_HELD, /* a hold is in the way of its first job that could start; waits for its end */
 	LANE_VACANT, /* it is empty, and goes after the next commit if it still is */
 };
 
@@ -43,6 +45,7 @@ TAILQ_HEAD(passed_list, passed);
 struct lane_objects {
 	struct table first; /* jobs: the first of each chain */
 	struct table passed; /* struct passed */
+	const struct holds *holds; /* the dispatcher's; NULL: none */
 };
 
 struct lane {
@@ -81,6 +84,9 @@ void lane_move(struct job *job);
 
 /* lane_refresh - JOB's settling has changed. */
 void lane_refresh(struct job *job);
+
+/* lane_reconsider - a hold of OBJECT has begun or ended. */
+void lane_reconsider(struct lane *lane, uint64_t object);
 
 /* lane_first - the first unfinished job in memory about OBJECT, which all others wait for; NULL. */
 struct job *lane_first(const struct lane *lane, uint64_t object);

@@ -18,5 +18,5 @@ $(call plugin_so,$(1)): $(1)
 endef
 $(foreach c,$(wildcard tests/plugins/*.c),$(eval $(call plugin_rule,$(c))))
 
-$(BUILD)/tests/unit/test_executors $(foreach t,clock commands dispatcher intake turn,$(BUILD)/tests/unit/test_$t): | $(TEST_PLUGINS) $(JSON_LINES)
+$(BUILD)/tests/unit/test_executors $(foreach t,clock commands dispatcher holds intake turn,$(BUILD)/tests/unit/test_$t): | $(TEST_PLUGINS) $(JSON_LINES)
 TEST_PARTS += $(TEST_PLUGINS) $(JSON_LINES)

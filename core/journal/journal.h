@@ -16,6 +16,7 @@
 #ifndef CORE_JOURNAL_H
 #define CORE_JOURNAL_H
 
+#include "hold.h"
 #include "job.h"
 
 struct journal;
@@ -39,26 +40,21 @@ struct journal_config {
 int journal_open(const struct journal_config *config, struct journal **ret, struct lsn_error *err);
 void journal_close(struct journal *journal); /* what is marked and uncommitted is not written */
 
-/* journal_set_config - new limits. The path stays as it is. */
+/* path is not changed */
 void journal_set_config(struct journal *journal, const struct journal_config *config);
 
-/* journal_next_event_id - a number that no event has had, also not in a daemon that was killed. */
+/* each call a new one, never used before, also not by a lost daemon */
 uint64_t journal_next_event_id(struct journal *journal);
-
-/* journal_next_job_id - the same for jobs. */
 uint64_t journal_next_job_id(struct journal *journal);
 
-/* journal_put_event - mark EVENT for the next commit.
- * The journal holds a reference until then.
- * An event is written once. Its payload is dropped from memory then. */
+/* Mark for the next commit; each holds a reference until then.
+ * An event is written once; its payload is dropped from memory then.
+ * A job's row is inserted or brought up to date (and its event written, if that is not yet), and
+ * so is the row of its current attempt while that is out.
+ * Marking twice is fine.
+ * What counts is how the job looks at the commit.
+ * A job must not be in memory twice when it is marked. */
 void journal_put_event(struct journal *journal, struct event *event);
-
-/* journal_put_job - mark JOB for the next commit.
- * The journal holds a reference until then.
- * The commit writes the job's row as the job is at the commit, the row of its current attempt while
- * that is out, and its event if it has no row yet.
- * A job may be marked twice.
- * No second object of the same job may be in memory. */
 void journal_put_job(struct journal *journal, struct job *job);
 
 /* journal_put_result - what an attempt came to, for its row; RESULT is taken over.
@@ -70,17 +66,14 @@ void journal_put_result(struct journal *journal, struct job_result *result);
 int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole);
 bool journal_has_pending(const struct journal *journal); /* something is marked */
 
-/* journal_commit - write all that is marked, in one transaction, and wait until it is on disk.
- * 0; -ENOSPC, -EIO or another negative errno with ERR: nothing is written, all is still marked. */
+/* 0; -ENOSPC, -EIO or another negative errno: nothing written, all still marked */
 int journal_commit(struct journal *journal, struct lsn_error *err);
 
-/* journal_get_window - the redelivery window as it was stored last.
- * *RET is the caller's, to be freed with free(). *RET_SIZE is 0 if none is stored.
- * 0, or a negative errno. */
+/* malloc()ed; size 0 if none */
 int journal_get_window(struct journal *journal, void **ret, size_t *ret_size);
 
-/* journal_capacity - is there room for more events?
- * 0, or -ENOSPC with ERR, which names the limit that is reached: size, jobs or free disk.
+/* Room for more?
+ * 0, or -ENOSPC with ERR naming the limit that is reached (size, jobs, free disk).
  * Cheap: sizes are sampled. */
 int journal_capacity(struct journal *journal, struct lsn_error *err);
 
@@ -92,7 +85,7 @@ struct journal_figures {
 	uint64_t commits, commit_usec_total, commit_usec_max; /* since open */
 };
 
-/* journal_get_figures - cheap enough to be called each second. */
+/* cheap enough for every second */
 void journal_get_figures(struct journal *journal, struct journal_figures *ret);
 
 /* --------------------------------------------------------------------------------- unfinished jobs
@@ -154,6 +147,14 @@ int journal_read_script(struct journal *journal, const char *version, journal_by
 int journal_read_payload(struct journal *journal, uint64_t event, journal_bytes_fn fn, void *data,
 			 struct lsn_error *err);
 
+/* ------------------------------------------------------------------------------------------- holds
+ * Written at once, not with the group.
+ * journal_put_hold - HOLD's row, anew if it has an id; else it gets one. */
+int journal_put_hold(struct journal *journal, struct hold *hold, struct lsn_error *err);
+int journal_drop_hold(struct journal *journal, uint64_t id, struct lsn_error *err); /* no such hold: fine */
+int journal_each_hold(struct journal *journal, void (*fn)(void *data, const struct hold *hold), void *data,
+		      struct lsn_error *err); /* by id */
+
 /* -------------------------------------------------------------- history, for the control socket */
 struct journal_query {
 	const char *script; /* exact name or NULL */
@@ -166,7 +167,7 @@ struct journal_query {
 	bool latest; /* only jobs that no later job of the same event and script stands for */
 	uint64_t since_realtime_usec, until_realtime_usec; /* 0: open */
 	uint64_t from_id, before_id; /* 0: to the oldest, from the newest */
-	unsigned limit; /* 1..1000 */
+	unsigned limit; /* 1 or more */
 };
 struct journal_job_row { /* strings borrowed for the call */
 	uint64_t id, event, replay_of;

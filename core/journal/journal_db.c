@@ -91,6 +91,10 @@ static const char *const statements[ST_MAX] = {
 	[ST_PUT_SCRIPT] = "INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated)"
 			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 	[ST_DROP_SCRIPT] = "DELETE FROM scripts WHERE name = ?1",
+	/* ?1 NULL: a new one */
+	[ST_PUT_HOLD] = "INSERT OR REPLACE INTO holds(id, scope, kind, name, object, reason, by_uid, since, until)"
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+	[ST_DROP_HOLD] = "DELETE FROM holds WHERE id = ?1",
 };
 
 static int code_of(struct journal *journal, int rc)

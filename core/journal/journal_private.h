@@ -5,6 +5,7 @@
  *   journal_open.c      the database is opened, with its settings
  *   journal_schema.c    the schema and its history
  *   journal_scripts.c   registry, revisions, contents
+ *   journal_holds.c     holds
  *   journal_load.c      rows become jobs again
  *   journal_history.c   questions of the control socket
  *   journal_capacity.c  figures and limits
@@ -15,6 +16,7 @@
 
 #include "cleanup.h"
 #include "event.h"
+#include "hold.h"
 #include "job.h"
 #include "journal.h"
 #include <sqlite3.h>
@@ -24,6 +26,9 @@
 _Static_assert(JOB_QUEUED == 0 && JOB_STARTING == 1 && JOB_RUNNING == 2 && JOB_RECOVERING == 3 && JOB_BACKOFF == 4 &&
 		       JOB_FINISHED == 5 && JOB_LOST == 6 && JOB_STATE_MAX == 7,
 	       "job states are stored as numbers: renumbering needs a migration");
+_Static_assert(HOLD_ALL == 0 && HOLD_EXECUTOR == 1 && HOLD_SCRIPT == 2 && HOLD_OBJECT == 3 && HOLD_PAUSE == 0 &&
+		       HOLD_LOOP == 1,
+	       "scopes and kinds of holds are stored as numbers: renumbering needs a migration");
 _Static_assert(EVENT_ACCEPTED == 0 && EVENT_REJECTED == 1,
 	       "event states are stored as numbers: renumbering needs a migration");
 #define SQL_WAITING "state IN (0, 4)"
@@ -71,6 +76,8 @@ enum statement {
 	ST_FIND_REVISION,
 	ST_PUT_SCRIPT,
 	ST_DROP_SCRIPT,
+	ST_PUT_HOLD,
+	ST_DROP_HOLD,
 	ST_MAX
 };
 

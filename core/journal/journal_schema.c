@@ -76,6 +76,12 @@ static const char *const steps[] = {
 
 	/* 5: what standard input is; what it was before. */
 	"ALTER TABLE revisions ADD COLUMN input INTEGER NOT NULL DEFAULT 0;",
+
+	/* 6: what stands between queued jobs and their places. AUTOINCREMENT: the number of one
+	 * that has ended must not come back as another. */
+	"CREATE TABLE holds(id INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, kind INTEGER NOT NULL,"
+	" name TEXT NOT NULL, object INTEGER NOT NULL, reason TEXT NOT NULL, by_uid INTEGER NOT NULL,"
+	" since INTEGER NOT NULL, until INTEGER NOT NULL);",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

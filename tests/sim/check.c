@@ -166,6 +166,7 @@ void check_step(void)
 	const char *wrong = dispatcher_check(life.dispatcher);
 	if (wrong)
 		sim_fail("%s", wrong);
+	check_pauses();
 	executors_each(life.executors, check_executor, NULL);
 }
 
@@ -197,8 +198,8 @@ static bool has_place(const struct job *job)
 	const char *name = dispatcher_executor_for(life_dispatch(), job->script);
 	const struct executor *executor = executors_find(life.executors, name);
 
-	return executor && !executor_draining(executor) && !executor_is_full(executor) &&
-	       engine_would_take(engine_index(name));
+	return !dispatcher_find_hold(life.dispatcher, job->script->name, name, job->object) && executor &&
+	       !executor_draining(executor) && !executor_is_full(executor) && engine_would_take(engine_index(name));
 }
 
 static bool is_out(const struct lane *lane, uint64_t object)
@@ -222,7 +223,7 @@ static void check_journal_quiet(const struct lane *lane)
 		uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
 		uint64_t object = (uint64_t)sqlite3_column_int64(stmt, 2);
 		if (sqlite3_column_int(stmt, 1) == JOB_QUEUED && !dispatcher_find(life.dispatcher, id) &&
-		    !is_out(lane, object))
+		    !is_out(lane, object) && !dispatcher_find_hold(life.dispatcher, lane->name, "", object))
 			sim_fail("job %llu of %s may run, and waits in the journal only, behind others that may not",
 				 (unsigned long long)id, lane->name);
 	}

@@ -275,6 +275,7 @@ static int engine_reserve(void *data, const struct lsn_job *job, char place[LSN_
 
 	if (world.dead)
 		return -EAGAIN;
+	check_offer(job, names[instance->engine]);
 	if (refusal_hash(job) % 67 == 0 && !world.profile.bulk)
 		return lsn_error_set(err, -EFBIG, "never here");
 	if (luck(80))

@@ -150,6 +150,16 @@ void check_retried(uint64_t job); /* an operator lets it begin anew */
 void check_reset(void); /* the journal is about to be closed */
 bool check_all_ended(char *ret_why, size_t size);
 
+/* ---------------------------------------------------------------------------- pauses (pauses.c) */
+
+void pauses_begin(void);
+void pauses_pause(uint32_t chance);
+void pauses_resume(uint32_t chance);
+void pauses_calm(void); /* the storm is over: nothing is held */
+uint64_t pauses_object(const char *topic);
+void check_offer(const struct lsn_job *job, const char *executor); /* EXECUTOR is asked for a place */
+void check_pauses(void); /* after each step */
+
 /* ------------------------------------------------------------------------------ steps (steps.c) */
 
 struct step {

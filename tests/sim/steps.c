@@ -16,7 +16,11 @@ static struct {
 	unsigned frozen[SIM_EXECUTORS]; /* steps until that engine goes on */
 } storm;
 
-void steps_begin(void) { memset(&storm, 0, sizeof storm); }
+void steps_begin(void)
+{
+	memset(&storm, 0, sizeof storm);
+	pauses_begin();
+}
 
 /* ---------------------------------------------------------------------------- time and the loop */
 
@@ -201,6 +205,9 @@ static void step_replay(uint32_t chance)
 	job_unref(job);
 }
 
+static void step_pause(uint32_t chance) { pauses_pause(chance); }
+static void step_resume(uint32_t chance) { pauses_resume(chance); }
+
 /* ------------------------------------------------------------------------------------ the table */
 
 static const struct {
@@ -228,6 +235,8 @@ static const struct {
 	{ "retry", step_retry, 30, 20 },
 	{ "cancel", step_cancel, 30, 20 },
 	{ "replay", step_replay, 10, 10 },
+	{ "pause", step_pause, 10, 5 },
+	{ "resume", step_resume, 15, 10 },
 };
 
 const char *step_name(unsigned kind) { return kind < ELEMENTSOF(kinds) ? kinds[kind].name : "?"; }
@@ -291,6 +300,7 @@ static void calm_down(void)
 	life_calm();
 	engine_calm();
 	life_reload_whole();
+	pauses_calm();
 }
 
 void steps_calm(void)
