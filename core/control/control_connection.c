@@ -28,6 +28,7 @@
 struct control_reply {
 	struct connection *connection; /* NULL: gone */
 	bool may[2];
+	uid_t uid; /* of the peer */
 	const char *command; /* its name */
 	enum control_right right; /* of the command */
 	bool overflow; /* rows were left out */
@@ -304,6 +305,8 @@ void control_stream(struct control_reply *reply, const struct control_stream *st
 
 bool control_may(const struct control_reply *reply, enum control_right right) { return reply->may[right]; }
 
+uid_t control_peer_uid(const struct control_reply *reply) { return reply->uid; }
+
 int control_set_bytes(json_t *object, const char *key, const void *data, size_t size)
 {
 	/* jansson takes NULs in strings with an explicit length; utf8_valid() refuses them,
@@ -339,6 +342,7 @@ static void command_run(struct connection *connection, const struct control_comm
 	}
 	reply->connection = connection;
 	memcpy(reply->may, connection->may, sizeof reply->may);
+	reply->uid = connection->peer.uid;
 	reply->right = command->right;
 	connection->reply = reply;
 	if (command->right == CONTROL_OPERATE)

@@ -146,11 +146,12 @@ static json_t *scripts_object(const struct daemon *daemon)
 	return object;
 }
 
-static json_t *jobs_object(const struct journal_figures *figures)
+static json_t *jobs_object(const struct journal_figures *figures, const struct held_count *held)
 {
 	json_t *object = json_object();
 
 	json_set_uint(object, "queued", figures->queued);
+	json_set_uint(object, "held", held->jobs);
 	json_set_uint(object, "running", figures->running);
 	json_set_uint(object, "backoff", figures->backoff);
 	json_set_uint(object, "lost", figures->lost);
@@ -219,6 +220,26 @@ static const char *state_name(const struct daemon *daemon)
 	return names[daemon->state];
 }
 
+static uint64_t age_of(uint64_t realtime_usec)
+{
+	uint64_t now = now_realtime_usec();
+
+	return realtime_usec && now > realtime_usec ? now - realtime_usec : 0;
+}
+
+/* add_waiting - how many jobs wait, and for how long; what is held is told apart. */
+static void add_waiting(const struct daemon *daemon, const struct journal_figures *figures, json_t *object)
+{
+	bool holds = !TAILQ_EMPTY(dispatcher_holds(daemon->dispatcher));
+	uint64_t oldest = holds ? dispatcher_oldest_free(daemon->dispatcher) : figures->oldest_waiting_realtime_usec;
+	struct held_count held;
+
+	dispatcher_count_held(daemon->dispatcher, NULL, &held);
+	json_set_uint(object, "oldest_waiting_usec", age_of(oldest));
+	json_set_uint(object, "oldest_held_usec", age_of(held.oldest_realtime_usec));
+	(void)json_object_set_new(object, "jobs", jobs_object(figures, &held));
+}
+
 static void run_status(void *data, const json_t *request, struct control_reply *reply)
 {
 	static const char *const keys[] = { NULL };
@@ -230,7 +251,6 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 		return;
 	journal_get_figures(daemon->journal, &figures);
 	(void)journal_capacity(daemon->journal, &why);
-	uint64_t now = now_realtime_usec(), oldest = figures.oldest_waiting_realtime_usec;
 	json_t *object = json_object(), *executors = json_array();
 	json_set_string(object, "version", LISTENER_VERSION);
 	json_set_uint(object, "pid", (uint64_t)getpid());
@@ -241,11 +261,10 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 	json_set_uint(object, "uptime_usec", now_monotonic_usec() - daemon->started_monotonic_usec);
 	json_set_uint(object, "started_realtime_usec", daemon->started_realtime_usec);
 	json_set_string(object, "config", daemon->config_file);
-	json_set_uint(object, "oldest_waiting_usec", oldest && now > oldest ? now - oldest : 0);
+	add_waiting(daemon, &figures, object);
 	(void)json_object_set_new(object, "broker", broker_object(daemon));
 	(void)json_object_set_new(object, "journal", journal_object(daemon, &figures));
 	(void)json_object_set_new(object, "scripts", scripts_object(daemon));
-	(void)json_object_set_new(object, "jobs", jobs_object(&figures));
 	(void)json_object_set_new(object, "conditions", conditions_array(daemon));
 	executors_each(daemon->executors, append_executor, executors);
 	(void)json_object_set_new(object, "executors", executors);
@@ -461,6 +480,7 @@ const struct control_command daemon_commands[] = {
 	{ "explain", CONTROL_READ, command_explain },
 	{ "conditions", CONTROL_READ, run_conditions },
 	{ "events", CONTROL_READ, command_events },
+	{ "holds", CONTROL_READ, command_holds },
 	{ "executors", CONTROL_READ, run_executors },
 	{ "jobs", CONTROL_READ, command_jobs },
 	{ "show", CONTROL_READ, command_show },
@@ -469,6 +489,9 @@ const struct control_command daemon_commands[] = {
 	{ "reload", CONTROL_OPERATE, run_reload },
 	{ "rescan", CONTROL_OPERATE, run_rescan },
 	{ "seen", CONTROL_OPERATE, run_seen },
+	{ "pause", CONTROL_OPERATE, command_pause },
+	{ "resume", CONTROL_OPERATE, command_resume },
+	{ "release", CONTROL_OPERATE, command_release },
 	{ "retry", CONTROL_OPERATE, command_retry },
 	{ "replay", CONTROL_OPERATE, command_replay },
 	{ "cancel", CONTROL_OPERATE, command_cancel },

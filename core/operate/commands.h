@@ -11,6 +11,10 @@ void command_jobs(void *daemon, const json_t *request, struct control_reply *rep
 void command_show(void *daemon, const json_t *request, struct control_reply *reply);
 void command_rejected(void *daemon, const json_t *request, struct control_reply *reply);
 void command_doctor(void *daemon, const json_t *request, struct control_reply *reply);
+void command_holds(void *daemon, const json_t *request, struct control_reply *reply);
+void command_pause(void *daemon, const json_t *request, struct control_reply *reply);
+void command_resume(void *daemon, const json_t *request, struct control_reply *reply);
+void command_release(void *daemon, const json_t *request, struct control_reply *reply);
 void command_retry(void *daemon, const json_t *request, struct control_reply *reply);
 void command_replay(void *daemon, const json_t *request, struct control_reply *reply);
 void command_cancel(void *daemon, const json_t *request, struct control_reply *reply);

@@ -6,6 +6,7 @@
 #include "broker_grants.h"
 #include "dispatcher.h"
 #include "executors.h"
+#include "hold.h"
 #include "journal.h"
 #include "registry.h"
 #include "reply.h"
@@ -22,6 +23,8 @@
 #define BROKER_PATIENCE_USEC (2 * USEC_PER_SEC)
 #define BROKER_FAILURE_USEC (30 * USEC_PER_SEC)
 #define STUCK_USEC (60 * USEC_PER_SEC)
+#define HELD_JOBS_WARN 100000 /* of one hold */
+#define HOLDS_TOLD 16 /* one by one */
 #define ADVISE_USEC (5 * USEC_PER_MSEC)
 
 struct looking {
@@ -56,8 +59,11 @@ static struct condition *look_add(struct looking *look, enum condition_level lev
 
 static void set_subject(struct condition *condition, const char *subject)
 {
-	if (condition)
-		(void)snprintf(condition->subject, sizeof condition->subject, "%s", subject);
+	if (!condition)
+		return;
+	(void)snprintf(condition->subject, sizeof condition->subject, "%.*s", (int)sizeof condition->subject - 1,
+		       subject);
+	utf8_trim(condition->subject);
 }
 
 static bool is_older(const struct looking *look, uint64_t since, uint64_t usec)
@@ -292,6 +298,43 @@ static void look_source(struct looking *look)
 		(void)look_add(look, CONDITION_WARNING, "source-warning", 0, "listenerctl doctor", "%s", figures.error);
 }
 
+/* ---------------------------------------------------------------------------------------- holds */
+
+static void look_hold(struct looking *look, const struct hold *hold)
+{
+	char text[HOLD_TEXT_SIZE], remedy[HOLD_TEXT_SIZE];
+	struct held_count count;
+	bool loop = hold->kind == HOLD_LOOP;
+
+	dispatcher_count_held(look->daemon->dispatcher, hold, &count);
+	hold_tell(hold, text);
+	hold_remedy(hold, remedy);
+	set_subject(look_add(look, loop ? CONDITION_FAILURE : CONDITION_WARNING, loop ? "loop" : "held",
+			     hold->since_realtime_usec, remedy, "%.480s; %" PRIu64 "%s %s", text, count.jobs,
+			     count.more ? " or more" : "", count.jobs == 1 && !count.more ? "job waits" : "jobs wait"),
+		    hold->name);
+	if (count.jobs >= HELD_JOBS_WARN)
+		set_subject(look_add(look, CONDITION_WARNING, "journal-filling", 0, remedy,
+				     "%" PRIu64 " held jobs fill the journal: %.400s", count.jobs, text),
+			    hold->name);
+}
+
+static void look_holds(struct looking *look)
+{
+	const struct hold_list *holds = dispatcher_holds(look->daemon->dispatcher);
+	const struct hold *hold;
+	unsigned told = 0, more = 0;
+
+	TAILQ_FOREACH (hold, holds, link) {
+		if (told < HOLDS_TOLD)
+			look_hold(look, hold);
+		told < HOLDS_TOLD ? told++ : more++;
+	}
+	if (more > 0)
+		(void)look_add(look, CONDITION_WARNING, "held", 0, "listenerctl holds", "there are %u more holds",
+			       more);
+}
+
 static void look_reload(struct looking *look)
 {
 	const struct daemon *daemon = look->daemon;
@@ -320,6 +363,7 @@ void conditions_look(struct daemon *daemon, struct conditions *ret)
 	look_session(&look);
 	look_source(&look);
 	look_scripts(&look);
+	look_holds(&look);
 }
 
 static json_t *condition_object(const struct condition *condition)

@@ -11,7 +11,7 @@ enum condition_level { CONDITION_WARNING, CONDITION_FAILURE };
 
 struct condition {
 	const char *id; /* "executor-down" */
-	char subject[EXECUTOR_NAME_SIZE]; /* which executor; "" where there is only one */
+	char subject[160]; /* which executor, script or object; "" where there is only one */
 	enum condition_level level;
 	uint64_t since_realtime_usec; /* 0: not known */
 	char text[600], remedy[160];

@@ -19,7 +19,7 @@
 
 const char *const rung_names[RUNG_MAX] = {
 	[RUNG_ARRIVED] = "arrived", [RUNG_TAKEN] = "taken", [RUNG_KNOWN] = "known", [RUNG_ACTIVE] = "active",
-	[RUNG_FILTER] = "filter",   [RUNG_PLACE] = "place", [RUNG_RUN] = "run"
+	[RUNG_FILTER] = "filter",   [RUNG_HELD] = "held",   [RUNG_PLACE] = "place", [RUNG_RUN] = "run"
 };
 
 static void answer(struct ladder *ladder, enum rung rung, bool ok, const char *format, ...)
@@ -191,6 +191,11 @@ static uint64_t object_of(const char *topic)
 static void climb_place(const struct daemon *daemon, struct ladder *ladder, const struct script *script)
 {
 	waits_foresee(daemon, script, object_of(ladder->topic), &ladder->wait);
+	if (ladder->wait.reason == WAIT_HELD) {
+		answer(ladder, RUNG_HELD, false, "it matches, but its jobs are held: %s", ladder->wait.text);
+		return;
+	}
+	answer(ladder, RUNG_HELD, true, "no hold keeps its jobs");
 	if (ladder->wait.text[0])
 		answer(ladder, RUNG_PLACE, false, "it matches, but its jobs wait: %s", ladder->wait.text);
 	else

@@ -11,6 +11,7 @@ enum rung {
 	RUNG_KNOWN, /* does the source offer a script of that name? */
 	RUNG_ACTIVE, /* is it active, or why was it refused? */
 	RUNG_FILTER, /* does one of its filters match? */
+	RUNG_HELD, /* does no hold keep its jobs? */
 	RUNG_PLACE, /* would it start at once, or what does it wait for? */
 	RUNG_RUN, /* how did its last job end? */
 	RUNG_MAX

@@ -461,6 +461,70 @@ START_TEST(test_commands__reload)
 }
 END_TEST
 
+/* held - b.py is paused, and jobs 1 and 2 of it wait; a.py serves on as job 3. */
+static void held(void)
+{
+	serving_until(registry_count(serving.registry, SCRIPT_ACTIVE) == 2);
+	says("{\"command\":\"pause\",\"scripts\":[\"b.py\"],\"reason\":\"moving\"}", "\"ok\":true");
+	serving_publish("update/resource/x", 0);
+	serving_publish("update/resource/y", 0);
+	serving_publish("create/resource/z", 0);
+	serving_until(serving_ended() == 1);
+	ck_assert_uint_eq(serving_jobs(), 3);
+}
+
+START_TEST(test_commands__a_pause_is_named_everywhere)
+{
+	held();
+	says("{\"command\":\"holds\"}", "\"name\":\"b.py\"");
+	ck_assert_ptr_nonnull(strstr(answer, "\"waiting\":2"));
+	says("{\"command\":\"jobs\",\"script\":\"b.py\"}", "\"waits_for\":\"held\"");
+	says("{\"command\":\"show\",\"job\":1}", "b.py is paused by ");
+	says("{\"command\":\"status\"}", "\"held\":2");
+	ck_assert_ptr_nonnull(strstr(answer, "\"oldest_waiting_usec\":0"));
+	says("{\"command\":\"conditions\"}", "\"id\":\"held\"");
+	ck_assert_ptr_nonnull(strstr(answer, "2 jobs wait"));
+	ck_assert_ptr_nonnull(strstr(answer, "listenerctl resume b.py"));
+	says("{\"command\":\"explain\",\"script\":\"b.py\",\"topic\":\"update/resource/x\"}", "\"runs\":false");
+	ck_assert_ptr_nonnull(strstr(answer, "\"rung\":\"held\""));
+	says("{\"command\":\"resume\",\"scripts\":[\"b.py\"]}", "\"ok\":true");
+	serving_until(serving_figure("gone", "submits") == 2);
+	ck_assert_uint_eq(rows("{\"command\":\"holds\"}"), 0);
+}
+END_TEST
+
+START_TEST(test_commands__release_shows_and_discards)
+{
+	held();
+	ck_assert_uint_eq(rows("{\"command\":\"release\",\"scripts\":[\"b.py\"]}"), 2);
+	says("{\"command\":\"pause\",\"object\":\"update/resource/x\"}", "\"name\":\"resource/x\"");
+	says("{\"command\":\"release\",\"scripts\":[\"b.py\"],\"discard\":true}", "{\"job\":2,\"ok\":true}");
+	ck_assert_ptr_nonnull(strstr(answer, "\"jobs\":1,"));
+	serving_until(serving_ended() == 2);
+	ck_assert_int_eq(serving_job(2).outcome, LSN_OUTCOME_CANCELLED);
+	says("{\"command\":\"jobs\",\"state\":\"queued\"}", "the object resource/x is paused");
+	says("{\"command\":\"release\",\"object\":\"resource/x\",\"run\":true}", "\"jobs\":1");
+	serving_until(serving_figure("gone", "submits") == 1);
+}
+END_TEST
+
+START_TEST(test_commands__what_cannot_be_held_is_refused)
+{
+	says("{\"command\":\"pause\"}", "name either scripts");
+	says("{\"command\":\"pause\",\"all\":true,\"executor\":\"good\"}", "name either scripts");
+	says("{\"command\":\"pause\",\"scripts\":[]}", "1 to 100 names");
+	says("{\"command\":\"pause\",\"scripts\":[7]}", "\"ok\":false");
+	says("{\"command\":\"pause\",\"scripts\":\"a.py\"}", "1 to 100 names");
+	says("{\"command\":\"pause\",\"executor\":\"goood\"}", "there is no executor 'goood'");
+	says("{\"command\":\"pause\",\"object\":\"a/#\"}", "\"code\":22");
+	says("{\"command\":\"pause\",\"all\":true,\"for_usec\":0}", "whole number");
+	says("{\"command\":\"resume\",\"scripts\":[\"a.py\"]}", "there is no such pause");
+	says("{\"command\":\"pause\",\"scripts\":[\"a*\"]}", "\"ok\":true");
+	says("{\"command\":\"resume\",\"scripts\":[\"a.py\"]}", "listenerctl resume a*");
+	says("{\"command\":\"release\",\"all\":true,\"run\":true}", "there is no such hold");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("commands");
@@ -488,6 +552,9 @@ int main(void)
 	tcase_add_test(tc, test_commands__stuck_ends_with_a_job_that_is_taken);
 	tcase_add_test(tc, test_commands__stuck_is_who_swallows_jobs);
 	tcase_add_test(tc, test_commands__a_source_that_stops_nothing_is_not_away);
+	tcase_add_test(tc, test_commands__a_pause_is_named_everywhere);
+	tcase_add_test(tc, test_commands__release_shows_and_discards);
+	tcase_add_test(tc, test_commands__what_cannot_be_held_is_refused);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

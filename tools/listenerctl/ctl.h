@@ -1,5 +1,6 @@
-/* ctl.h - listenerctl in four parts: the connection (client.c), what the words of the command
- * line ask for (main.c), rows as tables (table.c), objects as texts (text.c). */
+/* ctl.h - listenerctl in five parts: the connection (client.c), what the words of the command
+ * line ask for (main.c), rows as tables (table.c), objects as texts (text.c), and
+ * what is about holds (holds.c). */
 #ifndef LISTENERCTL_CTL_H
 #define LISTENERCTL_CTL_H
 
@@ -84,5 +85,13 @@ struct done_count {
 };
 void print_done(void *count, const json_t *row); /* rows of retry, replay, cancel */
 void print_replayed(void *count, const json_t *object); /* the last of replay */
+
+/* ------------------------------------------------------------------------------------- holds.c */
+void add_hold(void *table, const json_t *row);
+void print_paused(void *count, const json_t *row); /* struct done_count */
+void print_resumed(void *count, const json_t *row);
+void print_kept(void *count, const json_t *row); /* jobs that a hold keeps */
+void print_would_release(void *count, const json_t *object);
+void print_released(void *count, const json_t *object);
 
 #endif

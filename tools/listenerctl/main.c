@@ -30,10 +30,17 @@ enum option_bit {
 	O_DRY_RUN = 1 << 13,
 	O_ALL = 1 << 14,
 	O_DECISION = 1 << 15,
+	O_EXECUTOR = 1 << 16,
+	O_OBJECT = 1 << 17,
+	O_REASON = 1 << 18,
+	O_FOR = 1 << 19,
+	O_RUN = 1 << 20,
+	O_DISCARD = 1 << 21,
 };
+#define O_SCOPE (O_EXECUTOR | O_OBJECT | O_ALL)
 #define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
 
-enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_FLAG };
+enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_SPAN, KIND_FLAG };
 
 static const struct option_spec {
 	const char *name, *key; /* on the command line, in the request */
@@ -56,6 +63,12 @@ static const struct option_spec {
 	{ "dry-run", "dry_run", KIND_FLAG },
 	{ "all", "all", KIND_FLAG },
 	{ "decision", "decision", KIND_TEXT },
+	{ "executor", "executor", KIND_TEXT },
+	{ "object", "object", KIND_TEXT },
+	{ "reason", "reason", KIND_TEXT },
+	{ "for", "for_usec", KIND_SPAN },
+	{ "run", "run", KIND_FLAG },
+	{ "discard", "discard", KIND_FLAG },
 };
 
 struct invocation {
@@ -178,6 +191,48 @@ static enum exit_code run_events(struct client *client, struct invocation *invoc
 	return run_table(client, invocation, columns, table_add, "No such events in the record.");
 }
 
+static enum exit_code run_holds(struct client *client, struct invocation *invocation)
+{
+	static const struct column columns[] = {
+		{ "SCOPE", "shown", CELL_TEXT },
+		{ "KIND", "kind", CELL_TEXT },
+		{ "SINCE", "since_realtime_usec", CELL_TIME },
+		{ "UNTIL", "until_realtime_usec", CELL_TIME },
+		{ "BY", "by", CELL_TEXT },
+		{ "WAITING", "waiting_shown", CELL_TEXT },
+		{ "OLDEST", "oldest_usec", CELL_SPAN },
+		{ "REASON", "reason", CELL_TEXT },
+		{ NULL, NULL, CELL_TEXT },
+	};
+	return run_table(client, invocation, columns, add_hold, "Nothing is held.");
+}
+
+static enum exit_code run_hold(struct client *client, struct invocation *invocation, object_fn print)
+{
+	struct done_count count = { 0 };
+	enum exit_code code = client_ask(client, json_incref(invocation->request), print, NULL, &count);
+	return code == EXIT_OK && count.failed ? EXIT_FAILED : code;
+}
+
+static enum exit_code run_pause(struct client *client, struct invocation *invocation)
+{
+	return run_hold(client, invocation, print_paused);
+}
+
+static enum exit_code run_resume(struct client *client, struct invocation *invocation)
+{
+	return run_hold(client, invocation, print_resumed);
+}
+
+static enum exit_code run_release(struct client *client, struct invocation *invocation)
+{
+	struct done_count count = { 0 };
+	bool acts = invocation->options & (O_RUN | O_DISCARD);
+	enum exit_code code = client_ask(client, json_incref(invocation->request), acts ? print_done : print_kept,
+					 acts ? print_released : print_would_release, &count);
+	return code == EXIT_OK && count.failed ? EXIT_FAILED : code;
+}
+
 static enum exit_code run_explain(struct client *client, struct invocation *invocation)
 {
 	struct explained explained = { 0 };
@@ -297,7 +352,7 @@ static enum exit_code run_json(struct client *client, const struct command *comm
 		return (enum exit_code)run.worst;
 	if (command->run == run_explain && !run.runs)
 		return EXIT_NONE_RUNS;
-	return (command->run == run_done || command->run == run_replay) && run.failed ? EXIT_FAILED : EXIT_OK;
+	return run.failed ? EXIT_FAILED : EXIT_OK;
 }
 
 /* ---------------------------------------------------------------------------- words and options */
@@ -352,6 +407,29 @@ static int fill_text(struct invocation *invocation, const char *key, const char 
 static int fill_name(struct invocation *invocation)
 {
 	return invocation->word_count ? fill_text(invocation, "name", invocation->words[0]) : 0;
+}
+
+/* fill_scope - scripts by name, or else an option says what. */
+static int fill_scope(struct invocation *invocation)
+{
+	json_t *scripts = json_array();
+
+	if (!invocation->word_count != !!(invocation->options & O_SCOPE)) {
+		json_decref(scripts);
+		return usage_complain("name either scripts or one of --executor, --object, %s", "--all");
+	}
+	for (int i = 0; i < invocation->word_count; i++) {
+		json_t *name = json_string(invocation->words[i]);
+		if (!name) {
+			json_decref(scripts);
+			return usage_complain("%s is not UTF-8", "the name of a script");
+		}
+		(void)json_array_append_new(scripts, name);
+	}
+	if (invocation->word_count)
+		return json_object_set_new(invocation->request, "scripts", scripts);
+	json_decref(scripts);
+	return 0;
 }
 
 static int fill_explain(struct invocation *invocation)
@@ -429,6 +507,10 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 		if (parse_when(word, &number) < 0)
 			return -1;
 		break;
+	case KIND_SPAN:
+		if (parse_ago(word, &number) < 0 || number == 0)
+			return usage_complain("'%s' is no length of time such as 90s, 10m, 2h, 7d", word);
+		break;
 	case KIND_NUMBER:
 		if (parse_uint(word, INT64_MAX, &number, NULL) < 0)
 			return usage_complain("'%s' is not a number", word);
@@ -462,6 +544,12 @@ static const struct command command_table[] = {
 	{ "replay", "JOB...|FILTERS [--current]", "new jobs from old events (--again, --dry-run)", NULL, 0, -1,
 	  O_FILTERS | O_CURRENT | O_AGAIN | O_DRY_RUN, fill_replay, run_replay },
 	{ "cancel", "JOB...", "end jobs that wait or run", NULL, 1, -1, 0, fill_jobs, run_done },
+	{ "holds", "", "what is paused or held, and how much waits", NULL, 0, 0, 0, NULL, run_holds },
+	{ "pause", "SCOPE [--for 2h] [--reason T]", "start no more jobs, keep what comes", NULL, 0, -1,
+	  O_SCOPE | O_REASON | O_FOR, fill_scope, run_pause },
+	{ "resume", "SCOPE", "end a pause", NULL, 0, -1, O_SCOPE, fill_scope, run_resume },
+	{ "release", "SCOPE [--run|--discard]", "what a hold keeps: show it, run it, cancel it", NULL, 0, 1,
+	  O_SCOPE | O_RUN | O_DISCARD, fill_scope, run_release },
 };
 
 static const struct command *command_find(const char *name)
@@ -483,6 +571,7 @@ static void usage_print(FILE *out)
 		"\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
 		"         --outcome success|failure|signal|timeout|memory|...  --failed  --since 2h|DATE  --until "
 		"...  --limit N\n"
+		"scope:   SCRIPT... (patterns such as 'nightly-*')  --executor NAME  --object TOPIC  --all\n"
 		"options: -s, --socket SOCKET  (default $LISTENER_SOCKET, else %s)\n"
 		"         --json  answers as JSON, one object per line     --version  --help\n"
 		"exit status: 0 done, 1 failed, 2 usage, 3 listenerd is not running, 4 no script runs (explain);\n"
