@@ -17,7 +17,7 @@
 
 #define NAME_SIZE 128
 #define SWEEP_RETRY_USEC (400 * USEC_PER_MSEC) /* one that was being created is not there at once */
-#define SWEEP_DOUBT_USEC (5 * USEC_PER_SEC) /* ... or if the engine left its creation without a reply */
+#define SWEEP_DOUBT_USEC (5 * USEC_PER_SEC) /* if the engine left its creation without a reply */
 /* An engine that left the creation of a container without a reply may still make it: for so long
  * after it answers again it is not believed that there is none. */
 #define DOUBT_USEC (30 * USEC_PER_SEC)
