@@ -435,8 +435,9 @@ static int check_owner(int fd, const char *name, struct lsn_error *err)
 		return lsn_error_set(err, -errno, "%s: %s", name, strerror(errno));
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return lsn_error_set(err, -EACCES,
-				     "%s belongs to user %u; it must belong to root or to the listener's user", name,
-				     st.st_uid);
+				     "%s belongs to user %u; it must belong to root or to the listener's user; remedy: "
+				     "chown root %s",
+				     name, st.st_uid, name);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
 		return lsn_error_set(err, -EACCES, "%s can be written by others (mode %03o); remedy: chmod go-w %s",
 				     name, st.st_mode & 0777, name);

@@ -32,8 +32,9 @@ static int check_secret(int fd, const char *path, struct lsn_error *err)
 		return 0;
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return lsn_error_set(err, -EACCES,
-				     "%s belongs to user %u; it must belong to root or to the listener's user", path,
-				     st.st_uid);
+				     "%s belongs to user %u; it must belong to root or to the listener's user; remedy: "
+				     "chown root %s",
+				     path, st.st_uid, path);
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
 		return lsn_error_set(err, -EACCES,
 				     "%s can be read or written by others (mode %03o); remedy: chmod 600 %s", path,

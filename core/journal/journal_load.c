@@ -66,7 +66,7 @@ static int read_event(struct journal *journal, uint64_t id, struct event **ret, 
 	const void *topic = sqlite3_column_blob(stmt, 4);
 	size_t topic_size = (size_t)sqlite3_column_bytes(stmt, 4);
 	if (!topic || topic_check_name(topic, topic_size, NULL) < 0)
-		return row_damaged(journal, "event", id, "unreadable: its topic is none", err);
+		return row_damaged(journal, "event", id, "unreadable: its topic is not a valid topic", err);
 	r = event_new(topic, topic_size, NULL, 0, &event);
 	if (r < 0)
 		return lsn_error_set(err, r, "out of memory for event %" PRIu64, id);

@@ -123,7 +123,7 @@ void engine_explain(const char *socket, struct lsn_error *err)
 		(void)lsn_error_set(
 			err, -EACCES,
 			"permission denied: user %s may not open %s, but group %s may: usermod -aG %s %s, then "
-			"start listenerd anew",
+			"restart listenerd",
 			name, socket, group->gr_name, group->gr_name, name);
 }
 

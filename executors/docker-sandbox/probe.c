@@ -171,8 +171,9 @@ static void tell_site(const struct probe *p)
 	const struct prerequisites *prereq = &p->in->prereq;
 	bool up = prerequisites_up(prereq);
 
-	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "see the message", "sandboxes: %s%s%.250s",
-	     prerequisite_names[prereq->state], *prereq->problem.text ? ": " : "", prereq->problem.text);
+	tell(p, up ? LSN_PROBE_OK : LSN_PROBE_FAILURE, up ? NULL : "mend what the text names; it is tried again",
+	     "sandboxes: %s%s%.250s", prerequisite_names[prereq->state], *prereq->problem.text ? ": " : "",
+	     prereq->problem.text);
 	if (!prereq->wall)
 		tell(p, LSN_PROBE_OK, NULL, "sandboxes have no network");
 	else if (wall_up(prereq->wall))
@@ -260,10 +261,12 @@ static void probe_drop_call(struct probe *p)
 
 static void tell_engine_away(struct probe *p, const struct lsn_error *why)
 {
-	const char *remedy = why->code == -EACCES
-				     ? "make the listener's user a member of the socket's group, then restart "
-				       "listenerd"
-				     : "start the Docker Engine: systemctl start docker";
+	const char *remedy = "start the Docker Engine: systemctl start docker";
+
+	if (why->code == -EACCES)
+		remedy = "make the listener's user a member of the socket's group, then restart listenerd";
+	else if (why->code == -ETIMEDOUT)
+		remedy = "see the engine's log (journalctl -u docker); if it stays silent, restart it";
 
 	tell(p, LSN_PROBE_FAILURE, remedy, "engine at %.120s: %.350s", p->in->settings.socket, why->message);
 	probe_end(p);
@@ -275,8 +278,9 @@ static void call_ran_out(void *data)
 
 	p->limit = NULL;
 	probe_drop_call(p);
-	tell_engine_away(p,
-			 &(const struct lsn_error){ .code = -ETIMEDOUT, .message = "it accepts, but does not answer" });
+	tell_engine_away(p, &(const struct lsn_error){ .code = -ETIMEDOUT,
+						       .message = "it accepts a connection, but "
+								  "does not answer" });
 }
 
 static void info_replied(void *data, const struct engine_reply *reply)
@@ -297,7 +301,8 @@ static void info_replied(void *data, const struct engine_reply *reply)
 	bool live = json_is_true(json_object_get(reply->json, "LiveRestoreEnabled"));
 	tell(p, LSN_PROBE_OK, NULL, "engine %s, live-restore %s", quoted, live ? "on" : "off");
 	if (!live)
-		tell(p, LSN_PROBE_WARNING, "\"live-restore\": true in /etc/docker/daemon.json",
+		tell(p, LSN_PROBE_WARNING,
+		     "set \"live-restore\": true in /etc/docker/daemon.json, then systemctl reload docker",
 		     "a restart of the engine ends running jobs");
 	if (!json_is_true(json_object_get(reply->json, "SwapLimit")))
 		tell(p, LSN_PROBE_WARNING, "swapoff, or boot with swapaccount=1",

@@ -44,7 +44,7 @@ struct netns {
 
 /* netns_new - begin to make one. netns_adopt - the one an earlier daemon left with ID, taken by
  * the sandbox that is being recovered; it goes with it.
- * 0; -EBUSY (somebody else looks after it), other negative errno.
+ * 0; -EBUSY (another listenerd is connected to it), other negative errno.
  * Owner sets changed and data at once. */
 int netns_new(const struct sandbox_env *env, const char *version, uint64_t memory_bytes, struct netns **ret);
 int netns_adopt(const struct sandbox_env *env, const char *id, struct netns **ret);

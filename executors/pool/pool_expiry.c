@@ -49,7 +49,7 @@ static void sandboxes_expire(void *data)
 	TAILQ_FOREACH (sb, &pool->list, link)
 		if (sb->state == SANDBOX_WARM && expiry_due(pool, sb, f.spare > kept) <= now) {
 			f.spare -= !sb->tenant;
-			sandbox_end(sb, "it has been idle, or there, for long enough");
+			sandbox_end(sb, "idle_timeout or max_age has passed");
 		}
 	pool_fill(pool);
 	pool_plan_expiry(pool);

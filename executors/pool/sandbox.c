@@ -610,7 +610,7 @@ void sandbox_forget(struct sandbox *sb, bool keep)
 	if (sb->state != SANDBOX_REPORTED)
 		return;
 	if (!keep || sb->spoiled) {
-		end_with(sb, LSN_OUTCOME_LOST, sb->spoiled ? "it must not serve again" : "it has served");
+		end_with(sb, LSN_OUTCOME_LOST, sb->spoiled ? "it must not be used again" : "it has served");
 		return;
 	}
 	/* if the connection is gone: repeated at the next HELLO */
@@ -733,7 +733,7 @@ int sandbox_recover(const struct sandbox_env *env, const char *place, const stru
 	r = open_socket(sb);
 	if (r < 0)
 		return lsn_error_set(err, r, "sandbox %s: %s", place,
-				     r == -EBUSY ? "somebody else looks after it" : strerror(-r));
+				     r == -EBUSY ? "another listenerd is connected to it" : strerror(-r));
 	control_expect(&sb->control, job->output_limit_bytes);
 	sb->state = SANDBOX_RECOVERING;
 	sb->job = job;

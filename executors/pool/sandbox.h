@@ -94,7 +94,8 @@ int sandbox_new(const struct sandbox_env *env, uint64_t memory_bytes, struct net
 
 /* sandbox_recover - the one an earlier daemon left at PLACE with JOB: find out what became of
  * it; done() follows.
- * 0; -EINVAL (not a place of ours), -EBUSY (somebody else looks after it), other negative errno. */
+ * 0; -EINVAL (not a place of ours), -EBUSY (another listenerd is connected to it), other negative
+ * errno. */
 int sandbox_recover(const struct sandbox_env *env, const char *place, const struct lsn_job *job, struct sandbox **ret,
 		    struct lsn_error *err);
 
