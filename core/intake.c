@@ -46,6 +46,7 @@ struct intake {
 	bool told[WINDOW_ANSWER_MAX]; /* on this connection */
 	struct intake_counters counters;
 	struct record record;
+	struct doctor_events *expected; /* by an examination that is under way; NULL: there is none */
 };
 
 unsigned intake_window_entries(unsigned receive_max) { return receive_max > ENTRIES_MIN ? receive_max : ENTRIES_MIN; }
@@ -129,6 +130,8 @@ void intake_free(struct intake *intake)
 }
 
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts) { intake->parts = *parts; }
+
+void intake_expect(struct intake *intake, struct doctor_events *events) { intake->expected = events; }
 
 const struct intake_counters *intake_get_counters(const struct intake *intake) { return &intake->counters; }
 
@@ -279,6 +282,11 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 	if (message->retain) {
 		intake->counters.retained++;
 		intake_note(intake, message, DECISION_RETAINED, 0, 0);
+		return;
+	}
+	if (doctor_event_take(intake->expected, message->payload, message->payload_size)) {
+		intake->counters.doctor++;
+		intake_note(intake, message, DECISION_DOCTOR, 0, 0);
 		return;
 	}
 	intake->counters.events++;

@@ -9,6 +9,7 @@
 
 #include "broker.h"
 #include "dispatcher.h"
+#include "doctor_event.h"
 #include "record.h"
 #include "window.h"
 
@@ -25,6 +26,7 @@ struct intake_counters {
 	uint64_t matched; /* at least one script */
 	uint64_t jobs;
 	uint64_t shielded; /* about the scripts collection */
+	uint64_t doctor; /* published by doctor; no events */
 	uint64_t deferred; /* publications that had to wait for a fetch */
 };
 
@@ -40,6 +42,9 @@ struct intake_parts { /* borrowed; the pointers may be replaced with intake_set_
 int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err);
 void intake_free(struct intake *intake);
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts);
+
+/* intake_expect - EVENTS (borrowed; NULL: none any more) notes what an examination publishes. */
+void intake_expect(struct intake *intake, struct doctor_events *events);
 void intake_connected(struct intake *intake, bool session_present);
 void intake_message(struct intake *intake, const struct broker_message *message);
 

@@ -7,6 +7,7 @@
 const char *const decision_names[DECISION_MAX] = {
 	[DECISION_MATCHED] = "matched",   [DECISION_UNMATCHED] = "unmatched", [DECISION_SHIELDED] = "shielded",
 	[DECISION_RETAINED] = "retained", [DECISION_REPEATED] = "repeated",   [DECISION_REJECTED] = "rejected",
+	[DECISION_DOCTOR] = "doctor",
 };
 
 void record_add(struct record *record, const struct record_entry *entry, const char *topic, size_t topic_size)

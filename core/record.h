@@ -17,6 +17,7 @@ enum decision {
 	DECISION_RETAINED, /* state, not an event */
 	DECISION_REPEATED, /* sent again, and known */
 	DECISION_REJECTED, /* cannot be an event */
+	DECISION_DOCTOR, /* published by doctor, to see whether it comes */
 	DECISION_MAX
 };
 extern const char *const decision_names[DECISION_MAX];

@@ -172,6 +172,7 @@ static json_t *counters_object(const struct daemon *daemon)
 	json_set_uint(object, "retained", c->retained);
 	json_set_uint(object, "rejected", c->rejected);
 	json_set_uint(object, "shielded", c->shielded);
+	json_set_uint(object, "doctor", c->doctor);
 	json_set_uint(object, "deferred", c->deferred);
 	json_set_uint(object, "jobs", c->jobs);
 	json_set_uint(object, "finished", dispatcher_ended(daemon->dispatcher));

@@ -4,17 +4,23 @@
  * One examination at a time: it costs the broker some thousand messages, and readers may ask for
  * it. */
 #include "doctor.h"
+#include "broker.h"
 #include "commands.h"
 #include "control.h"
+#include "doctor_event.h"
 #include "executors.h"
+#include "intake.h"
 #include "reply.h"
 #include "script.h"
 #include "stall.h"
 #include "util.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 
+#define REACH_LIMIT_USEC (15 * USEC_PER_SEC)
 #define BROKER_LIMIT_USEC (55 * USEC_PER_SEC) /* then the probe of the broker stops and tidies up */
 #define CHILD_LIMIT_USEC (90 * USEC_PER_SEC) /* then it is killed */
 #define SOURCE_STEP_USEC (100 * USEC_PER_MSEC)
@@ -33,6 +39,7 @@ struct doctor {
 	unsigned pending; /* parts that have not ended */
 	sd_event_source *exit; /* the daemon stops meanwhile */
 	struct doctor_child *child;
+	struct doctor_events *events; /* shared with the child; NULL: no broker is connected */
 	sd_event_source *source_timer;
 	/* figures when the scan was asked for */
 	uint64_t source_scans, source_errors, source_until_usec;
@@ -62,6 +69,15 @@ static void send_row(void *data, enum lsn_probe_level level, const char *area, c
 
 /* -------------------------------------------------------------------------------------- its end */
 
+static void events_free(struct doctor *doctor)
+{
+	if (!doctor->events)
+		return;
+	intake_expect(doctor->daemon->intake, NULL);
+	(void)munmap(doctor->events, sizeof *doctor->events);
+	doctor->events = NULL;
+}
+
 static void doctor_free(struct doctor *doctor)
 {
 	struct examination *examination;
@@ -71,6 +87,7 @@ static void doctor_free(struct doctor *doctor)
 		free(examination);
 	}
 	doctor_child_free(doctor->child);
+	events_free(doctor);
 	sd_event_source_disable_unref(doctor->source_timer);
 	sd_event_source_disable_unref(doctor->exit);
 	at_work = NULL;
@@ -182,10 +199,31 @@ static void examine_source(struct doctor *doctor)
 
 static void measure(const struct doctor_sink *sink, const void *data)
 {
-	const struct config *config = data;
+	const struct doctor *doctor = data;
+	const struct config *config = doctor->daemon->config;
 
 	doctor_disk(sink, config->journal.path);
+	if (doctor->events)
+		doctor_reach(sink, &config->broker, doctor->events, REACH_LIMIT_USEC);
 	doctor_broker(sink, &config->broker, config->payload_max_bytes, BROKER_LIMIT_USEC);
+}
+
+/* expect_events - a daemon that reads nothing just now would miss all of them. */
+static void expect_events(struct doctor *doctor)
+{
+	struct broker_figures figures = { 0 };
+
+	if (doctor->daemon->broker)
+		broker_get_figures(doctor->daemon->broker, &figures);
+	if (figures.state != BROKER_CONNECTED)
+		return;
+	void *page = mmap(NULL, sizeof *doctor->events, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	doctor->events = page;
+	if (getrandom(&doctor->events->token, sizeof doctor->events->token, GRND_NONBLOCK) < 0)
+		doctor->events->token = now_realtime_usec();
+	intake_expect(doctor->daemon->intake, doctor->events);
 }
 
 static void on_measured(void *data)
@@ -199,8 +237,9 @@ static void on_measured(void *data)
 static void start_measuring(struct doctor *doctor)
 {
 	doctor->pending++;
-	int r = doctor_child_start(doctor->daemon->loop, measure, doctor->daemon->config, CHILD_LIMIT_USEC,
-				   &doctor->sink, on_measured, &doctor->child);
+	expect_events(doctor);
+	int r = doctor_child_start(doctor->daemon->loop, measure, doctor, CHILD_LIMIT_USEC, &doctor->sink, on_measured,
+				   &doctor->child);
 	if (r >= 0)
 		return;
 	doctor_report(&doctor->sink, LSN_PROBE_FAILURE, "doctor",

@@ -3,6 +3,7 @@
  *
  *   doctor_checks.c     what the daemon knows or can look up at once; on the loop, does not block
  *   doctor_disk.c       how long the journal's disk takes to store something; in the child
+ *   doctor_reach.c      whether events reach the daemon; in the child, and the daemon's intake
  *   doctor_broker.c     what the broker does with probe messages (doctor_client.c is one MQTT
  *                       client, doctor_probes.c a pair of them); in the child
  *   doctor_resend.c     whether what it sends again is recognised; in the child
@@ -13,6 +14,7 @@
 #ifndef CORE_DOCTOR_H
 #define CORE_DOCTOR_H
 
+#include "doctor_event.h"
 #include "wiring.h"
 
 /* where rows go.
@@ -45,6 +47,12 @@ void doctor_source(const struct doctor_sink *sink, const struct daemon *daemon, 
  * These block and stop early when doctor_child_stopping(). */
 
 void doctor_disk(const struct doctor_sink *sink, const char *journal_path);
+
+/* doctor_reach - one event that runs nothing for each subscription: does it reach the daemon?
+ * EVENTS: what its intake notes.
+ * Takes at most LIMIT_USEC. */
+void doctor_reach(const struct doctor_sink *sink, const struct broker_config *config, struct doctor_events *events,
+		  uint64_t limit_usec);
 
 /* doctor_broker - tries the broker with two clients of its own and topics nobody else uses, and
  * takes away after itself what the broker would keep for them.

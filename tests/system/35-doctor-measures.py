@@ -63,6 +63,7 @@ def test_a_good_broker_is_ok(t):
     daemon = t.listener(broker).start()
     rows = examine(daemon)
     has(rows, 'ok', 'broker', 'connected as listenerd-')
+    has(rows, 'ok', 'broker', 'an event reaches the daemon for 5 of 5 subscriptions')
     has(rows, 'ok', 'broker', 'arrives at QoS 1')
     has(rows, 'ok', 'broker', 'arrives once with 5 subscriptions')
     has(rows, 'ok', 'broker', 'while the daemon is away is kept')
@@ -174,6 +175,60 @@ def test_access_rules_are_not_taken_for_a_fault(t):
     row = has(examine(daemon), 'warning', 'broker', 'does not let us')
     check(PROBE + '/#' in row['remedy'], row)
     equal(sessions_left(broker), 0, 'sessions of probes at the broker')
+
+
+def with_rules(t, text, **more):
+    """A daemon whose broker has access rules, beside those for doctor's own topics."""
+    rules = os.path.join(t.folder, 'acl-%d' % t.count())
+    with open(rules, 'w') as f:
+        f.write('topic readwrite listenerd-doctor/#\n' + text)
+    daemon = t.listener(t.broker('acl_file %s\n' % rules), **more).start()
+    daemon.script('a.py', 'pass\n', topic='#')
+    return daemon
+
+
+def test_a_subscription_that_is_granted_and_delivers_nothing(t):
+    """Rules for reading count when the broker delivers, not when it grants."""
+    for version in ('3.1.1', '5'):
+        daemon = with_rules(
+            t,
+            'topic write create/#\ntopic readwrite update/#\ntopic readwrite delete/#\n',
+            ini={'broker': {'subscriptions': 'create/# update/# delete/#', 'version': version}},
+        )
+        rows = examine(daemon)
+        row = has(rows, 'failure', 'broker', 'does not reach the daemon for 1 of 3 subscriptions')
+        check('create/#' in row['what'] and 'acl_file' in row['remedy'], row)
+        has(rows, 'ok', 'broker', 'an event reaches the daemon for 2 of 3 subscriptions')
+        equal(daemon.all_jobs(), [], 'jobs of what doctor published')
+        equal((daemon.counters()['doctor'], daemon.counters()['events']), (2, 0), 'doctor\'s, and events')
+
+
+def test_who_may_only_read_cannot_try(t):
+    daemon = with_rules(
+        t,
+        'topic read create/#\ntopic readwrite update/#\n',
+        ini={'broker': {'subscriptions': 'create/# update/#'}},
+    )
+    rows = examine(daemon)
+    row = has(rows, 'warning', 'broker', 'cannot be tried for 1 of 2 subscriptions, the first is create/#')
+    check('write to such topics' in row['remedy'], row)
+    lacks(rows, 'broker', 'does not reach the daemon')
+
+
+def test_each_kind_of_subscription_is_tried(t):
+    """On topics that match: with wildcards in the middle, none, and a share."""
+    daemon = t.listener(
+        t.broker(), ini={'broker': {'subscriptions': '+/a/+/x/# create/b $share/g/update/b/#'}}
+    ).start()
+    daemon.script('a.py', 'pass\n', topic='#')
+    has(examine(daemon), 'ok', 'broker', 'an event reaches the daemon for 3 of 3 subscriptions')
+    equal(daemon.all_jobs(), [], 'jobs of what doctor published')
+    listed = [row['topic'] for row in daemon.ask({'command': 'events', 'decision': 'doctor'})[0] if 'topic' in row]
+    equal(
+        sorted(listed),
+        ['create/b', 'listenerd-doctor/a/listenerd-doctor/x/listenerd-doctor', 'update/b/listenerd-doctor'],
+        'topics of doctor',
+    )
 
 
 def test_a_broker_that_replaces_client_ids_keeps_our_session(t):

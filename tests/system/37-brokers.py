@@ -175,6 +175,7 @@ def test_doctor_examines_nats(t):
     broker, rows = examine(t, 'nats')
     row_with(rows, 'ok', AGAIN + 'after newer ones, under the old packet ids, with the DUP flag: each was recognised')
     row_with(rows, 'ok', 'an event arrives once with 3 subscriptions')
+    row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
     row = row_with(rows, 'failure', 'an event published at QoS 0 (as Indigo does) arrives at QoS 0')
     check('drop-in' not in row['remedy'], row)
 
@@ -189,12 +190,14 @@ def test_doctor_sees_that_nats_knows_no_shares(t):
 def test_rabbitmq_is_examined(t):
     broker, rows = examine(t, 'rabbitmq')
     row_with(rows, 'ok', AGAIN + 'before newer ones, under new packet ids, with the DUP flag: each was recognised')
-    row = row_with(rows, 'ok', 'sends 100 events without acknowledgement')
+    row_with(rows, 'ok', 'sends 100 events without acknowledgement')
+    row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
     check('-doctor-' not in broker.control('list_queues'), 'no session of a probe is left')
 
 
 def test_aedes_is_examined(t):
     broker, rows = examine(t, 'aedes')
+    row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
     row_with(rows, 'ok', AGAIN + 'before newer ones, under the old packet ids, without the DUP flag: each was recognised')
 
 

@@ -98,6 +98,52 @@ START_TEST(test_intake__retained_is_state)
 }
 END_TEST
 
+static void publish_payload(const char *payload)
+{
+	const struct broker_message message = {
+		.topic = "create/x", .payload = payload, .payload_size = strlen(payload), .packet_id = 9, .qos = 1
+	};
+
+	intake_message(serving.intake, &message);
+	settle();
+}
+
+START_TEST(test_intake__what_doctor_publishes_runs_nothing)
+{
+	struct doctor_events events = { .token = 0x0123456789abcdef };
+	char payload[DOCTOR_EVENT_SIZE];
+
+	doctor_event_payload(payload, events.token, 63);
+	publish_payload(payload); /* nobody waits for it any more, or not yet */
+	intake_expect(serving.intake, &events);
+	publish_payload("listenerd doctor 0123456789abcdee 05");
+	ck_assert_uint_eq(atomic_load(&events.arrived), 0);
+	doctor_event_payload(payload, events.token, 5);
+	publish_payload(payload);
+	ck_assert_uint_eq(atomic_load(&events.arrived), 1 << 5);
+	intake_expect(serving.intake, NULL);
+	ck_assert_uint_eq(counters()->doctor, 3);
+	ck_assert_uint_eq(counters()->events, 0);
+	ck_assert_uint_eq(serving_jobs(), 0);
+}
+END_TEST
+
+START_TEST(test_intake__what_only_looks_like_doctors_is_an_event)
+{
+	static const char *const payloads[] = {
+		"listenerd doctor 0123456789abcdef 5",   "listenerd doctor 0123456789abcdef 64",
+		"listenerd doctor 0123456789ABCDEF 05",  "listenerd doctor 0123456789abcdef 05 ",
+		" listenerd doctor 0123456789abcdef 05", "{\"x\": \"listenerd doctor 0123456789abcdef 05\"}",
+		"listenerd doctor  123456789abcdef 05",  "listenerd doctor 0x23456789abcdef 05"
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(payloads); i++)
+		publish_payload(payloads[i]);
+	ck_assert_uint_eq(counters()->doctor, 0);
+	ck_assert_uint_eq(serving_jobs(), ELEMENTSOF(payloads));
+}
+END_TEST
+
 START_TEST(test_intake__what_cannot_be_an_event_is_recorded)
 {
 	static char payload[1025];
@@ -259,6 +305,8 @@ int main(void)
 	tcase_add_test(tc, test_intake__repeats_are_recognised_also_after_a_restart);
 	tcase_add_test(tc, test_intake__a_new_session_repeats_nothing);
 	tcase_add_test(tc, test_intake__retained_is_state);
+	tcase_add_test(tc, test_intake__what_doctor_publishes_runs_nothing);
+	tcase_add_test(tc, test_intake__what_only_looks_like_doctors_is_an_event);
 	tcase_add_test(tc, test_intake__what_cannot_be_an_event_is_recorded);
 	tcase_add_test(tc, test_intake__the_scripts_collection_fires_nothing);
 	tcase_add_test(tc, test_intake__what_a_script_on_its_way_could_match_waits);
