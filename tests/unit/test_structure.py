@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDERS = ('include', 'lib', 'core', 'executors', 'sandbox', 'tools')
+FOLDERS = ('include', 'lib', 'core', 'executors', 'sandbox', 'tools', 'web')
 
 
 class Structure(unittest.TestCase):

@@ -10,36 +10,13 @@
 
 #include <cleanup.h>
 #include <util.h>
+#include <visible.h>
 
 struct table {
 	const struct column *columns;
 	size_t column_count, row_count, capacity;
 	char **cells;
 };
-
-/* decode - one UTF-8 character of what jansson has checked; its length in *RET_SIZE. */
-static uint32_t decode(const char *s, size_t left, size_t *ret_size)
-{
-	const unsigned char *b = (const unsigned char *)s;
-	size_t size = b[0] < 0x80 ? 1 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
-	uint32_t c = size == 1 ? b[0] : b[0] & (0xffu >> (size + 1));
-	if (size > left) {
-		*ret_size = 1;
-		return b[0];
-	}
-	for (size_t i = 1; i < size; i++)
-		c = c << 6 | (b[i] & 0x3f);
-	*ret_size = size;
-	return c;
-}
-
-/* obeyed - would a terminal act on the character instead of showing it? C0, DEL, C1, line
- * separators, marks and overrides of direction. */
-static bool obeyed(uint32_t c)
-{
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
-	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-}
 
 char *text_escape(const char *text, size_t size, bool keep_lines)
 {
@@ -49,10 +26,13 @@ char *text_escape(const char *text, size_t size, bool keep_lines)
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < size; i += n) {
-		uint32_t c = decode(text + i, size - i, &n);
+		uint32_t c;
+		n = visible_decode(text + i, size - i, &c);
 		if (keep_lines && (c == '\n' || c == '\t'))
 			(void)putc((int)c, out);
-		else if (obeyed(c))
+		else if (c == VISIBLE_MALFORMED)
+			(void)fprintf(out, "\\x%02x", (unsigned)(unsigned char)text[i]);
+		else if (!visible_is_plain(c))
 			(void)fprintf(out, c < 0x80 ? "\\x%02" PRIx32 : "\\u{%" PRIx32 "}", c);
 		else
 			(void)fwrite(text + i, 1, n, out);
