@@ -10,7 +10,7 @@
 #   V=1                 show the commands
 #
 # Targets:
-#   all         the daemon, the executors, the tools
+#   all         the daemon, the executors, the tools, the web pages
 #   deps        install the Debian packages that are missing (root or sudo)
 #   check       deps, all, every test
 #   check-runsc    sandboxes with gVisor's kernel: docs/security.md
@@ -90,7 +90,7 @@ PLACE_I = -I$(BUILD)/include
 
 # The -I flags keep the rule of the house: a folder sees what it may use and nothing else, so that a
 # call upwards does not compile. lib/ sees include/; core/ sees include/ and lib/; an executor sees
-# include/, lib/, sandbox/ and executors/pool/.
+# include/, lib/, sandbox/ and executors/pool/; web/ sees lib/.
 PUBLIC_I = -Iinclude
 LIB_I = $(PUBLIC_I) -Ilib
 # The folders of core/, each with those it may use; core/ itself holds the nouns below and the

@@ -1,6 +1,6 @@
-# install.mk - what goes where: the daemon (sbin), listenerctl (bin), modules and helpers
+# install.mk - what goes where: daemon and web pages (sbin), listenerctl (bin), modules and helpers
 # (lib/listenerd, root's alone: the daemon refuses modules that others can write), configuration
-# (never overwritten), public headers, manual pages, the unit and its user.
+# (never overwritten), public headers, manual pages, the units and their users.
 CONFDIR = $(SYSCONFDIR)/listenerd
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
@@ -15,7 +15,7 @@ D = $(DESTDIR)
 install: all
 	install -d $(addprefix $D,$(SBINDIR) $(BINDIR) $(LIBDIR)/executors $(LIBDIR)/libexec $(LIBDIR)/image $(CONFDIR)/conf.d \
 		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(PKGCONFIGDIR) $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
-	install -m 755 $(BUILD)/listenerd $D$(SBINDIR)
+	install -m 755 $(BUILD)/listenerd $(BUILD)/listener-web $D$(SBINDIR)
 	install -m 755 $(BUILD)/listenerctl $D$(BINDIR)
 	install -m 755 $(BUILD)/executors/*.so $D$(LIBDIR)/executors
 	for f in $(BUILD)/libexec/*; do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $D$(LIBDIR)/libexec || exit 1; done
@@ -23,15 +23,17 @@ install: all
 	install -m 644 tools/image/Dockerfile tools/image/requirements.txt $D$(LIBDIR)/image
 	install -m 644 include/listener/*.h $D$(INCLUDEDIR)/listener
 	$(pkgconfig) >$D$(PKGCONFIGDIR)/listenerd.pc
-	install -m 644 conf.d/systemd/listenerd.sysusers $D$(SYSUSERSDIR)/listenerd.conf
-	$(call unit,$(SBINDIR),$(SYSCONFDIR)) >$D$(UNITDIR)/listenerd.service
+	for f in $(UNIT_USERS); do install -m 644 conf.d/systemd/$$f.sysusers $D$(SYSUSERSDIR)/$$f.conf || exit 1; done
+	for f in $(UNITS); do $(call unit,$(SBINDIR),$(SYSCONFDIR),$$f) >$D$(UNITDIR)/$$f || exit 1; done
 	for f in $(MANUALS); do install -m 644 $$f $D$(MANDIR)/man$${f##*.} || exit 1; done
 	install -m 644 README.md LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md) conf.d/mosquitto/listenerd.conf $D$(DOCDIR)
 	$(foreach f,$(CONFIGURATION),$(call install_configuration,conf.d/$f,$D$(CONFDIR)/$f)$(newline))
 	$(if $D,,$(GIVE_TO_USER))
 
-# unit - the unit for the folder of the daemon $(1) and of the configuration's folder $(2).
-unit = sed -e 's|@SBINDIR@|$(1)|g; s|@SYSCONFDIR@|$(2)|g' conf.d/systemd/listenerd.service
+# unit - the unit $(3) for the folder of the daemon $(1) and of the configuration's folder $(2).
+unit = sed -e 's|@SBINDIR@|$(1)|g; s|@SYSCONFDIR@|$(2)|g' conf.d/systemd/$(3)
+UNITS = listenerd.service listener-web.service listener-web.socket
+UNIT_USERS = listenerd listener-web
 
 # pkgconfig - for executors that are built outside of this tree: the headers, and where a module
 # goes.
@@ -50,7 +52,7 @@ install_configuration = if ! [ -e $(2) ]; then install -m 640 $(1) $(2); \
 
 # The daemon reads its configuration through its group. Folders pass the group on to the files that
 # root puts there later.
-GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers $(SYSUSERSDIR)/listenerd.conf; fi; \
+GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers $(UNIT_USERS:%=$(SYSUSERSDIR)/%.conf); fi; \
 	if getent group listenerd >/dev/null; then chgrp -R listenerd $(CONFDIR) && chmod 2750 $(CONFDIR) $(CONFDIR)/conf.d; fi; \
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
@@ -58,16 +60,18 @@ GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers 
 # belong to. The daemon ends with its sandboxes, also those that it left running for the next start.
 uninstall:
 	$(if $D,,$(END_SERVICE))
-	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(BINDIR)/listenerctl $(UNITDIR)/listenerd.service $(SYSUSERSDIR)/listenerd.conf $(PKGCONFIGDIR)/listenerd.pc) \
+	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(SBINDIR)/listener-web $(BINDIR)/listenerctl $(UNITS:%=$(UNITDIR)/%) \
+		$(UNIT_USERS:%=$(SYSUSERSDIR)/%.conf) $(PKGCONFIGDIR)/listenerd.pc) \
 		$(foreach f,$(MANUALS),$D$(MANDIR)/man$(subst .,,$(suffix $f))/$(notdir $f)) $(patsubst %,$D$(CONFDIR)/%.new,$(CONFIGURATION))
 	rm -rf $D$(LIBDIR) $D$(DOCDIR) $D$(INCLUDEDIR)/listener
 	$(if $D,,if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi)
-END_SERVICE = if [ -d /run/systemd/system ]; then systemctl --quiet disable --now listenerd.service 2>/dev/null || true; fi; \
+END_SERVICE = if [ -d /run/systemd/system ]; then systemctl --quiet disable --now $(UNITS) 2>/dev/null || true; fi; \
 	[ ! -x $(SBINDIR)/listenerd ] || tools/remove-sandboxes $(SBINDIR)/listenerd; rm -rf $(RUNSTATEDIR)/listenerd
 .PHONY: install uninstall
 
-# Exposure as systemd sees it, 0 the best, 10 the worst; fails above 2.
+# Exposure as systemd sees it, 0 the best, 10 the worst; fails above 2, for the web pages above 1.
 check-unit:
-	@mkdir -p $(BUILD)/unit && $(call unit,/usr/sbin,/etc) >$(BUILD)/unit/listenerd.service
+	@mkdir -p $(BUILD)/unit && for f in $(UNITS); do $(call unit,/usr/sbin,/etc,$$f) >$(BUILD)/unit/$$f || exit 1; done
 	$(Q)systemd-analyze security --offline=true --threshold=20 --no-pager $(BUILD)/unit/listenerd.service | tail -n 1
+	$(Q)systemd-analyze security --offline=true --threshold=10 --no-pager $(BUILD)/unit/listener-web.service | tail -n 1
 .PHONY: check-unit

@@ -19,9 +19,9 @@ $(BUILD)/web/%.o: web/%.c | $(PLACE)
 $(BUILD)/listener-web: $(WEB_OBJ) $(WEB_LIB_OBJ)
 	$(Q)$(CC) $(BASE) -pie -Wl,-z,relro,-z,now $^ -o $@ $(WEB_LIBS)
 
-# tests/unit/test_html.c and test_web.c take what has no socket.
+# The unit tests take what has no socket.
 $(foreach t,html hosts,$(BUILD)/tests/unit/test_$(t).o): UNIT_I += -Iweb
-$(BUILD)/tests/unit/test_html: $(BUILD)/web/html.o $(BUILD)/web/base64.o
-$(BUILD)/tests/unit/test_hosts: $(BUILD)/web/hosts.o
+$(BUILD)/tests/unit/test_html: $(BUILD)/web/html.o $(BUILD)/web/base64.o $(WEB_LIB_OBJ)
+$(BUILD)/tests/unit/test_hosts: $(BUILD)/web/hosts.o $(WEB_LIB_OBJ)
 LINT_SRC += $(WEB_SRC)
 lint: $(WEB_STYLE)

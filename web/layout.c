@@ -14,7 +14,7 @@
 static const struct {
 	const char *path, *title;
 } layout_menu[] = {
-	{ "/", "Now" },		{ "/scripts", "Scripts" }, { "/jobs", "Jobs" },
+	{ "/", "Now" },          { "/scripts", "Scripts" }, { "/jobs", "Jobs" },
 	{ "/events", "Events" }, { "/explain", "Explain" }, { "/about", "About" },
 };
 
@@ -94,7 +94,8 @@ static void layout_footer(struct html *html, const struct visit *visit)
 
 static void layout_trouble(struct html *html, const struct visit *visit)
 {
-	html_raw(html, "<div class=\"failure box\" role=\"alert\"><p><strong>No data: listenerd has given no answer since ");
+	html_raw(html,
+		 "<div class=\"failure box\" role=\"alert\"><p><strong>No data: listenerd has given no answer since ");
 	value_html_time(html, visit->away_since_usec);
 	html_raw(html, ".</strong></p>\n<p>Seen: ");
 	html_text(html, visit->trouble);

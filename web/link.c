@@ -162,7 +162,8 @@ static void link_receive(struct link *link)
 		link->line_size += (size_t)n;
 		link_parse(link);
 	} else if (n == 0 || errno == ECONNRESET)
-		link_fail(link, "listenerd closed the connection before it had answered. If it always does so: " LINK_RIGHTS);
+		link_fail(link,
+			  "listenerd closed the connection before it had answered. If it always does so: " LINK_RIGHTS);
 	else if (errno != EAGAIN && errno != EINTR)
 		link_fail(link, "cannot read from %s: %s", link->socket, strerror(errno));
 }

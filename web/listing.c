@@ -107,8 +107,7 @@ void listing_conditions(struct html *html, const json_t *conditions)
 		return;
 	}
 	html_raw(html, "<ul class=\"conditions\">\n");
-	json_array_foreach(conditions, i, row)
-	{
+	json_array_foreach (conditions, i, row) {
 		if (value_is(row, "level", "failure"))
 			html_raw(html, "<li class=\"failure box\"><strong>Failure:</strong> ");
 		else

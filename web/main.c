@@ -43,15 +43,16 @@ static int main_mistake(const char *option, const char *value, const char *expec
 static int main_options(int argc, char **argv, struct hosts *hosts, struct site *site)
 {
 	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' },	{ "host", required_argument, NULL, 'H' },
-		{ "output", required_argument, NULL, 'o' },	{ "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },		{ 0 },
+		{ "socket", required_argument, NULL, 's' }, { "host", required_argument, NULL, 'H' },
+		{ "output", required_argument, NULL, 'o' }, { "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },         { 0 },
 	};
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) >= 0;) {
 		if (c == 's')
 			site->socket = optarg;
 		else if (c == 'H' && !hosts_add(hosts, optarg))
-			return main_mistake("--host", optarg, "write a name without a port, for example listener.example.org");
+			return main_mistake("--host", optarg,
+					    "write a name without a port, for example listener.example.org");
 		else if (c == 'o' && parse_bool(optarg, &site->output, NULL) < 0)
 			return main_mistake("--output", optarg, "write yes or no");
 		else if (c == 'V' || c == 'h') {
@@ -65,7 +66,8 @@ static int main_options(int argc, char **argv, struct hosts *hosts, struct site 
 			return MAIN_USAGE;
 		}
 	}
-	return optind < argc ? main_mistake("argument", argv[optind], "there are only options: listener-web --help") : -1;
+	return optind < argc ? main_mistake("argument", argv[optind], "there are only options: listener-web --help")
+			     : -1;
 }
 
 /* main_listener - the one socket that was given, or -1 after a message. */
@@ -74,10 +76,11 @@ static int main_listener(void)
 	int count = sd_listen_fds(1);
 	if (count == 1 && sd_is_socket(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1) > 0)
 		return SD_LISTEN_FDS_START;
-	(void)fprintf(stderr,
-		      "listener-web: it needs exactly one listening socket from whoever starts it, and got %d: use "
-		      "systemctl start listener-web.socket, or systemd-socket-activate -l 127.0.0.1:9732 listener-web\n",
-		      count < 0 ? 0 : count);
+	(void)fprintf(
+		stderr,
+		"listener-web: it needs exactly one listening socket from whoever starts it, and got %d: use "
+		"systemctl start listener-web.socket, or systemd-socket-activate -l 127.0.0.1:9732 listener-web\n",
+		count < 0 ? 0 : count);
 	return -1;
 }
 

@@ -39,8 +39,7 @@ static void about_broker(struct html *html, const json_t *broker)
 	about_text(html, broker, "Address", "address");
 	about_text(html, broker, "State", "state");
 	about_text(html, broker, "Client", "client_id");
-	json_array_foreach(json_object_get(broker, "subscriptions"), i, one)
-	{
+	json_array_foreach (json_object_get(broker, "subscriptions"), i, one) {
 		listing_fact(html, "Subscription");
 		html_raw(html, "<code>");
 		value_text(html, one, "filter", VALUE_CELL_BYTES);
@@ -74,8 +73,7 @@ static void about_executor(struct html *html, const json_t *row)
 	about_text(html, row, "Version", "version");
 	about_text(html, row, "Description", "description");
 	about_text(html, row, "Problem", "problem");
-	json_object_foreach((json_t *)(uintptr_t)details, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)details, key, value) {
 		listing_fact(html, key);
 		if (json_is_string(value))
 			html_bytes(html, json_string_value(value), json_string_length(value), VALUE_CELL_BYTES);
@@ -91,8 +89,7 @@ static void about_show(struct html *html, struct visit *visit)
 	about_daemon(html, status);
 	about_broker(html, json_object_get(status, "broker"));
 	about_source(html, json_object_get(json_object_get(status, "scripts"), "source"));
-	json_array_foreach(visit_rows(visit, 1), i, row)
-	{
+	json_array_foreach (visit_rows(visit, 1), i, row) {
 		about_executor(html, row);
 	}
 	html_raw(html, "<h2>For other programs</h2>\n<p><a href=\"/healthz\">/healthz</a> for load balancers, "

@@ -20,7 +20,7 @@ static json_t *events_question(const struct visit *visit, size_t index)
 
 static void events_form(struct html *html, const struct visit *visit)
 {
-	static const char *const decisions[] = { "",	     "matched",	 "unmatched", "shielded",
+	static const char *const decisions[] = { "",         "matched",  "unmatched", "shielded",
 						 "retained", "repeated", "rejected",  NULL };
 	html_raw(html, "<form method=\"get\" action=\"/events\" role=\"search\">\n");
 	listing_field(html, visit, "topic", "Topic filter");
@@ -61,8 +61,7 @@ static void events_show(struct html *html, struct visit *visit)
 		html_raw(html, "<table class=\"cards\"><caption>Events, newest first</caption>\n<thead><tr>"
 			       "<th scope=\"col\">Time</th><th scope=\"col\">Decision</th><th scope=\"col\">Jobs</th>"
 			       "<th scope=\"col\">Topic</th><th scope=\"col\">Question</th></tr></thead>\n<tbody>\n");
-		json_array_foreach(rows, i, row)
-		{
+		json_array_foreach (rows, i, row) {
 			events_row(html, row);
 		}
 		html_raw(html, "</tbody></table>\n");

@@ -44,8 +44,7 @@ static void explain_one(struct html *html, const json_t *answer)
 	html_raw(html, "<p><strong>");
 	value_text(html, answer, "why", VALUE_WHOLE_BYTES);
 	html_raw(html, "</strong></p>\n<ol class=\"ladder\">\n");
-	json_array_foreach(json_object_get(answer, "ladder"), i, step)
-	{
+	json_array_foreach (json_object_get(answer, "ladder"), i, step) {
 		explain_step(html, step);
 	}
 	html_raw(html, "</ol>\n");
@@ -89,11 +88,11 @@ static void explain_all(struct html *html, const json_t *rows, const json_t *las
 	explain_counts(html, last);
 	if (!json_array_size(rows))
 		return;
-	html_raw(html, "<table class=\"cards\"><caption>Scripts</caption>\n<thead><tr><th scope=\"col\">Script</th>"
-		       "<th scope=\"col\">Answer</th><th scope=\"col\">Filter</th><th scope=\"col\">Why</th></tr></thead>\n"
-		       "<tbody>\n");
-	json_array_foreach(rows, i, row)
-	{
+	html_raw(html,
+		 "<table class=\"cards\"><caption>Scripts</caption>\n<thead><tr><th scope=\"col\">Script</th>"
+		 "<th scope=\"col\">Answer</th><th scope=\"col\">Filter</th><th scope=\"col\">Why</th></tr></thead>\n"
+		 "<tbody>\n");
+	json_array_foreach (rows, i, row) {
 		explain_row(html, row);
 	}
 	html_raw(html, "</tbody></table>\n");

@@ -53,8 +53,7 @@ static void health_print(FILE *out, struct visit *visit)
 		(void)fputs("\n", out);
 		return;
 	}
-	json_array_foreach(visit_rows(visit, 0), i, row)
-	{
+	json_array_foreach (visit_rows(visit, 0), i, row) {
 		health_condition(out, visit, row);
 	}
 	if (!json_array_size(visit_rows(visit, 0)))

@@ -149,8 +149,7 @@ static void job_show(struct html *html, struct visit *visit)
 	size_t i;
 	const json_t *run, *job = visit_last(visit, 0), *runs = json_object_get(job, "runs");
 	job_facts(html, job);
-	json_array_foreach(runs, i, run)
-	{
+	json_array_foreach (runs, i, run) {
 		job_run(html, run);
 		if (!visit->site->output || i + JOB_RUNS_WITH_OUTPUT < json_array_size(runs))
 			continue;
@@ -198,8 +197,7 @@ static void output_print(FILE *out, struct visit *visit)
 		visit->status = 403;
 		(void)fputs("What scripts print is not shown here.\n", out);
 	}
-	json_array_foreach(json_object_get(visit_last(visit, 0), "runs"), i, run)
-	{
+	json_array_foreach (json_object_get(visit_last(visit, 0), "runs"), i, run) {
 		(void)fprintf(out, "==== run %zu, standard output\n", i + 1);
 		output_stream(out, run, "out");
 		(void)fprintf(out, "==== run %zu, standard error\n", i + 1);

@@ -55,11 +55,11 @@ static void jobs_box(struct html *html, const struct visit *visit, const char *n
 
 static void jobs_form(struct html *html, const struct visit *visit)
 {
-	static const char *const states[] = { "",	 "queued",   "starting", "running", "recovering",
-					      "backoff", "finished", "lost",	 NULL };
-	static const char *const outcomes[] = { "",	     "success",	  "failure", "signal",	  "timeout",
-						"memory",    "cpu",	  "output",  "processes", "cancelled",
-						"error",     "lost",	  "not-started", NULL };
+	static const char *const states[] = { "",        "queued",   "starting", "running", "recovering",
+					      "backoff", "finished", "lost",     NULL };
+	static const char *const outcomes[] = { "",       "success", "failure",     "signal",    "timeout",
+						"memory", "cpu",     "output",      "processes", "cancelled",
+						"error",  "lost",    "not-started", NULL };
 	html_raw(html, "<form method=\"get\" action=\"/jobs\" role=\"search\">\n");
 	listing_field(html, visit, "script", "Script");
 	listing_field(html, visit, "topic", "Topic filter");

@@ -24,7 +24,9 @@ static void now_jobs(struct html *html, const json_t *status)
 {
 	static const struct {
 		const char *key, *title;
-	} counts[] = { { "queued", "Waiting" }, { "running", "Running" }, { "backoff", "Again later" }, { "lost", "Lost" } };
+	} counts[] = {
+		{ "queued", "Waiting" }, { "running", "Running" }, { "backoff", "Again later" }, { "lost", "Lost" }
+	};
 	const json_t *jobs = json_object_get(status, "jobs");
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
 		listing_fact(html, counts[i].title);

@@ -27,8 +27,7 @@ static bool scripts_keep(const struct visit *visit, size_t index, const json_t *
 	(void)index;
 	if (strstr(value_string(row, "name"), text) || strstr(value_string(row, "reason"), text))
 		return true;
-	json_array_foreach(json_object_get(row, "topics"), i, topic)
-	{
+	json_array_foreach (json_object_get(row, "topics"), i, topic) {
 		if (json_is_string(topic) && strstr(json_string_value(topic), text))
 			return true;
 	}
@@ -74,8 +73,7 @@ static void scripts_show(struct html *html, struct visit *visit)
 	html_raw(html, "<table class=\"cards\"><caption>Scripts</caption>\n<thead><tr><th scope=\"col\">Script</th>"
 		       "<th scope=\"col\">State</th><th scope=\"col\">Topics</th><th scope=\"col\">Executor</th>"
 		       "<th scope=\"col\">Updated</th><th scope=\"col\">Reason</th></tr></thead>\n<tbody>\n");
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		scripts_row(html, row);
 	}
 	html_raw(html, "</tbody></table>\n");

@@ -6,8 +6,8 @@
 #include <util.h>
 
 static const struct page *const pages[] = {
-	&page_now,     &page_scripts, &page_script,  &page_jobs,   &page_output,  &page_job,
-	&page_events,  &page_explain, &page_about,   &page_health, &page_metrics, &page_style,
+	&page_now,    &page_scripts, &page_script, &page_jobs,   &page_output,  &page_job,
+	&page_events, &page_explain, &page_about,  &page_health, &page_metrics, &page_style,
 };
 
 const struct page *pages_find(const char *path, const char **ret_rest)

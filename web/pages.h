@@ -15,7 +15,8 @@ struct page {
 	struct questions questions;
 	/* show - the body of a page of HTML, when the daemon has answered without an error. */
 	void (*show)(struct html *html, struct visit *visit);
-	/* print - a text instead, in any case: visit->trouble and visit_error() tell of failures. */
+	/* print - a text instead, in any case: visit->trouble and visit_error() tell of
+	 * failures. */
 	void (*print)(FILE *out, struct visit *visit);
 	const char *type; /* of the text */
 	const char *download; /* the file name that the browser gives it; NULL: it shows it */

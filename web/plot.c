@@ -32,8 +32,7 @@ static void plot_measure(struct plot *plot, const json_t *rows)
 	size_t i;
 	const json_t *job;
 	*plot = (struct plot){ .first_usec = UINT64_MAX, .low = 99 };
-	json_array_foreach(rows, i, job)
-	{
+	json_array_foreach (rows, i, job) {
 		uint64_t at_usec = value_uint(job, "finished_realtime_usec");
 		if (!plot_has(job))
 			continue;
@@ -125,8 +124,7 @@ void plot_runs(struct html *html, const json_t *rows)
 	html_raw(html, " ");
 	html_number(html, PLOT_HEIGHT);
 	html_raw(html, "\" role=\"img\" aria-label=\"Run times of the last runs\">\n");
-	json_array_foreach(rows, i, job)
-	{
+	json_array_foreach (rows, i, job) {
 		if (plot_has(job))
 			plot_run(html, &plot, job);
 	}

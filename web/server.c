@@ -35,7 +35,7 @@ struct exchange {
 	size_t held_bytes;
 };
 
-/* ------------------------------------------------------------------------------ the library's turn */
+/* --------------------------------------------------------------------------- the library's turn */
 
 /* server_arm - wake up when the library wants to be, for its time-outs: never if it does not. */
 static void server_arm(struct server *server)
@@ -248,8 +248,8 @@ static void server_on_completed(void *data, struct MHD_Connection *connection, v
 
 static int server_start(struct server *server, int listener)
 {
-	server->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, server_on_request, server,
-				       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+	server->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, server_on_request,
+				       server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
 				       (unsigned)SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				       (size_t)SERVER_CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
 				       (unsigned)SERVER_SILENCE_SEC, MHD_OPTION_URI_LOG_CALLBACK, server_on_uri, server,

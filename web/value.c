@@ -110,8 +110,7 @@ void value_html_duration(struct html *html, uint64_t usec)
 	else if (seconds < 172800)
 		(void)snprintf(text, sizeof text, "%" PRIu64 " h %" PRIu64 " min", seconds / 3600, seconds / 60 % 60);
 	else
-		(void)snprintf(text, sizeof text, "%" PRIu64 " d %" PRIu64 " h", seconds / 86400,
-			       seconds / 3600 % 24);
+		(void)snprintf(text, sizeof text, "%" PRIu64 " d %" PRIu64 " h", seconds / 86400, seconds / 3600 % 24);
 	html_text(html, text);
 }
 
@@ -139,8 +138,7 @@ void value_join(struct html *html, const json_t *row, const char *key)
 {
 	size_t i;
 	const json_t *one;
-	json_array_foreach(json_object_get(row, key), i, one)
-	{
+	json_array_foreach (json_object_get(row, key), i, one) {
 		if (i)
 			html_raw(html, ", ");
 		if (json_is_string(one))

@@ -24,6 +24,7 @@ PARTS = [
     'tools',
     'conf.d',
     'docs',
+    'web',
 ]
 
 
@@ -33,7 +34,10 @@ def copy_tree(t):
     tree = os.path.join(t.folder, 'tree')
     os.makedirs(tree + '/build')
     parts = [os.path.join(harness.ROOT, part) for part in PARTS]
-    built = [os.path.join(harness.ROOT, 'build', part) for part in PARTS + ['libexec', 'listenerd', 'listenerctl']]
+    built = [
+        os.path.join(harness.ROOT, 'build', part)
+        for part in PARTS + ['libexec', 'listenerd', 'listenerctl', 'listener-web']
+    ]
     subprocess.run(['cp', '-a', *parts, tree], check=True)
     subprocess.run(['cp', '-a', *filter(os.path.exists, built), tree + '/build'], check=True)
     return tree
@@ -78,6 +82,9 @@ def test_built_for_where_it_goes(t):
     equal(configuration_of(stage + '/usr/local/sbin/listenerd'), '/usr/local/etc/listenerd/listenerd.ini')
     equal(make(tree, 'all', 'V=1').count(' -c '), 0, 'files compiled although nothing changed')
     unit = open(stage + '/usr/lib/systemd/system/listenerd.service').read()
+    for name in ('service', 'socket'):
+        text = open(stage + '/usr/lib/systemd/system/listener-web.' + name).read()
+        check('@S' not in text, text)
     check('ExecStart=/usr/sbin/listenerd -c /etc/listenerd/listenerd.ini\n' in unit and '@S' not in unit, unit)
 
 
@@ -89,6 +96,8 @@ def test_second_install_and_uninstall(t):
     for name in (
         'usr/include/listener/executor.h',
         'usr/lib/listenerd/debian-sources',
+        'usr/lib/systemd/system/listener-web.socket',
+        'usr/sbin/listener-web',
         'usr/lib/listenerd/libexec/portwall',
         'usr/lib/listenerd/executors/docker-sandbox.so',
         'usr/share/man/man8/listenerd.8',

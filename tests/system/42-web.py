@@ -1,5 +1,5 @@
-"""listener-web: each page of a real daemon with hostile topics, names and outputs, read by a real HTML
-parser; headers, refusals, slow readers, memory, a daemon that is away."""
+"""listener-web: each page of a real daemon with hostile topics, names and outputs, read by a real
+HTML parser; headers, refusals, slow readers, memory, a daemon that is away."""
 import contextlib
 import html.parser
 import http.client
@@ -292,7 +292,8 @@ def test_health(t):
 
 
 def test_rights(t):
-    """As a user of its own: it may look if [control] readers says so; else the page tells what to set."""
+    """As a user of its own: it may look if [control] readers says so; else the page tells what to
+    set."""
     if os.getuid() != 0:
         raise harness.Skip('only root can start listener-web as another user')
     daemon = t.listener(t.broker()).start()
