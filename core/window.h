@@ -9,37 +9,43 @@
  *   NATS               some time later, new publications first, also on a living connection; under
  *                      the old packet ids, which new ones have used meanwhile; with the DUP flag.
  *
- * The window keeps (packet id, digest of topic and payload) of the last publications that were
- * journalled, in order of delivery, and answers by these rules:
+ * The window keeps an entry, packet id and digest of topic and payload, of each of the last
+ * publications that were journalled, in the order of delivery. window_ask() answers by these rules.
  *
- *   DUP 1   A repeat if its packet id and digest stand in the list, or, where the broker numbers
- *           anew, if its digest does, of an earlier connection, and no other repeat of this
- *           connection has used up that entry.
- *           Else it was sent before and never journalled: it runs, and is counted.
- *           The broker numbers anew if such a publication bears the number that counting from 1
- *           gives it on its connection, and comes before all repeats that were never journalled. It
- *           does not, for good, if one was a repeat by packet id and digest and bore another, or if
- *           the first publication of a connection did: a broker that was restored from an older
- *           state, or begins again with 1 after 65,535, uses ids again whose entries are of other
- *           events.
- *   DUP 0   New, unless the session has resumed and this is still its beginning: then packet id,
- *           digest and order must all agree with the list. The first that does not agree ends the
- * beginning. Of a broker that has shown DUP 1, a publication that it sent as soon as it had
- * it ("live" in window_add()) would come again with DUP 1, so an equal one without is another
- * event.
+ * A publication with DUP 1:
  *
- * Everything else is a different event, equal or not.
+ *   - An entry has its packet id and its digest: it is a repeat.
+ *   - Otherwise, if the broker numbers anew (below), and an entry of an earlier connection has its
+ *     digest, and no other repeat of this connection has used that entry: it is a repeat.
+ *   - Otherwise the broker has sent it before, but it was never journalled. It runs, and is counted.
  *
- * A packet id that is used again proves, of all brokers but those that repeat late, that its older
- * use was confirmed, and so was all before it: these entries have settled, and only a repeat
- * with DUP 1 can be one of them. What was repeated counts as delivered again, last: at the end of
- * the beginning it goes to the end of the list.
+ * A broker numbers anew if it gives packet ids from 1 in each connection. This is believed of a
+ * publication that only its digest finds, if its packet id is the one that counting from 1 gives,
+ * and if no repeat of this connection before it was unknown: such a broker repeats what was
+ * journalled before it repeats what was not. It is never believed again of a broker that has shown
+ * another number than counting gives, either in a repeat that packet id and digest find, or in the
+ * first publication of a connection. Reason: a broker that was restored from an older state, or
+ * that begins with 1 again after 65,535, uses packet ids again, and their entries are of other
+ * events. To believe it would lose equal events.
  *
- * Size: as many entries as can be unconfirmed on the broker. Its in-flight limit says little:
- * mosquitto 2.0.11 goes far beyond it while it catches up with a queue, and acknowledgements it
- * has not read when the connection breaks are lost. More entries also recognise repeats of a
- * broker that was restored from an older state. 18 bytes each; a commit stores the new ones
- * only. */
+ * A publication with DUP 0 is new, except at the beginning of a connection whose session has
+ * resumed. There it is a repeat while packet id, digest and order all agree with the list. The
+ * first publication that does not agree ends the beginning. A broker that has shown DUP 1 would
+ * send with DUP 1 what it has sent at once before ("live" in window_add()), so an equal publication
+ * with DUP 0 is another event.
+ *
+ * Each other publication is a different event, also if it is equal to an earlier one.
+ *
+ * A packet id that is used again proves that the broker has our acknowledgement of its older use,
+ * and of all before that. These entries have settled: only a repeat with DUP 1 can be one of them.
+ * This does not hold for a broker that repeats late. What was repeated counts as delivered again,
+ * last: at the end of the beginning its entry goes to the end of the list.
+ *
+ * The size of the window is the number of publications that can be unacknowledged at the broker.
+ * The broker's limit of publications in flight says little: mosquitto 2.0.11 goes far beyond it
+ * while it works off a queue, and acknowledgements that it has not read when the connection breaks
+ * are lost. With more entries the repeats of a broker that was restored from an older state are
+ * recognised as well. An entry has 18 bytes. A commit stores the new entries only. */
 #ifndef CORE_WINDOW_H
 #define CORE_WINDOW_H
 
