@@ -1,8 +1,8 @@
 /* doctor_event.h - what `listenerctl doctor` publishes on the topics of real events, to see whether
  * they reach the daemon. Whoever takes it for an event runs nothing for it.
  *
- * It is known by its payload, which no archive makes: it is no JSON. A daemon that was started again
- * in the meantime knows it, too. */
+ * It is known by its payload, which no archive makes: it is no JSON. A daemon that was started
+ * again in the meantime knows it, too. */
 #ifndef CORE_DOCTOR_EVENT_H
 #define CORE_DOCTOR_EVENT_H
 

@@ -17,7 +17,8 @@
  *   - An entry has its packet id and its digest: it is a repeat.
  *   - Otherwise, if the broker numbers anew (below), and an entry of an earlier connection has its
  *     digest, and no other repeat of this connection has used that entry: it is a repeat.
- *   - Otherwise the broker has sent it before, but it was never journalled. It runs, and is counted.
+ *   - Otherwise the broker has sent it before, but it was never journalled. It runs and is
+ *     counted.
  *
  * A broker numbers anew if it gives packet ids from 1 in each connection. This is believed of a
  * publication that only its digest finds, if its packet id is the one that counting from 1 gives,

@@ -1,5 +1,5 @@
-/* doctor_reach.c - do events reach the daemon? A broker may grant a subscription and deliver nothing
- * for it: access rules for reading are rules of their own. So one event that runs nothing
+/* doctor_reach.c - do events reach the daemon? A broker may grant a subscription and deliver
+ * nothing for it: access rules for reading are rules of their own. So one event that runs nothing
  * (doctor_event.h) is published for each subscription, on a topic that it matches, and the daemon
  * notes which have come.
  *
@@ -101,14 +101,15 @@ static void say_refused(const struct reach *reach, uint64_t untried)
 	char remedy[256];
 
 	(void)snprintf(remedy, sizeof remedy,
-		       "let the user %.60s write to such topics with the level " LEVEL " in the place of wildcards, or "
-		       "publish there with another client and look at `listenerctl events`",
+		       "let the user %.60s write to such topics with the level " LEVEL " in the place of wildcards, "
+		       "or publish there with another client and look at `listenerctl events`",
 		       reach->config->user ? reach->config->user : "of the daemon");
 	if (untried)
-		doctor_report(reach->sink, LSN_PROBE_WARNING, AREA, remedy,
-			      "whether events reach the daemon cannot be tried for %u of %u subscriptions, the first is "
-			      "%s: the broker refuses what is published there",
-			      bits_count(untried), reach->count, first_of(reach, untried));
+		doctor_report(
+			reach->sink, LSN_PROBE_WARNING, AREA, remedy,
+			"whether events reach the daemon cannot be tried for %u of %u subscriptions, the first is "
+			"%s: the broker refuses what is published there",
+			bits_count(untried), reach->count, first_of(reach, untried));
 }
 
 static bool is_shared(const char *subscription) { return topic_subscription_filter(subscription) != subscription; }
@@ -120,16 +121,16 @@ static void say_not_come(const struct reach *reach, uint64_t missing)
 
 	doctor_report(reach->sink, proof ? LSN_PROBE_FAILURE : LSN_PROBE_WARNING, AREA,
 		      is_shared(first) ? "ask again while no other member of the share is connected"
-		      : proof ? "let the daemon's user read what it subscribes to: the broker's access rules for reading "
-				"count when it delivers (mosquitto: topic read FILTER in acl_file; RabbitMQ: "
+		      : proof ? "let the daemon's user read what it subscribes to: the broker's access rules for "
+				"reading count when it delivers (mosquitto: topic read FILTER in acl_file; RabbitMQ: "
 				"set_topic_permissions)"
-			      : "let the daemon's user read what it subscribes to, and write there for this examination: "
-				"see the broker's access rules",
+			      : "let the daemon's user read what it subscribes to, and write there for this "
+				"examination: see the broker's access rules",
 		      "an event does not reach the daemon for %u of %u subscriptions, the first is %s%s",
 		      bits_count(missing), reach->count, first,
 		      is_shared(first) ? ": another member of the share may have got it"
-		      : proof	      ? ", although the broker has granted it and taken the event"
-				      : ": the broker drops it, or does not let us publish there");
+		      : proof          ? ", although the broker has granted it and taken the event"
+				       : ": the broker drops it, or does not let us publish there");
 }
 
 static void reach_say(const struct reach *reach)
