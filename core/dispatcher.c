@@ -57,6 +57,7 @@ struct lane *dispatcher_lane(struct dispatcher *d, const char *script)
 		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&d->lanes, lane, all);
+	lane->tally = tally_script(&d->tally, script);
 	return lane;
 }
 
@@ -279,9 +280,10 @@ static int get_contents(struct dispatcher *d, struct job *job, struct content **
 int dispatcher_add(struct dispatcher *d, struct event *event, struct script *script, uint64_t replay_of,
 		   uint64_t *ret_id)
 {
+	struct lane *lane = dispatcher_lane(d, script->name);
 	struct job *job;
 
-	if (!dispatcher_lane(d, script->name))
+	if (!lane)
 		return -ENOMEM;
 	int r = job_new(journal_next_job_id(d->journal), event, script, &job);
 	if (r < 0)
@@ -289,6 +291,7 @@ int dispatcher_add(struct dispatcher *d, struct event *event, struct script *scr
 	job->abi.replay_of = replay_of;
 	if (ret_id)
 		*ret_id = job->abi.id;
+	tally_made(lane->tally, replay_of > 0);
 	journal_put_job(d->journal, job);
 	dispatcher_take_in(d, job);
 	d->hooks.turn(d->hooks.data);
@@ -508,6 +511,16 @@ static void not_handed_over(struct dispatcher *d, struct job *job, int r, const 
 		job->refusals++;
 }
 
+/* note_delay - JOB is handed over: how long that took after it was made. The wall clock may have
+ * been set back since. */
+static void note_delay(struct dispatcher *d, const struct job *job)
+{
+	uint64_t made = job->created_realtime_usec, now = job->abi.started_realtime_usec;
+
+	if (job->abi.attempt == 1)
+		tally_started(&d->tally, job->lane->tally, job->executor, now > made ? now - made : 0);
+}
+
 static void hand_over(struct dispatcher *d, struct job *job)
 {
 	struct lsn_error err = { 0 };
@@ -523,6 +536,7 @@ static void hand_over(struct dispatcher *d, struct job *job)
 	}
 	dispatcher_begun(job, run);
 	lane_note_progress(job->lane);
+	note_delay(d, job);
 	job->refusals = 0;
 	dispatcher_watch(d, job);
 	failpoint("after-handover");
@@ -629,6 +643,7 @@ int dispatcher_new(struct journal *journal, const struct dispatch_config *config
 	TAILQ_INIT(&d->stalled);
 	TAILQ_INIT(&d->vacant);
 	TAILQ_INIT(&d->spilled);
+	tally_init(&d->tally);
 	*ret = d;
 	return 0;
 }
@@ -664,6 +679,7 @@ void dispatcher_free(struct dispatcher *d)
 	}
 	contents_free(d->contents);
 	holds_done(&d->holds);
+	tally_done(&d->tally);
 	table_done(&d->jobs);
 	table_done(&d->objects.first);
 	table_done(&d->objects.passed);

@@ -25,6 +25,7 @@
 #include "hold.h"
 #include "journal.h"
 #include "script.h"
+#include "tally.h"
 
 struct dispatcher;
 
@@ -99,6 +100,17 @@ unsigned dispatcher_running(const struct dispatcher *dispatcher);
 
 /* dispatcher_ended - runs that ended since the start. */
 uint64_t dispatcher_ended(const struct dispatcher *dispatcher);
+
+/* dispatcher_get_tally - what scripts and executors did since the start. */
+const struct tally *dispatcher_get_tally(const struct dispatcher *dispatcher);
+
+/* What a script has to do now. */
+struct dispatcher_load {
+	uint64_t waiting; /* queued or backing off, in memory or in the journal */
+	unsigned running; /* or being started */
+	uint64_t oldest_realtime_usec; /* when the first that is queued was made; 0: none is */
+};
+void dispatcher_get_load(const struct dispatcher *dispatcher, const char *script, struct dispatcher_load *ret);
 
 /* dispatcher_executor_for - the executor a script gets: its own choice, else the first route
  * that fits, else the default. */

@@ -159,6 +159,7 @@ void dispatcher_attempt_ended(struct dispatcher *d, struct job *job, const struc
 	}
 	job->unbegun = 0;
 	d->ended++;
+	tally_ended(&d->tally, job->lane->tally, job->executor, job->abi.id, result);
 	record(d, job, job->abi.attempt, job->executor, job->place, result);
 	failpoint("after-result");
 	decide(d, job, result);

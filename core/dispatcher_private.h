@@ -8,6 +8,7 @@
  *   dispatcher_holds.c    holds begin and end, and what they keep
  *   dispatcher_recover.c  what the last daemon left
  *   dispatcher_waits.c    what a job waits for, for people
+ *   dispatcher_load.c     what a script has to do, for people
  *   dispatcher_check.c    what must hold, for tests
  *
  * A job in memory has one owner, which follows from its state; dispatcher_set() is the only
@@ -19,6 +20,7 @@
 #include "heap.h"
 #include "lane.h"
 #include "table.h"
+#include "tally.h"
 
 struct dispatcher {
 	struct journal *journal;
@@ -48,6 +50,7 @@ struct dispatcher {
 	uint64_t refill_usec; /* reading waiting jobs failed: not before then */
 
 	uint64_t ended; /* runs, since the start */
+	struct tally tally;
 	bool stopped;
 };
 

@@ -148,6 +148,9 @@ static void intake_note(struct intake *intake, const struct broker_message *mess
 					    .decision = decision,
 					    .qos = message->qos };
 
+	intake->counters.decisions[decision]++;
+	intake->counters.payload_bytes += message->payload_size;
+	intake->counters.last_realtime_usec = entry.realtime_usec;
 	record_add(&intake->record, &entry, message->topic, strlen(message->topic));
 }
 
@@ -195,7 +198,6 @@ static void message_reject(struct intake *intake, const struct broker_message *m
 	_cleanup_event_ struct event *event = NULL;
 	char quoted[160];
 
-	intake->counters.rejected++;
 	log_notice("rejected topic=%s: %s", str_quote(quoted, sizeof quoted, message->topic, topic_size), reason);
 	if (topic_size > REJECTED_TOPIC_KEEP)
 		topic_size = REJECTED_TOPIC_KEEP;
@@ -243,13 +245,9 @@ static void message_match(struct intake *intake, const struct broker_message *me
 {
 	struct matching m = { .intake = intake, .message = message, .topic_size = topic_size };
 
-	if (registry_match(intake->parts.registry, message->topic, topic_size, add_job, &m) > 0) {
-		intake->counters.matched++;
-	} else {
-		intake->counters.unmatched++;
-		if (intake->parts.config->record_unmatched)
-			make_event(&m);
-	}
+	if (registry_match(intake->parts.registry, message->topic, topic_size, add_job, &m) == 0 &&
+	    intake->parts.config->record_unmatched)
+		make_event(&m);
 	intake->counters.jobs += m.jobs;
 	intake_note(intake, message, m.jobs > 0 ? DECISION_MATCHED : DECISION_UNMATCHED, m.event ? m.event->id : 0,
 		    m.jobs);
@@ -280,12 +278,10 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 
 	message_remember(intake, message, digest, live);
 	if (message->retain) {
-		intake->counters.retained++;
 		intake_note(intake, message, DECISION_RETAINED, 0, 0);
 		return;
 	}
 	if (doctor_event_take(intake->expected, message->payload, message->payload_size)) {
-		intake->counters.doctor++;
 		intake_note(intake, message, DECISION_DOCTOR, 0, 0);
 		return;
 	}
@@ -302,7 +298,6 @@ static void message_take(struct intake *intake, const struct broker_message *mes
 	}
 	topic_split(intake->parts.config->source.events, message->topic, topic_size, &parts);
 	if (topic_below(&parts, intake->parts.config->source.collection)) {
-		intake->counters.shielded++;
 		intake_note(intake, message, DECISION_SHIELDED, 0, 0);
 		if (intake->parts.source && intake->parts.source->ops->event)
 			intake->parts.source->ops->event(intake->parts.source, message->topic, topic_size,
@@ -399,7 +394,6 @@ static bool is_repeat(struct intake *intake, const struct broker_message *messag
 		window_skip(intake->window, message->packet_id);
 	else
 		answer = window_ask(intake->window, message->packet_id, digest, message->dup);
-	intake->counters.repeats += answer == WINDOW_REPEAT;
 	intake->window_dirty |= answer == WINDOW_REPEAT; /* it may have learnt something */
 	intake->counters.unknown_repeats += answer == WINDOW_UNKNOWN_REPEAT;
 	intake->counters.doubtful += answer == WINDOW_DOUBTFUL;

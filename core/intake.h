@@ -17,16 +17,12 @@ struct intake;
 
 struct intake_counters {
 	uint64_t events; /* taken, repeats not counted */
-	uint64_t repeats; /* sent again by the broker and recognised */
+	uint64_t decisions[DECISION_MAX]; /* publications by what became of them */
 	uint64_t unknown_repeats; /* sent again, as the broker says, and not known here: they ran */
 	uint64_t doubtful; /* perhaps repeats, of a broker that does not say so: they ran */
-	uint64_t retained; /* state, not events */
-	uint64_t rejected; /* recorded with the reason */
-	uint64_t unmatched; /* no script */
-	uint64_t matched; /* at least one script */
 	uint64_t jobs;
-	uint64_t shielded; /* about the scripts collection */
-	uint64_t doctor; /* published by doctor; no events */
+	uint64_t payload_bytes; /* of all publications that were decided */
+	uint64_t last_realtime_usec; /* when the last was decided; 0: none yet */
 	uint64_t deferred; /* publications that had to wait for a fetch */
 };
 

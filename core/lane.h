@@ -20,6 +20,7 @@
 #include "job.h"
 #include "script.h"
 #include "table.h"
+#include "tally.h"
 
 enum lane_where {
 	LANE_IDLE, /* nothing to start, or nothing that may start before one of its jobs ends */
@@ -50,6 +51,7 @@ struct lane_objects {
 
 struct lane {
 	char *name; /* of the script */
+	struct tally_script *tally; /* the dispatcher's, of the script */
 	struct jobs queue, out, backoff;
 	struct jobs startable;
 	struct lane_objects *objects; /* the dispatcher's */

@@ -128,29 +128,29 @@ void daemon_set_broker(struct daemon *daemon, struct broker *broker)
 
 /* ---------------------------------------------------------------------- scripts of an executor */
 
-struct tally {
+struct expected {
 	const struct dispatch_config *config;
 	const char *executor;
 	uint64_t scripts;
 };
 
-static void tally_script(void *data, const struct registry_entry *entry)
+static void expected_count(void *data, const struct registry_entry *entry)
 {
-	struct tally *tally = data;
+	struct expected *expected = data;
 
-	if (entry->script && streq(dispatcher_executor_for(tally->config, entry->script), tally->executor))
-		tally->scripts++;
+	if (entry->script && streq(dispatcher_executor_for(expected->config, entry->script), expected->executor))
+		expected->scripts++;
 }
 
 static void tell_executor(void *data, struct executor *executor)
 {
 	struct daemon *daemon = data;
-	struct tally tally = { .config = &daemon->config->dispatch, .executor = executor_name(executor) };
+	struct expected expected = { .config = &daemon->config->dispatch, .executor = executor_name(executor) };
 
 	if (executor_draining(executor) || !executor_module(executor)->expect)
 		return;
-	registry_each(daemon->registry, tally_script, &tally);
-	executor_expect(executor, tally.scripts);
+	registry_each(daemon->registry, expected_count, &expected);
+	executor_expect(executor, expected.scripts);
 }
 
 static int on_expect(sd_event_source *source, uint64_t usec, void *data)

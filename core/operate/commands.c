@@ -15,11 +15,13 @@
 #include "log.h"
 #include "script_names.h"
 #include "place.h"
+#include "record.h"
 #include "registry.h"
 #include "reload.h"
 #include "reply.h"
 #include "script.h"
 #include "stall.h"
+#include "stats.h"
 #include "topic.h"
 #include "turn.h"
 #include "util.h"
@@ -164,15 +166,15 @@ static json_t *counters_object(const struct daemon *daemon)
 	json_t *object = json_object();
 
 	json_set_uint(object, "events", c->events);
-	json_set_uint(object, "matched", c->matched);
-	json_set_uint(object, "unmatched", c->unmatched);
-	json_set_uint(object, "repeats", c->repeats);
+	json_set_uint(object, "matched", c->decisions[DECISION_MATCHED]);
+	json_set_uint(object, "unmatched", c->decisions[DECISION_UNMATCHED]);
+	json_set_uint(object, "repeats", c->decisions[DECISION_REPEATED]);
 	json_set_uint(object, "unknown_repeats", c->unknown_repeats);
 	json_set_uint(object, "doubtful", c->doubtful);
-	json_set_uint(object, "retained", c->retained);
-	json_set_uint(object, "rejected", c->rejected);
-	json_set_uint(object, "shielded", c->shielded);
-	json_set_uint(object, "doctor", c->doctor);
+	json_set_uint(object, "doctor", c->decisions[DECISION_DOCTOR]);
+	json_set_uint(object, "retained", c->decisions[DECISION_RETAINED]);
+	json_set_uint(object, "rejected", c->decisions[DECISION_REJECTED]);
+	json_set_uint(object, "shielded", c->decisions[DECISION_SHIELDED]);
 	json_set_uint(object, "deferred", c->deferred);
 	json_set_uint(object, "jobs", c->jobs);
 	json_set_uint(object, "finished", dispatcher_ended(daemon->dispatcher));
@@ -482,6 +484,8 @@ const struct control_command daemon_commands[] = {
 	{ "conditions", CONTROL_READ, run_conditions },
 	{ "events", CONTROL_READ, command_events },
 	{ "holds", CONTROL_READ, command_holds },
+	/* what each script did, and has to do */
+	{ "stats", CONTROL_READ, command_stats },
 	{ "executors", CONTROL_READ, run_executors },
 	{ "jobs", CONTROL_READ, command_jobs },
 	{ "show", CONTROL_READ, command_show },

@@ -36,8 +36,8 @@ START_TEST(test_intake__each_script_that_matches_gets_a_job)
 	settle();
 	ck_assert_uint_eq(serving_jobs(), 3);
 	ck_assert_uint_eq(counters()->events, 3);
-	ck_assert_uint_eq(counters()->matched, 2);
-	ck_assert_uint_eq(counters()->unmatched, 1);
+	ck_assert_uint_eq(counters()->decisions[DECISION_MATCHED], 2);
+	ck_assert_uint_eq(counters()->decisions[DECISION_UNMATCHED], 1);
 	ck_assert_uint_eq(counters()->jobs, 3);
 }
 END_TEST
@@ -50,7 +50,7 @@ START_TEST(test_intake__equal_events_are_two_events)
 	serving_publish("create/x", 2);
 	settle();
 	ck_assert_uint_eq(serving_jobs(), 4);
-	ck_assert_uint_eq(counters()->repeats, 0);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REPEATED], 0);
 }
 END_TEST
 
@@ -68,7 +68,7 @@ START_TEST(test_intake__repeats_are_recognised_also_after_a_restart)
 	serving_publish("create/z", 3);
 	serving_publish("create/x", 1);
 	settle();
-	ck_assert_uint_eq(counters()->repeats, 2);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REPEATED], 2);
 	ck_assert_uint_eq(serving_jobs(), 4);
 }
 END_TEST
@@ -92,7 +92,7 @@ START_TEST(test_intake__retained_is_state)
 
 	intake_message(serving.intake, &message);
 	settle();
-	ck_assert_uint_eq(counters()->retained, 1);
+	ck_assert_uint_eq(counters()->decisions[DECISION_RETAINED], 1);
 	ck_assert_uint_eq(counters()->events, 0);
 	ck_assert_uint_eq(serving_jobs(), 0);
 }
@@ -122,7 +122,7 @@ START_TEST(test_intake__what_doctor_publishes_runs_nothing)
 	publish_payload(payload);
 	ck_assert_uint_eq(atomic_load(&events.arrived), 1 << 5);
 	intake_expect(serving.intake, NULL);
-	ck_assert_uint_eq(counters()->doctor, 3);
+	ck_assert_uint_eq(counters()->decisions[DECISION_DOCTOR], 3);
 	ck_assert_uint_eq(counters()->events, 0);
 	ck_assert_uint_eq(serving_jobs(), 0);
 }
@@ -139,7 +139,7 @@ START_TEST(test_intake__what_only_looks_like_doctors_is_an_event)
 
 	for (size_t i = 0; i < ELEMENTSOF(payloads); i++)
 		publish_payload(payloads[i]);
-	ck_assert_uint_eq(counters()->doctor, 0);
+	ck_assert_uint_eq(counters()->decisions[DECISION_DOCTOR], 0);
 	ck_assert_uint_eq(serving_jobs(), ELEMENTSOF(payloads));
 }
 END_TEST
@@ -155,7 +155,7 @@ START_TEST(test_intake__what_cannot_be_an_event_is_recorded)
 	serving_publish("create/\xff", 0);
 	intake_message(serving.intake, &large);
 	settle();
-	ck_assert_uint_eq(counters()->rejected, 2);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REJECTED], 2);
 	ck_assert_uint_eq(serving_jobs(), 0);
 	serving_ok(journal_each_rejected(serving.journal, 10, reason_of, reasons, &serving_err));
 	ck_assert_msg(strstr(reasons, "payload of 1025 bytes is over payload_max = 1024") != NULL, "%s", reasons);
@@ -172,7 +172,7 @@ START_TEST(test_intake__the_scripts_collection_fires_nothing)
 		serving_publish(topics[i], 0);
 	serving_publish("create/resource/system/scriptsx/x.py", 0);
 	settle();
-	ck_assert_uint_eq(counters()->shielded, ELEMENTSOF(topics));
+	ck_assert_uint_eq(counters()->decisions[DECISION_SHIELDED], ELEMENTSOF(topics));
 	ck_assert_uint_eq(serving_jobs(), 1);
 }
 END_TEST
@@ -249,7 +249,7 @@ START_TEST(test_intake__what_was_held_comes_again_after_a_lost_connection)
 	serving_publish("create/x", 1);
 	settle();
 	ck_assert_uint_eq(serving_jobs(), 1);
-	ck_assert_uint_eq(counters()->repeats, 0);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REPEATED], 0);
 }
 END_TEST
 
@@ -277,7 +277,7 @@ START_TEST(test_intake__what_is_deferred_is_not_taken_twice)
 	publish_again("create/y", 2);
 	settle();
 	ck_assert_uint_eq(serving_jobs(), 2);
-	ck_assert_uint_eq(counters()->repeats, 2);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REPEATED], 2);
 }
 END_TEST
 
@@ -289,7 +289,7 @@ START_TEST(test_intake__an_unknown_repeat_runs_and_is_counted)
 	settle();
 	ck_assert_uint_eq(serving_jobs(), 1);
 	ck_assert_uint_eq(counters()->unknown_repeats, 1);
-	ck_assert_uint_eq(counters()->repeats, 1);
+	ck_assert_uint_eq(counters()->decisions[DECISION_REPEATED], 1);
 }
 END_TEST
 

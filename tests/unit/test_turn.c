@@ -90,7 +90,7 @@ START_TEST(test_turn__a_lost_connection_is_not_acknowledged)
 	batch("create/x");
 	serving_until(turn_stub_calls.acks == 1);
 	ck_assert_uint_eq(serving_jobs(), 1);
-	ck_assert_uint_eq(intake_get_counters(serving.intake)->repeats, 1);
+	ck_assert_uint_eq(intake_get_counters(serving.intake)->decisions[DECISION_REPEATED], 1);
 }
 END_TEST
 

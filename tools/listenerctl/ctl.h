@@ -1,6 +1,6 @@
-/* ctl.h - listenerctl in five parts: the connection (client.c), what the words of the command
- * line ask for (main.c), rows as tables (table.c), objects as texts (text.c), and
- * what is about holds (holds.c). */
+/* ctl.h - listenerctl in its parts: the connection (client.c), what the words of the command line
+ * ask for (main.c), rows as tables (table.c), objects as texts (text.c), what is about
+ * holds (holds.c), and commands that have more to do (top.c). */
 #ifndef LISTENERCTL_CTL_H
 #define LISTENERCTL_CTL_H
 
@@ -36,6 +36,7 @@ enum exit_code client_ask(struct client *client, json_t *request, object_fn row,
 enum cell_kind {
 	CELL_TEXT,
 	CELL_NUMBER,
+	CELL_REAL, /* one digit behind the point */
 	CELL_BYTES,
 	CELL_TIME, /* realtime usec */
 	CELL_DURATION, /* usec */

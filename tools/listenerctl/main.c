@@ -2,6 +2,7 @@
  * commands, one of options; docs/man/listenerctl.1 is the manual. */
 #include "ctl.h"
 #include "place.h"
+#include "top.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ enum option_bit {
 	O_FOR = 1 << 19,
 	O_RUN = 1 << 20,
 	O_DISCARD = 1 << 21,
+	O_BY = 1 << 22,
+	O_COUNT = 1 << 23,
 };
 #define O_SCOPE (O_EXECUTOR | O_OBJECT | O_ALL)
 #define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
@@ -69,6 +72,8 @@ static const struct option_spec {
 	{ "for", "for_usec", KIND_SPAN },
 	{ "run", "run", KIND_FLAG },
 	{ "discard", "discard", KIND_FLAG },
+	{ "by", "by", KIND_TEXT },
+	{ "count", "count", KIND_NUMBER },
 };
 
 struct invocation {
@@ -241,6 +246,11 @@ static enum exit_code run_explain(struct client *client, struct invocation *invo
 		one ? client_ask(client, json_incref(invocation->request), NULL, print_explain, &explained)
 		    : client_ask(client, json_incref(invocation->request), print_survey_row, print_survey, &explained);
 	return code == EXIT_OK && !explained.runs ? EXIT_NONE_RUNS : code;
+}
+
+static enum exit_code run_top(struct client *client, struct invocation *invocation)
+{
+	return top_run(client, invocation->request);
 }
 
 static void keep_object(void *data, const json_t *object) { *(json_t **)data = json_deep_copy(object); }
@@ -441,6 +451,8 @@ static int fill_explain(struct invocation *invocation)
 	return fill_text(invocation, "topic", invocation->words[script ? 1 : 0]);
 }
 
+static int fill_top(struct invocation *invocation) { return top_options(invocation->request); }
+
 /* parse_day - "today", "yesterday" or "12:30": a time of today, local. */
 static bool parse_day(const char *word, uint64_t *ret)
 {
@@ -529,6 +541,8 @@ static const struct command command_table[] = {
 	{ "why", "[SCRIPT] TOPIC [--all]", "the same as explain", "explain", 1, 2, O_ALL, fill_explain, run_explain },
 	{ "events", "[--topic FILTER] [--decision D]", "what arrived lately, and what became of it", NULL, 0, 0,
 	  O_TOPIC | O_DECISION | O_SINCE | O_LIMIT, NULL, run_events },
+	{ "top", "[--by FIGURE] [-n TIMES]", "which scripts run how often, how long, how well", "stats", 0, 0,
+	  O_BY | O_COUNT | O_SCRIPT, fill_top, run_top },
 	{ "executors", "", "the executors and their state", NULL, 0, 0, 0, NULL, run_executors },
 	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", NULL, 0, 0,
 	  O_FILTERS | O_LATEST | O_BEFORE, NULL, run_jobs },
@@ -599,7 +613,9 @@ static const struct option *long_options(void)
 /* parse_options - 0 to go on, else EXIT code + 1. */
 static int parse_options(int argc, char **argv, struct invocation *invocation)
 {
-	for (int c; (c = getopt_long(argc, argv, "s:hj", long_options(), NULL)) != -1;) {
+	for (int c; (c = getopt_long(argc, argv, "s:hjn:", long_options(), NULL)) != -1;) {
+		if (c == 'n')
+			c = OPT_FIRST + __builtin_ctz(O_COUNT);
 		if (c == 's') {
 			invocation->socket = optarg;
 		} else if (c == OPT_JSON || c == 'j') {

@@ -122,6 +122,7 @@ char *cell_text(const json_t *row, const char *key, enum cell_kind kind)
 		return strdup("-");
 	switch (kind) {
 	case CELL_SPAN: return number > 0 ? duration_text(number) : strdup("-");
+	case CELL_REAL: return text_format("%.1f", json_number_value(value));
 	case CELL_BYTES: return bytes_text(json_number_value(value));
 	case CELL_TIME: return time_text(number);
 	case CELL_DURATION: return duration_text(number);
@@ -166,7 +167,8 @@ static size_t width(const char *text)
 
 static bool right_aligned(enum cell_kind kind)
 {
-	return kind == CELL_NUMBER || kind == CELL_BYTES || kind == CELL_DURATION || kind == CELL_SPAN;
+	return kind == CELL_NUMBER || kind == CELL_REAL || kind == CELL_BYTES || kind == CELL_DURATION ||
+	       kind == CELL_SPAN;
 }
 
 static void print_cell(FILE *out, const struct column *column, const char *text, size_t wide, bool last)
