@@ -1,9 +1,9 @@
-/* intake.h - from publications to events and jobs: refuses what cannot be an event, recognises
- * repeats, keeps the scripts collection from firing scripts, matches the rest.
+/* intake.h - from publications to events and jobs. It rejects what cannot be an event, recognises
+ * repeats, makes no job for an event on the scripts collection, and matches the rest.
  *
- * While the source is fetching a script that an earlier publication announced, publications that
- * it could match are deferred (unacknowledged, in order, with everything behind them) until the
- * fetch is over or hold_max has passed. */
+ * While the source is fetching a script that an earlier publication announced, a publication that
+ * this script could match is deferred. It stays unacknowledged, and so does each publication after
+ * it, in their order, until the fetch is over or 3 seconds have passed. */
 #ifndef CORE_INTAKE_H
 #define CORE_INTAKE_H
 
@@ -34,14 +34,27 @@ struct intake_parts { /* borrowed; the pointers may be replaced with intake_set_
 	const struct config *config;
 };
 
-/* loads the window from the journal */
+/* intake_new - loads the window from the journal.
+ * PARTS is copied; what it points to is borrowed.
+ * 0, -ENOMEM, or the journal's error, with ERR. */
 int intake_new(const struct intake_parts *parts, struct intake **ret, struct lsn_error *err);
+
+/* intake_free - NULL is allowed.
+ * Deferred publications are dropped: the broker sends them again. */
 void intake_free(struct intake *intake);
+
+/* intake_set_parts - after a reload: PARTS replaces the parts that were given before. */
 void intake_set_parts(struct intake *intake, const struct intake_parts *parts);
 
 /* intake_expect - EVENTS (borrowed; NULL: none any more) notes what an examination publishes. */
 void intake_expect(struct intake *intake, struct doctor_events *events);
+
+/* intake_connected - a new connection to the broker, before its first publication.
+ * SESSION_PRESENT: the broker has kept our session, so it may repeat publications. */
 void intake_connected(struct intake *intake, bool session_present);
+
+/* intake_message - one publication, in the order of delivery: it becomes an event with its jobs, a
+ * repeat, a rejected event, or it is deferred. */
 void intake_message(struct intake *intake, const struct broker_message *message);
 
 /* intake_window_entries - how many publications are remembered, so that they are recognised when
@@ -57,14 +70,14 @@ int intake_grow_window(struct intake *intake, size_t entries);
 
 /* intake_release - try the deferred publications again.
  * Returns true if none is left: then what was read may be acknowledged once committed.
- * *RET_WAIT_USEC is set when false: call again at latest after so long. */
+ * If it returns false, *RET_WAIT_USEC is the longest time until the next call. */
 bool intake_release(struct intake *intake, uint64_t *ret_wait_usec);
 
 /* intake_save - give the window to the journal if it changed. */
 int intake_save(struct intake *intake);
 
-/* intake_must_save - so many packet ids were used since, that the broker may come to one that
- * the saved window still knows: save it now. */
+/* intake_must_save - is it time for intake_save()? True if the broker has used so many packet ids
+ * since the last one that it may soon use one that the saved window has. */
 bool intake_must_save(const struct intake *intake);
 const struct intake_counters *intake_get_counters(const struct intake *intake);
 

@@ -42,7 +42,7 @@ struct registry_offer { /* borrowed for the call */
 	/* an unknown key is an error (a .meta file) rather than somebody else's (an archive) */
 	bool meta_strict;
 	const char *problem; /* not NULL: cannot be registered, and why */
-	bool problem_is_fetch; /* problem is a fetch failure: an older revision serves on */
+	bool problem_is_fetch; /* problem is a fetch failure: an older revision stays active */
 };
 
 struct registry_entry { /* what `listenerctl scripts` shows; borrowed */
@@ -56,7 +56,12 @@ struct registry_entry { /* what `listenerctl scripts` shows; borrowed */
  * 0, -ENOMEM. */
 int registry_new(struct journal *journal, const struct script_policy *policy, struct registry **ret);
 void registry_free(struct registry *registry);
+
+/* registry_load - at the start: all scripts as the journal has them.
+ * 0, or the journal's error with ERR. */
 int registry_load(struct registry *registry, struct lsn_error *err);
+
+/* registry_begin - the source begins to report; registry_end() ends it. */
 void registry_begin(struct registry *registry);
 
 /* registry_offer - always takes note of the offer: a refusal becomes the entry's state and
@@ -89,11 +94,14 @@ uint64_t registry_generation(const struct registry *registry);
 size_t registry_match(struct registry *registry, const char *topic, size_t size,
 		      void (*fn)(void *data, struct script *script), void *data);
 
-/* valid until the next change; NULL: unknown */
+/* registry_find - the entry of the script NAME, or NULL.
+ * Valid until the next change. */
 const struct registry_entry *registry_find(struct registry *registry, const char *name);
 
-/* by name */
+/* registry_each - call FN for each script, in the order of their names. */
 void registry_each(struct registry *registry, void (*fn)(void *data, const struct registry_entry *entry), void *data);
+
+/* registry_count - how many scripts are in STATE. */
 size_t registry_count(const struct registry *registry, enum script_state state);
 
 /* registry_set_policy - POLICY is copied.

@@ -42,7 +42,7 @@ static int check_fixed(const struct config *old, const struct config *new, struc
 
 struct next { /* what was built beside the old */
 	struct config *config;
-	struct source *source; /* NULL: the old one serves on */
+	struct source *source; /* NULL: the old one stays in use */
 	struct broker *broker; /* likewise */
 	struct control_access access;
 	bool executors;

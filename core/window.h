@@ -88,8 +88,8 @@ enum window_answer {
 enum window_answer window_ask(struct window *window, uint16_t packet_id, const uint8_t digest[EVENT_DIGEST_SIZE],
 			      bool dup);
 
-/* window_skip - instead of window_ask(), of a publication with a packet id that is known otherwise.
- */
+/* window_skip - to be called in place of window_ask() for a publication that the caller has
+ * recognised by other means. */
 void window_skip(struct window *window, uint16_t packet_id);
 
 /* window_add - a publication that is not a repeat has been taken (packet id 0 is ignored).
@@ -103,11 +103,13 @@ int window_add(struct window *window, uint16_t packet_id, const uint8_t digest[E
  * Pointer into the window, valid until the next change. */
 void window_take(struct window *window, bool whole, const void **ret, size_t *ret_size, bool *ret_whole);
 
-/* The list as bytes for the journal and back. window_save: pointer into the window, valid until
- * the next change. window_load: -EINVAL if the bytes are not such a list with what was added
- * later behind it (then it is left alone or empty), -ENOMEM.
- * A longer list than fits loses its oldest entries. */
+/* window_save - the whole list as bytes, for the journal.
+ * *RET points into the window and is valid until the next change. */
 void window_save(struct window *window, const void **ret, size_t *ret_size);
+
+/* window_load - the list from what window_save() gave, followed by what window_take() gave later.
+ * A list that is too long for the window loses its oldest entries.
+ * 0, -EINVAL (the bytes are no such list; the window is unchanged or empty), -ENOMEM. */
 int window_load(struct window *window, const void *data, size_t size);
 
 #endif

@@ -2,13 +2,13 @@
  * has stored what they acknowledge. MOSQ_ERR_* codes stop here.
  *
  * How a batch flows:
- *   socket readable -> hooks.message() for each publication, until the socket is dry or
- *   batch_max is reached -> hooks.batch(), from which or
- *   after which (the caller's turn) the caller commits and calls broker_ack() -> all
- *   acknowledgements of what was read so far go out.
- * Between hooks.batch() and broker_ack() nothing is read and nothing is written; if that lasts
- * longer than the keepalive allows the connection is lost, which is what we want: the broker
- * keeps what was not acknowledged.
+ *   1. The socket is readable: hooks.message() for each publication, until nothing more can be
+ *      read or batch_max is reached.
+ *   2. hooks.batch(). In this call or later, in its turn, the caller commits.
+ *   3. The caller calls broker_ack(): all acknowledgements of what was read so far go out.
+ * Between hooks.batch() and broker_ack() nothing is read and nothing is written. If that takes
+ * longer than the keepalive allows, the connection is lost. This is intended: the broker keeps
+ * what was not acknowledged.
  *
  * libmosquitto queues the PUBACK before the message callback and only mosquitto_loop_write()
  * sends it (mosquitto_threaded_set(true) keeps it from writing by itself). All our writing goes
@@ -17,7 +17,7 @@
  * A lost connection ends the wait for broker_ack(): what was read and not acknowledged comes
  * again. Acknowledgements that were not sent never reach another connection.
  *
- * Reconnects for ever, with jittered exponential back-off from reconnect_min to reconnect_max.
+ * Reconnects without end, with jittered exponential back-off from reconnect_min to reconnect_max.
  * Nothing waits for the network: a name is looked up beside the loop (resolve.h), anew in each
  * round, and all of its addresses are tried before the round has failed. */
 #ifndef CORE_BROKER_H
@@ -120,8 +120,10 @@ void broker_ack(struct broker *broker);
 
 /* broker_pause - stay away from the broker until broker_resume(): it holds the events.
  * What is not acknowledged by now will come again.
- * REASON for people. broker_resume - connect at once. */
+ * REASON is for people. */
 void broker_pause(struct broker *broker, const char *reason);
+
+/* broker_resume - the pause is over: connect at once. */
 void broker_resume(struct broker *broker);
 
 /* broker_quiesce - UNSUBSCRIBE nothing, DISCONNECT cleanly after pending acks: for shutdown.

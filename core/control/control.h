@@ -69,9 +69,10 @@ void control_send(struct control_reply *reply, json_t *object);
 /* control_flush - rows sent so far go out now: for answers that take seconds. */
 void control_flush(struct control_reply *reply);
 
-/* control_end - the reply is complete: sends {"end": true}. control_end_with - the last object
- * is OBJECT (taken over) with "end" added. */
+/* control_end - the reply is complete: sends {"end": true}. */
 void control_end(struct control_reply *reply);
+
+/* control_end_with - the reply is complete: sends OBJECT (taken over) with "end" added. */
 void control_end_with(struct control_reply *reply, json_t *object);
 
 /* control_fail - the reply ends with an error.
@@ -80,13 +81,13 @@ void control_fail(struct control_reply *reply, int code, const char *format, ...
 
 /* control_stream - the answer takes longer than a millisecond or has many rows: make it in
  * steps.
- * STEP does some milliseconds' work and returns true if there is more to do.
- * If it returns false it is not called again, and has ended the reply or will see to it later.
- * Between slices everything else has its turn; a step may be long in coming, for a peer has to
- * read.
- * DROP frees STATE: called instead of a further STEP when nobody is left to answer (the reply is
- * gone then), perhaps from inside control_stream().
- * An operator's request is gone on with. */
+ * STEP works for some milliseconds and returns true if there is more to do.
+ * If STEP returns false, it has ended the reply or will end it later, and is not called again.
+ * The loop serves others between two steps. The time between two steps is not bounded, because the
+ * peer has to read.
+ * DROP frees STATE. It is called in place of the next STEP when the peer has gone, and the reply
+ * with it, possibly from inside control_stream().
+ * What an operator has ordered is done to its end: DROP is not called. */
 struct control_stream {
 	bool (*step)(void *state);
 	void (*drop)(void *state);

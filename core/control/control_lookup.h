@@ -1,5 +1,5 @@
-/* control_lookup.h - control_access_resolve() for the loop: a directory server that hangs holds
- * nobody up. */
+/* control_lookup.h - control_access_resolve() for the loop: it does not block, also if a directory
+ * server hangs. */
 #ifndef CORE_CONTROL_LOOKUP_H
 #define CORE_CONTROL_LOOKUP_H
 

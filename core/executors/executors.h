@@ -8,7 +8,7 @@
  *
  * A configuration is applied as a whole: executors_prepare() loads and initialises everything
  * new beside the old; executors_swap() puts it in force; on any failure executors_prepare()
- * undoes its own work and the old instances serve on. An instance whose module file or options
+ * undoes its own work and the old instances stay in use. An instance whose module file or options
  * changed is replaced; one of which only `concurrency`, `on_lost` or `open` changed is kept and
  * gets the new figures. The old one drains: it takes no new jobs and is freed, from the loop and
  * not from inside any call, when its last job is done and its results have been forgotten. Where

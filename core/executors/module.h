@@ -4,10 +4,9 @@
  *
  *   1. NAME.so must be a plain file; it and its folder must belong to root or to the daemon's
  *      user and be writable by nobody else.
- *   2. Its bytes are copied into a sealed memfd, and their SHA-256 names the version. What was
- *      opened is the copy: overwriting the file cannot
- *      change code under a running daemon. (A copy in the run folder would not do: /run is often
- *      mounted noexec.)
+ *   2. Its bytes are copied into a sealed memfd, and their SHA-256 names the version. The copy is
+ *      what is opened, so overwriting the file cannot change the code of a running daemon. (A copy
+ *      in the run folder would not do: /run is often mounted noexec.)
  *   3. A version that is open already is shared, by all sections that use it.
  *   4. A short-lived child opens the copy and checks it first (module_try.c): a constructor that
  *      crashes, hangs or exits takes the child down, not us.

@@ -64,7 +64,7 @@ struct source {
 /* Makers, one per kind; each starts its first scan by itself.
  * CHANGED is called after every registry_end() that changed something, and when busy_for() may
  * have become false.
- * LISTENER names the caller to host services. */
+ * 0, or a negative errno with ERR. */
 int source_directory_new(sd_event *loop, const struct source_config *config, struct registry *registry,
 			 void (*changed)(void *data), void *data, struct source **ret, struct lsn_error *err);
 int source_cdmi_new(sd_event *loop, const struct source_config *config, struct registry *registry,

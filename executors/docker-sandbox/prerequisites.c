@@ -1,4 +1,5 @@
-/* prereq.c - one step after the other; whatever fails leads back to the step it belongs to. */
+/* prerequisites.c - one step after the other; whatever fails leads back to the step it belongs
+ * to. */
 #include "prerequisites.h"
 #include "log_line.h"
 #include "options.h"

@@ -1,6 +1,6 @@
-/* prereq.h - all that must stand before a sandbox may start, in this order: engine, its limits,
- * image, network, port wall. Brings it up, notices when a part goes, brings it up again with
- * back-off, says what is wrong. Loop thread only. */
+/* prerequisites.h - all that must stand before a sandbox may start, in this order: engine, its
+ * limits, image, network, port wall. Brings it up, notices when a part goes, brings it up again
+ * with back-off, says what is wrong. Loop thread only. */
 #ifndef DOCKER_SANDBOX_PREREQUISITES_H
 #define DOCKER_SANDBOX_PREREQUISITES_H
 
