@@ -15,6 +15,8 @@
 #define SENT (ACKNOWLEDGED + UNACKNOWLEDGED) /* numbers 0 to SENT - 1; SENT is published afterwards */
 #define QUIET_USEC (4 * USEC_PER_SEC)
 #define NOT_SENT_REMEDY "shorten the time after which it sends again (NATS: ack_wait), and ask again"
+#define LOSES_REMEDY                                                                                                   \
+	"if it is NATS 2.10, use 2.9, mosquitto or RabbitMQ; docs/exactly-once.md says how to find what it has lost"
 #define TWICE_REMEDY                                                                                                   \
 	"use a broker from the table in docs/exactly-once.md, or write scripts that may run twice, and do "            \
 	"not interrupt the connection"
@@ -146,6 +148,24 @@ static void resend_say(struct probes *probes, const struct resend *resend)
 		SAY_OK(probes, "sends unacknowledged events again %s: each was recognised", how);
 }
 
+/* say_manner - what was recognised here may not be under load, as measured with the brokers that
+ * send again in this manner: of late ones under the old ids that is NATS, of unmarked ones aedes.
+ * What NATS loses is never sent, so nothing of it can be seen here or by the daemon. */
+static void say_manner(struct probes *probes, const struct resend *resend)
+{
+	if (resend->late && !resend->renumbered)
+		SAY_WARNING(
+			probes, LOSES_REMEDY,
+			"sends new events before unacknowledged ones, as NATS does: version 2.10 of NATS loses events "
+			"that it has confirmed if the connection breaks while hundreds are under way, and neither it "
+			"nor the daemon says so");
+	if (resend->again > 0 && resend->unmarked)
+		SAY_WARNING(
+			probes, TWICE_REMEDY,
+			"does not mark what it sends again: if events are published at that moment and it sends them "
+			"between the others, as aedes does, scripts run twice");
+}
+
 void doctor_broker_resend(struct probes *probes)
 {
 	struct resend resend;
@@ -160,6 +180,8 @@ void doctor_broker_resend(struct probes *probes)
 	int r = resend_judge(probes, before, &resend);
 	if (r < 0)
 		SAY_WARNING(probes, "free memory", "cannot judge what is sent again: %s", strerror(-r));
-	else
+	else {
 		resend_say(probes, &resend);
+		say_manner(probes, &resend);
+	}
 }

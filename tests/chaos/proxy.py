@@ -1,12 +1,14 @@
 """proxy.py - the network between broker and listener: passes bytes on, can be cut, and writes down
 what was said on the wire.
 
-    proxy.py PORT BROKER_PORT FILE      commands on stdin: "cut SECONDS", "stall SECONDS"
+    proxy.py PORT BROKER_PORT FILE [clear-dup]  commands on stdin: "cut SECONDS", "stall SECONDS"
 
 cut: connections are reset and refused for so long. stall: nothing passes for so long, then
 connections are reset. FILE gets a line per publication that the listener acknowledged: time,
 connection, packet id, DUP, digest of topic and payload. It is written when the acknowledgement
-arrives here, whether or not it reaches the broker: what counts is that the listener gave it."""
+arrives here, whether or not it reaches the broker: what counts is that the listener gave it.
+
+clear-dup: publications pass without their DUP flag, as some brokers send them."""
 import asyncio
 import hashlib
 import socket
@@ -44,7 +46,8 @@ class Packets:
 
 
 class Wire:
-    def __init__(self, port, broker_port, name):
+    def __init__(self, port, broker_port, name, clear_dup=False):
+        self.clear_dup = clear_dup
         self.port, self.broker_port, self.file = port, broker_port, open(name, 'a', buffering=1)
         self.refuse_until, self.stalled, self.connections, self.links = 0, False, 0, set()
 
@@ -98,9 +101,12 @@ class Wire:
             while data := await reader.read(65536):
                 while self.stalled:
                     await asyncio.sleep(0.02)
+                passed = b''
                 for first, body in packets.feed(data):
                     note(first, body)
-                writer.write(data)
+                    if self.clear_dup:
+                        passed += packet(first & ~8 if first >> 4 == 3 else first, body)
+                writer.write(passed if self.clear_dup else data)
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
@@ -122,6 +128,14 @@ class Wire:
             self.file.write('%.6f %d %d %d %s\n' % (time.time(), number, packet, dup, content))
 
 
+def packet(first, body):
+    size, left = b'', len(body)
+    while left or not size:
+        size += bytes([left % 128 | (128 if left > 127 else 0)])
+        left //= 128
+    return bytes([first]) + size + body
+
+
 def reset(writer):
     raw = writer.get_extra_info('socket')
     if raw is not None:
@@ -133,4 +147,4 @@ def reset(writer):
 
 
 if __name__ == '__main__':
-    asyncio.run(Wire(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]).serve())
+    asyncio.run(Wire(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], 'clear-dup' in sys.argv[4:]).serve())

@@ -16,9 +16,9 @@ ALL = bool(os.environ.get('LISTENER_BROKERS'))
 EVENTS = 2000 if ALL else 200
 
 
-def storm(t, name, restarts=True, **options):
+def storm(t, name, restarts=True, wire=(), **options):
     broker = brokers.start(t, name, **options)
-    s = brokers.Storm(t, broker, EVENTS, restarts)
+    s = brokers.Storm(t, broker, EVENTS, restarts, wire)
     result = s.rage()
     counters = s.daemon.counters()
     print(
@@ -36,6 +36,10 @@ def test_mosquitto(t):
         equal(storm(t, 'mosquitto', version=version)[1], NEITHER, 'MQTT ' + version)
 
 
+def test_mosquitto_behind_what_clears_the_dup_flag(t):
+    equal(storm(t, 'mosquitto', wire=('clear-dup',))[1], NEITHER)
+
+
 def test_nats(t):
     """Without restarts of the broker: after one it sends what it had sent before as if for the
     first time, under new packet ids."""
@@ -43,12 +47,14 @@ def test_nats(t):
 
 
 def test_rabbitmq(t):
-    equal(storm(t, 'rabbitmq', restarts=False)[1], NEITHER)
+    equal(storm(t, 'rabbitmq')[1], NEITHER)
 
 
 def test_aedes(t):
-    """Its sessions are in memory, so it is never restarted here."""
-    equal(storm(t, 'aedes', restarts=False)[1], NEITHER)
+    """It marks no repeat, and sends what is published meanwhile between them. How many run twice is
+    a matter of moments: docs/exactly-once.md has the figures. Its sessions are in memory, so it is
+    never restarted here."""
+    equal(storm(t, 'aedes', restarts=False)[1]['lost'], 0)
 
 
 def test_mosquitto_of_debian_13(t):
@@ -57,12 +63,13 @@ def test_mosquitto_of_debian_13(t):
 
 
 def test_nats_of_debian_13(t):
-    """It loses some that it has confirmed, see docs/exactly-once.md; but nothing runs twice."""
+    """It loses some that it has confirmed, see docs/exactly-once.md: they are never on the wire.
+    But nothing runs twice."""
     equal(storm(t, 'nats', suite='trixie', restarts=False)[1]['twice'], 0)
 
 
 def test_rabbitmq_of_debian_13(t):
-    equal(storm(t, 'rabbitmq', suite='trixie', restarts=False)[1], NEITHER)
+    equal(storm(t, 'rabbitmq', suite='trixie')[1], NEITHER)
 
 
 def test_rabbitmq_refuses_a_subscription(t):
@@ -144,11 +151,11 @@ def test_aedes_forgets_events_over_its_restart(t):
 
 
 def test_aedes_of_debian_13s_node(t):
-    equal(storm(t, 'aedes', restarts=False, release='1.2.0')[1], NEITHER)
+    equal(storm(t, 'aedes', restarts=False, release='1.2.0')[1]['lost'], 0)
 
 
 def test_rabbitmq_4_with_mqtt_5(t):
-    equal(storm(t, 'rabbitmq', suite='trixie', version='5', restarts=False)[1], NEITHER)
+    equal(storm(t, 'rabbitmq', suite='trixie', version='5')[1], NEITHER)
 
 
 def examine(t, name, subscriptions=None, **options):
@@ -174,6 +181,7 @@ def test_doctor_examines_nats(t):
     """It speaks 3.1.1 only."""
     broker, rows = examine(t, 'nats')
     row_with(rows, 'ok', AGAIN + 'after newer ones, under the old packet ids, with the DUP flag: each was recognised')
+    row_with(rows, 'warning', 'version 2.10 of NATS loses events that it has confirmed')
     row_with(rows, 'ok', 'an event arrives once with 3 subscriptions')
     row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
     row = row_with(rows, 'failure', 'an event published at QoS 0 (as Indigo does) arrives at QoS 0')
@@ -199,6 +207,7 @@ def test_aedes_is_examined(t):
     broker, rows = examine(t, 'aedes')
     row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
     row_with(rows, 'ok', AGAIN + 'before newer ones, under the old packet ids, without the DUP flag: each was recognised')
+    row_with(rows, 'warning', 'does not mark what it sends again')
 
 
 if not ALL:  # these take minutes to unpack

@@ -235,7 +235,7 @@ class Wire:
     """The network between a broker and the daemon: tests/chaos/proxy.py. `port` is where the daemon
     connects to."""
 
-    def __init__(self, t, broker):
+    def __init__(self, t, broker, *more):
         self.port = free_port()
         self.file = os.path.join(t.folder, 'wire-%d' % t.count())
         self.process = t.process(
@@ -244,6 +244,7 @@ class Wire:
             str(self.port),
             str(broker.port),
             self.file,
+            *more,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -262,9 +263,9 @@ class Storm:
     twice: runs beyond the events that were published; lost: events that the broker confirmed and no
     script saw."""
 
-    def __init__(self, t, broker, events, restarts=False):
+    def __init__(self, t, broker, events, restarts=False, wire=()):
         self.t, self.broker, self.restarts = t, broker, restarts
-        self.wire = Wire(t, broker)
+        self.wire = Wire(t, broker, *wire)
         self.daemon = t.listener(broker, ini=dict(broker.ini, broker=dict(broker.ini['broker'], port=self.wire.port)))
         self.published, self.events, self.number = collections.Counter(), events, 0
         self.daemon.start()
