@@ -16,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -32,7 +33,7 @@
 #endif
 
 #define NEWEST_SYSCALL 470 /* unknown to us: as if the kernel had it not */
-#define FILTER_MAX 600
+#define FILTER_MAX 800
 #define NS_FLAGS 0x7e020000u /* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET */
 #define FASTOPEN 0x20000000u /* MSG_FASTOPEN */
 #define PARENT 0x8000u /* CLONE_PARENT */
@@ -44,8 +45,14 @@
 #define UDP_ENCAP 100
 #define TCP_AO_ADD_KEY 38
 #define TCP_AO_LAST 42
+#define SO_TIMESTAMP_NEW_64 63 /* .. 65: SO_TIMESTAMPNS, SO_TIMESTAMPING */
+#define PR_SCHED_CORE_CALL 62
+#define PR_SET_VMA_CALL 0x53564d41u
 
 #define RET_ERRNO(e) (SECCOMP_RET_ERRNO | (e))
+/* Said to be done, and not done: for what programs ask for without need and do not expect to
+ * fail. */
+#define RET_DONE RET_ERRNO(0)
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -77,6 +84,12 @@ static const int denied[] = {
 	SYS_fanotify_init,
 	SYS_fanotify_mark,
 	SYS_lookup_dcookie,
+	/* Filters of the script's own: a descriptor keeps one after its process has ended, 100 KiB
+	 * each in no limit, and their compiled code has a limit for the whole machine. */
+	SYS_seccomp,
+	/* Nobody may call. A connection that nobody has accepted is in no limit; Landlock's rules
+	 * for ports come later than some kernels. */
+	SYS_listen,
 	SYS_syslog,
 	SYS_acct,
 	SYS_quotactl,
@@ -177,6 +190,10 @@ static const int denied[] = {
 	SYS_kexec_file_load,
 #endif
 };
+
+/* Said to be done. A script has no file to write, but a read-only mount leads to file systems of
+ * this host, whose disks would be flushed a thousand times a second, for nobody's account. */
+static const int pretended[] = { SYS_fsync, SYS_fdatasync, SYS_sync, SYS_syncfs };
 
 static void insn_emit(struct filter *f, uint16_t code, uint32_t k, uint8_t jt, uint8_t jf)
 {
@@ -289,11 +306,18 @@ static void rules_core(struct filter *f)
 }
 
 /* Options of sockets that are refused, from FIRST to LAST of LEVEL. Those "uncounted" make the
- * kernel keep memory that is in no limit of a control group, up to optmem_max for each socket or
- * without any end. No script needs them: multicast is closed anyway. */
-static const struct {
+ * kernel keep memory that is in no limit of a control group, up to optmem_max or SO_RCVBUF for each
+ * socket, or without any end. No script needs them: multicast is closed anyway. */
+struct option_range {
 	uint32_t level, first, last;
-} options_refused[] = {
+};
+
+static const struct option_range options_refused[] = {
+	{ SOL_SOCKET, SO_TIMESTAMP, SO_TIMESTAMP }, /* a switch of the whole machine */
+	{ SOL_SOCKET, SO_TIMESTAMPNS, SO_TIMESTAMPNS }, /* likewise */
+	{ SOL_SOCKET, SO_TIMESTAMPING, SO_TIMESTAMPING }, /* likewise; uncounted: the queue of errors */
+	{ SOL_SOCKET, SO_ZEROCOPY, SO_ZEROCOPY }, /* uncounted: the queue of errors; pages of all nobodies */
+	{ SOL_SOCKET, SO_TIMESTAMP_NEW_64, SO_TIMESTAMP_NEW_64 + 2 },
 	{ SOL_SOCKET, SO_ATTACH_FILTER, SO_ATTACH_FILTER }, /* uncounted; compiled by the kernel */
 	{ SOL_SOCKET, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF }, /* likewise */
 	{ IPPROTO_IP, IP_OPTIONS, IP_OPTIONS }, /* source routes */
@@ -304,7 +328,7 @@ static const struct {
 	{ IPPROTO_TCP, TCP_ULP, TCP_MD5SIG_EXT }, /* TLS in the kernel; uncounted: keys */
 	{ IPPROTO_TCP, TCP_AO_ADD_KEY, TCP_AO_LAST }, /* uncounted: keys */
 	{ IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP }, /* IPsec in UDP */
-	{ IPPROTO_IPV6, IPV6_2292RTHDR, IPV6_2292RTHDR }, /* source routes */
+	{ IPPROTO_IPV6, IPV6_2292RTHDR, IPV6_2292PKTOPTIONS }, /* source routes; uncounted: options */
 	{ IPPROTO_IPV6, IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP }, /* uncounted: multicast groups */
 	{ IPPROTO_IPV6, IPV6_JOIN_ANYCAST, IPV6_LEAVE_ANYCAST }, /* uncounted: addresses */
 	{ IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, IPV6_XFRM_POLICY }, /* a table of all hosts'; IPsec */
@@ -314,18 +338,64 @@ static const struct {
 	{ IPPROTO_IPV6, IPV6_FREEBIND, IPV6_FREEBIND }, /* likewise */
 };
 
+/* Said to be done. The C library's resolver sets IP_RECVERR and gives up if it cannot; without it
+ * a port that is closed still answers. SO_RCVBUF bounds the queue of errors, which no limit counts:
+ * it stays as it is. */
+static const struct option_range options_pretended[] = {
+	{ SOL_SOCKET, SO_RCVBUF, SO_RCVBUF },
+	{ IPPROTO_IP, IP_RECVERR, IP_RECVERR },
+	{ IPPROTO_IP, IP_RECVERR_RFC4884, IP_RECVERR_RFC4884 },
+	{ IPPROTO_IPV6, IPV6_RECVERR, IPV6_RECVERR },
+	{ IPPROTO_IPV6, IPV6_RECVERR_RFC4884, IPV6_RECVERR_RFC4884 },
+};
+
+static void rules_for_options(struct filter *f, const struct option_range *options, size_t count, uint32_t action)
+{
+	for (size_t i = 0; i < count; i++) {
+		load_arg(f, 1);
+		insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, options[i].level, 0, 4);
+		load_arg(f, 2);
+		insn_emit(f, BPF_JMP | BPF_JGE | BPF_K, options[i].first, 0, 2);
+		insn_emit(f, BPF_JMP | BPF_JGT | BPF_K, options[i].last, 1, 0);
+		insn_ret(f, action);
+	}
+}
+
 static void rule_socket_options(struct filter *f)
 {
 	unsigned short call = begin_call(f, SYS_setsockopt);
-	for (size_t i = 0; i < sizeof options_refused / sizeof options_refused[0]; i++) {
-		load_arg(f, 1);
-		insn_emit(f, BPF_JMP | BPF_JEQ | BPF_K, options_refused[i].level, 0, 4);
-		load_arg(f, 2);
-		insn_emit(f, BPF_JMP | BPF_JGE | BPF_K, options_refused[i].first, 0, 2);
-		insn_emit(f, BPF_JMP | BPF_JGT | BPF_K, options_refused[i].last, 1, 0);
-		insn_ret(f, RET_ERRNO(EPERM));
-	}
+	rules_for_options(f, options_refused, sizeof options_refused / sizeof options_refused[0], RET_ERRNO(EPERM));
+	rules_for_options(f, options_pretended, sizeof options_pretended / sizeof options_pretended[0], RET_DONE);
 	end_call(f, call);
+}
+
+/* NR with VALUE in ARG ends with ACTION. */
+static void rule_not_equal(struct filter *f, int nr, int arg, uint32_t value, uint32_t action)
+{
+	unsigned short call = begin_call(f, nr);
+	load_arg(f, arg);
+	ret_if_equal(f, value, action);
+	end_call(f, call);
+}
+
+/* As if the kernel had none of it: filters (see SYS_seccomp); a core of one's own, which leaves the
+ * core's other thread idle; names of memory areas, which are uncounted. */
+static void rule_prctl(struct filter *f)
+{
+	unsigned short call = begin_call(f, SYS_prctl);
+	load_arg(f, 0);
+	ret_if_equal(f, PR_SET_SECCOMP, RET_ERRNO(EINVAL));
+	ret_if_equal(f, PR_SCHED_CORE_CALL, RET_ERRNO(EINVAL));
+	ret_if_equal(f, PR_SET_VMA_CALL, RET_ERRNO(EINVAL));
+	end_call(f, call);
+}
+
+/* The image's files are in the page cache once, for all sandboxes: nobody sends them out of it. And
+ * nobody's memory is compared with that of others. */
+static void rules_memory(struct filter *f)
+{
+	rule_not_equal(f, SYS_fadvise64, 3, POSIX_FADV_DONTNEED, RET_DONE);
+	rule_not_equal(f, SYS_madvise, 2, MADV_MERGEABLE, RET_ERRNO(EINVAL));
 }
 
 /* Locks of ranges of a file are in no limit, and there is no file that a script could write.
@@ -348,6 +418,8 @@ static void rules_by_argument(struct filter *f)
 	rules_core(f);
 	rule_socket_options(f);
 	rule_locks(f);
+	rule_prctl(f);
+	rules_memory(f);
 	rule_socket(f);
 	call = begin_call(f, SYS_socketpair);
 	load_arg(f, 0);
@@ -396,6 +468,8 @@ static void filter_build(struct filter *f)
 	ret_if_equal(f, 435 /* clone3 */, RET_ERRNO(ENOSYS));
 	for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
 		ret_if_equal(f, (uint32_t)denied[i], RET_ERRNO(EPERM));
+	for (size_t i = 0; i < sizeof pretended / sizeof pretended[0]; i++)
+		ret_if_equal(f, (uint32_t)pretended[i], RET_DONE);
 	rules_by_argument(f);
 	insn_ret(f, SECCOMP_RET_ALLOW);
 }

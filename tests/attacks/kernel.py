@@ -113,6 +113,8 @@ CALLS = {  # x86_64 numbers; those from 424 on are the same everywhere
     'nfsservctl': (180, 0, 0, 0),
     'io_setup': (206, 1, 0),
     'remap_file_pages': (216, 0, 0, 0, 0, 0),
+    'filter of our own, kept by a descriptor': (317, 1, 8, 0),
+    'listen': (50, -1, 1),
     'nonsense 500': (500,),
     'nonsense 1000': (1000,),
 }
@@ -333,6 +335,12 @@ OPTIONS = {
     'IPv6 multicast group by index': (41, 42, struct.pack('=IIHH', 1, 0, 10, 0) + bytes(124)),
     'IPv6 anycast address': (41, 27, bytes(15) + b'\1' + struct.pack('=I', 1)),
     'IPv6 flow label': (41, 32, bytes(15) + b'\1' + struct.pack('=IBBHHHI', 0, 0, 1, 1, 60, 60, 0)),
+    'IPv6 packet options': (41, 6, struct.pack('=QiiI4x', 20, 41, 52, 64) * 100),
+    'time stamps': (1, 29, struct.pack('=i', 1)),
+    'fine time stamps': (1, 35, struct.pack('=i', 1)),
+    'time stamps of what is sent': (1, 37, struct.pack('=i', 2)),
+    'time stamps of 64 bits': (1, 65, struct.pack('=i', 2)),
+    'sending without a copy': (1, 60, struct.pack('=i', 1)),
     'IPv6 routing header': (41, 57, bytes([0, 2, 4, 0, 0, 0, 0, 0]) + bytes(16)),
     'TCP key': (6, 14, struct.pack('=HH4s120xBBHI', 2, 0, bytes(4), 0, 0, 4, 0) + b'abcd' + bytes(76)),
     'TCP key of a network': (6, 32, struct.pack('=HH4s120xBBHI', 2, 0, bytes(4), 1, 8, 4, 0) + b'abcd' + bytes(76)),
@@ -364,6 +372,77 @@ def uncounted():
     os.close(fd)
 
 
+def memory_of(s):
+    """Bytes of the receive queue, which has the errors as well."""
+    return struct.unpack('=9I', s.getsockopt(socket.SOL_SOCKET, 55, 36))[0]
+
+
+def errors_kept():
+    """Errors that nobody fetches: SO_RCVBUF for each socket, which no limit counts."""
+    for family, level, option, address in ((2, 0, 11, '127.0.0.1'), (10, 41, 25, '::1')):
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.setsockopt(level, option, 1)
+            for _ in range(50):
+                try:
+                    s.sendto(bytes(1000), (address, 9))
+                except OSError:
+                    pass
+            if memory_of(s) > 0:
+                return
+    raise OSError('none')
+
+
+def larger_buffer():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        before = s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * before)
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before:
+            raise OSError('as before')
+
+
+PRETENDED = {  # x86_64: said to be done, so the kernel does not even miss the descriptor
+    'flush a disk of the host': (74, -1),
+    'flush data of the host': (75, -1),
+    'flush a file system of the host': (306, -1),
+    'send a file out of the page cache': (221, -1, 0, 0, 4),
+}
+
+
+def missed(number, args):
+    try:
+        syscall(number, *args)
+    except OSError as e:
+        if e.errno == errno.EBADF:
+            return
+    raise OSError('the kernel has not looked')
+
+
+def others_share():
+    """What the machine has once, for all."""
+    import mmap
+
+    if MACHINE == 'x86_64':
+        for name, (number, *args) in sorted(PRETENDED.items()):
+            attempt(name, lambda: missed(number, args))
+    attempt('keep errors', errors_kept)
+    attempt('a larger receive buffer', larger_buffer)
+    in_child('filter of our own', lambda: own_filter())
+    in_child('a core of our own', lambda: check_zero(libc.prctl(62, 1, 0, 0, 0)))
+    memory = mmap.mmap(-1, 4096)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    attempt('name of a memory area', lambda: check_zero(libc.prctl(0x53564D41, 0, ctypes.c_ulong(start), 4096, b'x')))
+    attempt(
+        'compare our memory with that of others',
+        lambda: check_zero(libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(4096), 12)),
+    )
+
+
+def own_filter():
+    """Without a program: EFAULT, where the kernel looks for it."""
+    if libc.prctl(22, 2, None, 0, 0) == 0 or ctypes.get_errno() != errno.EFAULT:
+        raise OSError('the kernel has not looked')
+
+
 def check_zero(result):
     if result != 0:
         raise OSError('refused')
@@ -386,5 +465,6 @@ identity()
 limits()
 huge_pages()
 uncounted()
+others_share()
 injections()
 end()

@@ -93,7 +93,8 @@ def udp_connected(host, port):
 def listen_for(host):
     """Let ourselves be called: a listening port that others can reach would be a way in."""
     with socket.socket() as s:
-        s.bind(('0.0.0.0', 0))
+        if host is not None:
+            s.bind((host, 0))
         s.listen(1)
 
 
@@ -115,6 +116,18 @@ def source_route(host, port):
     for gate in gateways():
         route = bytes([131, 7, 4]) + socket.inet_aton(host) + b'\0'
         tcp(gate, port, [(socket.IPPROTO_IP, 4, route)])
+
+
+def source_route_of_a_packet(host, port):
+    """The same by a control message (IP_RETOPTS), which no filter of system calls sees."""
+    for gate in gateways():
+        route = bytes([131, 7, 4]) + socket.inet_aton(host) + b'\0'
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(WAIT)
+            s.sendmsg([b'attack'], [(socket.IPPROTO_IP, 7, route)], 0, (gate, port))
+            if s.recv(100):
+                return
+    raise OSError('no answer')
 
 
 def from_invented_address(option):
@@ -185,6 +198,7 @@ def tasks():
             yield 'tcp source routed to %s port %d' % (host, port), source_route, host, port
         for port in want.get('udp', []) + [p for p in (53, 123, 443, 80) if p not in want.get('skip_udp', [])]:
             yield 'udp to %s port %d' % (host, port), udp, host, port
+            yield 'udp source routed to %s port %d' % (host, port), source_route_of_a_packet, host, port
             yield 'udp like DNS to %s port %d' % (host, port), udp_connected, host, port
         yield 'ping ' + host, lambda h, p: ping(h), host, 0
         yield 'active FTP with ' + host, lambda h, p: active_ftp_trick(h), host, 0
@@ -210,7 +224,9 @@ def tasks():
 def main():
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda task: attempt(task[0], lambda: task[1](task[2], task[3])), list(tasks())))
-    attempt('listen for others', lambda: listen_for('')) if want.get('listen') else None
+    if want.get('listen'):
+        attempt('listen for others', lambda: listen_for(''))
+        attempt('listen wherever it may be', lambda: listen_for(None))
     attempt('fill the table of neighbours', fill_neighbours)
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         for gate in gateways():

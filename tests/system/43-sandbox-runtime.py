@@ -113,7 +113,7 @@ DOES_NOT_HOLD = re.compile(
     r'.*: THROUGH: ('
     r'open for writing (\(\d+\) )?/dev/(u?random|fuse|pts/\w+)|(a )?pseudo terminal.*|'
     r'open for writing (\(\d+\) )?/proc/(self|\d+)/(comm|[ug]id_map|oom_score_adj)|'
-    r'read /listener/.*|listen for others|higher priority|'
+    r'read /listener/.*|higher priority|'
     r'(renice|affinity of|map of|robust list of) [12]|'
     r'(read|follow|list|open) /proc/[12]/(auxv|environ|s?maps|ns/\w+|fd|fd/\d+))$'
 )
