@@ -93,9 +93,10 @@ void dispatcher_ready(void *dispatcher, struct executor *executor);
 bool dispatcher_ready_for(void *dispatcher, const struct executor *executor, const char *script_version);
 void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result *result);
 
-/* dispatcher_stop - start nothing more (shutdown). dispatcher_running - reserved or handed over,
- * and not done. */
+/* dispatcher_stop - the daemon ends: start nothing more. */
 void dispatcher_stop(struct dispatcher *dispatcher);
+
+/* dispatcher_running - how many jobs have a place or were handed over, and have not ended. */
 unsigned dispatcher_running(const struct dispatcher *dispatcher);
 
 /* dispatcher_ended - runs that ended since the start. */

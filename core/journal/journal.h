@@ -40,21 +40,26 @@ struct journal_config {
 int journal_open(const struct journal_config *config, struct journal **ret, struct lsn_error *err);
 void journal_close(struct journal *journal); /* what is marked and uncommitted is not written */
 
-/* path is not changed */
+/* journal_set_config - new limits. The path stays as it is. */
 void journal_set_config(struct journal *journal, const struct journal_config *config);
 
-/* each call a new one, never used before, also not by a lost daemon */
+/* journal_next_event_id - a number that no event has had, also not in a daemon that was killed. */
 uint64_t journal_next_event_id(struct journal *journal);
+
+/* journal_next_job_id - the same for jobs. */
 uint64_t journal_next_job_id(struct journal *journal);
 
-/* Mark for the next commit; each holds a reference until then.
- * An event is written once; its payload is dropped from memory then.
- * A job's row is inserted or brought up to date (and its event written, if that is not yet), and
- * so is the row of its current attempt while that is out.
- * Marking twice is fine.
- * What counts is how the job looks at the commit.
- * A job must not be in memory twice when it is marked. */
+/* journal_put_event - mark EVENT for the next commit.
+ * The journal holds a reference until then.
+ * An event is written once. Its payload is dropped from memory then. */
 void journal_put_event(struct journal *journal, struct event *event);
+
+/* journal_put_job - mark JOB for the next commit.
+ * The journal holds a reference until then.
+ * The commit writes the job's row as the job is at the commit, the row of its current attempt while
+ * that is out, and its event if it has no row yet.
+ * A job may be marked twice.
+ * No second object of the same job may be in memory. */
 void journal_put_job(struct journal *journal, struct job *job);
 
 /* journal_put_result - what an attempt came to, for its row; RESULT is taken over.
@@ -66,14 +71,17 @@ void journal_put_result(struct journal *journal, struct job_result *result);
 int journal_put_window(struct journal *journal, const void *data, size_t size, bool whole);
 bool journal_has_pending(const struct journal *journal); /* something is marked */
 
-/* 0; -ENOSPC, -EIO or another negative errno: nothing written, all still marked */
+/* journal_commit - write all that is marked, in one transaction, and wait until it is on disk.
+ * 0; -ENOSPC, -EIO or another negative errno with ERR: nothing is written, all is still marked. */
 int journal_commit(struct journal *journal, struct lsn_error *err);
 
-/* malloc()ed; size 0 if none */
+/* journal_get_window - the redelivery window as it was stored last.
+ * *RET is the caller's, to be freed with free(). *RET_SIZE is 0 if none is stored.
+ * 0, or a negative errno. */
 int journal_get_window(struct journal *journal, void **ret, size_t *ret_size);
 
-/* Room for more?
- * 0, or -ENOSPC with ERR naming the limit that is reached (size, jobs, free disk).
+/* journal_capacity - is there room for more events?
+ * 0, or -ENOSPC with ERR, which names the limit that is reached: size, jobs or free disk.
  * Cheap: sizes are sampled. */
 int journal_capacity(struct journal *journal, struct lsn_error *err);
 
@@ -85,7 +93,7 @@ struct journal_figures {
 	uint64_t commits, commit_usec_total, commit_usec_max; /* since open */
 };
 
-/* cheap enough for every second */
+/* journal_get_figures - cheap enough to be called each second. */
 void journal_get_figures(struct journal *journal, struct journal_figures *ret);
 
 /* --------------------------------------------------------------------------------- unfinished jobs
