@@ -53,7 +53,7 @@ int visit_add_argument(struct visit *visit, const char *name, const char *value)
 
 json_t *visit_question(const struct visit *visit)
 {
-	if (visit->answer_count == VISIT_QUESTIONS_MAX || !visit->questions->next)
+	if (visit->answer_count == VISIT_QUESTIONS_MAX || !visit->questions->next || visit_error(visit))
 		return NULL;
 	return visit->questions->next(visit, visit->answer_count);
 }

@@ -75,7 +75,8 @@ const char *visit_argument(const struct visit *visit, const char *name);
 /* visit_add_argument - 0, -E2BIG: too many, -ENOMEM. */
 int visit_add_argument(struct visit *visit, const char *name, const char *value);
 
-/* visit_question - the next question, to be sent; NULL: all are answered. */
+/* visit_question - the next question, to be sent.
+ * NULL: all are answered, or the daemon has something against the last one. */
 json_t *visit_question(const struct visit *visit);
 
 /* visit_take - OBJECT (given over; SIZE bytes as JSON) belongs to the current answer.

@@ -84,6 +84,7 @@ class Web:
     """listener-web with a listening socket of ours, as systemd would start it."""
 
     def __init__(self, t, control, *options, user=None):
+        self.log = os.path.join(t.folder, 'listener-web%d.log' % t.count())
         with contextlib.closing(socket.socket()) as listener:
             listener.bind(('127.0.0.1', 0))
             listener.listen(128)
@@ -99,18 +100,18 @@ class Web:
             # a build folder may be closed to others
             program = shutil.copy(harness.BUILD + '/listener-web', t.folder)
 
-            self.process = t.process(
-                'sh',
-                '-c',
-                'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"',
-                'sh',
-                program,
-                '--socket',
-                control,
-                *options,
-                preexec_fn=hand_over,
-                pass_fds=(3,),
-            )
+            command = ['sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh', program, '--socket', control, *options]
+            with open(self.log, 'wb') as log:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=hand_over, pass_fds=(3,)
+                )
+        t.stack.callback(self.end)
+
+    def end(self):
+        """A clean end, without a word: sanitizers would have one."""
+        status = harness.end_process(self.process)
+        with open(self.log, errors='replace') as log:
+            equal((status, log.read()), (0, ''), 'how listener-web ended')
 
     def send(self, target, method='GET', host=None, body=None):
         """(status, headers, bytes)"""
@@ -212,6 +213,12 @@ def test_filters_and_paging(t):
     says(web, '/jobs?script=no.py', 'No jobs')
     says(web, '/events?decision=rejected', 'No events')
     says(web, '/', '60 runs')
+    check('Holds' not in web.page('/').text, 'a hold')
+    daemon.ctl('pause', 'a.py', '--reason', HOSTILE)
+    broker.publish('create/held', b'')
+    daemon.wait_counter('events', 61)
+    says(web, '/', '<img src=x')
+    says(web, '/jobs/61', 'and waits:')
     refused = web.page('/jobs?state=nonsense', 400).text
     check('nonsense' in refused, refused)
     web.page('/jobs/abc', 400)
@@ -383,7 +390,9 @@ def test_memory_stays(t):
     settled = web.resident_kib()
     for view in views * 5:
         equal(web.send(view)[0], 200)
-    check(web.resident_kib() < settled + 2048, '%d KiB became %d KiB' % (settled, web.resident_kib()))
+    check(
+        harness.SLOW > 1 or web.resident_kib() < settled + 2048, '%d KiB became %d KiB' % (settled, web.resident_kib())
+    )
 
 
 def test_nobody_looks(t):
