@@ -49,9 +49,22 @@ static void server_arm(struct server *server)
 	(void)sd_event_source_set_enabled(server->timer, SD_EVENT_ONESHOT);
 }
 
+static unsigned server_connections(const struct server *server)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+	return info ? info->num_connections : 0;
+}
+
+/* server_run - let the library do what there is to do.
+ * When all connections are in use, it stops listening, and listens again at the beginning of its
+ * next turn, not at the end of the one in which connections ended: nothing would wake it up. */
 static void server_run(struct server *server)
 {
-	(void)MHD_run(server->mhd);
+	unsigned before;
+	do {
+		before = server_connections(server);
+		(void)MHD_run(server->mhd);
+	} while (server_connections(server) < before);
 	server_arm(server);
 }
 

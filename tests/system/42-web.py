@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -307,7 +308,9 @@ def test_rights(t):
     web = Web(t, daemon.socket, user=NOBODY)
     check('[control] readers' in web.page('/', 503).text, 'without readers')
     daemon.change({'control': {'readers': 'daemon'}}).reload()
-    check('[control] readers' in web.page('/', 503).text, 'with another reader')
+    # The daemon says why, and closes: whether we have read it by then is luck.
+    status, _, body = web.send('/')
+    check(status in (403, 503) and b'[control] readers' in body, body)
     daemon.change({'control': {'readers': 'nobody'}}).reload()
     for view in VIEWS:
         web.page(view)
@@ -374,7 +377,10 @@ def test_slow_readers(t):
         check(after <= before + 4, 'the daemon has %d descriptors, had %d' % (after, before))
         broker.publish('create/after', b'')
         daemon.wait_jobs(3)
-        check(web.resident_kib() < 32768, 'listener-web takes %d KiB' % web.resident_kib())
+        check(harness.SLOW > 1 or web.resident_kib() < 32768, 'listener-web takes %d KiB' % web.resident_kib())
+        # It sees all of them end in one turn, and must listen again.
+        os.kill(web.process.pid, signal.SIGSTOP)
+    os.kill(web.process.pid, signal.SIGCONT)
     harness.wait(lambda: web.send('/about')[0] == 200, 'an answer after the slow readers', SECONDS)
 
 
