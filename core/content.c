@@ -126,6 +126,24 @@ int contents_make(struct contents *set, const char *name, const void *bytes, siz
 	return 0;
 }
 
+int content_adopt(int fd, size_t size, struct content **ret)
+{
+	struct content *content = calloc(1, sizeof *content);
+
+	if (!content)
+		return -ENOMEM;
+	*content = (struct content){ .refs = 1, .fd = fd, .size = size };
+	*ret = content;
+	return 0;
+}
+
+struct content *content_ref(struct content *content)
+{
+	assert(content->refs > 0);
+	content->refs++;
+	return content;
+}
+
 struct content *content_unref(struct content *content)
 {
 	if (!content)

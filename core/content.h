@@ -42,6 +42,13 @@ int contents_make(struct contents *set, const char *name, const void *bytes, siz
  * Returns how many. */
 unsigned contents_trim(struct contents *set);
 
+/* content_adopt - of FD (taken over on success), a sealed memfd of SIZE bytes; one reference.
+ * It has no name and is in no set.
+ * 0, -ENOMEM. */
+int content_adopt(int fd, size_t size, struct content **ret);
+
+struct content *content_ref(struct content *content);
+
 /* content_unref - NULL is allowed.
  * Returns NULL. */
 struct content *content_unref(struct content *content);

@@ -16,6 +16,7 @@
 #include "source.h"
 #include "stall.h"
 #include "subscriptions.h"
+#include "test_jobs.h"
 #include "turn.h"
 #include "util.h"
 #include <errno.h>
@@ -82,7 +83,7 @@ static int on_drain(sd_event_source *source, uint64_t usec, void *data)
 	stall_source("stopping", NULL);
 	(void)usec;
 	executors_each(daemon->executors, count_bound, &bound);
-	bool done = bound == 0 && turn_idle(daemon->turn);
+	bool done = bound == 0 && turn_idle(daemon->turn) && test_jobs_idle(daemon->tests);
 	if (done || now_monotonic_usec() >= daemon->drain_until_usec) {
 		jobs_leave(daemon);
 		return 0;
@@ -110,6 +111,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	daemon_reload_cancel(daemon);
 	daemon->drain_until_usec = now_monotonic_usec() + daemon->config->drain_usec;
 	dispatcher_stop(daemon->dispatcher);
+	test_jobs_stop(daemon->tests);
 	if (daemon->broker)
 		broker_quiesce(daemon->broker);
 	daemon->settle_timer = sd_event_source_disable_unref(daemon->settle_timer);
@@ -242,6 +244,33 @@ static int open_store(struct daemon *daemon, struct lsn_error *err)
 	return registry_load(daemon->registry, err);
 }
 
+/* What executors say is for the dispatcher, or for test jobs, which come first at a free place. */
+static void on_executor_ready(void *data, struct executor *executor)
+{
+	const struct daemon *daemon = data;
+
+	dispatcher_ready(daemon->dispatcher, executor); /* which asks for a turn */
+}
+
+static bool on_executor_ready_for(void *data, const struct executor *executor, const char *script_version)
+{
+	const struct daemon *daemon = data;
+
+	return test_jobs_want(daemon->tests, executor, script_version) ||
+	       dispatcher_ready_for(daemon->dispatcher, executor, script_version);
+}
+
+static void on_run_done(void *data, struct run *run, const struct lsn_result *result)
+{
+	const struct daemon *daemon = data;
+	struct executor *executor = run->executor;
+
+	if (!test_jobs_done(daemon->tests, run, result))
+		dispatcher_done(daemon->dispatcher, run, result);
+	else if (!test_jobs_want(daemon->tests, executor, NULL)) /* its place is free */
+		(void)dispatcher_ready_for(daemon->dispatcher, executor, NULL);
+}
+
 static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 {
 	const struct dispatcher_hooks hooks = { .turn = on_turn_wanted, .data = daemon };
@@ -249,11 +278,13 @@ static int make_dispatcher(struct daemon *daemon, struct lsn_error *err)
 	if (r < 0)
 		return r;
 
-	const struct executors_hooks executor_hooks = { .ready = dispatcher_ready,
-							.ready_for = dispatcher_ready_for,
-							.done = dispatcher_done,
-							.data = daemon->dispatcher };
+	const struct executors_hooks executor_hooks = {
+		.ready = on_executor_ready, .ready_for = on_executor_ready_for, .done = on_run_done, .data = daemon
+	};
 	r = executors_new(daemon->loop, &executor_hooks, &daemon->executors);
+	if (r >= 0)
+		r = test_jobs_new(daemon->journal, daemon->executors,
+				  &(struct test_jobs_hooks){ .turn = on_turn_wanted, .data = daemon }, &daemon->tests);
 	if (r < 0)
 		return lsn_error_set(err, r, "cannot make the executors: %s", strerror(-r));
 	r = executors_prepare_now(daemon->executors, &daemon->config->executors, err);
@@ -276,7 +307,8 @@ static int make_intake(struct daemon *daemon, struct lsn_error *err)
 
 	const struct turn_parts turn = { .journal = daemon->journal,
 					 .intake = daemon->intake,
-					 .dispatcher = daemon->dispatcher };
+					 .dispatcher = daemon->dispatcher,
+					 .tests = daemon->tests };
 	return turn_new(daemon->loop, &turn, &daemon->turn, err);
 }
 
@@ -339,6 +371,7 @@ static void daemon_stop(struct daemon *daemon)
 	if (daemon->executors)
 		executors_each(daemon->executors, detach_one, NULL);
 	executors_free(daemon->executors);
+	test_jobs_free(daemon->tests);
 	dispatcher_free(daemon->dispatcher);
 	registry_free(daemon->registry);
 	journal_close(daemon->journal);

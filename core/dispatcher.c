@@ -324,8 +324,7 @@ const char *dispatcher_executor_for(const struct dispatch_config *config, const 
 	return config->default_executor;
 }
 
-/* is_passing - R does not concern the job: it is no answer, only not now. */
-static bool is_passing(int r) { return errno_is_shortage(r) || r == -EIO || r == -EPIPE; }
+bool dispatcher_is_passing(int r) { return errno_is_shortage(r) || r == -EIO || r == -EPIPE; }
 
 /* reserve_with_contents - with contents for the run, for modules that may look at them at once. */
 static int reserve_with_contents(struct dispatcher *d, struct executor *executor, struct job *job, struct run **ret,
@@ -362,7 +361,7 @@ static int place_reserve(struct dispatcher *d, struct executor *executor, struct
 }
 
 /* take_place - have an executor reserve a place for JOB of LANE. 0: reserved; -EAGAIN: no place
- * now; is_passing(): not now; other: never, with the reason. */
+ * now; dispatcher_is_passing(): not now; other: never, with the reason. */
 static int take_place(struct dispatcher *d, struct lane *lane, struct job *job, struct run **ret, struct lsn_error *err)
 {
 	const char *name = dispatcher_executor_for(d->config, job->script);
@@ -433,7 +432,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 	if (r == -EAGAIN) {
 		dispatcher_lane_move(d, lane, LANE_STALLED);
 		lane_note_refusal(lane, err.message);
-	} else if (r < 0 && is_passing(r)) {
+	} else if (r < 0 && dispatcher_is_passing(r)) {
 		dispatcher_pause(d, lane, job, err.message);
 	} else {
 		dispatcher_lane_move(d, lane, LANE_READY); /* to the end of the ring */
@@ -497,7 +496,7 @@ static void not_handed_over(struct dispatcher *d, struct job *job, int r, const 
 {
 	struct lane *lane = job->lane;
 
-	if (r != -EAGAIN && !is_passing(r)) {
+	if (r != -EAGAIN && !dispatcher_is_passing(r)) {
 		lane_note_progress(lane);
 		dispatcher_attempt_failed(d, job, LSN_OUTCOME_ERROR, why->message);
 		return;

@@ -93,6 +93,10 @@ void dispatcher_ready(void *dispatcher, struct executor *executor);
 bool dispatcher_ready_for(void *dispatcher, const struct executor *executor, const char *script_version);
 void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result *result);
 
+/* dispatcher_is_passing - R, a negative errno of reserve or submit, does not concern the job: it is
+ * no answer, only not now. */
+bool dispatcher_is_passing(int r);
+
 /* dispatcher_stop - the daemon ends: start nothing more. */
 void dispatcher_stop(struct dispatcher *dispatcher);
 

@@ -244,21 +244,14 @@ void dispatcher_done(void *dispatcher, struct run *run, const struct lsn_result 
 
 /* -------------------------------------------------------------------------------------- what is due */
 
-static uint64_t later(uint64_t usec, uint64_t by_usec)
-{
-	uint64_t sum;
-
-	return __builtin_add_overflow(usec, by_usec, &sum) ? LSN_NEVER : sum;
-}
-
 void dispatcher_watch(struct dispatcher *d, struct job *job)
 {
 	uint64_t grace = executor_grace_usec(job->run);
-	uint64_t limit = later(now_monotonic_usec(), job->abi.timeout_usec);
+	uint64_t limit = usec_add(now_monotonic_usec(), job->abi.timeout_usec);
 
 	job->chased = false;
-	job->due_usec = grace == LSN_NEVER ? LSN_NEVER : later(limit, grace);
-	dispatcher_alarm(d, job, grace == LSN_NEVER ? LSN_NEVER : later(limit, grace / 2));
+	job->due_usec = grace == LSN_NEVER ? LSN_NEVER : usec_add(limit, grace);
+	dispatcher_alarm(d, job, grace == LSN_NEVER ? LSN_NEVER : usec_add(limit, grace / 2));
 }
 
 static void give_up(struct dispatcher *d, struct job *job)

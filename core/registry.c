@@ -605,6 +605,52 @@ static int offer_judge(struct registry *registry, const struct entry *entry, con
 	return change_to_active(registry, change, entry, offer, script);
 }
 
+/* examine_topic - a script without one has # instead, and ERR says what to write. */
+static int examine_topic(struct registry_offer *offer, const struct entry *entry, enum script_state *ret_state,
+			 struct lsn_error *err)
+{
+	_cleanup_change_ struct change *change = calloc(1, sizeof *change);
+
+	*ret_state = SCRIPT_ACTIVE;
+	if (offer->topic)
+		return 0;
+	if (!change || change_to_no_topic(change, entry, offer) < 0)
+		return -ENOMEM;
+	offer->topic = "#";
+	*ret_state = change->state;
+	(void)lsn_error_set(err, 0, "%s", change->reason);
+	return 0;
+}
+
+int registry_examine(const struct registry *registry, const struct registry_offer *offer, enum script_state *ret_state,
+		     struct script **ret, struct lsn_error *err)
+{
+	char buf[SCRIPT_NAME_MAX];
+	struct registry_offer whole = *offer;
+	struct lsn_error why = { 0 };
+	const char *problem, *name = shown_name(offer->name, buf, &problem);
+	struct entry entry = { .name = (char *)(uintptr_t)name };
+	enum script_state state;
+
+	problem = problem ? problem : offer->problem;
+	*ret_state = SCRIPT_REFUSED;
+	if (problem) {
+		(void)lsn_error_set(err, -EINVAL, "%s", problem);
+		return 0;
+	}
+	int r = examine_topic(&whole, &entry, &state, err);
+	if (r < 0 || state == SCRIPT_REFUSED)
+		return r;
+	r = make_script(registry, &entry, &whole, ret, &why);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		(void)lsn_error_set(err, r, "%s", why.message);
+	else
+		*ret_state = state;
+	return 0;
+}
+
 /* ------------------------------------------------------------------------------------ an update */
 
 static int scan_fail(struct registry *registry, int code, const char *message)

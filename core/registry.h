@@ -84,6 +84,14 @@ int registry_end(struct registry *registry, bool full, struct lsn_error *err);
 /* registry_end_all - all of it, however long it takes: for updates of a few scripts. */
 int registry_end_all(struct registry *registry, bool full, struct lsn_error *err);
 
+/* registry_examine - what OFFER would be registered as: its content is there.
+ * Nothing is registered, and an update under way is not disturbed.
+ * Returns 0 with *RET_STATE. SCRIPT_ACTIVE and SCRIPT_NO_TOPIC come with *RET, one reference; the
+ * latter has no filter, and ERR says what to do. SCRIPT_REFUSED: ERR says why.
+ * Or -ENOMEM. */
+int registry_examine(const struct registry *registry, const struct registry_offer *offer, enum script_state *ret_state,
+		     struct script **ret, struct lsn_error *err);
+
 /* registry_generation - rises with every registry_end() that changed what people see: a script,
  * a state, a reason. */
 uint64_t registry_generation(const struct registry *registry);

@@ -32,6 +32,30 @@ struct script *script_ref(struct script *script)
 	return script;
 }
 
+static char *copy_filters(const char *filters)
+{
+	size_t size = filters_size(filters);
+	char *copy = malloc(size);
+
+	return copy ? memcpy(copy, filters, size) : NULL;
+}
+
+struct script *script_copy(const struct script *script)
+{
+	struct script *copy = calloc(1, sizeof *copy);
+
+	if (!copy)
+		return NULL;
+	*copy = *script;
+	copy->refs = 1;
+	copy->name = strdup(script->name);
+	copy->filter = strdup(script->filter);
+	copy->more_filters = script->more_filters ? copy_filters(script->more_filters) : NULL;
+	if (!copy->name || !copy->filter || (script->more_filters && !copy->more_filters))
+		return script_unref(copy);
+	return copy;
+}
+
 struct script *script_unref(struct script *script)
 {
 	if (!script)

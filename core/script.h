@@ -71,6 +71,7 @@ struct script {
 };
 
 struct script *script_ref(struct script *script);
+struct script *script_copy(const struct script *script); /* one reference; NULL: out of memory */
 struct script *script_unref(struct script *script); /* NULL is allowed; returns NULL */
 
 /* script_filter_after - the filters in the author's order: AFTER NULL asks for the first.

@@ -137,6 +137,15 @@ static void turn_set_blocked(struct turn *turn, bool blocked)
 	turn->figures.blocked = blocked;
 }
 
+/* place_tests - first, and whatever the journal does: it knows nothing of them. */
+static void place_tests(struct turn *turn)
+{
+	if (!turn->parts.tests)
+		return;
+	test_jobs_place(turn->parts.tests);
+	request_at(turn, test_jobs_next_usec(turn->parts.tests));
+}
+
 static void have_turn(struct turn *turn)
 {
 	uint64_t wait = 0;
@@ -149,6 +158,7 @@ static void have_turn(struct turn *turn)
 	bool released = intake_release(turn->parts.intake, &wait);
 	if (!released)
 		request_in(turn, wait);
+	place_tests(turn);
 	dispatcher_place(turn->parts.dispatcher);
 	if (commit(turn)) {
 		acknowledge(turn, released);

@@ -7,6 +7,7 @@
 #define CORE_TURN_H
 
 #include "intake.h"
+#include "test_jobs.h"
 
 struct turn;
 
@@ -21,6 +22,7 @@ struct turn_parts { /* borrowed; broker may be NULL for a while (reload) */
 	struct journal *journal;
 	struct intake *intake;
 	struct dispatcher *dispatcher;
+	struct test_jobs *tests; /* NULL: there are none */
 	struct broker *broker;
 };
 

@@ -7,6 +7,7 @@
 #include "control.h"
 #include "registry.h"
 #include "session_note.h"
+#include "test_jobs.h"
 #include "turn.h"
 
 /* Active scripts that no event can run, counted for `conditions`. */
@@ -28,6 +29,7 @@ struct daemon {
 	struct registry *registry;
 	struct executors *executors;
 	struct dispatcher *dispatcher;
+	struct test_jobs *tests;
 	struct intake *intake;
 	struct turn *turn;
 	struct source *source;

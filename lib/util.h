@@ -21,6 +21,14 @@
  * reads back.
  * It can be set by hours at any moment, so never wait by it. */
 uint64_t now_monotonic_usec(void);
+
+/* usec_add - the sum; UINT64_MAX, which is never, if that is one of them or the sum is larger. */
+static inline uint64_t usec_add(uint64_t usec, uint64_t by_usec)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(usec, by_usec, &sum) ? UINT64_MAX : sum;
+}
 uint64_t now_realtime_usec(void);
 
 /* errno_is_shortage - R, a negative errno, says that this process or this machine is short of

@@ -4,7 +4,14 @@ CTL_SRC := $(wildcard tools/listenerctl/*.c)
 CTL_OBJ = $(CTL_SRC:%.c=$(BUILD)/%.o)
 CTL_LIBS := $(shell pkg-config --libs jansson libcrypto 2>/dev/null)
 
+# The events of samples.txt as a string of C.
+SAMPLES = $(BUILD)/include/samples.h
+$(SAMPLES): tools/listenerctl/samples.txt
+	@mkdir -p $(@D)
+	$(Q)sed 's/["\\]/\\&/g; s/.*/"&\\n"/' $< >$@
+
 all: $(BUILD)/listenerctl
+$(BUILD)/tools/listenerctl/samples.o: $(SAMPLES)
 $(BUILD)/tools/listenerctl/%.o: tools/listenerctl/%.c | $(PLACE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(PLACE_I) -Itools/listenerctl $(PKGFLAGS) -MMD -MP -c $< -o $@
@@ -26,7 +33,7 @@ LINT_SRC = $(CORE_SRC) core/main.c $(wildcard lib/*.c sandbox/*.c executors/*/*.
 # name (syntaxError), and takes the pointer that arena.c keeps in a spare thing for a mistake
 # (pointerSize). One process for each file: with many in one, clang-tidy mixes up headers of one
 # name (there are three control.h) and files that change meanwhile.
-lint: $(PLACE)
+lint: $(PLACE) $(SAMPLES)
 	$(Q)printf '%s\n' $(LINT_SRC) | xargs -P $$(nproc) -I{} clang-tidy --quiet {} -- -std=gnu17 -D_GNU_SOURCE $(LIB_I) $(CORE_I) -Isandbox -Iexecutors/pool \
 		-Itools/listenerctl $(PLACE_I) $(PKGFLAGS)
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance --inline-suppr --suppress=missingIncludeSystem \

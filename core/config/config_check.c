@@ -341,6 +341,8 @@ static int check_control(const struct config *config, const struct config_sectio
 		return config_complain(section, "socket", err,
 				       "the path of a socket can have at most 107 bytes; choose a shorter one");
 	r = check_people(c->readers, section, "readers", err);
+	if (r >= 0)
+		r = check_people(c->testers, section, "testers", err);
 	return r < 0 ? r : check_people(c->operators, section, "operators", err);
 }
 

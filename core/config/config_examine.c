@@ -118,9 +118,10 @@ static void examine_scripts(const struct source_config *source, struct config_fi
 static void examine_people(const struct config *config, struct config_findings *findings,
 			   const struct config_section *section)
 {
-	static const char *const keys[] = { "group", "readers", "operators" };
+	static const char *const keys[] = { "group", "readers", "testers", "operators" };
 	const struct control_config one[] = { { .group = config->control.group },
 					      { .readers = config->control.readers },
+					      { .testers = config->control.testers },
 					      { .operators = config->control.operators } };
 
 	for (size_t i = 0; i < ELEMENTSOF(keys); i++) {

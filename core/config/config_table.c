@@ -264,6 +264,12 @@ static const struct config_item control_items[] = {
 	{ "readers", &config_type_list, IN(control.readers), .def = "",
 	  .help = "Users, or groups as @NAME, that may use the commands that only show something. "
 		  "Example: readers = alice @staff" },
+	{ "testers", &config_type_list, IN(control.testers), .def = "",
+	  .help = "Users, or groups as @NAME, that may do what readers may, and run listenerctl test. A "
+		  "tester can run any program in a sandbox, on the network that scripts have." },
+	{ "tests", &config_type_uint, IN(control.tests), 0, 64, .def = "2",
+	  .help = "How many runs of listenerctl test there may be at the same time, beside those of "
+		  "max_running. 0: none." },
 	{ "operators", &config_type_list, IN(control.operators), .def = "",
 	  .help = "Users, or groups as @NAME, that may use every command. Example: operators = bob "
 		  "@admins" },

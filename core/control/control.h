@@ -5,7 +5,8 @@
  *     {"command": "jobs", "state": "lost", "limit": 20}
  *
  * Peers are known by SO_PEERCRED and SO_PEERGROUPS: root, the daemon's own user, the socket's
- * group and [control] operators may do everything, readers may look. Users and groups are looked
+ * group and [control] operators may do everything, testers may look and test scripts, readers may
+ * look. Users and groups are looked
  * up when the configuration is taken, never in between: nothing here blocks but control_new().
  *
  * Loop thread only. A connection has one request at work at a time; further ones wait. In one turn
@@ -27,6 +28,7 @@
 /* of those who may only look; an operator always finds a place */
 #define CONTROL_READERS_MAX (CONTROL_CONNECTIONS_MAX / 2)
 #define CONTROL_USER_MAX 8 /* of one user who may only look */
+#define CONTROL_FDS_MAX 3 /* descriptors that may come with a request */
 /* without a request at work and without a byte moved */
 #define CONTROL_IDLE_USEC (60 * UINT64_C(1000000))
 
@@ -94,6 +96,16 @@ struct control_stream {
 	void *state;
 };
 void control_stream(struct control_reply *reply, const struct control_stream *stream);
+
+/* control_on_gone - the answer is worth nothing without its peer: when that goes, FN is called,
+ * once, and ends the reply, now or later.
+ * Not for streams. */
+void control_on_gone(struct control_reply *reply, void (*fn)(void *data), void *data);
+
+/* control_take_fd - the descriptor number INDEX (from 0) of those that came with the request, now
+ * the caller's; -1: there is none.
+ * What is not taken is closed with the reply. */
+int control_take_fd(struct control_reply *reply, unsigned index);
 
 /* control_may - may this peer use commands of RIGHT?
  * For commands whose options need more than the command. */

@@ -21,6 +21,7 @@ static void id_set_clear(struct id_set *set)
 void control_access_clear(struct control_access *access)
 {
 	id_set_clear(&access->readers);
+	id_set_clear(&access->testers);
 	id_set_clear(&access->operators);
 }
 
@@ -73,6 +74,8 @@ static int id_set_resolve(struct id_set *set, char *const *names, const char *ke
 	return 0;
 }
 
+static bool has_names(char *const *names) { return names && names[0]; }
+
 int control_access_resolve(const struct control_config *config, struct control_access *ret, struct lsn_error *err)
 {
 	struct control_access access = { .group = getegid() };
@@ -81,12 +84,14 @@ int control_access_resolve(const struct control_config *config, struct control_a
 		return lsn_error_prefix(err, r, "[control] group");
 	r = id_set_resolve(&access.readers, config->readers, "readers", err);
 	if (r == 0)
+		r = id_set_resolve(&access.testers, config->testers, "testers", err);
+	if (r == 0)
 		r = id_set_resolve(&access.operators, config->operators, "operators", err);
 	if (r < 0) {
 		control_access_clear(&access);
 		return r;
 	}
-	access.open = (config->readers && config->readers[0]) || (config->operators && config->operators[0]);
+	access.open = has_names(config->readers) || has_names(config->testers) || has_names(config->operators);
 	*ret = access;
 	return 0;
 }
@@ -115,7 +120,8 @@ static size_t peer_groups(int fd, gid_t primary, gid_t groups[GROUPS_MAX + 1])
 	return 1 + size / sizeof *groups;
 }
 
-void control_access_check(const struct control_access *access, int fd, const struct ucred *peer, bool ret_may[2])
+void control_access_check(const struct control_access *access, int fd, const struct ucred *peer,
+			  bool ret_may[CONTROL_RIGHT_MAX])
 {
 	gid_t groups[GROUPS_MAX + 1];
 	size_t count = peer_groups(fd, peer->gid, groups);
@@ -124,5 +130,6 @@ void control_access_check(const struct control_access *access, int fd, const str
 	bool all = peer->uid == 0 || peer->uid == geteuid() || id_set_has(&own, peer->uid, groups, count) ||
 		   id_set_has(&access->operators, peer->uid, groups, count);
 	ret_may[CONTROL_OPERATE] = all;
-	ret_may[CONTROL_READ] = all || id_set_has(&access->readers, peer->uid, groups, count);
+	ret_may[CONTROL_TEST] = all || id_set_has(&access->testers, peer->uid, groups, count);
+	ret_may[CONTROL_READ] = ret_may[CONTROL_TEST] || id_set_has(&access->readers, peer->uid, groups, count);
 }

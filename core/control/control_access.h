@@ -11,11 +11,12 @@
 struct control_config {
 	char *socket; /* path */
 	char *group; /* may read and act; NULL: the daemon's own */
-	/* users (names) or @groups: read-only, and all commands; NULL-terminated */
-	char **readers, **operators;
+	/* users (names) or @groups: read-only, that and test, all commands; NULL-terminated */
+	char **readers, **testers, **operators;
+	unsigned tests; /* test jobs at the same time; 0: none */
 };
 
-enum control_right { CONTROL_READ, CONTROL_OPERATE };
+enum control_right { CONTROL_READ, CONTROL_TEST, CONTROL_OPERATE, CONTROL_RIGHT_MAX };
 
 struct id_set {
 	uid_t *users;
@@ -24,9 +25,9 @@ struct id_set {
 };
 
 struct control_access {
-	struct id_set readers, operators;
+	struct id_set readers, testers, operators;
 	gid_t group; /* of the socket */
-	bool open; /* readers or operators are listed: everybody may connect, credentials decide */
+	bool open; /* readers, testers or operators are listed: everybody may connect, credentials decide */
 };
 
 /* control_access_resolve - look up the names of CONFIG; may block on the user database.
@@ -38,6 +39,7 @@ void control_access_clear(struct control_access *access);
 /* control_access_check - what may the process at the other end of FD, with credentials PEER, do?
  * RET_MAY by enum control_right.
  * Does not block. */
-void control_access_check(const struct control_access *access, int fd, const struct ucred *peer, bool ret_may[2]);
+void control_access_check(const struct control_access *access, int fd, const struct ucred *peer,
+			  bool ret_may[CONTROL_RIGHT_MAX]);
 
 #endif

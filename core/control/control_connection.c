@@ -27,8 +27,11 @@
 
 struct control_reply {
 	struct connection *connection; /* NULL: gone */
-	bool may[2];
+	bool may[CONTROL_RIGHT_MAX];
 	uid_t uid; /* of the peer */
+	int fds[CONTROL_FDS_MAX]; /* -1: taken, or none */
+	void (*gone)(void *data); /* NULL: nobody wants to know */
+	void *gone_data;
 	const char *command; /* its name */
 	enum control_right right; /* of the command */
 	bool overflow; /* rows were left out */
@@ -68,6 +71,29 @@ static void buffer_clear(struct buffer *buffer)
 
 /* ---------------------------------------------------------------------------------- connections */
 
+static void close_fds(int fds[CONTROL_FDS_MAX], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+}
+
+static void reply_free(struct control_reply *reply)
+{
+	close_fds(reply->fds, CONTROL_FDS_MAX);
+	free(reply);
+}
+
+/* reply_tell_gone - its peer has gone. The reply may be ended in there. */
+static void reply_tell_gone(struct control_reply *reply)
+{
+	void (*gone)(void *data) = reply->gone;
+
+	reply->gone = NULL;
+	if (gone)
+		gone(reply->gone_data);
+}
+
 /* reply_drop - nobody is left to read it. A stream is over; who will end the reply later finds
  * that it goes nowhere. */
 static void reply_drop(struct connection *connection)
@@ -78,10 +104,12 @@ static void reply_drop(struct connection *connection)
 	if (!reply)
 		return;
 	reply->connection = NULL;
-	if (!reply->stream.step)
+	if (!reply->stream.step) {
+		reply_tell_gone(reply);
 		return;
+	}
 	reply->stream.drop(reply->stream.state);
-	free(reply);
+	reply_free(reply);
 }
 
 static void connection_free(struct connection *connection)
@@ -122,6 +150,8 @@ void connection_kill(struct connection *connection)
 	connection->io = sd_event_source_disable_unref(connection->io);
 	(void)close(connection->fd);
 	connection->fd = -1;
+	close_fds(connection->fds, connection->fd_count);
+	connection->fd_count = 0;
 	buffer_clear(&connection->in);
 	buffer_clear(&connection->out);
 	connection->out_sent = 0;
@@ -258,7 +288,7 @@ static void reply_finish(struct control_reply *reply, json_t *last)
 		connection_queue(connection); /* the next request may be waiting in the buffer */
 	}
 	json_decref(last);
-	free(reply);
+	reply_free(reply);
 }
 
 static json_t *error_object(int code, const char *message)
@@ -300,7 +330,20 @@ void control_stream(struct control_reply *reply, const struct control_stream *st
 		return;
 	}
 	stream->drop(stream->state);
-	free(reply);
+	reply_free(reply);
+}
+
+void control_on_gone(struct control_reply *reply, void (*fn)(void *data), void *data)
+{
+	reply->gone = fn;
+	reply->gone_data = data;
+	if (!reply->connection)
+		reply_tell_gone(reply);
+}
+
+int control_take_fd(struct control_reply *reply, unsigned index)
+{
+	return index < CONTROL_FDS_MAX ? TAKE_FD(reply->fds[index]) : -1;
 }
 
 bool control_may(const struct control_reply *reply, enum control_right right) { return reply->may[right]; }
@@ -333,22 +376,35 @@ static const struct control_command *command_find(const struct control *control,
 	return NULL;
 }
 
-static void command_run(struct connection *connection, const struct control_command *command, const json_t *request)
+/* reply_new - with the descriptors that have come. */
+static struct control_reply *reply_new(struct connection *connection, const struct control_command *command)
 {
 	struct control_reply *reply = calloc(1, sizeof *reply);
+
+	if (!reply)
+		return NULL;
+	reply->connection = connection;
+	memcpy(reply->may, connection->may, sizeof reply->may);
+	for (unsigned i = 0; i < CONTROL_FDS_MAX; i++)
+		reply->fds[i] = i < connection->fd_count ? connection->fds[i] : -1;
+	connection->fd_count = 0;
+	reply->uid = connection->peer.uid;
+	reply->right = command->right;
+	reply->command = command->name;
+	return reply;
+}
+
+static void command_run(struct connection *connection, const struct control_command *command, const json_t *request)
+{
+	struct control_reply *reply = reply_new(connection, command);
 	if (!reply) {
 		connection_error(connection, ENOMEM, "out of memory");
 		return;
 	}
-	reply->connection = connection;
-	memcpy(reply->may, connection->may, sizeof reply->may);
-	reply->uid = connection->peer.uid;
-	reply->right = command->right;
 	connection->reply = reply;
-	if (command->right == CONTROL_OPERATE)
+	if (command->right != CONTROL_READ)
 		log_info("control command=%s uid=%u pid=%d", command->name, connection->peer.uid, connection->peer.pid);
 	stall_source("control", command->name);
-	reply->command = command->name;
 	command->run(connection->control->data, request, reply);
 }
 
@@ -372,7 +428,11 @@ static void request_run(struct connection *connection, const char *line, size_t 
 				 utf8_valid(message, strlen(message)) ? message : "there is no such command");
 	} else if (!connection->may[command->right]) {
 		connection_error(connection, EACCES,
-				 "this command is for operators: you are one of the [control] readers only");
+				 command->right == CONTROL_TEST
+					 ? "this command is for testers and operators: you are one of the [control] "
+					   "readers only"
+					 : "this command is for operators: you are one of the [control] readers or "
+					   "testers only");
 	} else {
 		command_run(connection, command, request);
 	}
@@ -492,12 +552,47 @@ void connections_free(struct control *control)
 
 /* ----------------------------------------------------------------------------------- the socket */
 
+/* take_fds - of MSG, for the next request; what is too much, or comes from somebody without a use
+ * for them, is closed. */
+static void take_fds(struct connection *connection, struct msghdr *msg)
+{
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(msg); head; head = CMSG_NXTHDR(msg, head)) {
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= head->cmsg_len; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
+			if (connection->may[CONTROL_TEST] && connection->fd_count < CONTROL_FDS_MAX)
+				connection->fds[connection->fd_count++] = fd;
+			else
+				(void)close(fd);
+		}
+	}
+}
+
+static ssize_t connection_receive(struct connection *connection, void *data, size_t size)
+{
+	union {
+		char space[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} fds;
+	struct iovec part = { .iov_base = data, .iov_len = size };
+	struct msghdr msg = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &fds, .msg_controllen = sizeof fds.space
+	};
+	ssize_t n = recvmsg(connection->fd, &msg, MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		take_fds(connection, &msg);
+	return n;
+}
+
 static void connection_read(struct connection *connection)
 {
 	char chunk[16 * 1024];
 	while (connection->in.size < CONTROL_REQUEST_MAX) {
 		size_t room = CONTROL_REQUEST_MAX - connection->in.size;
-		ssize_t n = recv(connection->fd, chunk, room < sizeof chunk ? room : sizeof chunk, 0);
+		ssize_t n = connection_receive(connection, chunk, room < sizeof chunk ? room : sizeof chunk);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -520,6 +615,8 @@ static void connection_hang_up(struct connection *connection)
 	connection->hung_up = true;
 	/* the loop would say it again and again */
 	(void)sd_event_source_set_enabled(connection->io, SD_EVENT_OFF);
+	if (connection->reply)
+		reply_tell_gone(connection->reply);
 	if (!has_request(connection))
 		connection_kill(connection);
 }

@@ -15,7 +15,7 @@ struct header {
 	struct lsn_error err;
 	gid_t group;
 	bool open;
-	size_t reader_users, reader_groups, operator_users, operator_groups;
+	size_t reader_users, reader_groups, tester_users, tester_groups, operator_users, operator_groups;
 };
 
 _Static_assert(sizeof(uid_t) == sizeof(gid_t), "all numbers behind the header have one size");
@@ -57,15 +57,19 @@ static void look_up(int report_fd, int kept_fd, const void *data)
 		header.open = access.open;
 		header.reader_users = access.readers.user_count;
 		header.reader_groups = access.readers.group_count;
+		header.tester_users = access.testers.user_count;
+		header.tester_groups = access.testers.group_count;
 		header.operator_users = access.operators.user_count;
 		header.operator_groups = access.operators.group_count;
-		if (!append_set(report, &used, &access.readers) || !append_set(report, &used, &access.operators)) {
+		if (!append_set(report, &used, &access.readers) || !append_set(report, &used, &access.testers) ||
+		    !append_set(report, &used, &access.operators)) {
 			header = (struct header){ 0 };
 			used = sizeof header;
-			(void)lsn_error_set(&header.err, -E2BIG,
-					    "[control] readers and operators list more than %zu users and groups; "
-					    "list groups instead",
-					    (CHILD_REPORT_MAX - sizeof header) / sizeof(uid_t));
+			(void)lsn_error_set(
+				&header.err, -E2BIG,
+				"[control] readers, testers and operators list more than %zu users and groups; "
+				"list groups instead",
+				(CHILD_REPORT_MAX - sizeof header) / sizeof(uid_t));
 		}
 	}
 	control_access_clear(&access);
@@ -108,8 +112,8 @@ static bool is_whole(const struct child_end *end)
 	if (end->timeout || end->report_size < sizeof header)
 		return false;
 	memcpy(&header, end->report, sizeof header);
-	const size_t counts[] = { header.reader_users, header.reader_groups, header.operator_users,
-				  header.operator_groups };
+	const size_t counts[] = { header.reader_users,  header.reader_groups,  header.tester_users,
+				  header.tester_groups, header.operator_users, header.operator_groups };
 	size_t left = (end->report_size - sizeof header) / sizeof(uid_t);
 	for (size_t i = 0; i < ELEMENTSOF(counts); left -= counts[i], i++)
 		if (counts[i] > left)
@@ -127,6 +131,8 @@ static int access_read(const struct child_end *end, struct control_access *ret, 
 		return lsn_error_set(err, header.err.code, "%s", header.err.message);
 	*ret = (struct control_access){ .group = header.group, .open = header.open };
 	int r = take_set(&at, header.reader_users, header.reader_groups, &ret->readers);
+	if (r >= 0)
+		r = take_set(&at, header.tester_users, header.tester_groups, &ret->testers);
 	if (r >= 0)
 		r = take_set(&at, header.operator_users, header.operator_groups, &ret->operators);
 	if (r < 0) {

@@ -20,7 +20,9 @@ struct connection {
 	struct control *control;
 	int fd; /* -1: the peer has gone */
 	struct ucred peer;
-	bool may[2]; /* by enum control_right */
+	bool may[CONTROL_RIGHT_MAX];
+	int fds[CONTROL_FDS_MAX]; /* descriptors that came, for the next request */
+	unsigned fd_count;
 	sd_event_source *io;
 	struct buffer in, out;
 	size_t out_sent; /* bytes of out already written */

@@ -20,6 +20,7 @@
 #include "reload.h"
 #include "reply.h"
 #include "script.h"
+#include "script_row.h"
 #include "stall.h"
 #include "stats.h"
 #include "topic.h"
@@ -278,37 +279,6 @@ static void run_status(void *data, const json_t *request, struct control_reply *
 
 /* -------------------------------------------------------------------------------------- scripts */
 
-static json_t *filters_array(const struct script *script)
-{
-	json_t *array = json_array();
-	const char *filter = NULL;
-
-	while ((filter = script_filter_after(script, filter)))
-		(void)json_array_append_new(array, json_string(filter));
-	return array;
-}
-
-static void add_revision(const struct daemon *daemon, json_t *object, const struct script *script)
-{
-	const struct script_settings *settings = &script->settings;
-
-	json_set_string(object, "topic", script->filter);
-	(void)json_object_set_new(object, "topics", filters_array(script));
-	json_set_string(object, "version", script->version);
-	json_set_uint(object, "size_bytes", script->size);
-	json_set_string(object, "executor", dispatcher_executor_for(&daemon->config->dispatch, script));
-	json_set_uint(object, "timeout_usec", settings->timeout_usec);
-	json_set_uint(object, "memory_bytes", settings->memory_bytes);
-	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
-	json_set_string(object, "stdin", settings->input == LSN_INPUT_PIPE ? "pipe" : "file");
-	json_set_uint(object, "retries", settings->retries);
-	static const char *const on_lost[] = {
-		[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"
-	};
-	json_set_string(object, "on_lost",
-			on_lost[settings->on_lost <= ON_LOST_EXECUTOR ? settings->on_lost : ON_LOST_REPORT]);
-}
-
 struct script_rows { /* the names at the time of the request; their states at the time of the row */
 	struct daemon *daemon;
 	struct control_reply *reply;
@@ -328,7 +298,7 @@ static void send_script(struct script_rows *rows, const struct registry_entry *e
 		     advise(rows->daemon->config, entry->script, advice);
 	json_set_string(object, "reason", advice[0] ? advice : entry->reason);
 	if (entry->script)
-		add_revision(rows->daemon, object, entry->script);
+		script_add_settings(rows->daemon, object, entry->script);
 	json_set_bool(object, "undeliverable", stuck);
 	json_set_uint(object, "updated_realtime_usec", entry->updated_realtime_usec);
 	control_send(rows->reply, object);
@@ -491,6 +461,7 @@ const struct control_command daemon_commands[] = {
 	{ "show", CONTROL_READ, command_show },
 	{ "rejected", CONTROL_READ, command_rejected },
 	{ "doctor", CONTROL_READ, command_doctor },
+	{ "test", CONTROL_TEST, command_test },
 	{ "reload", CONTROL_OPERATE, run_reload },
 	{ "rescan", CONTROL_OPERATE, run_rescan },
 	{ "seen", CONTROL_OPERATE, run_seen },

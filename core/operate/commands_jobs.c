@@ -63,7 +63,7 @@ json_t *job_object(const struct daemon *daemon, const struct journal_job_row *ro
 	return object;
 }
 
-static void append_run(void *data, const struct journal_run_row *row)
+json_t *run_object(const struct journal_run_row *row)
 {
 	json_t *object = json_object();
 
@@ -90,7 +90,12 @@ static void append_run(void *data, const struct journal_run_row *row)
 		(void)control_set_bytes(object, "err", row->err, row->err_size);
 		json_set_bool(object, "err_truncated", row->err_truncated);
 	}
-	(void)json_array_append_new(data, object);
+	return object;
+}
+
+static void append_run(void *data, const struct journal_run_row *row)
+{
+	(void)json_array_append_new(data, run_object(row));
 }
 
 /* -------------------------------------------------------------------------------------- queries */
@@ -150,19 +155,22 @@ static bool keep_job(void *data, const struct journal_job_row *row)
 	return false;
 }
 
-static int find_job(struct journal *journal, struct shown *shown, struct lsn_error *err)
+int jobs_find(struct journal *journal, uint64_t id, bool (*fn)(void *data, const struct journal_job_row *row),
+	      void *data, struct lsn_error *err)
 {
 	const struct journal_query query = {
-		.state = -1, .outcome = -1, .from_id = shown->id, .before_id = shown->id + 1, .limit = 1
+		.state = -1, .outcome = -1, .from_id = id, .before_id = id + 1, .limit = 1
 	};
 	struct journal_cursor cursor = { 0 };
 	int r;
 
 	/* That the time was over does not mean that there is no such job. */
 	do
-		r = journal_ask_jobs(journal, &query, &cursor, SHOW_USEC, keep_job, shown, err);
-	while (r > 0 && !shown->object);
-	return r;
+		r = journal_ask_jobs(journal, &query, &cursor, SHOW_USEC, fn, data, err);
+	while (r > 0 && !cursor.given);
+	if (r >= 0 && !cursor.given)
+		return lsn_error_set(err, -ENOENT, "no job %" PRIu64 " in the journal", id);
+	return r < 0 ? r : 0;
 }
 
 static int set_payload(void *object, const void *bytes, size_t size)
@@ -186,10 +194,9 @@ void command_show(void *data, const json_t *request, struct control_reply *reply
 		control_fail(reply, EACCES, "payloads are shown to operators only");
 		return;
 	}
-	int r = find_job(daemon->journal, &shown, &err);
-	if (r < 0 || !shown.object) {
-		control_fail(reply, r < 0 ? r : -ENOENT, r < 0 ? "%s" : "no job %s%llu in the journal",
-			     r < 0 ? err.message : "", (unsigned long long)shown.id);
+	int r = jobs_find(daemon->journal, shown.id, keep_job, &shown, &err);
+	if (r < 0) {
+		control_fail(reply, r, "%s", err.message);
 		return;
 	}
 	json_t *runs = json_array();

@@ -62,6 +62,12 @@ static void line_add(struct line *line, const char *bytes, size_t size)
 	line->size += size;
 }
 
+/* is_test - a daemon of 1.2 knows no tests. */
+static bool is_test(const struct lsn_job *job)
+{
+	return job->size >= offsetof(struct lsn_job, test) + sizeof job->test && job->test;
+}
+
 /* job_head - all but the payload, as an object without its end. line_find() looks for its
  * beginning; jansson keeps the order of members. */
 static char *job_head(const struct lsn_job *job)
@@ -70,6 +76,8 @@ static char *job_head(const struct lsn_job *job)
 				   "event", (json_int_t)job->event, "script", job->script, "version",
 				   job->script_version, "topic", job->topic, job->topic_size, "received_usec",
 				   (json_int_t)job->received_realtime_usec);
+	if (object && is_test(job))
+		(void)json_object_set_new(object, "test", json_true());
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);

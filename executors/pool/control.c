@@ -60,6 +60,12 @@ static char *frame_append(char *at, const char *text, size_t size)
 	return at + size + 1;
 }
 
+/* A daemon of 1.2 knows no tests. */
+static bool is_test(const struct lsn_job *job)
+{
+	return job->size >= offsetof(struct lsn_job, test) + sizeof job->test && job->test;
+}
+
 /* The whole environment of a script, each string with its NUL. Returns the bytes used. */
 static size_t write_env(char *env, size_t size, const struct lsn_job *job, uint32_t *ret_count)
 {
@@ -71,6 +77,10 @@ static size_t write_env(char *env, size_t size, const struct lsn_job *job, uint3
 	if (job->replay_of > 0) {
 		n += 1 + snprintf(env + n + 1, size - (size_t)n - 1, "LISTENER_REPLAY=%llu",
 				  (unsigned long long)job->replay_of);
+		++*ret_count;
+	}
+	if (is_test(job)) {
+		n += 1 + snprintf(env + n + 1, size - (size_t)n - 1, "LISTENER_TEST=1");
 		++*ret_count;
 	}
 	return (size_t)n + 1;

@@ -41,7 +41,7 @@
 #include <stdint.h>
 
 #define LSN_ABI_MAJOR 1
-#define LSN_ABI_MINOR 2
+#define LSN_ABI_MINOR 3
 #define LSN_ABI_VERSION (((uint32_t)LSN_ABI_MAJOR << 16) | LSN_ABI_MINOR)
 
 #define LSN_NEVER UINT64_MAX /* a time span without an end */
@@ -99,6 +99,12 @@ struct lsn_job {
 	/* Since 1.2. */
 
 	uint32_t input; /* enum lsn_input_mode */
+
+	/* Since 1.3. */
+
+	/* 1: an author tries the script with `listenerctl test`, and it must be able to know that:
+	 * LISTENER_TEST=1 in its environment. Such a job is not recovered after a restart. */
+	uint32_t test;
 };
 
 enum lsn_outcome {

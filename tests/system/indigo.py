@@ -1,12 +1,13 @@
-"""indigo.py - the messages an Indigo server really publishes (indigo-messages.txt: topic line,
-payload line), and MQTT's matching rules written down a second time, so that the daemon is not
+"""indigo.py - the messages an Indigo server really publishes (tools/listenerctl/samples.txt: topic
+line, payload line), and MQTT's matching rules written down a second time, so that the daemon is not
 checked against itself."""
 import os
 
 
 def messages():
     """(topic, payload) pairs, bytes as on the wire."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'indigo-messages.txt'), 'rb') as f:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    with open(os.path.join(root, 'tools/listenerctl/samples.txt'), 'rb') as f:
         lines = f.read().splitlines()
     return [(lines[i].decode(), lines[i + 1]) for i in range(0, len(lines), 2)]
 

@@ -418,6 +418,8 @@ START_TEST(test_config__mistakes_between_keys)
 	refuse("[route r]\nfilter = a#\nexecutor = docker-sandbox\n", ".ini:2: filter: ");
 	refuse("[executor under_score]\n[dispatcher]\ndefault_executor = under_score\n",
 	       ".ini:1: \"under_score\" cannot be the name of a module");
+	refuse("[control]\ntesters = a:b\n", ".ini:2: testers: \"a:b\" is neither a user nor a @group");
+	refuse("[control]\ntests = 65\n", ".ini:2: tests: ");
 	refuse("[control]\noperators = a,b\n", ".ini:2: operators: \"a,b\" is neither a user nor a @group");
 	/* A default that does not fit names its section, for there is no line. */
 	put("listenerd.ini", "[executor e]\n");

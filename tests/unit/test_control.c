@@ -57,6 +57,39 @@ static void run_hold(void *data, const json_t *request, struct control_reply *re
 	held = reply;
 }
 
+/* what the descriptors that came with it hold, in their order */
+static void run_read(void *data, const json_t *request, struct control_reply *reply)
+{
+	char text[64] = "";
+	size_t size = 0;
+	(void)data, (void)request;
+	for (unsigned i = 0; i <= CONTROL_FDS_MAX; i++) {
+		_cleanup_close_ int fd = control_take_fd(reply, i);
+		if (fd < 0)
+			continue;
+		ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		ssize_t n = pread(fd, text + size, 8, 0);
+		size += n > 0 ? (size_t)n : 0;
+	}
+	control_end_with(reply, json_pack("{s:s}", "text", text));
+}
+
+static unsigned gone;
+
+static void on_gone(void *data)
+{
+	gone++;
+	control_fail(data, ECANCELED, "too late");
+}
+
+/* until its peer goes */
+static void run_wait(void *data, const json_t *request, struct control_reply *reply)
+{
+	(void)data, (void)request;
+	held = reply;
+	control_on_gone(reply, on_gone, reply);
+}
+
 /* rows of 64 KiB each, as many as asked for */
 static void run_flood(void *data, const json_t *request, struct control_reply *reply)
 {
@@ -111,7 +144,8 @@ static const struct control_command commands[] = {
 	{ "echo", CONTROL_READ, run_echo },      { "act", CONTROL_OPERATE, run_act },
 	{ "fail", CONTROL_READ, run_fail },      { "hold", CONTROL_READ, run_hold },
 	{ "flood", CONTROL_READ, run_flood },    { "stream", CONTROL_READ, run_stream },
-	{ "work", CONTROL_OPERATE, run_stream }, { NULL, CONTROL_READ, NULL },
+	{ "work", CONTROL_OPERATE, run_stream }, { "read", CONTROL_TEST, run_read },
+	{ "wait", CONTROL_TEST, run_wait },      { NULL, CONTROL_READ, NULL },
 };
 
 /* -------------------------------------------------------------------------------------- fixture */
@@ -494,6 +528,98 @@ START_TEST(test_control__operators_work_outlives_its_peer)
 }
 END_TEST
 
+/* peer_send - TEXT with COUNT descriptors that hold "0", "1" and so on. */
+static void peer_send(int fd, const char *text, unsigned count)
+{
+	union {
+		char space[CMSG_SPACE(8 * sizeof(int))];
+		struct cmsghdr align;
+	} space = { .space = { 0 } };
+	struct iovec part = { .iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text) };
+	struct msghdr msg = { .msg_iov = &part,
+			      .msg_iovlen = 1,
+			      .msg_control = &space,
+			      .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
+	int fds[8];
+
+	for (unsigned i = 0; i < count; i++)
+		fds[i] = memfd_sealed("test", &"01234567"[i], 1);
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+	ck_assert_ptr_nonnull(head);
+	*head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(count * sizeof(int)),
+				  .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(head), fds, count * sizeof *fds);
+	ck_assert_int_eq(sendmsg(fd, &msg, 0), (ssize_t)strlen(text));
+	for (unsigned i = 0; i < count; i++)
+		(void)close(fds[i]);
+}
+
+static unsigned count_memfds(void)
+{
+	char name[32], target[64];
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		(void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(name, target, sizeof target - 1);
+		count += n > 0 && memcmp(target, "/memfd:test", 11) == 0;
+	}
+	return count;
+}
+
+/* They come with their request, in their order; what is too much, or not used, is closed. */
+START_TEST(test_control__descriptors)
+{
+	start();
+	int fd = peer_new();
+	peer_send(fd, "{\"command\":\"read\"}\n", 2);
+	expect(fd, "{\"text\":\"01\",\"end\":true}");
+	peer_say(fd, "{\"command\":\"read\"}\n");
+	expect(fd, "{\"text\":\"\",\"end\":true}");
+	peer_send(fd, "{\"command\":\"read\"}\n", 3);
+	expect(fd, "{\"text\":\"012\",\"end\":true}");
+	peer_send(fd, "{\"command\":\"act\"}\n", 3);
+	expect(fd, "{\"acted\":1,\"end\":true}");
+	ck_assert_uint_eq(count_memfds(), 0);
+	peer_send(fd, "{\"command\":\"read\"}\n", 7);
+	expect(fd, "{\"text\":\"012\",\"end\":true}");
+	ck_assert_uint_eq(count_memfds(), 0);
+	peer_send(fd, "{\"command\":", 3); /* half a request, and away */
+	turn(20);
+	(void)close(fd);
+	RUN_UNTIL(count_memfds() == 0);
+}
+END_TEST
+
+/* A command that is of no use without its peer hears of its end, once. */
+START_TEST(test_control__a_peer_that_goes)
+{
+	start();
+	gone = 0;
+	int fd = peer_new();
+	peer_say(fd, "{\"command\":\"wait\"}\n");
+	RUN_UNTIL(held != NULL);
+	(void)close(fd);
+	RUN_UNTIL(gone == 1);
+	held = NULL;
+	fd = peer_new();
+	peer_say(fd, "{\"command\":\"wait\"}\n{\"command\":\"act\"}\n"); /* with one more behind it */
+	RUN_UNTIL(held != NULL);
+	(void)close(fd);
+	RUN_UNTIL(gone == 2);
+	held = NULL;
+	fd = peer_new();
+	peer_say(fd, "{\"command\":\"wait\"}\n");
+	RUN_UNTIL(held != NULL);
+	control_free(control);
+	control = NULL;
+	ck_assert_uint_eq(gone, 3);
+	held = NULL;
+	(void)close(fd);
+}
+END_TEST
+
 START_TEST(test_control__stream_dies_with_the_control)
 {
 	start();
@@ -825,6 +951,8 @@ int main(void)
 	tcase_add_test(tcase, test_control__greedy_peers_hold_nobody_up);
 	tcase_add_test(tcase, test_control__stream_waits_for_a_slow_peer);
 	tcase_add_test(tcase, test_control__operators_work_outlives_its_peer);
+	tcase_add_test(tcase, test_control__descriptors);
+	tcase_add_test(tcase, test_control__a_peer_that_goes);
 	tcase_add_test(tcase, test_control__stream_dies_with_the_control);
 	tcase_add_test(tcase, test_control__too_many_connections);
 	tcase_add_test(tcase, test_control__readers_have_half_and_each_of_them_eight);

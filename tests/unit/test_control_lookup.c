@@ -25,8 +25,9 @@ static void on_access(void *data, struct control_access *access, const struct ls
 static void look_up(void)
 {
 	static char *readers[] = { (char *)"4321", (char *)"@4322", NULL };
+	static char *testers[] = { (char *)"1236", NULL };
 	static char *operators[] = { (char *)"1234", (char *)"1235", NULL };
-	static const struct control_config config = { .readers = readers, .operators = operators };
+	static const struct control_config config = { .readers = readers, .testers = testers, .operators = operators };
 	struct control_lookup *lookup;
 	int ends[2];
 
@@ -56,6 +57,9 @@ START_TEST(test_control_lookup__a_whole_report_is_believed)
 	ck_assert_uint_eq(access_given.readers.user_count, 1);
 	ck_assert_uint_eq(access_given.readers.users[0], 4321);
 	ck_assert_uint_eq(access_given.readers.groups[0], 4322);
+	ck_assert_uint_eq(access_given.testers.user_count, 1);
+	ck_assert_uint_eq(access_given.testers.users[0], 1236);
+	ck_assert_uint_eq(access_given.testers.group_count, 0);
 	ck_assert_uint_eq(access_given.operators.user_count, 2);
 	ck_assert_uint_eq(access_given.operators.users[1], 1235);
 	control_access_clear(&access_given);

@@ -20,6 +20,8 @@ struct client {
 	FILE *stream;
 	int fd;
 	bool silent;
+	int fds[CLIENT_FDS_MAX]; /* for the next request */
+	unsigned fd_count;
 };
 
 static enum exit_code explain_denied(const char *path)
@@ -99,10 +101,41 @@ void client_free(struct client *client)
 	free(client);
 }
 
-static void send_all(int fd, const char *text, size_t size)
+void client_attach(struct client *client, const int *fds, unsigned count)
+{
+	client->fd_count = count;
+	memcpy(client->fds, fds, count * sizeof *fds);
+}
+
+/* send_some - the descriptors go with the first byte. */
+static ssize_t send_some(struct client *client, const char *text, size_t size)
+{
+	union {
+		char space[CMSG_SPACE(sizeof client->fds)];
+		struct cmsghdr align;
+	} control = { .space = { 0 } };
+	size_t fds_size = client->fd_count * sizeof *client->fds;
+	struct iovec part = { .iov_base = (char *)(uintptr_t)text, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (client->fd_count > 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(fds_size);
+		*CMSG_FIRSTHDR(&msg) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(fds_size),
+							 .cmsg_level = SOL_SOCKET,
+							 .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), client->fds, fds_size);
+	}
+	ssize_t n = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
+	if (n > 0)
+		client->fd_count = 0;
+	return n;
+}
+
+static void send_all(struct client *client, const char *text, size_t size)
 {
 	while (size) {
-		ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
+		ssize_t n = send_some(client, text, size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -150,7 +183,7 @@ enum exit_code client_ask(struct client *client, json_t *request, object_fn row,
 		return EXIT_FAILED;
 	size_t size = strlen(text);
 	text[size] = '\n';
-	send_all(client->fd, text, size + 1);
+	send_all(client, text, size + 1);
 	for (;;) {
 		json_t *object = next_object(client);
 		client->silent = !object;

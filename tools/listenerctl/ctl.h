@@ -1,6 +1,7 @@
 /* ctl.h - listenerctl in its parts: the connection (client.c), what the words of the command line
  * ask for (main.c), rows as tables (table.c), objects as texts (text.c), what is about
- * holds (holds.c), and commands that have more to do (top.c). */
+ * holds (holds.c), and commands that have more to do (top.c). author.h has the
+ * commands for those who write scripts. */
 #ifndef LISTENERCTL_CTL_H
 #define LISTENERCTL_CTL_H
 
@@ -11,7 +12,18 @@
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AWAY = 3, EXIT_NONE_RUNS = 4 };
 
+/* What the command line says. */
+struct invocation {
+	const char *socket;
+	bool json;
+	uint32_t options; /* enum option_bit given */
+	char **words; /* after the command */
+	int word_count;
+	json_t *request; /* what options and words make of it */
+};
+
 /* ------------------------------------------------------------------------------------- client.c */
+#define CLIENT_FDS_MAX 3
 struct client;
 
 /* client_connect - or print why not, with the remedy, and return NULL and *RET_CODE: EXIT_AWAY
@@ -19,11 +31,15 @@ struct client;
 struct client *client_connect(const char *path, enum exit_code *ret_code);
 void client_free(struct client *client);
 
-/* client_set_patience - wait for an answer for so long. */
+/* client_set_patience - wait for an answer for so long; 0: for ever. */
 void client_set_patience(struct client *client, unsigned seconds);
 
 /* client_was_silent - the last answer did not come, or not whole. */
 bool client_was_silent(const struct client *client);
+
+/* client_attach - the next request takes FDS (borrowed until then) along.
+ * COUNT is at most CLIENT_FDS_MAX. */
+void client_attach(struct client *client, const int *fds, unsigned count);
 
 /* client_ask - send REQUEST (taken over), call ROW with each object (borrowed) but the last,
  * then LAST with the last (unless it is an error: that is printed).
@@ -65,6 +81,9 @@ char *cell_text(const json_t *row, const char *key, enum cell_kind kind);
 char *text_escape(const char *text, size_t size, bool keep_lines);
 
 /* --------------------------------------------------------------------------------------- text.c */
+/* print_json_row - one object on one line. */
+void print_json_row(const json_t *object);
+
 void print_status(void *data, const json_t *object);
 void print_job(void *data, const json_t *object);
 struct explained {

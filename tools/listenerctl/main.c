@@ -1,5 +1,6 @@
 /* main.c - listenerctl: show what a running listenerd does, and control it. One table of
  * commands, one of options; docs/man/listenerctl.1 is the manual. */
+#include "author.h"
 #include "ctl.h"
 #include "place.h"
 #include "top.h"
@@ -39,11 +40,16 @@ enum option_bit {
 	O_DISCARD = 1 << 21,
 	O_BY = 1 << 22,
 	O_COUNT = 1 << 23,
+	O_EVENT = 1 << 24,
+	O_JOB = 1 << 25,
+	O_AS = 1 << 26,
+	O_SET = 1 << 27,
+	O_WAIT = 1 << 28,
 };
 #define O_SCOPE (O_EXECUTOR | O_OBJECT | O_ALL)
 #define O_FILTERS (O_SCRIPT | O_TOPIC | O_STATE | O_OUTCOME | O_FAILED | O_SINCE | O_UNTIL | O_LIMIT)
 
-enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_SPAN, KIND_FLAG };
+enum option_kind { KIND_TEXT, KIND_NUMBER, KIND_TIME, KIND_SPAN, KIND_FLAG, KIND_SETTING };
 
 static const struct option_spec {
 	const char *name, *key; /* on the command line, in the request */
@@ -74,15 +80,11 @@ static const struct option_spec {
 	{ "discard", "discard", KIND_FLAG },
 	{ "by", "by", KIND_TEXT },
 	{ "count", "count", KIND_NUMBER },
-};
-
-struct invocation {
-	const char *socket;
-	bool json;
-	uint32_t options; /* enum option_bit given */
-	char **words; /* after the command */
-	int word_count;
-	json_t *request;
+	{ "event", "event", KIND_TEXT },
+	{ "job", "job", KIND_NUMBER },
+	{ "as", "as", KIND_TEXT },
+	{ "set", "settings", KIND_SETTING },
+	{ "wait", "wait_usec", KIND_SPAN },
 };
 
 struct command {
@@ -334,9 +336,7 @@ static void print_json(void *data, const json_t *object)
 	run->failed += json_is_false(json_object_get(object, "ok"));
 	if (level && !streq(level, "ok"))
 		run->worst = streq(level, "warning") && run->worst < 2 ? 1 : 2;
-	(void)json_dumpf(object, stdout, JSON_COMPACT);
-	(void)putchar('\n');
-	(void)fflush(stdout);
+	print_json_row(object);
 }
 
 static void print_json_last(void *data, const json_t *object)
@@ -509,12 +509,50 @@ static int parse_when(const char *word, uint64_t *ret)
 	return 0;
 }
 
+/* fill_setting - WORD is KEY=VALUE, in an object of its own. */
+static int fill_setting(struct invocation *invocation, const char *key, const char *word)
+{
+	json_t *settings = json_object_get(invocation->request, key);
+	const char *equals = strchr(word, '=');
+
+	if (!equals || equals == word)
+		return usage_complain("'%s' is not KEY=VALUE, such as timeout=5s", word);
+	if (!settings) {
+		settings = json_object();
+		(void)json_object_set_new(invocation->request, key, settings);
+	}
+	_cleanup_free_ char *name = strndup(word, (size_t)(equals - word));
+	json_t *value = json_string(equals + 1);
+	if (!name || !value)
+		return usage_complain("'%s' is not UTF-8", word);
+	return json_object_set_new(settings, name, value);
+}
+
+/* fill_test - FILE, or --script NAME, or --job; then TOPIC and PAYLOAD, or --event. */
+static int fill_test(struct invocation *invocation)
+{
+	bool registered = invocation->options & O_SCRIPT, job = invocation->options & O_JOB;
+	bool file = !registered && invocation->word_count > 0, event = invocation->options & O_EVENT;
+	int words = invocation->word_count - file;
+
+	if (!registered && !file && !job)
+		return usage_complain("%s needs FILE, or --script NAME, or --job JOB", "test");
+	if (words > 2)
+		return usage_complain("unexpected argument '%s'", invocation->words[2 + file]);
+	if (words + event + job > 1 && (event || job))
+		return usage_complain("%s takes TOPIC [PAYLOAD], or --event FILE, or --job JOB", "test");
+	if ((invocation->options & O_AS) && !file)
+		return usage_complain("%s needs FILE: what is to be the new version", "--as");
+	return 0;
+}
+
 static int fill_option(struct invocation *invocation, const struct option_spec *spec, const char *word)
 {
 	uint64_t number = 0;
 	switch (spec->kind) {
 	case KIND_FLAG: return json_object_set_new(invocation->request, spec->key, json_true());
 	case KIND_TEXT: return fill_text(invocation, spec->key, word);
+	case KIND_SETTING: return fill_setting(invocation, spec->key, word);
 	case KIND_TIME:
 		if (parse_when(word, &number) < 0)
 			return -1;
@@ -550,6 +588,9 @@ static const struct command command_table[] = {
 	  run_show },
 	{ "rejected", "[--limit N]", "messages that were not accepted as events", NULL, 0, 0, O_LIMIT, NULL,
 	  run_rejected },
+	{ "test", "FILE|--script NAME [TOPIC [PAYLOAD]]", "try a script in the sandbox, with an event of yours", NULL,
+	  0, 3, O_SCRIPT | O_EVENT | O_JOB | O_AS | O_SET | O_WAIT, fill_test, run_test },
+	{ "sample", "[KIND|TOPIC]", "a real event, as test --event reads it", NULL, 0, 1, 0, NULL, run_sample },
 	{ "doctor", "", "examine what listenerd depends on, with remedies", NULL, 0, 0, 0, NULL, run_doctor },
 	{ "reload", "", "read the configuration and the modules again", NULL, 0, 0, 0, NULL, run_reload },
 	{ "rescan", "", "read the list of all scripts again", NULL, 0, 0, 0, NULL, run_rescan },
@@ -665,16 +706,24 @@ static enum exit_code check_unreached(enum exit_code code, bool json)
 	return away ? EXIT_USAGE : EXIT_AWAY; /* 2: critical, 3: unknown */
 }
 
+/* asks_nobody - needs no daemon: it runs without a client. */
+static bool asks_nobody(const struct command *command) { return command->run == run_sample; }
+
 static enum exit_code command_execute(const struct command *command, struct invocation *invocation)
 {
 	enum exit_code code;
+	if (asks_nobody(command))
+		return command->run(NULL, invocation);
 	(void)json_object_set_new(invocation->request, "command",
 				  json_string(command->request ? command->request : command->name));
 	struct client *client = client_connect(invocation->socket, &code);
 	if (!client && command->run == run_check)
 		code = check_unreached(code, invocation->json);
+	if (!client && command->run == run_test)
+		code = (enum exit_code)TEST_NOT_MADE; /* 1 to 3 would be the script's */
 	if (client)
-		code = invocation->json ? run_json(client, command, invocation) : command->run(client, invocation);
+		code = invocation->json && command->run != run_test ? run_json(client, command, invocation)
+								    : command->run(client, invocation);
 	client_free(client);
 	if (fflush(stdout) != 0 && code == EXIT_OK)
 		code = EXIT_FAILED;
@@ -700,6 +749,8 @@ int main(int argc, char **argv)
 			(void)usage_complain("there is no command '%s'", argv[optind]);
 		else if (check_command(command, &invocation) == 0)
 			code = command_execute(command, &invocation);
+		else if (command->run == run_test)
+			code = (enum exit_code)TEST_NOT_MADE;
 	}
 	json_decref(invocation.request);
 	return code;

@@ -7,6 +7,13 @@
 #include <cleanup.h>
 #include <util.h>
 
+void print_json_row(const json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+	(void)fflush(stdout);
+}
+
 static void text_line(const json_t *object, const char *title, const char *key, enum cell_kind kind)
 {
 	_cleanup_free_ char *text = cell_text(object, key, kind);
