@@ -244,6 +244,7 @@ static json_t *container_body(const struct containers *c, const struct backend_c
 				   .folder = container->folder,
 				   .memory_bytes = container->memory_bytes + c->settings->pool.memory_overhead_bytes,
 				   .limit_sockets = engine_limits_sockets(c->prereq->engine),
+				   .deny_stamps = engine_splits_stamps(c->prereq->engine),
 				   .gid = (unsigned)getegid() };
 
 	return container->netns_seconds > 0 ? spec_netns(&spec, container->netns_seconds) : spec_create(&spec);

@@ -35,6 +35,7 @@ static const struct {
 	{ "NanoCpus", RULE_SAME, "a limit of CPU time" },
 	{ "Ulimits", RULE_ALL, "limits of core dumps, message queues and descriptors" },
 	{ "Runtime", RULE_SAME, "its runtime" },
+	{ "Sysctls", RULE_SAME, "no copies of packets beside the memory limit" },
 };
 
 /* Engines write capabilities with and without the prefix. */

@@ -37,7 +37,7 @@ struct engine {
 	struct http *http;
 	uint64_t timeout_usec;
 	bool up;
-	bool limits_sockets, proven;
+	bool limits_sockets, splits_stamps, proven;
 	char api[16]; /* "1.41" */
 	char version[80];
 	struct problem problem; /* why it is not up, or that it is silent */
@@ -141,12 +141,25 @@ const char *engine_lacks(const json_t *info)
 	return NULL;
 }
 
+/* Does VERSION, such as "6.1.0-28-amd64", come from MAJOR.MINOR on? */
+static bool kernel_has(const char *version, unsigned long major, unsigned long minor)
+{
+	char *end;
+	unsigned long is_major = version ? strtoul(version, &end, 10) : 0;
+
+	if (!version || end == version || *end != '.')
+		return false;
+	return is_major > major || (is_major == major && strtoul(end + 1, NULL, 10) >= minor);
+}
+
 void engine_note_info(struct engine *engine, const json_t *info)
 {
+	engine->splits_stamps = kernel_has(json_string_value(json_object_get(info, "KernelVersion")), 6, 18);
 	engine->limits_sockets = json_is_true(json_object_get(info, "KernelMemoryTCP"));
 }
 
 bool engine_limits_sockets(const struct engine *engine) { return engine->limits_sockets; }
+bool engine_splits_stamps(const struct engine *engine) { return engine->splits_stamps; }
 bool engine_proven(const struct engine *engine) { return engine->proven; }
 void engine_set_proven(struct engine *engine) { engine->proven = true; }
 const char *engine_api(const struct engine *engine) { return engine->api; }

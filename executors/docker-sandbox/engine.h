@@ -89,6 +89,11 @@ const char *engine_lacks(const json_t *info);
 void engine_note_info(struct engine *engine, const json_t *info);
 bool engine_limits_sockets(const struct engine *engine);
 
+/* engine_splits_stamps - has the kernel net.core.tstamp_allow_data for each network namespace?
+ * Seen since Linux 6.18.
+ * False before engine_note_info(). */
+bool engine_splits_stamps(const struct engine *engine);
+
 /* engine_proven - has a container of ours been compared with what was asked for (contract.h),
  * since this engine came? */
 bool engine_proven(const struct engine *engine);

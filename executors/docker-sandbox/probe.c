@@ -238,6 +238,12 @@ static void trial_tried(void *data, const struct selftest_report *r)
 		     "boot with control groups of version 2 (systemd.unified_cgroup_hierarchy=1); see "
 		     "docs/security.md, What a kernel cannot count",
 		     "what scripts keep in the buffers of sockets is in no memory limit");
+	if (!r->problem && !engine_splits_stamps(p->in->prereq.engine) &&
+	    !is_switched_off("/proc/sys/net/core/tstamp_allow_data"))
+		tell(p, LSN_PROBE_WARNING,
+		     "sysctl -w net.core.tstamp_allow_data=0, and keep it in /etc/sysctl.d; see "
+		     "docs/security.md, What a kernel cannot count",
+		     "packets that scripts have time stamped are in no memory limit");
 	if (!r->problem && r->doors) {
 		tell_open(p, r);
 		tell_closed(p, r);

@@ -183,6 +183,10 @@ static void set_network(json_t *config, const struct spec *spec)
 	(void)json_object_set_new(config, "NetworkMode", json_string(text));
 	if (*spec->settings->runtime)
 		(void)json_object_set_new(config, "Runtime", json_string(spec->settings->runtime));
+	/* A time stamp that a script asks for brings a copy of its packet, which no limit counts.
+	 * Another runtime may know no such setting. */
+	if (spec->deny_stamps && !spec->netns && !*spec->settings->runtime)
+		(void)json_object_set_new(config, "Sysctls", json_pack("{s:s}", "net.core.tstamp_allow_data", "0"));
 	if (spec->network && !spec->netns)
 		(void)json_object_set_new(config, "Dns", resolvers(&spec->settings->pool.dns));
 }

@@ -16,6 +16,7 @@ struct spec {
 	const char *id, *folder; /* of the sandbox; its folder on this host */
 	uint64_t memory_bytes; /* script's and overhead */
 	bool limit_sockets; /* by a number of their own, see engine_limits_sockets() */
+	bool deny_stamps; /* of packets with their bytes, see engine_splits_stamps() */
 	unsigned gid; /* the daemon's group, which may use the control socket */
 };
 

@@ -392,6 +392,16 @@ def errors_kept():
     raise OSError('none')
 
 
+def stamps_by_message():
+    """A time stamp, and with it a copy of the packet, that a control message asks for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for option in (37, 65):  # SO_TIMESTAMPING of both sizes
+            control = [(socket.SOL_SOCKET, option, struct.pack('=I', 2))]
+            s.sendmsg([bytes(1000)], control, 0, ('127.0.0.1', 9))
+        if memory_of(s) == 0:
+            raise OSError('none')
+
+
 def larger_buffer():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         before = s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -425,6 +435,7 @@ def others_share():
         for name, (number, *args) in sorted(PRETENDED.items()):
             attempt(name, lambda: missed(number, args))
     attempt('keep errors', errors_kept)
+    attempt('keep packets with their time stamps', stamps_by_message)
     attempt('a larger receive buffer', larger_buffer)
     in_child('filter of our own', lambda: own_filter())
     in_child('a core of our own', lambda: check_zero(libc.prctl(62, 1, 0, 0, 0)))
