@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test_docker_sandbox.py - the executor docker-sandbox against a real Docker Engine, through a
 small host of its own (driver.c)."""
+import json
 import os
 import re
 import shutil
@@ -374,8 +375,6 @@ class Wall(Case):
         return wait_for('an address', sure)[0]
 
     def connect(self, d, job, *what):
-        import json
-
         result = d.run(job, CONNECT, payload=json.dumps(what), timeout=20)
         self.check(result, 'success')
         return json.loads(result.out.decode())
@@ -739,6 +738,86 @@ class Settings(Case):
         # whether the machine forwards packets is not this test's to set
         failures = [text for level, text in d.probe() if level > 1 and 'forwards no packets' not in text]
         self.assertEqual(failures, [])
+
+
+DESK = '''import io, json, multiprocessing, os, socket, subprocess, sys, tempfile, time
+
+
+def said(function):
+    try:
+        return repr(function())
+    except BaseException as e:
+        return type(e).__name__
+
+
+def through_a_pipe():
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.Process(target=there.send, args=(os.getpid(),))
+    child.start()
+    child.join()
+    return here.recv() == os.getpid()
+
+
+def seek():
+    try:
+        return sys.stdin.seek(0)
+    except (OSError, io.UnsupportedOperation):
+        return 'no'
+
+
+print(json.dumps({
+    'arguments': sys.argv[1:],
+    'event': sys.stdin.read(),
+    'seek': said(seek),
+    'own file': said(lambda: open(__file__)),
+    'own folder': said(lambda: os.listdir('.')),
+    'user': said(lambda: (os.getuid(), os.geteuid())),
+    'file': said(lambda: open('x', 'w')),
+    'temporary file': said(tempfile.TemporaryFile),
+    'lock': said(multiprocessing.Lock),
+    'pool': said(lambda: multiprocessing.Pool(1)),
+    'process': said(through_a_pipe),
+    'subprocess': said(lambda: subprocess.check_output(['echo', 'x'])),
+    'pair': said(lambda: len(socket.socketpair())),
+    'listening': said(lambda: socket.socket().listen()),
+    'zone': time.tzname,
+    'modules': said(lambda: [__import__(m).__name__ for m in ('requests', 'requests_oauthlib', 'oauthlib')]),
+    'a module that is not there': said(lambda: __import__('oauth2')),
+    'input': said(input),
+}))
+'''
+
+
+class Manual(Case):
+    maxDiff = None
+
+    def test_what_differs_from_your_own_machine(self):
+        """docs/scripts.md, row by row."""
+        result = self.driver().run(1, DESK, payload='{}', topic='create/resource/test/x', name='a')
+        self.check(result, 'success')
+        self.assertEqual(
+            json.loads(result.out.decode()),
+            {
+                'arguments': ['create/resource/test/x', '{}'],
+                'event': '{}',
+                'input': 'EOFError',
+                'seek': "'no'",
+                'own file': 'FileNotFoundError',
+                'own folder': '[]',
+                'user': '(65534, 65534)',
+                'file': 'OSError',
+                'temporary file': 'FileNotFoundError',
+                'lock': 'FileNotFoundError',
+                'pool': 'FileNotFoundError',
+                'process': 'True',
+                'subprocess': "b'x\\n'",
+                'pair': '2',
+                'listening': 'PermissionError',
+                'zone': ['UTC', 'UTC'],
+                'modules': "['requests', 'requests_oauthlib', 'oauthlib']",
+                'a module that is not there': 'ModuleNotFoundError',
+            },
+        )
 
 
 class Probe(Case):
