@@ -514,9 +514,7 @@ class Wall(Case):
                 asked.append(peer)
                 question = query[12 : query.index(b'\0', 12) + 5]
                 head = query[:2] + b'\x81\x80' + query[4:6] + b'\0\1\0\0\0\0'
-                udp.sendto(
-                    head + question + b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71' + bytes([number]), peer
-                )
+                udp.sendto(head + question + b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71' + bytes([number]), peer)
 
         threading.Thread(target=answer, daemon=True).start()
         return asked

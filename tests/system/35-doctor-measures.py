@@ -205,9 +205,7 @@ def test_a_subscription_that_is_granted_and_delivers_nothing(t):
 
 def test_who_may_only_read_cannot_try(t):
     daemon = with_rules(
-        t,
-        'topic read create/#\ntopic readwrite update/#\n',
-        ini={'broker': {'subscriptions': 'create/# update/#'}},
+        t, 'topic read create/#\ntopic readwrite update/#\n', ini={'broker': {'subscriptions': 'create/# update/#'}}
     )
     rows = examine(daemon)
     row = has(rows, 'warning', 'broker', 'cannot be tried for 1 of 2 subscriptions, the first is create/#')
@@ -217,9 +215,7 @@ def test_who_may_only_read_cannot_try(t):
 
 def test_each_kind_of_subscription_is_tried(t):
     """On topics that match: with wildcards in the middle, none, and a share."""
-    daemon = t.listener(
-        t.broker(), ini={'broker': {'subscriptions': '+/a/+/x/# create/b $share/g/update/b/#'}}
-    ).start()
+    daemon = t.listener(t.broker(), ini={'broker': {'subscriptions': '+/a/+/x/# create/b $share/g/update/b/#'}}).start()
     daemon.script('a.py', 'pass\n', topic='#')
     has(examine(daemon), 'ok', 'broker', 'an event reaches the daemon for 3 of 3 subscriptions')
     equal(daemon.all_jobs(), [], 'jobs of what doctor published')

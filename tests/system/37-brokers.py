@@ -206,7 +206,9 @@ def test_rabbitmq_is_examined(t):
 def test_aedes_is_examined(t):
     broker, rows = examine(t, 'aedes')
     row_with(rows, 'ok', 'an event reaches the daemon for 3 of 3 subscriptions')
-    row_with(rows, 'ok', AGAIN + 'before newer ones, under the old packet ids, without the DUP flag: each was recognised')
+    row_with(
+        rows, 'ok', AGAIN + 'before newer ones, under the old packet ids, without the DUP flag: each was recognised'
+    )
     row_with(rows, 'warning', 'does not mark what it sends again')
 
 
