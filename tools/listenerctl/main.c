@@ -615,12 +615,20 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+/* usage_print_command - words that are too long for their column have a line of their own. */
+static void usage_print_command(const struct command *command, FILE *out)
+{
+	bool fits = strlen(command->words) <= 28;
+
+	(void)fprintf(out, "  %-10s%-28s%s%s\n", command->name, command->words,
+		      fits ? " " : "\n                                         ", command->help);
+}
+
 static void usage_print(FILE *out)
 {
 	(void)fprintf(out, "usage: listenerctl [-s SOCKET] [--json] COMMAND ...\n\n");
 	for (size_t i = 0; i < ELEMENTSOF(command_table); i++)
-		(void)fprintf(out, "  %-10s%-28s %s\n", command_table[i].name, command_table[i].words,
-			      command_table[i].help);
+		usage_print_command(&command_table[i], out);
 	(void)fprintf(
 		out,
 		"\nfilters: --script NAME  --topic FILTER  --state queued|running|backoff|finished|lost\n"
