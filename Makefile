@@ -15,6 +15,7 @@
 #   check       deps, all, every test
 #   check-runsc    sandboxes with gVisor's kernel: docs/security.md
 #   check-brokers  exactly once with other brokers: docs/exactly-once.md
+#   check-web   the web pages in a real browser
 #   demo        deps, all, a real event runs a real script
 #   image       the sandbox image, into build/image.tar
 #   install     put everything below DESTDIR and PREFIX

@@ -25,3 +25,12 @@ $(BUILD)/tests/unit/test_html: $(BUILD)/web/html.o $(BUILD)/web/base64.o $(WEB_L
 $(BUILD)/tests/unit/test_hosts: $(BUILD)/web/hosts.o $(WEB_LIB_OBJ)
 LINT_SRC += $(WEB_SRC)
 lint: $(WEB_STYLE)
+
+# The pages in Chromium, with pictures of each in $(BUILD)/web-pictures, and with axe, which finds
+# faults of accessibility; needs the network; three minutes; not part of check. Selenium is the
+# system's Python's.
+check-web:
+	$(Q)tools/deps --tests --web
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)LISTENER_BUILD=$(BUILD) /usr/bin/python3 tests/web/browser.py $(T)
+.PHONY: check-web

@@ -123,7 +123,7 @@ void plot_runs(struct html *html, const json_t *rows)
 	html_number(html, PLOT_WIDTH);
 	html_raw(html, " ");
 	html_number(html, PLOT_HEIGHT);
-	html_raw(html, "\" role=\"img\" aria-label=\"Run times of the last runs\">\n");
+	html_raw(html, "\" role=\"group\" aria-label=\"Run times of the last runs\">\n");
 	json_array_foreach (rows, i, job) {
 		if (plot_has(job))
 			plot_run(html, &plot, job);
