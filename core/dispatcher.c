@@ -88,7 +88,7 @@ void dispatcher_lane_move(struct dispatcher *d, struct lane *lane, enum lane_whe
 
 	if (before)
 		TAILQ_REMOVE(before, lane, ring);
-	if (lane->where == LANE_PAUSED)
+	if (lane->where == LANE_PAUSED || lane->where == LANE_RATED)
 		heap_remove(&d->pauses, &lane->pause);
 	lane->where = where;
 	if (after)
@@ -285,6 +285,8 @@ int dispatcher_add(struct dispatcher *d, struct event *event, struct script *scr
 
 	if (!lane)
 		return -ENOMEM;
+	if (replay_of == 0)
+		dispatcher_loop_event(d, event);
 	int r = job_new(journal_next_job_id(d->journal), event, script, &job);
 	if (r < 0)
 		return r;
@@ -413,6 +415,33 @@ static void lane_rest(struct dispatcher *d, struct lane *lane, enum lane_where w
 	pass_on(d, lane);
 }
 
+/* rate_period - between two starts of SCRIPT; 0: no matter. */
+static uint64_t rate_period(const struct dispatcher *d, const struct script *script)
+{
+	double least = d->config->rate_max > 0 ? 1e6 / d->config->rate_max : 0;
+	uint64_t own = script->settings.rate_period_usec;
+
+	return (double)own > least ? own : (uint64_t)least;
+}
+
+/* lane_count_start - JOB of LANE starts. */
+static void lane_count_start(const struct dispatcher *d, struct lane *lane, const struct job *job)
+{
+	uint64_t period = rate_period(d, job->script);
+
+	lane->rate_usec = period > 0 ? now_monotonic_usec() + period : 0;
+}
+
+/* lane_rate - LANE, whose JOB is next, waits for the time that its rate allows; or it need not. */
+static bool lane_rate(struct dispatcher *d, struct lane *lane, const struct job *job)
+{
+	if (lane->rate_usec == 0 || rate_period(d, job->script) == 0 || now_monotonic_usec() >= lane->rate_usec)
+		return false;
+	lane_rest(d, lane, LANE_RATED);
+	heap_insert(&d->pauses, &lane->pause, lane->rate_usec);
+	return true;
+}
+
 /* start_one - give LANE its turn: start at most one job. */
 static void start_one(struct dispatcher *d, struct lane *lane)
 {
@@ -428,6 +457,8 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 		lane_rest(d, lane, LANE_HELD);
 		return;
 	}
+	if (lane_rate(d, lane, job))
+		return;
 	int r = take_place(d, lane, job, &run, &err);
 	if (r == -EAGAIN) {
 		dispatcher_lane_move(d, lane, LANE_STALLED);
@@ -438,6 +469,7 @@ static void start_one(struct dispatcher *d, struct lane *lane)
 		dispatcher_lane_move(d, lane, LANE_READY); /* to the end of the ring */
 		if (r >= 0) {
 			lane->stalled_for[0] = 0;
+			lane_count_start(d, lane, job);
 			dispatcher_begun(job, run);
 			dispatcher_set(d, job, JOB_STARTING);
 		} else {
@@ -466,9 +498,11 @@ void dispatcher_place(struct dispatcher *d)
 {
 	uint64_t now = now_monotonic_usec();
 
+	d->turn_began_usec = now;
 	dispatcher_ring(d, now);
 	end_pauses(d, now);
 	dispatcher_expire_holds(d);
+	dispatcher_end_loop_pauses(d, now);
 	if (!d->stopped)
 		lane_offer(d);
 	if (d->starting.length > 0)
@@ -478,12 +512,14 @@ void dispatcher_place(struct dispatcher *d)
 uint64_t dispatcher_next_usec(const struct dispatcher *d)
 {
 	const struct heap_node *alarm = heap_first(&d->alarms), *pause = heap_first(&d->pauses);
-	uint64_t next = dispatcher_holds_usec(d);
+	uint64_t next = dispatcher_holds_usec(d), brake = loop_brake_next_usec(&d->brake);
 
 	if (alarm && alarm->key < next)
 		next = alarm->key;
 	if (pause && pause->key < next && !d->stopped)
 		next = pause->key;
+	if (brake < next)
+		next = brake;
 	if (d->refill_usec > 0 && d->refill_usec < next)
 		next = d->refill_usec;
 	return next;
@@ -575,6 +611,7 @@ void dispatcher_committed(struct dispatcher *d)
 	dispatcher_refill(d);
 	hand_over_all(d);
 	reap_lanes(d);
+	d->turn_took_usec = now_monotonic_usec() - d->turn_began_usec;
 }
 
 /* --------------------------------------------------------------------------------- what has changed */
@@ -598,6 +635,7 @@ void dispatcher_set_config(struct dispatcher *d, const struct dispatch_config *c
 	struct lane *lane;
 
 	d->config = config;
+	d->brake.limit = config->loop_limit;
 	TAILQ_FOREACH (lane, &d->lanes, all)
 		if (lane->where != LANE_VACANT)
 			dispatcher_lane_move(d, lane, LANE_READY);
@@ -631,6 +669,8 @@ int dispatcher_new(struct journal *journal, const struct dispatch_config *config
 	table_init(&d->objects.passed);
 	holds_init(&d->holds);
 	d->objects.holds = &d->holds;
+	loop_brake_init(&d->brake, config->loop_limit);
+	d->objects.brake = &d->brake;
 	jobs_init(&d->starting, JOBS_STAGE);
 	jobs_init(&d->running, JOBS_STAGE);
 	jobs_init(&d->settling, JOBS_STAGE);
@@ -679,6 +719,8 @@ void dispatcher_free(struct dispatcher *d)
 	contents_free(d->contents);
 	holds_done(&d->holds);
 	tally_done(&d->tally);
+	loop_brake_done(&d->brake);
+	free(d->loops);
 	table_done(&d->jobs);
 	table_done(&d->objects.first);
 	table_done(&d->objects.passed);

@@ -44,6 +44,9 @@ struct dispatch_config {
 	char default_executor[EXECUTOR_NAME_SIZE];
 	struct route_config *routes;
 	size_t route_count;
+	unsigned loop_limit; /* echoes in a row, see loop_brake.h; 0: loops are not braked */
+	unsigned storm_warn; /* waiting jobs of one script that are worth a warning; 0: none are */
+	double rate_max; /* starts of each script per second, the policy's; 0: no limit */
 	double replay_rate_max; /* replayed jobs per second */
 	uint64_t retry_delay_max_usec; /* the policy's; set by the daemon. 0: no limit */
 	uint64_t output_max_bytes; /* likewise: kept of each stream. 0: JOB_OUTPUT_LIMIT_BYTES */
@@ -158,6 +161,8 @@ enum wait_reason {
 	WAIT_HELD, /* a hold: somebody paused it */
 	WAIT_ORDER, /* an earlier job of the script about the same object comes first */
 	WAIT_BACKOFF, /* the pause before a further attempt */
+	WAIT_RATE, /* the script's `rate`, or [limits] rate_max */
+	WAIT_LOOP_BRAKE, /* a pause that finds out whether scripts cause their own events */
 	WAIT_SCRIPT_LIMIT, /* [dispatcher] per_script */
 	WAIT_LIMIT, /* [dispatcher] max_running */
 	WAIT_EXECUTOR_MISSING, /* its executor is not configured */
@@ -196,6 +201,10 @@ struct dispatcher_waiting {
 };
 void dispatcher_count_waiting(const struct dispatcher *dispatcher, const char *executor,
 			      struct dispatcher_waiting *ret);
+
+/* dispatcher_each_storm - scripts with more than STORM_WARN jobs that wait. */
+void dispatcher_each_storm(const struct dispatcher *dispatcher,
+			   void (*fn)(void *data, const char *script, uint64_t jobs), void *data);
 
 /* dispatcher_each_missing - executors that jobs wait for and that are not configured, each once at
  * least. */

@@ -69,8 +69,8 @@ static const char *check_holds(const struct dispatcher *d, const struct lane *la
 	if (lane->where == LANE_HELD && d->holds.wide == 0)
 		return "a lane is held, and there is no hold";
 	JOBS_FOREACH(job, &lane->startable)
-	if (holds_has_object(&d->holds, job->object))
-		return "a job about a held object may start";
+	if (holds_has_object(&d->holds, job->object) || loop_brake_blocks(&d->brake, job->object))
+		return "a job about an object that is held or braked may start";
 	return NULL;
 }
 

@@ -19,17 +19,13 @@ static void hold_apply(struct dispatcher *d, const struct hold *hold)
 {
 	struct lane *lane;
 
-	TAILQ_FOREACH (lane, &d->lanes, all) {
-		if (lane->where == LANE_VACANT)
-			continue;
-		if (hold->scope == HOLD_OBJECT) {
-			lane_reconsider(lane, hold->object);
-			dispatcher_list(d, lane);
-			dispatcher_touch(d, lane);
-		} else if (hold->scope != HOLD_SCRIPT || hold_covers(hold, lane->name, "", 0)) {
-			dispatcher_lane_move(d, lane, LANE_READY);
-		}
+	if (hold->scope == HOLD_OBJECT) {
+		dispatcher_reconsider(d, hold->object);
+		return;
 	}
+	TAILQ_FOREACH (lane, &d->lanes, all)
+		if (lane->where != LANE_VACANT && (hold->scope != HOLD_SCRIPT || hold_covers(hold, lane->name, "", 0)))
+			dispatcher_lane_move(d, lane, LANE_READY);
 	d->hooks.turn(d->hooks.data);
 }
 

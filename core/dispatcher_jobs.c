@@ -178,12 +178,14 @@ static bool is_out(enum job_state state)
 
 void dispatcher_set(struct dispatcher *d, struct job *job, enum job_state state)
 {
-	bool was_out = is_out(job->state);
+	bool was_out = is_out(job->state), out = is_out(state);
 	struct lane *lane = job->lane;
 
 	dispatcher_alarm(d, job, LSN_NEVER);
 	jobs_take(job, JOBS_STAGE);
 	job_set_state(job, state);
+	if (was_out != out)
+		dispatcher_loop_run(d, job, out);
 	if (!lane)
 		lane = lane_of(d, job);
 	if (state != JOB_RUNNING) /* the journal has the intent already */
@@ -191,7 +193,7 @@ void dispatcher_set(struct dispatcher *d, struct job *job, enum job_state state)
 	job_own(d, lane, job);
 	if (lane)
 		dispatcher_touch(d, lane);
-	if (was_out && !is_out(state))
+	if (was_out && !out)
 		dispatcher_place_freed(d, job->executor);
 	if (state != JOB_STARTING && state != JOB_RUNNING) /* those are the turn's own doing */
 		d->hooks.turn(d->hooks.data);

@@ -6,6 +6,7 @@
  *   dispatcher_end.c      results, further attempts, what is due
  *   dispatcher_operate.c  retry and cancel
  *   dispatcher_holds.c    holds begin and end, and what they keep
+ *   dispatcher_loops.c    the loop brake at work
  *   dispatcher_recover.c  what the last daemon left
  *   dispatcher_waits.c    what a job waits for, for people
  *   dispatcher_load.c     what a script has to do, for people
@@ -19,8 +20,16 @@
 #include "dispatcher.h"
 #include "heap.h"
 #include "lane.h"
+#include "loop_brake.h"
 #include "table.h"
 #include "tally.h"
+
+#define LOOP_NOTES 64
+
+struct loop_note { /* a script took part in a loop */
+	char script[64];
+	uint64_t usec; /* CLOCK_MONOTONIC */
+};
 
 struct dispatcher {
 	struct journal *journal;
@@ -45,8 +54,13 @@ struct dispatcher {
 	struct lane_list lanes;
 	struct lane_list ready, stalled, vacant; /* by lane->where */
 	struct lane_list spilled; /* those that may read from the journal */
-	struct heap pauses; /* lanes that are PAUSED */
+	struct heap pauses; /* lanes that are PAUSED or RATED */
 	struct holds holds;
+	struct loop_brake brake;
+	uint64_t looped_event; /* id of the last one that the brake was told of */
+	struct loop_note *loops; /* LOOP_NOTES, a ring; NULL: none yet */
+	size_t loop_count; /* that were ever noted */
+	uint64_t turn_began_usec, turn_took_usec; /* CLOCK_MONOTONIC; of the last whole turn */
 	uint64_t refill_usec; /* reading waiting jobs failed: not before then */
 
 	uint64_t ended; /* runs, since the start */
@@ -111,6 +125,19 @@ void dispatcher_list(struct dispatcher *d, struct lane *lane);
 
 /* dispatcher_put_back - JOB, which waits and is stored, waits in the journal only. */
 void dispatcher_put_back(struct dispatcher *d, struct job *job);
+
+/* --------------------------------------------------------------------------- dispatcher_loops.c */
+
+/* dispatcher_reconsider - OBJECT is held or braked now, or it is not any more. */
+void dispatcher_reconsider(struct dispatcher *d, uint64_t object);
+
+/* dispatcher_loop_event - EVENT makes a job; told once or more.
+ * dispatcher_loop_run - an attempt of JOB is out, or is not any more. */
+void dispatcher_loop_event(struct dispatcher *d, const struct event *event);
+void dispatcher_loop_run(struct dispatcher *d, struct job *job, bool out);
+
+/* dispatcher_end_loop_pauses - those that are over: runs go on, or the object is held. */
+void dispatcher_end_loop_pauses(struct dispatcher *d, uint64_t now_usec);
 
 /* --------------------------------------------------------------------------- dispatcher_holds.c */
 

@@ -13,6 +13,8 @@ const char *const wait_reason_names[WAIT_REASON_MAX] = {
 	[WAIT_HELD] = "held",
 	[WAIT_ORDER] = "order",
 	[WAIT_BACKOFF] = "backoff",
+	[WAIT_RATE] = "rate",
+	[WAIT_LOOP_BRAKE] = "loop-brake",
 	[WAIT_SCRIPT_LIMIT] = "script-limit",
 	[WAIT_LIMIT] = "limit",
 	[WAIT_EXECUTOR_MISSING] = "executor-missing",
@@ -124,6 +126,29 @@ static void wait_for_executor(const struct dispatcher *d, const struct lane *lan
 	utf8_trim(wait->text);
 }
 
+/* wait_if_rated - the rate of LANE's script is used up. */
+static bool wait_if_rated(const struct lane *lane, struct wait *wait)
+{
+	uint64_t now = now_monotonic_usec();
+
+	if (!lane || lane->where != LANE_RATED)
+		return false;
+	wait_set(wait, WAIT_RATE, "the script's rate is used up; the next one starts in %.1f s, see rate and rate_max",
+		 lane->rate_usec > now ? (double)(lane->rate_usec - now) / (double)USEC_PER_SEC : 0.0);
+	return true;
+}
+
+/* wait_if_braked - about OBJECT. */
+static bool wait_if_braked(const struct dispatcher *d, uint64_t object, struct wait *wait)
+{
+	if (!loop_brake_blocks(&d->brake, object))
+		return false;
+	wait_set(wait, WAIT_LOOP_BRAKE,
+		 "events about this object came while scripts ran on it; it starts after a pause, unless scripts cause "
+		 "these events");
+	return true;
+}
+
 /* wait_for_place - LANE (NULL: none yet) has a job that could start. */
 static void wait_for_place(const struct dispatcher *d, const struct lane *lane, struct wait *wait)
 {
@@ -131,6 +156,8 @@ static void wait_for_place(const struct dispatcher *d, const struct lane *lane, 
 
 	if (d->stopped)
 		wait_set(wait, WAIT_STOPPED, "the daemon is stopping and starts nothing more");
+	else if (wait_if_rated(lane, wait))
+		return;
 	else if (wait_if_limit(d, lane, wait))
 		return;
 	else if (*name)
@@ -188,6 +215,8 @@ void dispatcher_get_wait(const struct dispatcher *d, const char *script, uint64_
 		wait_for_earlier(d, lane, first, ret);
 	else if (job && job->state == JOB_BACKOFF)
 		wait_in_backoff(job, ret);
+	else if (wait_if_braked(d, object, ret))
+		return;
 	else if (!job || !job->settling)
 		wait_for_place(d, lane, ret);
 }
@@ -203,7 +232,7 @@ void dispatcher_foresee(const struct dispatcher *d, const struct script *script,
 		return;
 	if (first)
 		wait_for_earlier(d, lane, first, ret);
-	else
+	else if (!wait_if_braked(d, object, ret))
 		wait_for_place(d, lane, ret);
 }
 
@@ -239,6 +268,18 @@ void dispatcher_count_waiting(const struct dispatcher *d, const char *executor, 
 	}
 	JOBS_FOREACH(job, &d->running)
 	ret->running += job->run && job->run->executor == in_force;
+}
+
+void dispatcher_each_storm(const struct dispatcher *d, void (*fn)(void *data, const char *script, uint64_t jobs),
+			   void *data)
+{
+	const struct lane *lane;
+
+	TAILQ_FOREACH (lane, &d->lanes, all) {
+		uint64_t jobs = lane->queue.length + lane->spilled;
+		if (d->config->storm_warn > 0 && jobs >= d->config->storm_warn)
+			fn(data, lane->name, jobs);
+	}
 }
 
 void dispatcher_each_missing(const struct dispatcher *d, void (*fn)(void *data, const char *executor), void *data)

@@ -98,6 +98,7 @@ struct job {
 	LIST_HEAD(run_list, run) runs;
 	/* the result of its last attempt waits for the commit: the next must not begin before */
 	bool settling;
+	bool watched; /* its attempt is one that the loop brake knows of */
 	bool chased; /* overdue: its executor has been told to cancel */
 	unsigned refusals; /* in a row: submits that failed for a passing reason */
 	unsigned unbegun; /* in a row: attempts that were handed over and never began, so their executors */

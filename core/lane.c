@@ -68,7 +68,10 @@ struct job *lane_first(const struct lane *lane, uint64_t object)
 
 static bool is_held(const struct lane *lane, uint64_t object)
 {
-	return lane->objects->holds && holds_has_object(lane->objects->holds, object);
+	const struct lane_objects *objects = lane->objects;
+
+	return (objects->holds && holds_has_object(objects->holds, object)) ||
+	       (objects->brake && loop_brake_blocks(objects->brake, object));
 }
 
 void lane_refresh(struct job *job)

@@ -2,8 +2,8 @@
  *
  * Each is in one of three lists: `queue` (QUEUED, by id), `out` (STARTING, RUNNING, RECOVERING),
  * `backoff` (BACKOFF). Jobs about the same object form a chain by id; only the first of a chain may
- * start. A first one that is queued and not settling, and whose object is not held, is in
- * `startable`, by id: the lane offers its first.
+ * start. A first one that is queued and not settling, and whose object is neither held nor braked,
+ * is in `startable`, by id: the lane offers its first.
  *
  * What waits for its turn is a row of the journal, in memory or not: rows up to `read_until` are in
  * memory or were passed over, of those beyond there are about `spilled`.
@@ -18,6 +18,7 @@
 #include "heap.h"
 #include "hold.h"
 #include "job.h"
+#include "loop_brake.h"
 #include "script.h"
 #include "table.h"
 #include "tally.h"
@@ -27,6 +28,7 @@ enum lane_where {
 	LANE_READY, /* in the dispatcher's ring: has a turn coming */
 	/* the executor named had no place; waits for its ready() or for one of its jobs to end */
 	LANE_STALLED,
+	LANE_RATED, /* its script's rate; waits for its time */
 	LANE_PAUSED, /* a passing shortage; waits for its time, or for any job to end */
 	LANE_HELD, /* a hold is in the way of its first job that could start; waits for its end */
 	LANE_VACANT, /* it is empty, and goes after the next commit if it still is */
@@ -46,7 +48,9 @@ TAILQ_HEAD(passed_list, passed);
 struct lane_objects {
 	struct table first; /* jobs: the first of each chain */
 	struct table passed; /* struct passed */
-	const struct holds *holds; /* the dispatcher's; NULL: none */
+	/* the dispatcher's; NULL: none */
+	const struct holds *holds;
+	const struct loop_brake *brake;
 };
 
 struct lane {
@@ -65,7 +69,8 @@ struct lane {
 	/* CLOCK_MONOTONIC: the first refusal since one of its jobs was taken, whatever `where` has
 	 * been since; 0: none */
 	uint64_t stalled_since;
-	struct heap_node pause; /* LANE_PAUSED: until when */
+	struct heap_node pause; /* LANE_PAUSED, LANE_RATED: until when */
+	uint64_t rate_usec; /* CLOCK_MONOTONIC: by its rate none may start before */
 	TAILQ_ENTRY(lane) ring; /* of those that are ready, stalled, vacant */
 	TAILQ_ENTRY(lane) all;
 	TAILQ_ENTRY(lane) spill; /* lane_waits_in_journal() */
@@ -87,7 +92,7 @@ void lane_move(struct job *job);
 /* lane_refresh - JOB's settling has changed. */
 void lane_refresh(struct job *job);
 
-/* lane_reconsider - a hold of OBJECT has begun or ended. */
+/* lane_reconsider - OBJECT is held or braked now, or it is not any more. */
 void lane_reconsider(struct lane *lane, uint64_t object);
 
 /* lane_first - the first unfinished job in memory about OBJECT, which all others wait for; NULL. */

@@ -205,6 +205,8 @@ static void policy_take(struct registry *registry, const struct script_policy *p
 		policy->retries_max,
 		policy->capture_allowed,
 		policy->on_lost_allowed,
+		policy->loop_allowed,
+		(uint64_t)(policy->rate_max * 1000),
 		policy->size_max,
 	};
 	for (size_t i = 0; i < ELEMENTSOF(fields); i++)
@@ -364,8 +366,9 @@ static int set_state(struct change *change, enum script_state state, const char 
 }
 
 /* What a .meta file may set; an archive's metadata may hold anything besides. */
-static const char *const known_keys[] = { "topic",   "timeout", "memory",      "output",   "stdin", "executor",
-					  "on_lost", "retries", "retry_delay", "retry_on", NULL };
+static const char *const known_keys[] = { "topic",    "timeout", "memory",  "output",      "stdin",
+					  "executor", "on_lost", "retries", "retry_delay", "retry_on",
+					  "loop",     "rate",    NULL };
 
 static int unknown_key(const char *key, struct lsn_error *err)
 {
@@ -377,7 +380,7 @@ static int unknown_key(const char *key, struct lsn_error *err)
 	return lsn_error_set(
 		err, -EINVAL,
 		"unknown key %s; the keys are topic, timeout, memory, output, stdin, executor, on_lost, retries, "
-		"retry_delay and retry_on",
+		"retry_delay, retry_on, loop and rate",
 		quoted);
 }
 
@@ -434,7 +437,8 @@ static bool settings_equal(const struct script_settings *a, const struct script_
 {
 	return a->timeout_usec == b->timeout_usec && a->memory_bytes == b->memory_bytes && a->output == b->output &&
 	       a->input == b->input && a->on_lost == b->on_lost && streq(a->executor, b->executor) &&
-	       a->retries == b->retries && a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on;
+	       a->retries == b->retries && a->retry_delay_usec == b->retry_delay_usec && a->retry_on == b->retry_on &&
+	       a->loop_allowed == b->loop_allowed && a->rate_period_usec == b->rate_period_usec;
 }
 
 static bool filters_equal(const struct script *a, const struct script *b)

@@ -316,6 +316,51 @@ static int set_retry_on(const struct setting *s)
 	return 0;
 }
 
+static int set_loop(const struct setting *s)
+{
+	bool allow = streq(s->value, "allow");
+
+	if (!allow && !streq(s->value, "hold"))
+		return settings_refuse(s, -EINVAL, "it must be hold or allow");
+	if (allow && !s->policy->loop_allowed)
+		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to cause their own events");
+	s->settings->loop_allowed = allow;
+	return 0;
+}
+
+/* parse_rate - "10/s", "0.5/s", "6/min", "100/h" as the time between two. */
+static bool parse_rate(const char *text, uint64_t *ret_period)
+{
+	static const struct {
+		const char *unit;
+		double usec;
+	} units[] = { { "/s", 1e6 }, { "/min", 60e6 }, { "/h", 3600e6 }, { "/d", 86400e6 } };
+	char *end;
+	double rate = strspn(text, "0123456789.") > 0 ? strtod(text, &end) : 0;
+
+	for (size_t i = 0; rate > 0 && i < ELEMENTSOF(units); i++)
+		if (streq(end, units[i].unit) && units[i].usec / rate >= 1 && units[i].usec / rate <= 86400e6 * 366) {
+			*ret_period = (uint64_t)(units[i].usec / rate);
+			return true;
+		}
+	return false;
+}
+
+static int set_rate(const struct setting *s)
+{
+	char why[96];
+	uint64_t period;
+
+	if (!parse_rate(s->value, &period))
+		return settings_refuse(s, -EINVAL, "it must be a number and a time, such as 10/s, 6/min or 100/h");
+	if (s->policy->rate_max > 0 && (double)period < (double)(uint64_t)(1e6 / s->policy->rate_max)) {
+		(void)snprintf(why, sizeof why, "the administrator allows at most %g/s", s->policy->rate_max);
+		return settings_refuse(s, -EPERM, why);
+	}
+	s->settings->rate_period_usec = period;
+	return 0;
+}
+
 int script_settings_set(struct script_settings *settings, const struct script_policy *policy, const char *key,
 			const char *value, struct lsn_error *err)
 {
@@ -323,9 +368,17 @@ int script_settings_set(struct script_settings *settings, const struct script_po
 		const char *key;
 		int (*set)(const struct setting *s);
 	} table[] = {
-		{ "timeout", set_timeout },         { "memory", set_memory },     { "output", set_output },
-		{ "executor", set_executor },       { "on_lost", set_on_lost },   { "retries", set_retries },
-		{ "retry_delay", set_retry_delay }, { "retry_on", set_retry_on }, { "stdin", set_stdin },
+		{ "timeout", set_timeout },
+		{ "memory", set_memory },
+		{ "output", set_output },
+		{ "executor", set_executor },
+		{ "on_lost", set_on_lost },
+		{ "retries", set_retries },
+		{ "retry_delay", set_retry_delay },
+		{ "retry_on", set_retry_on },
+		{ "stdin", set_stdin },
+		{ "loop", set_loop },
+		{ "rate", set_rate },
 	};
 	const struct setting s = { settings, policy, key, value, err };
 	for (size_t i = 0; i < ELEMENTSOF(table); i++)
@@ -355,6 +408,8 @@ int script_settings_check(const struct script_settings *settings, const struct s
 		return lsn_error_set(err, -EPERM, "output = capture: the administrator no longer allows it");
 	if (settings->on_lost != policy->defaults.on_lost && !policy->on_lost_allowed)
 		return lsn_error_set(err, -EPERM, "on_lost: the administrator no longer allows scripts to set it");
+	if (settings->loop_allowed && !policy->loop_allowed)
+		return lsn_error_set(err, -EPERM, "loop = allow: the administrator no longer allows it");
 	if (settings->retries > policy->retries_max && settings->retries != policy->defaults.retries)
 		return lsn_error_set(err, -EPERM, "retries: the administrator allows at most %u now",
 				     policy->retries_max);

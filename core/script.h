@@ -41,6 +41,8 @@ struct script_settings {
 	unsigned retries; /* further attempts after a failed one */
 	uint64_t retry_delay_usec; /* before the second attempt; doubles each time */
 	uint32_t retry_on; /* mask of 1 << enum lsn_outcome */
+	bool loop_allowed; /* its runs may cause events that run it */
+	uint64_t rate_period_usec; /* between two starts; 0: no matter */
 };
 
 /* What the administrator allows; from the INI. */
@@ -51,6 +53,8 @@ struct script_policy {
 	uint64_t output_max_bytes; /* kept of each stream with output = capture */
 	bool capture_allowed; /* may a script set output = capture */
 	bool on_lost_allowed; /* may a script set on_lost */
+	bool loop_allowed; /* may a script set loop = allow */
+	double rate_max; /* starts of a script per second; 0: no limit */
 	size_t size_max; /* bytes of a script */
 	/* executor_open - may scripts choose this executor? NULL: none. */
 	bool (*executor_open)(void *data, const char *name);

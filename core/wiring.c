@@ -228,6 +228,7 @@ void daemon_bind_policy(struct config *config)
 	config->policy.size_max = config->source.size_max;
 	config->policy.executor_open = policy_executor_is_open;
 	config->policy.data = &config->executors;
+	config->dispatch.rate_max = config->policy.rate_max;
 	config->dispatch.retry_delay_max_usec = config->policy.retry_delay_max_usec;
 	config->dispatch.output_max_bytes = config->policy.output_max_bytes;
 }

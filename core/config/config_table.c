@@ -232,6 +232,12 @@ static const struct config_item limits_items[] = {
 	  .help = "The outcomes after which there is another attempt, separated by blanks: failure, "
 		  "signal, timeout, memory, cpu, output, processes, error, lost. Example: retry_on = "
 		  "failure timeout" },
+	{ "loop_allowed", &config_type_bool, IN(policy.loop_allowed), .def = "no",
+	  .help = "yes: a script may set loop = allow, so that its runs do not count when the listener looks "
+		  "for scripts that cause their own events. no: a script that sets it is refused." },
+	{ "rate_max", &config_type_rate, IN(policy.rate_max), 0, 1000000 * USEC_PER_SEC, .def = "0",
+	  .help = "The most starts of each script per second; 0: no limit. A script may ask for fewer with "
+		  "rate in its metadata. Example: with rate_max = 100, a script with rate = 200/s is refused." },
 };
 
 static const struct config_item dispatcher_items[] = {
@@ -242,6 +248,13 @@ static const struct config_item dispatcher_items[] = {
 	{ "window", &config_type_uint, IN(dispatch.window), 1, 100000, .def = "256",
 	  .help = "How many waiting jobs of one script are kept in memory. Further jobs wait in the "
 		  "journal, so this limits memory and not the number of jobs." },
+	{ "loop_limit", &config_type_uint, IN(dispatch.loop_limit), 0, 1000, .def = "24",
+	  .help = "Scripts that cause their own events: after so many events in a row about one object that came "
+		  "while a script ran on it, the jobs about that object are held until an operator releases them. "
+		  "0: nothing is braked and nothing is held." },
+	{ "storm_warn", &config_type_uint, IN(dispatch.storm_warn), 0, 1000000000, .def = "50000",
+	  .help = "So many waiting jobs of one script are a warning in `listenerctl status` and `check`. 0: no "
+		  "number is." },
 	{ "default_executor", &config_type_name, IN(dispatch.default_executor), .def = "docker-sandbox",
 	  .help = "The executor for scripts that name none and match no [route]." },
 	{ "replay_rate", &config_type_rate, IN(dispatch.replay_rate_max), 1000, 1000000 * USEC_PER_SEC, .def = "50",

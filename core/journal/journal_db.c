@@ -58,7 +58,7 @@ static const char *const statements[ST_MAX] = {
 	[ST_GET_REVISION] =
 		"SELECT n.name, r.version, r.filter, v.size, r.timeout, r.memory, r.output, r.executor, r.on_lost, "
 		"r.retries,"
-		" r.retry_delay, r.retry_on, r.more_filters, r.input"
+		" r.retry_delay, r.retry_on, r.more_filters, r.input, r.loop, r.rate_period"
 		" FROM revisions r JOIN script_names n ON n.id = r.script"
 		" JOIN versions v "
 		"ON v.hash = r.version"
@@ -81,12 +81,13 @@ static const char *const statements[ST_MAX] = {
 	[ST_GET_CONTENT] = "SELECT content FROM versions WHERE hash = ?1",
 	[ST_ADD_REVISION] =
 		"INSERT INTO revisions(script, version, filter, timeout, memory, output, executor, on_lost, retries,"
-		" retry_delay, retry_on, more_filters, input)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+		" retry_delay, retry_on, more_filters, input, loop, rate_period)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
 	[ST_FIND_REVISION] =
 		"SELECT id FROM revisions WHERE script = ?1 AND +version = ?2 AND filter = ?3 AND timeout = ?4"
 		" AND memory = ?5 AND output = ?6 AND executor = ?7 AND on_lost = ?8 AND retries = ?9"
 		" AND retry_delay = ?10 AND retry_on = ?11 AND more_filters IS ?12 AND input = ?13"
+		" AND loop = ?14 AND rate_period = ?15"
 		" ORDER BY id DESC LIMIT 1",
 	[ST_PUT_SCRIPT] = "INSERT OR REPLACE INTO scripts(name, state, reason, source_key, revision, updated)"
 			  " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",

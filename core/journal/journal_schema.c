@@ -82,6 +82,10 @@ static const char *const steps[] = {
 	"CREATE TABLE holds(id INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, kind INTEGER NOT NULL,"
 	" name TEXT NOT NULL, object INTEGER NOT NULL, reason TEXT NOT NULL, by_uid INTEGER NOT NULL,"
 	" since INTEGER NOT NULL, until INTEGER NOT NULL);",
+
+	/* 7: may a script cause its own events, and how often may it start. */
+	"ALTER TABLE revisions ADD COLUMN loop INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE revisions ADD COLUMN rate_period INTEGER NOT NULL DEFAULT 0;",
 };
 
 int journal_check_file(struct journal *journal, struct lsn_error *err)

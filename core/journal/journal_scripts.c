@@ -114,6 +114,8 @@ static void bind_revision(sqlite3_stmt *stmt, const struct script *script, int64
 		(void)sqlite3_bind_blob64(stmt, 12, script->more_filters, filters_size(script->more_filters),
 					  SQLITE_STATIC);
 	bind_u64(stmt, 13, settings->input);
+	bind_u64(stmt, 14, settings->loop_allowed);
+	bind_u64(stmt, 15, settings->rate_period_usec);
 }
 
 /* find_revision - 1 and *RET, or 0. */
@@ -216,6 +218,8 @@ static int read_revision(sqlite3_stmt *stmt, struct script *script)
 	settings->retry_delay_usec = column_u64(stmt, 10);
 	settings->retry_on = (uint32_t)sqlite3_column_int64(stmt, 11);
 	settings->input = (enum lsn_input_mode)sqlite3_column_int(stmt, 13);
+	settings->loop_allowed = sqlite3_column_int(stmt, 14) != 0;
+	settings->rate_period_usec = column_u64(stmt, 15);
 	return read_more_filters(stmt, script);
 }
 

@@ -319,6 +319,13 @@ static void look_hold(struct looking *look, const struct hold *hold)
 			    hold->name);
 }
 
+static void look_storm(void *data, const char *script, uint64_t jobs)
+{
+	set_subject(look_add(data, CONDITION_WARNING, "storm", 0, "listenerctl jobs --state queued --script NAME",
+			     "%" PRIu64 " jobs of %.300s wait", jobs, script),
+		    script);
+}
+
 static void look_holds(struct looking *look)
 {
 	const struct hold_list *holds = dispatcher_holds(look->daemon->dispatcher);
@@ -364,6 +371,7 @@ void conditions_look(struct daemon *daemon, struct conditions *ret)
 	look_source(&look);
 	look_scripts(&look);
 	look_holds(&look);
+	dispatcher_each_storm(daemon->dispatcher, look_storm, &look);
 }
 
 static json_t *condition_object(const struct condition *condition)

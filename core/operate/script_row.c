@@ -27,6 +27,8 @@ void script_add_settings(const struct daemon *daemon, json_t *object, const stru
 	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
 	json_set_string(object, "stdin", settings->input == LSN_INPUT_PIPE ? "pipe" : "file");
 	json_set_uint(object, "retries", settings->retries);
+	json_set_uint(object, "rate_period_usec", settings->rate_period_usec);
+	json_set_string(object, "loop", settings->loop_allowed ? "allow" : "hold");
 	static const char *const on_lost[] = {
 		[ON_LOST_REPORT] = "report", [ON_LOST_RERUN] = "rerun", [ON_LOST_EXECUTOR] = "executor"
 	};

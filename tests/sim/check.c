@@ -198,8 +198,9 @@ static bool has_place(const struct job *job)
 	const char *name = dispatcher_executor_for(life_dispatch(), job->script);
 	const struct executor *executor = executors_find(life.executors, name);
 
-	return !dispatcher_find_hold(life.dispatcher, job->script->name, name, job->object) && executor &&
-	       !executor_draining(executor) && !executor_is_full(executor) && engine_would_take(engine_index(name));
+	return !dispatcher_find_hold(life.dispatcher, job->script->name, name, job->object) &&
+	       !loop_brake_blocks(&life.dispatcher->brake, job->object) && executor && !executor_draining(executor) &&
+	       !executor_is_full(executor) && engine_would_take(engine_index(name));
 }
 
 static bool is_out(const struct lane *lane, uint64_t object)
@@ -223,7 +224,8 @@ static void check_journal_quiet(const struct lane *lane)
 		uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
 		uint64_t object = (uint64_t)sqlite3_column_int64(stmt, 2);
 		if (sqlite3_column_int(stmt, 1) == JOB_QUEUED && !dispatcher_find(life.dispatcher, id) &&
-		    !is_out(lane, object) && !dispatcher_find_hold(life.dispatcher, lane->name, "", object))
+		    !is_out(lane, object) && !dispatcher_find_hold(life.dispatcher, lane->name, "", object) &&
+		    !loop_brake_blocks(&life.dispatcher->brake, object))
 			sim_fail("job %llu of %s may run, and waits in the journal only, behind others that may not",
 				 (unsigned long long)id, lane->name);
 	}
@@ -239,7 +241,8 @@ static void check_lane_quiet(const struct lane *lane)
 			 (unsigned long long)lane->spilled);
 	if (!TAILQ_EMPTY(&lane->returning) && lane->queue.length == 0)
 		sim_fail("lane %s has passed jobs over, and nobody loads them again", lane->name);
-	if (lane->out.length >= life_dispatch()->per_script_max || lane->where == LANE_PAUSED)
+	if (lane->out.length >= life_dispatch()->per_script_max || lane->where == LANE_PAUSED ||
+	    lane->where == LANE_RATED)
 		return;
 	JOBS_FOREACH(job, &lane->queue)
 	if (!job->settling && object_is_free(lane, job) && has_place(job))

@@ -116,6 +116,7 @@ static void configure(void)
 		.dispatch = { .running_max = p->running_max,
 			      .per_script_max = p->per_script_max,
 			      .window = p->window,
+			      .loop_limit = world.seed % 3 == 0 ? 3 : 24,
 			      .retry_delay_max_usec = 60 * USEC_PER_SEC },
 		.executors = { .folder = folder,
 			       .run_dir = folder,
@@ -334,7 +335,7 @@ void life_reload_whole(void)
 void life_reload(uint32_t chance)
 {
 	uint64_t s = mix(world.seed, chance);
-	uint32_t what = draw(&s, 6);
+	uint32_t what = draw(&s, 7);
 
 	if (!life.loop || world.dead)
 		return;
@@ -349,6 +350,8 @@ void life_reload(uint32_t chance)
 		config.dispatch.per_script_max = 1 + draw(&s, 6);
 	else if (what == 4)
 		config.dispatch.window = 2 + draw(&s, 12);
+	else if (what == 5)
+		config.dispatch.rate_max = draw(&s, 2) ? 1 + draw(&s, 50) : 0;
 	else
 		config.executors.executor_count = config.executors.executor_count == SIM_EXECUTORS ? SIM_EXECUTORS - 1
 												   : SIM_EXECUTORS;
@@ -361,6 +364,8 @@ void life_calm(void)
 	config.journal.jobs_max = 1000000;
 	config.dispatch.running_max = config.dispatch.per_script_max = 100;
 	config.dispatch.window = 100000;
+	config.dispatch.loop_limit = 0;
+	config.dispatch.rate_max = 0;
 	for (unsigned i = 0; i < SIM_EXECUTORS; i++)
 		executor_configs[i].concurrency = 100;
 	if (life.journal)

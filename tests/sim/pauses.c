@@ -79,13 +79,27 @@ void pauses_pause(uint32_t chance)
 		pauses[pause_count++] = hold;
 }
 
+/* resume_loop - end any hold that the loop brake has set. */
+static void resume_loop(void)
+{
+	const struct hold *hold = TAILQ_FIRST(dispatcher_holds(life.dispatcher));
+	struct lsn_error err = { 0 };
+
+	if (hold && hold->kind == HOLD_LOOP && dispatcher_lift(life.dispatcher, hold->id, &err) >= 0)
+		sim_say("operator: release a loop");
+}
+
 void pauses_resume(uint32_t chance)
 {
 	struct lsn_error err = { 0 };
 	unsigned which = pause_count ? chance % pause_count : 0;
 
-	if (!life.dispatcher || world.dead || pause_count == 0)
+	if (!life.dispatcher || world.dead)
 		return;
+	if (pause_count == 0) {
+		resume_loop();
+		return;
+	}
 	const struct hold *found = dispatcher_find_like(life.dispatcher, &pauses[which]);
 	if (!found)
 		sim_fail("the pause of %s %s is gone", hold_scope_names[pauses[which].scope], pauses[which].name);

@@ -205,6 +205,139 @@ START_TEST(test_holds__cancel_and_retry_while_held)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------- loops */
+
+static void open_with(const char *config)
+{
+	serving_close();
+	serving_configure(config);
+	serving_open();
+}
+
+static bool runs(uint64_t id)
+{
+	const struct job *job = dispatcher_find(serving.dispatcher, id);
+
+	return job && job->state == JOB_RUNNING;
+}
+
+/* loop - three runs of SCRIPT on TOPIC, each of which causes the next event; the fourth job waits,
+ * braked. Its id. */
+static uint64_t loop(struct script *script, const char *topic)
+{
+	uint64_t id = add(script, topic);
+
+	for (unsigned i = 0; i < 3; i++) {
+		serving_until(runs(id));
+		id = add(script, topic);
+	}
+	serving_until(dispatcher_running(serving.dispatcher) == 0);
+	struct wait wait;
+	dispatcher_get_wait(serving.dispatcher, script->name, id, object_of(topic), &wait);
+	ck_assert_str_eq(wait_reason_names[wait.reason], "loop-brake");
+	return id;
+}
+
+#define LOOPS "[executor good]\nplaces = 4\ndelay_ms = 50\n[dispatcher]\nloop_limit = 3\n"
+
+START_TEST(test_holds__a_loop_is_held_and_others_serve)
+{
+	open_with(LOOPS);
+	struct script *a = serving_script("a.py", "#", NULL, NULL);
+	uint64_t id = loop(a, "update/resource/x");
+	size_t ended = serving_ended();
+
+	dispatcher_end_loop_pauses(serving.dispatcher, now_monotonic_usec() + LOOP_PAUSE_LAST_USEC - USEC_PER_SEC);
+	ck_assert_uint_eq(serving.dispatcher->holds.count, 0);
+	dispatcher_end_loop_pauses(serving.dispatcher, now_monotonic_usec() + LOOP_PAUSE_LAST_USEC);
+	ck_assert_uint_eq(serving.dispatcher->holds.count, 1);
+	const struct hold *held = TAILQ_FIRST(dispatcher_holds(serving.dispatcher));
+	ck_assert_str_eq(held->name, "resource/x");
+	ck_assert_ptr_nonnull(strstr(held->reason, "3 events in a row"));
+	ck_assert_ptr_nonnull(strstr(held->reason, "a.py"));
+	(void)add(a, "update/resource/y");
+	serving_until(serving_ended() == ended + 1);
+	ck_assert_int_eq(serving_job(id).state, JOB_QUEUED);
+	reopen();
+	held = TAILQ_FIRST(dispatcher_holds(serving.dispatcher));
+	ck_assert_int_eq(held->kind, HOLD_LOOP);
+	ck_assert_int_eq(serving_job(id).state, JOB_QUEUED);
+	lift(held->id);
+	serving_until(serving_ended() == ended + 2);
+}
+END_TEST
+
+START_TEST(test_holds__an_event_from_outside_ends_the_brake)
+{
+	open_with(LOOPS);
+	struct script *a = serving_script("a.py", "#", NULL, NULL);
+	uint64_t id = loop(a, "update/resource/x");
+	uint64_t until = now_monotonic_usec() + 400 * USEC_PER_MSEC;
+
+	while (now_monotonic_usec() < until)
+		serving_step();
+	ck_assert_int_eq(serving_job(id).state, JOB_QUEUED);
+	(void)add(a, "update/resource/x");
+	serving_until(serving_ended() == 5);
+	ck_assert_uint_eq(serving.dispatcher->holds.count, 0);
+}
+END_TEST
+
+START_TEST(test_holds__a_loop_that_is_allowed_goes_on)
+{
+	open_with(LOOPS "[limits]\nloop_allowed = yes\n");
+	struct script *a = serving_script("a.py", "#", "loop", "allow");
+	uint64_t id = add(a, "update/resource/x");
+
+	for (unsigned i = 0; i < 10; i++) {
+		serving_until(runs(id));
+		id = add(a, "update/resource/x");
+	}
+	serving_until(serving_ended() == 11);
+}
+END_TEST
+
+START_TEST(test_holds__a_script_that_loops_everywhere_is_held)
+{
+	char topic[40];
+
+	open_with(LOOPS "per_script = 100\n");
+	struct script *a = serving_script("a.py", "#", NULL, NULL);
+	for (unsigned i = 0; i < 8; i++) {
+		(void)snprintf(topic, sizeof topic, "update/resource/%u", i);
+		(void)loop(a, topic);
+		dispatcher_end_loop_pauses(serving.dispatcher, now_monotonic_usec() + LOOP_PAUSE_LAST_USEC);
+	}
+	ck_assert_uint_eq(serving.dispatcher->holds.count, 9);
+	const struct hold *held = dispatcher_find_hold(serving.dispatcher, "a.py", "", 0);
+	ck_assert_ptr_nonnull(held);
+	ck_assert_int_eq(held->scope, HOLD_SCRIPT);
+	ck_assert_ptr_null(dispatcher_find_hold(serving.dispatcher, "b.py", "", 0));
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------------------- rate */
+
+START_TEST(test_holds__a_rate_spreads_the_starts)
+{
+	uint64_t begun = now_monotonic_usec();
+	struct script *a = serving_script("a.py", "#", "rate", "10/s");
+	struct wait wait;
+	uint64_t id = 0;
+
+	for (unsigned i = 0; i < 5; i++) {
+		char topic[40];
+		(void)snprintf(topic, sizeof topic, "update/resource/%u", i);
+		id = add(a, topic);
+	}
+	serving_until(serving_figure("good", "submits") == 1);
+	dispatcher_get_wait(serving.dispatcher, "a.py", id, object_of("update/resource/4"), &wait);
+	ck_assert_str_eq(wait_reason_names[wait.reason], "rate");
+	serving_until(serving_ended() == 5);
+	ck_assert_uint_ge(now_monotonic_usec() - begun, 400 * USEC_PER_MSEC);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("holds");
@@ -219,6 +352,11 @@ int main(void)
 	tcase_add_test(tcase, test_holds__many_held_objects_do_not_block_others);
 	tcase_add_test(tcase, test_holds__one_more_of_the_same_replaces_it);
 	tcase_add_test(tcase, test_holds__cancel_and_retry_while_held);
+	tcase_add_test(tcase, test_holds__a_loop_is_held_and_others_serve);
+	tcase_add_test(tcase, test_holds__an_event_from_outside_ends_the_brake);
+	tcase_add_test(tcase, test_holds__a_loop_that_is_allowed_goes_on);
+	tcase_add_test(tcase, test_holds__a_script_that_loops_everywhere_is_held);
+	tcase_add_test(tcase, test_holds__a_rate_spreads_the_starts);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -20,6 +20,7 @@ static const struct script_policy policy = {
 	.memory_max_bytes = 256 << 20,
 	.retry_delay_max_usec = 3600 * USEC_PER_SEC,
 	.retries_max = 5,
+	.rate_max = 100,
 	.size_max = 1000,
 	.executor_open = open_gpu,
 };
@@ -54,6 +55,11 @@ START_TEST(test_script__settings_that_are_allowed)
 	ck_assert_int_eq(set("retry_on", "failure, timeout memory"), 0);
 	ck_assert_uint_eq(settings.retry_on,
 			  1 << LSN_OUTCOME_FAILURE | 1 << LSN_OUTCOME_TIMEOUT | 1 << LSN_OUTCOME_MEMORY);
+	ck_assert_int_eq(set("loop", "hold"), 0);
+	ck_assert_int_eq(set("rate", "100/s"), 0);
+	ck_assert_uint_eq(settings.rate_period_usec, 10 * USEC_PER_MSEC);
+	ck_assert_int_eq(set("rate", "0.5/min"), 0);
+	ck_assert_uint_eq(settings.rate_period_usec, 120 * USEC_PER_SEC);
 	ck_assert_int_eq(set("colour", "red"), 1);
 	ck_assert_int_eq(script_settings_check(&settings, &policy, NULL), 0);
 }
@@ -78,6 +84,14 @@ START_TEST(test_script__settings_that_are_refused_and_why)
 		{ "output", "Discard", -EINVAL, "discard or capture" },
 		{ "stdin", "Pipe", -EINVAL, "pipe or file" },
 		{ "stdin", "", -EINVAL, "pipe or file" },
+		{ "loop", "allow", -EPERM, "the administrator does not allow" },
+		{ "loop", "yes", -EINVAL, "hold or allow" },
+		{ "rate", "200/s", -EPERM, "at most 100/s" },
+		{ "rate", "10", -EINVAL, "such as 10/s" },
+		{ "rate", "0/s", -EINVAL, "such as 10/s" },
+		{ "rate", "-1/s", -EINVAL, "such as 10/s" },
+		{ "rate", "1/y", -EINVAL, "such as 10/s" },
+		{ "rate", "", -EINVAL, "such as 10/s" },
 		{ "executor", "docker-sandbox", -EPERM, "executor = docker-sandbox" },
 		{ "executor", "", -EINVAL, "name" },
 		{ "executor", "../gpu", -EINVAL, "name" },
