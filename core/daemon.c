@@ -387,7 +387,7 @@ int daemon_run(const char *config_file, struct config *config, struct lsn_error 
 {
 	struct daemon daemon = { .config = config, .config_file = strdup(config_file) };
 
-	daemon.started_realtime_usec = now_realtime_usec();
+	daemon.started_realtime_usec = daemon.reloaded_realtime_usec = now_realtime_usec();
 	daemon.started_monotonic_usec = now_monotonic_usec();
 	log_init(config->log_level);
 	failpoint_init();

@@ -112,6 +112,7 @@ static void put_in_force(struct daemon *daemon, struct next *next)
 	executors_swap(daemon->executors);
 	daemon->config = next->config;
 	daemon->reloads++;
+	daemon->reloaded_realtime_usec = now_realtime_usec();
 	log_init(daemon->config->log_level);
 	journal_set_config(daemon->journal, &daemon->config->journal);
 	registry_set_policy(daemon->registry, &daemon->config->policy);

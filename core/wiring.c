@@ -60,10 +60,12 @@ static void take_session(struct daemon *daemon, bool present)
 	char whose[SESSION_WHOSE_SIZE], from[32], to[32];
 
 	(void)snprintf(whose, sizeof whose, "%.200s at %.160s:%u", config->client_id, config->host, config->port);
-	if (session_note_connected(note, whose, present, now_realtime_usec()))
+	if (session_note_connected(note, whose, present, now_realtime_usec())) {
+		daemon->sessions_lost++;
 		log_warning("the broker has lost our session: events published between %s and %s are missing",
 			    format_time(note->lost_from_realtime_usec, from, sizeof from),
 			    format_time(note->lost_to_realtime_usec, to, sizeof to));
+	}
 	note_session(daemon, true);
 	daemon->session_open = true;
 }

@@ -40,6 +40,8 @@ struct daemon {
 	bool session_open; /* the broker is connected */
 	struct reload *reload; /* under way, or NULL */
 	uint64_t reloads; /* that were put in force */
+	uint64_t reloaded_realtime_usec; /* when the configuration in force was read */
+	uint64_t sessions_lost; /* at the broker, since the start */
 	bool reload_again; /* asked for by a signal meanwhile */
 	/* the last reload failed, for this reason; 0: it did not */
 	uint64_t reload_failed_realtime_usec;

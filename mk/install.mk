@@ -27,6 +27,8 @@ install: all
 	for f in $(UNITS); do $(call unit,$(SBINDIR),$(SYSCONFDIR),$$f) >$D$(UNITDIR)/$$f || exit 1; done
 	for f in $(MANUALS); do install -m 644 $$f $D$(MANDIR)/man$${f##*.} || exit 1; done
 	install -m 644 README.md LICENSE CHANGELOG.md SECURITY.md $(wildcard docs/*.md) conf.d/mosquitto/listenerd.conf $D$(DOCDIR)
+	install -d $D$(DOCDIR)/monitoring
+	install -m 644 $(wildcard docs/monitoring/*) $D$(DOCDIR)/monitoring
 	$(foreach f,$(CONFIGURATION),$(call install_configuration,conf.d/$f,$D$(CONFDIR)/$f)$(newline))
 	$(if $D,,$(GIVE_TO_USER))
 

@@ -16,7 +16,7 @@ $(BUILD)/tools/listenerctl/%.o: tools/listenerctl/%.c | $(PLACE)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -fPIE $(LIB_I) $(PLACE_I) -Itools/listenerctl $(PKGFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/listenerctl: $(CTL_OBJ) $(LIB_OBJ)
-	$(Q)$(CC) $(BASE) -pie $(CTL_OBJ) $(filter %/util.o %/clock.o %/parse.o %/file.o %/visible.o,$(LIB_OBJ)) -o $@ $(CTL_LIBS)
+	$(Q)$(CC) $(BASE) -pie $(CTL_OBJ) $(filter %/util.o %/clock.o %/parse.o %/file.o %/metrics_text.o %/visible.o,$(LIB_OBJ)) -o $@ $(CTL_LIBS)
 
 deps:
 	$(Q)tools/deps

@@ -2,6 +2,7 @@
  * journal_private.h for the other files. */
 #include "cleanup.h"
 #include "event.h"
+#include "histogram.h"
 #include "job.h"
 #include "journal_private.h"
 #include "log.h"
@@ -578,6 +579,7 @@ int journal_commit(struct journal *journal, struct lsn_error *err)
 	uint64_t took = now_monotonic_usec() - begun;
 	journal->figures.commits++;
 	journal->figures.commit_usec_total += took;
+	histogram_add(&journal->figures.commit_times, &histogram_writes, took);
 	if (took > journal->figures.commit_usec_max)
 		journal->figures.commit_usec_max = took;
 	return 0;

@@ -17,6 +17,7 @@
 #define CORE_JOURNAL_H
 
 #include "hold.h"
+#include "histogram.h"
 #include "job.h"
 
 struct journal;
@@ -91,6 +92,7 @@ struct journal_figures {
 	uint64_t oldest_waiting_realtime_usec;
 	uint64_t size_bytes, disk_free_bytes;
 	uint64_t commits, commit_usec_total, commit_usec_max; /* since open */
+	struct histogram commit_times; /* histogram_writes */
 };
 
 /* journal_get_figures - cheap enough to be called each second. */

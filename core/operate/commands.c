@@ -14,6 +14,7 @@
 #include "journal.h"
 #include "log.h"
 #include "script_names.h"
+#include "metrics.h"
 #include "place.h"
 #include "record.h"
 #include "registry.h"
@@ -456,6 +457,7 @@ const struct control_command daemon_commands[] = {
 	{ "holds", CONTROL_READ, command_holds },
 	/* what each script did, and has to do */
 	{ "stats", CONTROL_READ, command_stats },
+	{ "metrics", CONTROL_READ, command_metrics },
 	{ "executors", CONTROL_READ, run_executors },
 	{ "jobs", CONTROL_READ, command_jobs },
 	{ "show", CONTROL_READ, command_show },

@@ -294,7 +294,10 @@ def test_health(t):
     status, headers, body = web.send('/healthz')
     equal((status, headers['content-type']), (503, 'text/plain; charset=utf-8'))
     check(body.startswith(b'failure listenerd-away: ') and body.count(b'\n') == 1, body)
-    equal(web.send('/metrics')[0], 503)
+    equal(
+        web.send('/metrics')[0::2],
+        (200, b'# HELP listenerd_up 1 if listenerd answers.\n# TYPE listenerd_up gauge\nlistenerd_up 0\n'),
+    )
     daemon.start()
     web.page('/')
 

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <cleanup.h>
+#include <metrics_text.h>
 #include <util.h>
 
 #define CHECK_SECONDS 10 /* a daemon that takes longer to say how it is hangs */
@@ -253,6 +254,13 @@ static enum exit_code run_explain(struct client *client, struct invocation *invo
 static enum exit_code run_top(struct client *client, struct invocation *invocation)
 {
 	return top_run(client, invocation->request);
+}
+
+static void print_metrics(void *out, const json_t *row) { metrics_print_row(out, row); }
+
+static enum exit_code run_metrics(struct client *client, struct invocation *invocation)
+{
+	return client_ask(client, json_incref(invocation->request), print_metrics, NULL, stdout);
 }
 
 static void keep_object(void *data, const json_t *object) { *(json_t **)data = json_deep_copy(object); }
@@ -581,6 +589,7 @@ static const struct command command_table[] = {
 	  O_TOPIC | O_DECISION | O_SINCE | O_LIMIT, NULL, run_events },
 	{ "top", "[--by FIGURE] [-n TIMES]", "which scripts run how often, how long, how well", "stats", 0, 0,
 	  O_BY | O_COUNT | O_SCRIPT, fill_top, run_top },
+	{ "metrics", "", "figures for Prometheus", NULL, 0, 0, 0, NULL, run_metrics },
 	{ "executors", "", "the executors and their state", NULL, 0, 0, 0, NULL, run_executors },
 	{ "jobs", "[FILTERS] [--latest] [--before JOB]", "jobs that ran, run or wait", NULL, 0, 0,
 	  O_FILTERS | O_LATEST | O_BEFORE, NULL, run_jobs },
@@ -729,6 +738,8 @@ static enum exit_code command_execute(const struct command *command, struct invo
 		code = check_unreached(code, invocation->json);
 	if (!client && command->run == run_test)
 		code = (enum exit_code)TEST_NOT_MADE; /* 1 to 3 would be the script's */
+	if (!client && command->run == run_metrics && !invocation->json)
+		metrics_print_away(stdout);
 	if (client)
 		code = invocation->json && command->run != run_test ? run_json(client, command, invocation)
 								    : command->run(client, invocation);
