@@ -94,7 +94,9 @@ static void decide(struct dispatcher *d, struct job *job, const struct lsn_resul
 			 job->abi.id, job->abi.event, job->script->name, job->executor, job->abi.attempt,
 			 outcome_names[result->outcome], (double)result->duration_usec / 1e6,
 			 result->message[0] ? " message=" : "", result->message);
-		job_close(d, job, result->outcome, result->message);
+		char message[LSN_MESSAGE_SIZE];
+		job_say_result(result, message);
+		job_close(d, job, result->outcome, message);
 	}
 }
 
@@ -103,12 +105,16 @@ static void record(struct dispatcher *d, const struct job *job, unsigned attempt
 		   const char *place, const struct lsn_result *result)
 {
 	struct job_result *copy;
+	struct lsn_result bare = *result;
 
+	bare.out = bare.err = NULL;
+	bare.out_size = bare.err_size = 0;
+	if (job->script->settings.output == OUTPUT_FAILURES && result->outcome == LSN_OUTCOME_SUCCESS) {
+		bare.out_truncated = bare.err_truncated = 0;
+		result = &bare;
+	}
 	if (job_result_new(result, &copy) < 0) {
 		log_error("out of memory for the output of job=%" PRIu64 ", recording the outcome only", job->abi.id);
-		struct lsn_result bare = *result;
-		bare.out = bare.err = NULL;
-		bare.out_size = bare.err_size = 0;
 		bare.out_truncated = bare.err_truncated = 1;
 		if (job_result_new(&bare, &copy) < 0)
 			/* a few hundred bytes: the journal still says "running", the next daemon

@@ -13,6 +13,8 @@ const char *const job_state_names[JOB_STATE_MAX] = {
 	[JOB_LOST] = "lost",
 };
 
+#define LAST_LINE_MAX ((size_t)200) /* bytes of stderr in the job's message */
+
 #define TO(state) (1U << JOB_##state)
 
 #define ENDS (TO(BACKOFF) | TO(FINISHED) | TO(LOST))
@@ -37,7 +39,7 @@ static void fill_abi(struct job *job, uint64_t id)
 		.size = sizeof job->abi,
 		.id = id,
 		.event = event->id,
-		.output = script->settings.output,
+		.output = script->settings.output == OUTPUT_DISCARD ? LSN_OUTPUT_DISCARD : LSN_OUTPUT_CAPTURE,
 		.input = script->settings.input,
 		.script = script->name,
 		.script_version = script->version,
@@ -119,6 +121,28 @@ static const void *copy_output(char **end, const void *data, size_t size)
 	memcpy(copy, data, size);
 	*end += size;
 	return copy;
+}
+
+/* last_line - the last line of SIZE bytes of TEXT that is not blank, or "". */
+static void last_line(const char *text, size_t size, char ret[LSN_MESSAGE_SIZE])
+{
+	while (size > 0 && strchr(" \t\r\n", text[size - 1]))
+		size--;
+	const char *newline = size > 0 ? memrchr(text, '\n', size) : NULL;
+	const char *line = newline ? newline + 1 : text;
+	size -= size > 0 ? (size_t)(line - text) : 0;
+	(void)snprintf(ret, LSN_MESSAGE_SIZE, "%.*s", (int)(size < LAST_LINE_MAX ? size : LAST_LINE_MAX), line);
+	utf8_trim(ret);
+	for (char *c = ret; !utf8_valid(ret, strlen(ret)) && *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+}
+
+void job_say_result(const struct lsn_result *result, char ret[LSN_MESSAGE_SIZE])
+{
+	(void)snprintf(ret, LSN_MESSAGE_SIZE, "%s", result->message);
+	if (!ret[0] && result->outcome != LSN_OUTCOME_SUCCESS && result->err_size > 0)
+		last_line(result->err, result->err_size, ret);
 }
 
 int job_result_new(const struct lsn_result *result, struct job_result **ret)

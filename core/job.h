@@ -130,6 +130,10 @@ void job_set_state(struct job *job, enum job_state state);
  * Without memory the message is left out. */
 void job_set_end(struct job *job, enum lsn_outcome outcome, const char *message);
 
+/* job_say_result - for the job's row: RESULT's message; for a failure without one the last line of
+ * stderr, as far as that was captured. */
+void job_say_result(const struct lsn_result *result, char ret[LSN_MESSAGE_SIZE]);
+
 /* job_result_new - a copy of RESULT and its output; the caller's to free().
  * 0, -ENOMEM. */
 int job_result_new(const struct lsn_result *result, struct job_result **ret);

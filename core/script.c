@@ -16,6 +16,10 @@ const char *const outcome_names[LSN_OUTCOME_MAX] = {
 	[LSN_OUTCOME_LOST] = "lost",           [LSN_OUTCOME_NOT_STARTED] = "not-started",
 };
 
+const char *const output_names[OUTPUT_KEPT_MAX + 1] = {
+	[OUTPUT_DISCARD] = "discard", [OUTPUT_CAPTURE] = "capture", [OUTPUT_FAILURES] = "failures"
+};
+
 #define MEMORY_MIN_BYTES (UINT64_C(1) << 20)
 
 const char *const script_state_names[SCRIPT_STATE_MAX] = {
@@ -228,17 +232,25 @@ static int set_memory(const struct setting *s)
 	return 0;
 }
 
+/* may_keep - OUTPUT, which a script asks for. What it would have without asking it may have. */
+static bool may_keep(const struct script_policy *policy, enum output_kept output)
+{
+	enum output_kept own = policy->defaults.output;
+
+	return policy->capture_allowed || output == OUTPUT_DISCARD || output == own || own == OUTPUT_CAPTURE;
+}
+
 static int set_output(const struct setting *s)
 {
-	if (streq(s->value, "discard")) {
-		s->settings->output = LSN_OUTPUT_DISCARD;
-		return 0;
-	}
-	if (!streq(s->value, "capture"))
-		return settings_refuse(s, -EINVAL, "it must be discard or capture");
-	if (!s->policy->capture_allowed && s->policy->defaults.output != LSN_OUTPUT_CAPTURE)
-		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to capture their output");
-	s->settings->output = LSN_OUTPUT_CAPTURE;
+	int output = OUTPUT_DISCARD;
+
+	while (output < OUTPUT_KEPT_MAX && !streq(s->value, output_names[output]))
+		output++;
+	if (output == OUTPUT_KEPT_MAX)
+		return settings_refuse(s, -EINVAL, "it must be discard, capture or failures");
+	if (!may_keep(s->policy, (enum output_kept)output))
+		return settings_refuse(s, -EPERM, "the administrator does not allow scripts to keep their output");
+	s->settings->output = (enum output_kept)output;
 	return 0;
 }
 
@@ -403,9 +415,9 @@ int script_settings_check(const struct script_settings *settings, const struct s
 	    !executor_is_open(policy, settings->executor))
 		return lsn_error_set(err, -EPERM, "executor = %s: the administrator no longer opens it to scripts",
 				     settings->executor);
-	if (settings->output == LSN_OUTPUT_CAPTURE && !policy->capture_allowed &&
-	    policy->defaults.output != LSN_OUTPUT_CAPTURE)
-		return lsn_error_set(err, -EPERM, "output = capture: the administrator no longer allows it");
+	if (!may_keep(policy, settings->output))
+		return lsn_error_set(err, -EPERM, "output = %s: the administrator no longer allows it",
+				     output_names[settings->output]);
 	if (settings->on_lost != policy->defaults.on_lost && !policy->on_lost_allowed)
 		return lsn_error_set(err, -EPERM, "on_lost: the administrator no longer allows scripts to set it");
 	if (settings->loop_allowed && !policy->loop_allowed)

@@ -29,12 +29,17 @@ extern const char *const script_state_names[SCRIPT_STATE_MAX];
  * EXECUTOR: what the section of the executor that ran it says. */
 enum on_lost { ON_LOST_REPORT, ON_LOST_RERUN, ON_LOST_EXECUTOR };
 
+/* What is kept of what a script prints. An executor is asked to capture it unless it is discarded;
+ * what of it is kept is decided when the outcome is known. */
+enum output_kept { OUTPUT_DISCARD, OUTPUT_CAPTURE, OUTPUT_FAILURES, OUTPUT_KEPT_MAX };
+extern const char *const output_names[OUTPUT_KEPT_MAX + 1]; /* "discard" and so on, NULL */
+
 extern const char *const outcome_names[LSN_OUTCOME_MAX]; /* "success" to "not-started" */
 
 struct script_settings {
 	uint64_t timeout_usec;
 	uint64_t memory_bytes;
-	enum lsn_output_mode output;
+	enum output_kept output;
 	enum lsn_input_mode input;
 	char executor[EXECUTOR_NAME_SIZE]; /* as asked for by the script; "" = the INI decides */
 	enum on_lost on_lost;
@@ -50,8 +55,8 @@ struct script_policy {
 	struct script_settings defaults;
 	uint64_t timeout_max_usec, memory_max_bytes, retry_delay_max_usec;
 	unsigned retries_max;
-	uint64_t output_max_bytes; /* kept of each stream with output = capture */
-	bool capture_allowed; /* may a script set output = capture */
+	uint64_t output_max_bytes; /* kept of each stream, unless it is discarded */
+	bool capture_allowed; /* may a script keep its output */
 	bool on_lost_allowed; /* may a script set on_lost */
 	bool loop_allowed; /* may a script set loop = allow */
 	double rate_max; /* starts of a script per second; 0: no limit */

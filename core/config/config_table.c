@@ -21,7 +21,6 @@ static const char *const level_names[] = { "error", "warning", "notice", "info",
 static const char *const version_names[] = { "3.1.1", "5", NULL };
 static const char *const dialect_names[] = { "indigo", "drastic", "radon", NULL };
 static const char *const source_names[] = { "directory", "cdmi", NULL };
-static const char *const output_names[] = { "discard", "capture", NULL };
 static const char *const input_names[] = { "file", "pipe", NULL };
 static const char *const on_lost_names[] = { "report", "rerun", "executor", NULL };
 static const char *const executor_on_lost_names[] = { "report", "rerun", NULL };
@@ -195,21 +194,22 @@ static const struct config_item limits_items[] = {
 	{ "memory_max", &config_type_size, IN(policy.memory_max_bytes), 8 * M, UINT64_MAX, .def = "128M",
 	  .help = "The most memory a script may ask for. Example: with memory_max = 256M, a script with "
 		  "memory = 512M is refused." },
-	{ "output", &config_type_enum, IN(policy.defaults.output), LSN_OUTPUT_DISCARD, 0, output_names,
-	  .def = "discard",
+	{ "output", &config_type_enum, IN(policy.defaults.output), OUTPUT_DISCARD, 0, output_names, .def = "discard",
 	  .help = "discard: what scripts print is thrown away. capture: the first output_max bytes of "
-		  "each stream are kept in the journal." },
+		  "each stream are kept in the journal. failures: the same, but only of runs that did not "
+		  "succeed. With failures, authors see why a script failed, and runs that succeed leave "
+		  "nothing behind." },
 	{ "output_max", &config_type_size, IN(policy.output_max_bytes), 1 * K, 256 * K, .def = "64K",
 	  .help = "How much of standard output and how much of standard error is kept with output = "
-		  "capture. What is beyond is thrown away, the kept part is marked as truncated, and "
+		  "capture or failures. What is beyond is thrown away, the kept part is marked as truncated, and "
 		  "the script goes on. A new value counts for attempts that begin later." },
 	{ "stdin", &config_type_enum, IN(policy.defaults.input), LSN_INPUT_FILE, 0, input_names, .def = "pipe",
 	  .help = "What standard input is for a script whose metadata have no stdin. pipe: the payload "
 		  "comes through a pipe, as from a shell. file: the payload is a file that can be read "
 		  "again from its start. The bytes are the same." },
 	{ "capture_allowed", &config_type_bool, IN(policy.capture_allowed), .def = "yes",
-	  .help = "yes: a script may ask for output = capture. no: a script that asks for it is "
-		  "refused." },
+	  .help = "yes: a script may ask for output = capture or output = failures. no: a script that "
+		  "asks for it is refused, unless output above is the same." },
 	{ "on_lost", &config_type_enum, IN(policy.defaults.on_lost), ON_LOST_REPORT, 0, on_lost_names,
 	  .def = "executor",
 	  .help = "What happens to a job when listenerd cannot know whether it ran. report: the job "

@@ -211,7 +211,9 @@ static int read_revision(sqlite3_stmt *stmt, struct script *script)
 	script->size = (size_t)column_u64(stmt, 3);
 	settings->timeout_usec = column_u64(stmt, 4);
 	settings->memory_bytes = column_u64(stmt, 5);
-	settings->output = (enum lsn_output_mode)sqlite3_column_int(stmt, 6);
+	settings->output = (enum output_kept)sqlite3_column_int(stmt, 6);
+	if (settings->output >= OUTPUT_KEPT_MAX)
+		settings->output = OUTPUT_DISCARD;
 	(void)snprintf(settings->executor, sizeof settings->executor, "%s", column_text(stmt, 7));
 	settings->on_lost = (enum on_lost)sqlite3_column_int(stmt, 8);
 	settings->retries = (unsigned)sqlite3_column_int64(stmt, 9);

@@ -24,7 +24,8 @@ void script_add_settings(const struct daemon *daemon, json_t *object, const stru
 	json_set_string(object, "executor", dispatcher_executor_for(&daemon->config->dispatch, script));
 	json_set_uint(object, "timeout_usec", settings->timeout_usec);
 	json_set_uint(object, "memory_bytes", settings->memory_bytes);
-	json_set_string(object, "output", settings->output == LSN_OUTPUT_CAPTURE ? "capture" : "discard");
+	json_set_string(object, "output",
+			output_names[settings->output < OUTPUT_KEPT_MAX ? settings->output : OUTPUT_DISCARD]);
 	json_set_string(object, "stdin", settings->input == LSN_INPUT_PIPE ? "pipe" : "file");
 	json_set_uint(object, "retries", settings->retries);
 	json_set_uint(object, "rate_period_usec", settings->rate_period_usec);

@@ -380,6 +380,40 @@ def test_who_may(t):
     check('no payload' in last['error']['message'] or 'no script' in last['error']['message'], last)
 
 
+# -------------------------------------------------------------------------------- why did it fail?
+def test_output_of_failures_is_kept(t):
+    broker = t.broker()
+    daemon = t.listener(broker, docker={}).start()
+    text = 'import sys; print("out"); print("a\\n%s\\n" % (sys.argv[1][-1] * 5), file=sys.stderr); sys.exit(sys.argv[1][-1] == "x")\n'
+    for kept in ('discard', 'failures', 'capture'):
+        daemon.script(kept + '.py', text, topic='create/#', output=kept)
+    for topic in ('create/resource/good', 'create/resource/x'):
+        broker.publish(topic, b'{}')
+    jobs = {(job['script'], job['outcome']): job for job in daemon.wait_jobs(6, SECONDS)}
+    output = {key: 'out' in daemon.show(job['id'])['runs'][0] for key, job in jobs.items()}
+    should = {('discard.py', 'success'): False, ('discard.py', 'failure'): False}
+    should.update({('failures.py', 'success'): False, ('failures.py', 'failure'): True})
+    should.update({('capture.py', 'success'): True, ('capture.py', 'failure'): True})
+    equal(output, should)
+    messages = {key: job['message'] for key, job in jobs.items() if job['message']}
+    equal(messages, {('failures.py', 'failure'): 'xxxxx', ('capture.py', 'failure'): 'xxxxx'})
+    check('xxxxx' in daemon.ctl_run('jobs', '--failed').stdout.decode(), 'the table')
+    check('failure: xxxxx' in daemon.ctl_run('explain', 'failures.py', 'create/resource/x').stdout.decode(), 'explain')
+    shown = daemon.ctl_run('show', jobs['discard.py', 'failure']['id']).stdout.decode()
+    check('No output was kept' in shown and 'listenerctl test --job' in shown, shown)
+    check('No output' not in daemon.ctl_run('show', jobs['failures.py', 'failure']['id']).stdout.decode(), 'kept')
+    equal(daemon.script_row('failures.py')['output'], 'failures')
+    daemon.change({'limits': {'capture_allowed': 'no'}})
+    daemon.reload()
+    for name in ('failures.py', 'capture.py'):
+        row = daemon.wait_script(name, lambda row: row['state'] == 'refused')
+        check('the administrator' in row['reason'], row)
+    daemon.change({'limits': {'output': 'failures'}})
+    daemon.reload()
+    daemon.wait_script('failures.py', lambda row: row['state'] == 'active')
+    equal(daemon.script_row('capture.py')['state'], 'refused')
+
+
 # -------------------------------------------------------------------------------------------- sample
 def test_samples(t):
     program = harness.BUILD + '/listenerctl'

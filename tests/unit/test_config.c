@@ -103,7 +103,7 @@ START_TEST(test_config__an_empty_file_is_all_defaults)
 	ck_assert_str_eq(config->broker.subscriptions[4], "update_metadata/#");
 	ck_assert_ptr_null(config->broker.subscriptions[5]);
 	ck_assert_uint_eq(config->policy.defaults.timeout_usec, 12 * USEC_PER_SEC);
-	ck_assert_int_eq(config->policy.defaults.output, LSN_OUTPUT_DISCARD);
+	ck_assert_int_eq(config->policy.defaults.output, OUTPUT_DISCARD);
 	ck_assert_int_eq(config->policy.defaults.input, LSN_INPUT_PIPE);
 	ck_assert_uint_eq(config->policy.defaults.retry_on, 1U << LSN_OUTCOME_FAILURE);
 	ck_assert_uint_eq(config->executors.executor_count, 1);
@@ -140,7 +140,7 @@ START_TEST(test_config__every_kind_of_value)
 	ck_assert_uint_eq(config->broker.port, 8883);
 	ck_assert_uint_eq(config->policy.defaults.retry_on,
 			  1U << LSN_OUTCOME_FAILURE | 1U << LSN_OUTCOME_TIMEOUT | 1U << LSN_OUTCOME_LOST);
-	ck_assert_int_eq(config->policy.defaults.output, LSN_OUTPUT_CAPTURE);
+	ck_assert_int_eq(config->policy.defaults.output, OUTPUT_CAPTURE);
 	ck_assert_int_eq(config->policy.defaults.on_lost, ON_LOST_RERUN);
 	ck_assert(config->dispatch.replay_rate_max == 0.5);
 	ck_assert_uint_eq(config->executors.executor_count, 1);

@@ -21,7 +21,7 @@ static void setup(void)
 	(void)snprintf(script->version, sizeof script->version, "%064d", 1);
 	script->size = 100;
 	script->settings = (struct script_settings){
-		.timeout_usec = 12000000, .memory_bytes = 1 << 26, .output = LSN_OUTPUT_CAPTURE, .input = LSN_INPUT_PIPE
+		.timeout_usec = 12000000, .memory_bytes = 1 << 26, .output = OUTPUT_FAILURES, .input = LSN_INPUT_PIPE
 	};
 	ck_assert_int_eq(job_new(9, event, script, &job), 0);
 }
@@ -32,6 +32,41 @@ static void teardown(void)
 	event_unref(event);
 	script_unref(script);
 }
+
+/* said - of a failure with that message and that on stderr. */
+static const char *said(const char *message, const void *err, size_t size, enum lsn_outcome outcome)
+{
+	static char text[LSN_MESSAGE_SIZE];
+	struct lsn_result result = { .outcome = outcome, .err = err, .err_size = size };
+
+	(void)snprintf(result.message, sizeof result.message, "%s", message);
+	job_say_result(&result, text);
+	return text;
+}
+
+START_TEST(test_job__the_last_line_says_why)
+{
+	static const char trace[] = "Traceback:\n  f()\nKeyError: 'nam'\n\n \n";
+	char large[600];
+
+	ck_assert_str_eq(said("", trace, sizeof trace - 1, LSN_OUTCOME_FAILURE), "KeyError: 'nam'");
+	ck_assert_str_eq(said("over", trace, sizeof trace - 1, LSN_OUTCOME_MEMORY), "over");
+	ck_assert_str_eq(said("", trace, sizeof trace - 1, LSN_OUTCOME_SUCCESS), "");
+	ck_assert_str_eq(said("", "one line", 8, LSN_OUTCOME_FAILURE), "one line");
+	ck_assert_str_eq(said("", NULL, 0, LSN_OUTCOME_FAILURE), "");
+	ck_assert_str_eq(said("", "\n \r\n", 4, LSN_OUTCOME_FAILURE), "");
+	ck_assert_str_eq(said("",
+			      "\nb\xff"
+			      "c",
+			      4, LSN_OUTCOME_FAILURE),
+			 "b?c");
+	for (size_t i = 0; i < sizeof large; i++)
+		large[i] = i % 2 ? '\xa4' : '\xc3'; /* a letter of two bytes */
+	ck_assert_uint_eq(strlen(said("", large + 1, sizeof large - 1, LSN_OUTCOME_FAILURE)), 199);
+	ck_assert_uint_eq(strlen(said("", large, sizeof large, LSN_OUTCOME_FAILURE)), 200);
+	ck_assert_int_eq((unsigned char)said("", large, sizeof large, LSN_OUTCOME_FAILURE)[199], 0xa4);
+}
+END_TEST
 
 START_TEST(test_job__new_is_queued_and_filled)
 {
@@ -184,6 +219,7 @@ int main(void)
 
 	log_init(LSN_LOG_ERROR);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_job__the_last_line_says_why);
 	tcase_add_test(tc, test_job__new_is_queued_and_filled);
 	tcase_add_test(tc, test_job__holds_event_and_script);
 	tcase_add_test(tc, test_job__allowed_moves);

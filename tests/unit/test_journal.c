@@ -52,7 +52,7 @@ static struct script *make_script(const char *name, const char *filter, const ch
 	(void)snprintf(script->version, sizeof script->version, "%064x", sum);
 	script->settings = (struct script_settings){ .timeout_usec = 12 * USEC_PER_SEC,
 						     .memory_bytes = 1 << 26,
-						     .output = LSN_OUTPUT_CAPTURE,
+						     .output = OUTPUT_CAPTURE,
 						     .input = LSN_INPUT_PIPE,
 						     .executor = "docker",
 						     .on_lost = ON_LOST_RERUN,

@@ -297,6 +297,21 @@ static void print_run(const json_t *run)
 	print_bytes(run, "stderr", "err");
 }
 
+/* print_missing - a job that failed, and of whose output nothing is kept: how to see it. */
+static void print_missing(const json_t *object)
+{
+	const json_t *runs = json_object_get(object, "runs");
+	const json_t *run = json_array_get(runs, json_array_size(runs) - 1);
+	const char *outcome = json_string_value(json_object_get(run, "outcome"));
+	bool ran = json_integer_value(json_object_get(run, "duration_usec")) > 0;
+
+	if (!ran || !outcome || strcmp(outcome, "success") == 0 || json_object_get(run, "out") ||
+	    json_object_get(run, "out_base64") || json_object_get(run, "err") || json_object_get(run, "err_base64"))
+		return;
+	(void)printf("No output was kept. To keep it from now on: output = failures in the script's metadata.\n");
+	text_phrase(object, "To see it now: listenerctl test --job ", "id", CELL_NUMBER, "\n");
+}
+
 void print_job(void *data, const json_t *object)
 {
 	size_t i;
@@ -320,6 +335,7 @@ void print_job(void *data, const json_t *object)
 	text_phrase(object, "message        ", "message", CELL_TEXT, "\n");
 	json_array_foreach (json_object_get(object, "runs"), i, run)
 		print_run(run);
+	print_missing(object);
 	print_bytes(object, "payload", "payload");
 }
 
