@@ -19,6 +19,7 @@ static json_t *script_question(const struct visit *visit, size_t index)
 	case 2:
 		return json_pack("{s:s, s:s, s:b, s:i}", "command", "jobs", "script", visit->rest, "failed", 1, "limit",
 				 1);
+	case 3: return json_pack("{s:s, s:s}", "command", "stats", "script", visit->rest);
 	default: return NULL;
 	}
 }
@@ -65,6 +66,40 @@ static void script_settings(struct html *html, const json_t *row)
 	html_raw(html, "</dl>\n");
 }
 
+static void script_outcomes(struct html *html, const json_t *outcomes)
+{
+	const char *word;
+	json_t *count;
+	json_object_foreach ((json_t *)(uintptr_t)outcomes, word, count) {
+		html_raw(html, ", ");
+		html_text(html, word);
+		html_raw(html, " ");
+		html_number(html, (uint64_t)json_integer_value(count));
+	}
+}
+
+static void script_figures(struct html *html, const json_t *figures)
+{
+	if (!value_uint(figures, "jobs"))
+		return;
+	html_raw(html, "<h2>Since the daemon's start</h2>\n<dl>\n");
+	listing_fact(html, "Jobs");
+	value_number(html, figures, "jobs");
+	script_outcomes(html, json_object_get(figures, "outcomes"));
+	listing_fact_end(html);
+	listing_fact(html, "Half of the runs took at most");
+	value_duration(html, figures, "took_median_usec");
+	html_raw(html, ", 95 % at most ");
+	value_duration(html, figures, "took_95_usec");
+	listing_fact_end(html);
+	listing_fact(html, "Half of the jobs waited at most");
+	value_duration(html, figures, "delay_median_usec");
+	html_raw(html, ", 95 % at most ");
+	value_duration(html, figures, "delay_95_usec");
+	listing_fact_end(html);
+	html_raw(html, "</dl>\n");
+}
+
 static void script_form(struct html *html, const struct visit *visit)
 {
 	html_raw(html, "<h2>Would it run?</h2>\n<form method=\"get\" action=\"/explain\">\n"
@@ -103,6 +138,7 @@ static void script_show(struct html *html, struct visit *visit)
 		html_raw(html, "<p class=\"warning box\">No script of this name is known now.</p>\n");
 		visit->status = json_array_size(jobs) ? 200 : 404;
 	}
+	script_figures(html, json_array_get(visit_rows(visit, 3), 0));
 	plot_runs(html, jobs);
 	script_failure(html, visit_rows(visit, 2));
 	script_form(html, visit);

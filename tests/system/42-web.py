@@ -214,6 +214,7 @@ def test_filters_and_paging(t):
     says(web, '/jobs?script=no.py', 'No jobs')
     says(web, '/events?decision=rejected', 'No events')
     says(web, '/', '60 runs')
+    says(web, '/scripts/a.py', '60, success 60')
     check('Holds' not in web.page('/').text, 'a hold')
     daemon.ctl('pause', 'a.py', '--reason', HOSTILE)
     broker.publish('create/held', b'')
