@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 
+import harness
+
 MANY = b''.join(
     json.dumps(request).encode() + b'\n'
     for request in ({'command': 'jobs', 'topic': 'nothing/#', 'limit': 1000}, {'command': 'jobs', 'limit': 1000})
@@ -63,6 +65,31 @@ class People:
                 self.act('retry', self.ids(outcome='cancelled'))
             else:
                 self.act('replay', self.ids(script='line.py', state='finished')[:60])
+
+    def pause(self, what, how_long):
+        """A pause that is ended later, perhaps by another daemon, or at the end of all."""
+        scope = {
+            'all': {'all': True},
+            'executor': {'executor': 'docker-sandbox'},
+            'pattern': {'scripts': ['*.py']},
+            'script': {'scripts': ['line.py']},
+        }[what]
+        for command in ('pause', 'resume'):
+            with contextlib.suppress(OSError, ValueError):
+                self.ask(dict(scope, command=command))
+                self.count(command + ' ' + what, 1)
+            time.sleep(how_long if command == 'pause' else 0)
+
+    def resume_all(self):
+        """What deaths have left paused. Nothing else may be held: all events come from outside."""
+        for hold in self.ask({'command': 'holds'}):
+            if 'hold' not in hold:
+                continue
+            if hold['kind'] != 'pause':
+                raise harness.Failed('held although nothing loops: %s' % hold)
+            scope = {'all': True} if hold['scope'] == 'all' else {'executor': hold['name']}
+            scope = {'scripts': [hold['name']]} if hold['scope'] == 'script' else scope
+            self.ask(dict(scope, command='resume'))
 
     def read(self, what, how_long):
         """Twelve connections that ask without end and read slowly, or not at all."""

@@ -150,6 +150,13 @@ def operator_acts(seed):
         yield r.uniform(1, 5), r.choice(('cancel', 'cancel', 'retry', 'retry', 'replay')), 0
 
 
+def pauses(seed):
+    """(seconds until, what is paused, for how long)."""
+    r = lane(seed, 'pauses')
+    while True:
+        yield r.uniform(3, 12), r.choice(('all', 'executor', 'pattern', 'script', 'script')), r.uniform(0.3, 3)
+
+
 def reader_acts(seed):
     r = lane(seed, 'readers')
     while True:

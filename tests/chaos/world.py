@@ -403,6 +403,7 @@ class World:
             (self.lane, (plan.name_faults(self.seed), self.hurt_names)),
             (self.lane, (plan.descriptor_faults(self.seed), self.hurt_descriptors)),
             (self.lane, (plan.operator_acts(self.seed), self.people.operate)),
+            (self.lane, (plan.pauses(self.seed), self.people.pause)),
             (self.lane, (plan.reader_acts(self.seed), self.people.read)),
         ]
         self.began = time.monotonic()
@@ -431,6 +432,7 @@ class World:
             self.death(listener.process, 'KILL')
         if listener.process.poll() is not None:
             self.revive(None)
+        self.people.resume_all()
         harness.wait(lambda: self.publisher.poll() is not None, 'the publisher to end', 120)
         seen = [None, 0.0]
 
