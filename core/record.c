@@ -32,6 +32,13 @@ void record_each(const struct record *record, bool (*fn)(void *data, const struc
 			return;
 }
 
+const struct record_entry *record_get(const struct record *record, uint64_t number)
+{
+	if (number == 0 || number > record->count || record->count - number >= RECORD_ENTRIES)
+		return NULL;
+	return &record->entries[(number - 1) % RECORD_ENTRIES];
+}
+
 uint64_t record_reach(const struct record *record)
 {
 	return record->count > RECORD_ENTRIES ? record->entries[record->count % RECORD_ENTRIES].realtime_usec : 0;

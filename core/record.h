@@ -44,6 +44,10 @@ void record_add(struct record *record, const struct record_entry *entry, const c
 /* record_each - newest first, until FN returns false. */
 void record_each(const struct record *record, bool (*fn)(void *data, const struct record_entry *entry), void *data);
 
+/* record_get - the entry that was added as number NUMBER, from 1 on; NULL: it is gone, or not there
+ * yet. */
+const struct record_entry *record_get(const struct record *record, uint64_t number);
+
 /* record_reach - the record is whole from then on; 0: from the start of the daemon on. */
 uint64_t record_reach(const struct record *record);
 void record_clear(struct record *record);

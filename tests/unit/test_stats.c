@@ -73,6 +73,22 @@ START_TEST(test_stats__a_script_that_is_gone_keeps_its_figures)
 }
 END_TEST
 
+/* The record is longer than one slice. */
+START_TEST(test_stats__events_come_in_slices)
+{
+	for (unsigned i = 0; i < 400; i++)
+		serving_publish(i % 4 ? "delete/resource/x" : "delete/resource/y", 0);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"limit\":1000}"), 400);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"limit\":1000,\"topic\":\"delete/resource/y\"}"), 100);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"limit\":60,\"topic\":\"+/resource/y\"}"), 60);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"decision\":\"matched\"}"), 0);
+	for (unsigned i = 0; i < RECORD_ENTRIES; i++)
+		serving_publish("delete/resource/z", 0);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"topic\":\"delete/resource/y\"}"), 0);
+	ck_assert_uint_eq(rows("{\"command\":\"events\",\"topic\":\"delete/resource/z\",\"limit\":700}"), 700);
+}
+END_TEST
+
 START_TEST(test_stats__they_begin_anew_but_know_what_there_is_to_do)
 {
 	some_jobs();
@@ -97,6 +113,7 @@ int main(void)
 	tcase_add_test(tc, test_stats__each_script_and_all);
 	tcase_add_test(tc, test_stats__a_script_that_is_gone_keeps_its_figures);
 	tcase_add_test(tc, test_stats__they_begin_anew_but_know_what_there_is_to_do);
+	tcase_add_test(tc, test_stats__events_come_in_slices);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
