@@ -1,7 +1,7 @@
 # web.mk - listener-web: the control socket as web pages. It sees lib/ only.
 WEB_SRC := $(wildcard web/*.c)
 WEB_OBJ = $(WEB_SRC:%.c=$(BUILD)/%.o)
-WEB_LIB_OBJ = $(addprefix $(BUILD)/lib/,util.o clock.o parse.o visible.o metrics_text.o)
+WEB_LIB_OBJ = $(addprefix $(BUILD)/lib/,util.o clock.o parse.o metrics_text.o visible.o metrics_text.o)
 WEB_STYLE = $(BUILD)/include/style.h
 WEB_CFLAGS := $(shell pkg-config --cflags libmicrohttpd 2>/dev/null)
 WEB_LIBS := $(shell pkg-config --libs jansson libmicrohttpd libsystemd 2>/dev/null) -lm

@@ -1,10 +1,10 @@
-/* page_metrics.c - /metrics for Prometheus. */
+/* page_metrics.c - /metrics for Prometheus, in the words of `listenerctl metrics`. When the daemon
+ * does not answer, this is a figure, too: listenerd_up is 0. */
 #include "pages.h"
 
-#include "value.h"
-#include "visit.h"
-
 #include <metrics_text.h>
+
+#include "visit.h"
 
 static json_t *metrics_question(const struct visit *visit, size_t index)
 {
@@ -12,25 +12,23 @@ static json_t *metrics_question(const struct visit *visit, size_t index)
 	return index ? NULL : visit_command("metrics");
 }
 
-/* metrics_print - a daemon that is away is a figure, not an error of this page: Prometheus drops
- * what comes with an error. */
 static void metrics_print(FILE *out, struct visit *visit)
 {
-	const char *error = visit->trouble[0] ? visit->trouble : visit_error(visit);
-	const json_t *row;
 	size_t i;
-
+	const json_t *row;
 	if (visit->trouble[0]) {
 		metrics_print_away(out);
 		return;
 	}
-	if (error) {
+	/* What is cut or refused must not pass for whole: Prometheus counts it as a failed look. */
+	if (visit_error(visit) || visit->answers[0].cut) {
 		visit->status = 503;
-		(void)fprintf(out, "# listenerd gives no figures: %s\n", error);
+		(void)fputs("# listenerd gave no figures, or too many\n", out);
 		return;
 	}
-	json_array_foreach (visit_rows(visit, 0), i, row)
+	json_array_foreach (visit_rows(visit, 0), i, row) {
 		metrics_print_row(out, row);
+	}
 }
 
 const struct page page_metrics = {

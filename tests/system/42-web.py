@@ -303,6 +303,22 @@ def test_health(t):
     web.page('/')
 
 
+def test_metrics(t):
+    """What listenerctl prints, but for the figures that move by themselves."""
+    broker, daemon = hostile_daemon(t)
+    web = Web(t, daemon.socket)
+    status, headers, body = web.send('/metrics')
+    equal((status, headers['content-type']), (200, 'text/plain; version=0.0.4; charset=utf-8'))
+    harmless_headers(headers)
+    check(b'\nlistenerd_up 1\n' in body and b'listenerd_script_runs_total{script="a.py"' in body, body)
+    told = daemon.ctl_run('metrics').stdout
+
+    def names(text):
+        return [line.split(b' ')[0] for line in text.splitlines() if not line.startswith(b'#')]
+
+    equal(names(body), names(told))
+
+
 def test_rights(t):
     """As a user of its own: it may look if [control] readers says so; else the page tells what to
     set."""
