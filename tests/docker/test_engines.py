@@ -214,7 +214,7 @@ class Late(Case):
 
     def gone(self, name):
         wait_for('%s to be there' % name, lambda: exists(name))
-        wait_for('%s to go' % name, lambda: not exists(name), 60)
+        wait_for('%s to go' % name, lambda: not exists(name), 120)
 
     def late(self, what, **options):
         proxy = Proxy(self)
@@ -224,25 +224,27 @@ class Late(Case):
         return d, held, name, proxy
 
     def test_created_after_it_was_given_up(self):
-        d, held, name, proxy = self.late('/containers/create', network='none', start_timeout='1s', pool_min=1)
+        d, held, name, proxy = self.late('/containers/create', network='none', start_timeout='8s', pool_min=1)
         wait_for('the first attempt to remove it', lambda: removals(proxy, name))
         held.go_on.set()
         self.gone(name)
-        self.check(d.run(1, ECHO), 'success')
+        d.job(1, ECHO)
+        self.check(d.done(1, 120), 'success')
         self.assertEqual(d.end(), 0)
 
     def test_created_after_the_engine_took_too_long(self):
-        d, held, name, proxy = self.late('/containers/create', network='none', engine_timeout='1s', pool_min=1)
+        d, held, name, proxy = self.late('/containers/create', network='none', engine_timeout='8s', pool_min=1)
         wait_for('the first attempt to remove it', lambda: removals(proxy, name))
         held.go_on.set()
         self.gone(name)
-        self.check(d.run(1, ECHO), 'success')
+        d.job(1, ECHO)
+        self.check(d.done(1, 120), 'success')
         self.assertEqual(d.end(), 0)
 
     def test_namespace_that_came_late(self):
         proxy = Proxy(self)
         held = proxy.hold(proxy.asked, '"sleep"')
-        d = self.driver(socket=proxy.socket, reuse='never', engine_timeout='1s', pool_max=4)
+        d = self.driver(socket=proxy.socket, reuse='never', engine_timeout='8s', pool_max=4)
         for number in range(30):
             d.job(number + 1, ECHO)
         name = held.wait()
@@ -273,7 +275,7 @@ class Short(Case):
         proxy.keeps = False
         d = self.driver(socket=proxy.socket, reuse='never', network='none', pool_min=0)
         for job, capture in ((1, True), (2, False)):
-            d.job(job, sleeper(1), capture=capture)
+            d.job(job, sleeper(1), capture=capture, timeout=60)
             place = d.running(job)
             with d.without_descriptors():
                 wait_for('the script to end', lambda: no_script(place))
