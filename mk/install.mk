@@ -6,6 +6,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 INCLUDEDIR ?= $(PREFIX)/include
 PKGCONFIGDIR ?= $(PREFIX)/share/pkgconfig
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 DOCDIR = $(PREFIX)/share/doc/listenerd
 SCRIPTSDIR = $(LOCALSTATEDIR)/lib/listenerd/scripts
 MANUALS := $(wildcard docs/man/*.[1-8])
@@ -14,9 +16,11 @@ D = $(DESTDIR)
 
 install: all
 	install -d $(addprefix $D,$(SBINDIR) $(BINDIR) $(LIBDIR)/executors $(LIBDIR)/libexec $(LIBDIR)/image $(CONFDIR)/conf.d \
-		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(PKGCONFIGDIR) $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
+		$(SCRIPTSDIR) $(UNITDIR) $(SYSUSERSDIR) $(INCLUDEDIR)/listener $(PKGCONFIGDIR) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(DOCDIR) $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(MANUALS))))))
 	install -m 755 $(BUILD)/listenerd $(BUILD)/listener-web $D$(SBINDIR)
 	install -m 755 $(BUILD)/listenerctl $D$(BINDIR)
+	install -m 644 conf.d/completion/listenerctl.bash $D$(BASHCOMPDIR)/listenerctl
+	install -m 644 conf.d/completion/_listenerctl $D$(ZSHCOMPDIR)
 	install -m 755 $(BUILD)/executors/*.so $D$(LIBDIR)/executors
 	for f in $(BUILD)/libexec/*; do if [ -x $$f ]; then m=755; else m=644; fi; install -m $$m $$f $D$(LIBDIR)/libexec || exit 1; done
 	install -m 755 tools/build-image tools/debian-sources tools/remove-sandboxes $D$(LIBDIR)
@@ -63,7 +67,7 @@ GIVE_TO_USER = if command -v systemd-sysusers >/dev/null; then systemd-sysusers 
 uninstall:
 	$(if $D,,$(END_SERVICE))
 	rm -f $(addprefix $D,$(SBINDIR)/listenerd $(SBINDIR)/listener-web $(BINDIR)/listenerctl $(UNITS:%=$(UNITDIR)/%) \
-		$(UNIT_USERS:%=$(SYSUSERSDIR)/%.conf) $(PKGCONFIGDIR)/listenerd.pc) \
+		$(UNIT_USERS:%=$(SYSUSERSDIR)/%.conf) $(PKGCONFIGDIR)/listenerd.pc $(BASHCOMPDIR)/listenerctl $(ZSHCOMPDIR)/_listenerctl) \
 		$(foreach f,$(MANUALS),$D$(MANDIR)/man$(subst .,,$(suffix $f))/$(notdir $f)) $(patsubst %,$D$(CONFDIR)/%.new,$(CONFIGURATION))
 	rm -rf $D$(LIBDIR) $D$(DOCDIR) $D$(INCLUDEDIR)/listener
 	$(if $D,,if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi)

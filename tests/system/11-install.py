@@ -101,6 +101,8 @@ def test_second_install_and_uninstall(t):
         'usr/lib/listenerd/libexec/portwall',
         'usr/lib/listenerd/executors/docker-sandbox.so',
         'usr/share/man/man8/listenerd.8',
+        'usr/share/bash-completion/completions/listenerctl',
+        'usr/share/zsh/vendor-completions/_listenerctl',
         'usr/share/man/man7/listener-script.7',
         'usr/share/man/man3/listener-executor.3',
         'etc/listenerd/listenerd.ini',

@@ -414,7 +414,47 @@ def test_output_of_failures_is_kept(t):
     equal(daemon.script_row('capture.py')['state'], 'refused')
 
 
-# -------------------------------------------------------------------------------------------- sample
+# -------------------------------------------------------------------------------------- help, sample
+def test_each_command_has_help_with_an_example(t):
+    def run(*words):
+        return subprocess.run([harness.BUILD + '/listenerctl'] + list(words), stdout=subprocess.PIPE, timeout=60)
+
+    done = run('--help')
+    names = re.findall(r'^  ([a-z]+) ', done.stdout.decode().split('\n\n')[1], re.M)
+    check(done.returncode == 0 and {'status', 'test', 'sample', 'help'} <= set(names), names)
+    equal(run('help').stdout, done.stdout)
+    for name in names:
+        text = run('help', name).stdout.decode()
+        equal(run(name, '--help').stdout.decode(), text)
+        check(text.startswith('usage: listenerctl %s' % name), text)
+        check(re.search(r'\nexamples:\n  .*listenerctl( --json)? %s' % name, text), text)
+    check('--set KEY=VALUE' in run('test', '--help').stdout.decode(), 'options')
+    equal(run('help', 'none').returncode, 2)
+
+
+def test_bash_completes(t):
+    daemon = t.listener(t.broker()).start()
+    daemon.script('hello.py', 'pass\n', topic='create/#')
+    file = os.path.join(harness.ROOT, 'conf.d/completion/listenerctl.bash')
+
+    def completes(*words):
+        script = (
+            '. %s; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _listenerctl; printf "%%s\\n" "${COMPREPLY[@]}"' % file
+        )
+        environment = dict(os.environ, PATH=harness.BUILD + ':' + os.environ['PATH'], LISTENER_SOCKET=daemon.socket)
+        command = ['bash', '-O', 'extglob', '-c', script, 'bash', 'listenerctl'] + list(words)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, timeout=60)
+        equal((done.returncode, done.stderr), (0, b''))
+        return done.stdout.decode().split()
+
+    equal(completes('sam'), ['sample'])
+    equal(completes('help', 'rel'), ['reload', 'release'])
+    equal(completes('-s', 'x', 'jobs', '--fai'), ['--failed'])
+    equal(completes('jobs', '--state', 'qu'), ['queued'])
+    equal(completes('nothing', '--'), [])
+    harness.wait(lambda: completes('explain', 'he') == ['hello.py'], 'the name of a script', SECONDS)
+
+
 def test_samples(t):
     program = harness.BUILD + '/listenerctl'
 

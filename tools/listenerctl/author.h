@@ -1,6 +1,6 @@
 /* author.h - what listenerctl does for the authors of scripts, in four parts: real events
- * (samples.c), events as files have them (events.c), the command test (test.c), and help and
- * completion (help.c). */
+ * (samples.c), events as files have them (events.c), the command test (test.c), and examples
+ * (help.c). */
 #ifndef LISTENERCTL_AUTHOR_H
 #define LISTENERCTL_AUTHOR_H
 
@@ -49,6 +49,11 @@ bool events_read(const char *path, struct events *ret);
 /* events_add - TOPIC and PAYLOAD are taken over; false: out of memory, and they are freed. */
 bool events_add(struct events *events, char *topic, char *payload, size_t payload_size);
 void events_clear(struct events *events);
+
+/* --------------------------------------------------------------------------------------- help.c */
+
+/* help_examples - of COMMAND, a line each; NULL: there are none. */
+const char *help_examples(const char *command);
 
 /* --------------------------------------------------------------------------------------- test.c */
 enum {

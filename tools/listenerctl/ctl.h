@@ -16,6 +16,7 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AWAY = 3, EX
 struct invocation {
 	const char *socket;
 	bool json;
+	bool help; /* of the command */
 	uint32_t options; /* enum option_bit given */
 	char **words; /* after the command */
 	int word_count;

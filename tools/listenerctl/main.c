@@ -577,6 +577,9 @@ static int fill_option(struct invocation *invocation, const struct option_spec *
 	return json_object_set_new(invocation->request, spec->key, json_integer((json_int_t)number));
 }
 
+static enum exit_code run_help(struct client *client, struct invocation *invocation);
+static enum exit_code run_commands(struct client *client, struct invocation *invocation);
+
 static const struct command command_table[] = {
 	{ "status", "", "what is wrong now, and the state of the daemon", NULL, 0, 0, 0, NULL, run_status },
 	{ "check", "", "one line for monitoring: exit status 0, 1, 2 or 3", "status", 0, 0, 0, NULL, run_check },
@@ -600,6 +603,8 @@ static const struct command command_table[] = {
 	{ "test", "FILE|--script NAME [TOPIC [PAYLOAD]]", "try a script in the sandbox, with an event of yours", NULL,
 	  0, 3, O_SCRIPT | O_EVENT | O_JOB | O_AS | O_SET | O_WAIT, fill_test, run_test },
 	{ "sample", "[KIND|TOPIC]", "a real event, as test --event reads it", NULL, 0, 1, 0, NULL, run_sample },
+	{ "commands", "", "each command with its options, for completion", NULL, 0, 0, 0, NULL, run_commands },
+	{ "help", "[COMMAND]", "what a command does, with examples", NULL, 0, 1, 0, NULL, run_help },
 	{ "doctor", "", "examine what listenerd depends on, with remedies", NULL, 0, 0, 0, NULL, run_doctor },
 	{ "reload", "", "read the configuration and the modules again", NULL, 0, 0, 0, NULL, run_reload },
 	{ "rescan", "", "read the list of all scripts again", NULL, 0, 0, 0, NULL, run_rescan },
@@ -651,6 +656,65 @@ static void usage_print(FILE *out)
 		LISTENER_RUNDIR "/control");
 }
 
+/* help_print_options - those that COMMAND takes. */
+static void help_print_options(const struct command *command)
+{
+	static const char *const values[] = {
+		[KIND_TEXT] = " TEXT", [KIND_NUMBER] = " N", [KIND_TIME] = " TIME",
+		[KIND_SPAN] = " TIME", [KIND_FLAG] = "",     [KIND_SETTING] = " KEY=VALUE"
+	};
+
+	if (command->options)
+		(void)printf("\noptions:\n");
+	for (size_t i = 0; i < ELEMENTSOF(option_specs); i++)
+		if (command->options & (UINT32_C(1) << i))
+			(void)printf("  --%s%s\n", option_specs[i].name, values[option_specs[i].kind]);
+}
+
+static void help_print(const struct command *command)
+{
+	const char *examples = help_examples(command->name);
+
+	(void)printf("usage: listenerctl %s %s\n\n%s\n", command->name, command->words, command->help);
+	help_print_options(command);
+	if (examples)
+		(void)printf("\nexamples:\n");
+	for (; examples && *examples; examples += strcspn(examples, "\n"), examples += *examples == '\n')
+		(void)printf("  %.*s\n", (int)strcspn(examples, "\n"), examples);
+	(void)printf("\nman listenerctl has the rest.\n");
+}
+
+static enum exit_code run_help(struct client *client, struct invocation *invocation)
+{
+	const struct command *command = invocation->word_count > 0 ? command_find(invocation->words[0]) : NULL;
+
+	(void)client;
+	if (invocation->word_count > 0 && !command) {
+		(void)usage_complain("there is no command '%s'", invocation->words[0]);
+		return EXIT_USAGE;
+	}
+	if (command)
+		help_print(command);
+	else
+		usage_print(stdout);
+	return EXIT_OK;
+}
+
+/* run_commands - a line for each: its name, its options. */
+static enum exit_code run_commands(struct client *client, struct invocation *invocation)
+{
+	(void)client;
+	(void)invocation;
+	for (size_t i = 0; i < ELEMENTSOF(command_table); i++) {
+		(void)printf("%s --help --json", command_table[i].name);
+		for (size_t j = 0; j < ELEMENTSOF(option_specs); j++)
+			if (command_table[i].options & (UINT32_C(1) << j))
+				(void)printf(" --%s", option_specs[j].name);
+		(void)printf("\n");
+	}
+	return EXIT_OK;
+}
+
 enum { OPT_JSON = 1000, OPT_HELP, OPT_VERSION, OPT_FIRST };
 
 static const struct option *long_options(void)
@@ -679,8 +743,7 @@ static int parse_options(int argc, char **argv, struct invocation *invocation)
 		} else if (c == OPT_JSON || c == 'j') {
 			invocation->json = true;
 		} else if (c == OPT_HELP || c == 'h') {
-			usage_print(stdout);
-			return EXIT_OK + 1;
+			invocation->help = true;
 		} else if (c == OPT_VERSION) {
 			(void)printf("listenerctl %s\n", LISTENER_VERSION);
 			return EXIT_OK + 1;
@@ -724,7 +787,10 @@ static enum exit_code check_unreached(enum exit_code code, bool json)
 }
 
 /* asks_nobody - needs no daemon: it runs without a client. */
-static bool asks_nobody(const struct command *command) { return command->run == run_sample; }
+static bool asks_nobody(const struct command *command)
+{
+	return command->run == run_sample || command->run == run_help || command->run == run_commands;
+}
 
 static enum exit_code command_execute(const struct command *command, struct invocation *invocation)
 {
@@ -758,6 +824,10 @@ int main(int argc, char **argv)
 	enum exit_code code = EXIT_USAGE;
 	if (stop) {
 		code = (enum exit_code)(stop - 1);
+	} else if (invocation.help) { /* of the command that is named, whatever else is said */
+		invocation.words = argv + optind;
+		invocation.word_count = argc > optind;
+		code = run_help(NULL, &invocation);
 	} else if (optind == argc) {
 		usage_print(stderr);
 	} else {
