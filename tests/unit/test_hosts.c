@@ -26,6 +26,9 @@ START_TEST(test_hosts__allow)
 		" localhost",
 		"localhost:99999",
 		"web.example,evil",
+		"local",
+		"[::",
+		"web.example.org",
 	};
 	struct hosts hosts = { .names = { "localhost", "[::1]" } };
 	ck_assert(hosts_add(&hosts, "web.example"));
