@@ -128,7 +128,8 @@ END_TEST
 
 START_TEST(test_loop_brake__outside_updates_are_never_held)
 {
-	static const uint64_t periods[] = { 5, 20, 100, 1000, 3000, 7000, 15000 }, runs[] = { 2, 10, 500, 2000, 9000 };
+	static const uint64_t periods[] = { 5, 20, 100, 1000, 3000, 5500, 7000, 15000 },
+			      runs[] = { 2, 10, 500, 2000, 8500, 9000 };
 
 	random_state = (uint64_t)_i;
 	for (size_t p = 0; p < ELEMENTSOF(periods); p++)
