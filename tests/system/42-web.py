@@ -99,7 +99,7 @@ class Web:
                     os.setuid(user)
 
             # a build folder may be closed to others
-            program = shutil.copy(harness.BUILD + '/listener-web', t.folder)
+            program = shutil.copy(harness.BUILD + '/listener-web', '%s/listener-web%d' % (t.folder, t.count()))
 
             command = ['sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh', program, '--socket', control, *options]
             with open(self.log, 'wb') as log:
@@ -107,6 +107,7 @@ class Web:
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=hand_over, pass_fds=(3,)
                 )
         t.stack.callback(self.end)
+        self.send('/style.css')  # it serves: from now on a signal ends it in good order
 
     def end(self):
         """A clean end, without a word: sanitizers would have one."""
