@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 
 import debian
@@ -132,6 +133,17 @@ def test_metrics_of_a_daemon_that_is_away(t):
     equal((done.returncode, done.stdout.splitlines()[-1]), (3, b'listenerd_up 0'))
     equal(daemon.ctl_run('--json', 'metrics').stdout, b'')
     promtool('check', 'metrics', text=done.stdout)
+
+
+def test_metrics_of_a_daemon_that_hangs(t):
+    daemon = t.listener(t.broker()).start()
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        done = daemon.ctl_run('metrics')
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    equal((done.returncode, done.stdout.splitlines()[2:]), (1, [b'listenerd_up 0']))
+    equal(done.stderr, b'listenerctl: listenerd does not answer\n')
 
 
 def test_counters_go_on_and_begin_anew(t):

@@ -256,11 +256,23 @@ static enum exit_code run_top(struct client *client, struct invocation *invocati
 	return top_run(client, invocation->request);
 }
 
-static void print_metrics(void *out, const json_t *row) { metrics_print_row(out, row); }
+static void keep_row(void *rows, const json_t *row) { (void)json_array_append_new(rows, json_deep_copy(row)); }
 
+/* run_metrics - whole or not at all: half of the figures would tell that the daemon is up. */
 static enum exit_code run_metrics(struct client *client, struct invocation *invocation)
 {
-	return client_ask(client, json_incref(invocation->request), print_metrics, NULL, stdout);
+	json_t *rows = json_array(), *row;
+	size_t i;
+
+	client_set_patience(client, CHECK_SECONDS);
+	enum exit_code code = client_ask(client, json_incref(invocation->request), keep_row, NULL, rows);
+	if (code == EXIT_OK)
+		json_array_foreach (rows, i, row)
+			metrics_print_row(stdout, row);
+	else if (client_was_silent(client))
+		metrics_print_away(stdout);
+	json_decref(rows);
+	return code;
 }
 
 static void keep_object(void *data, const json_t *object) { *(json_t **)data = json_deep_copy(object); }
@@ -361,7 +373,7 @@ static enum exit_code run_json(struct client *client, const struct command *comm
 {
 	struct json_run run = { 0 };
 
-	if (command->run == run_check)
+	if (command->run == run_check || command->run == run_metrics)
 		client_set_patience(client, CHECK_SECONDS);
 	enum exit_code code = client_ask(client, json_incref(invocation->request), print_json, print_json_last, &run);
 	if (code != EXIT_OK)
