@@ -1,7 +1,6 @@
 /* metrics_row.c - see metrics_row.h. */
 #include "metrics_row.h"
 #include "reply.h"
-#include <math.h>
 
 struct metrics_row metrics_begin(struct control_reply *reply, const char *name, const char *type, const char *help)
 {
@@ -32,7 +31,7 @@ static json_t *sample_new(struct metrics_row *row, const char *name, const char 
 /* number_new - whole numbers stay whole. */
 static json_t *number_new(double value)
 {
-	bool whole = fabs(value) < 9e15 && floor(value) == value;
+	bool whole = value > -9e15 && value < 9e15 && (double)(int64_t)value == value;
 
 	return whole ? json_integer((json_int_t)value) : json_real(value);
 }

@@ -197,7 +197,7 @@ def test_children_that_are_no_scripts(t):
     registry = w.registry()
     equal({name for name, (state, _) in registry.items() if state == 'active'}, {'a.py'})
     check(all(state in ('active', 'refused') for state, _ in registry.values()), registry)
-    for name, words in {'ref.py': 'reference', 'broken.py': 'broken', 'denied.py': 'right'}.items():
+    for name, words in {'ref.py': 'reference', 'broken.py': 'not there', 'denied.py': 'right'}.items():
         check(words in w.reason(name), '%s: %s' % (name, w.reason(name)))
     check(len(registry) >= 9, 'the unusable names are shown: %s' % registry)
     check('closed' in w.source()['error'], 'the unreadable sub-collection is told: %s' % w.source())
@@ -246,8 +246,8 @@ def test_status_302_403_404_400_405_406(t):
     for status, words in (
         (302, 'reference'),
         (403, 'right'),
-        (404, 'broken'),
-        (410, 'broken'),
+        (404, 'not there'),
+        (410, 'not there'),
         (400, 'url'),
         (405, 'url'),
         (406, 'url'),
@@ -468,7 +468,7 @@ def test_radon(t):
     w.rescan()
     equal(sorted(w.active()), ['a.py', 'base64.py', 'really?', 'sub/b.py'])
     check('reference' in w.reason('ref.py?'), w.reason('ref.py?'))
-    check('broken' in w.reason('broken.py#'), w.reason('broken.py#'))
+    check('not there' in w.reason('broken.py#'), w.reason('broken.py#'))
     w.archive.web_create('/scripts/new.py', cdmi.TEXT, dict(TOPIC))
     equal(w.archive.events[-1][0], 'create/success/resource/scripts/new.py')
     w.rescan()

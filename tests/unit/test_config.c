@@ -373,7 +373,7 @@ START_TEST(test_config__mistakes_in_values)
 	refuse("[limits]\nmemory = 12X\n", ".ini:2: memory: \"12X\" is not a size");
 	refuse("[limits]\nmemory = 1M\n", ".ini:2: memory: the smallest value is 8M");
 	refuse("[limits]\noutput = captrue\n",
-	       ".ini:2: output: \"captrue\" is not one of discard, capture; did you mean capture?");
+	       ".ini:2: output: \"captrue\" is not one of discard, capture, failures; did you mean capture?");
 	refuse("[limits]\nretry_on = failure sometimes\n", ".ini:2: retry_on: ");
 	refuse("[broker]\nport = 0\n", ".ini:2: port: the value must be between 1 and 65535");
 	refuse("[broker]\nport = 65536\n", ".ini:2: port: the value must be between 1 and 65535");

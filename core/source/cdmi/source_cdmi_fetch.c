@@ -236,8 +236,8 @@ static void fetch_refuse(struct fetch *fetch, const char *why)
 	fetch_finish(fetch, FETCH_PROBLEM);
 }
 
-/* fetch_missing - 404. Listings mark references with '?' and broken objects with '#'. A name may
- * also really end in one of them, so it was requested. */
+/* fetch_missing - 404 or 410. Listings mark references with '?' and broken objects with '#'. A
+ * name may also really end in one of them, so it was requested. */
 static void fetch_missing(struct fetch *fetch)
 {
 	size_t size = strlen(fetch->name);
@@ -252,7 +252,7 @@ static void fetch_missing(struct fetch *fetch)
 	else if (last == '?')
 		fetch_refuse(fetch, "it is a reference, not a script");
 	else
-		fetch_refuse(fetch, "the archive lists it, but answers 404 (not found) when it is read");
+		fetch_refuse(fetch, "the archive lists it, but says that it is not there when it is read");
 }
 
 static void fetch_fail(struct fetch *fetch, enum cdmi_verdict verdict, const struct lsn_error *err)
