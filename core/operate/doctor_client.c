@@ -219,8 +219,12 @@ static int try_address(struct probe_client *client, const struct broker_config *
 	mosquitto_message_v5_callback_set(client->mosq, on_message);
 	mosquitto_log_callback_set(client->mosq, on_log);
 	r = client_dial(client, config, keep, address, err);
+	/* Also when told to stop: once the broker has made a session, it must be taken away. */
+	bool tidying = client->tidying;
+	client->tidying = tidying || keep;
 	if (r >= 0)
 		r = wait_connack(client, err);
+	client->tidying = tidying;
 	if (r < 0) {
 		mosquitto_destroy(client->mosq);
 		client->mosq = NULL;
