@@ -920,8 +920,8 @@ def test_server__preload():
 
 def test_server__no_job_starts_an_interpreter():
     """Each is forked from the same server, which has started long before: what that has made lies
-    where it was, and an interpreter of its own would have it elsewhere. How fast it is, `make bench`
-    says."""
+    where it was, and an interpreter of its own would have it elsewhere. How fast it is, says `make
+    bench`."""
     with Sandbox() as s:
         s.wait_ready()
         runs = [outcome(s.run('import os, sys; print(id(sys), os.getpid())'), 'success') for _ in range(50)]
