@@ -41,9 +41,10 @@ def test_mosquitto_behind_what_clears_the_dup_flag(t):
 
 
 def test_nats(t):
-    """Without restarts of the broker: after one it sends what it had sent before as if for the
-    first time, under new packet ids."""
-    equal(storm(t, 'nats', restarts=False)[1], NEITHER)
+    """Debian 12's, wherever this runs: that of Debian 13 loses events (below). Without restarts of
+    the broker: after one it sends what it had sent before as if for the first time, under new
+    packet ids."""
+    equal(storm(t, 'nats', suite='bookworm', restarts=False)[1], NEITHER)
 
 
 def test_rabbitmq(t):
