@@ -242,7 +242,6 @@ def test_refusals(t):
         'localhost.evil.example',
         'localhost:80:80',
         'localhost:x',
-        '',
         '127.0.0.1.',
         '[::1',
         'a@localhost',
@@ -250,6 +249,8 @@ def test_refusals(t):
         status, headers, body = web.send('/', host=host)
         equal((host, status), (host, 421), body)
         harmless_headers(headers)
+    # newer libmicrohttpd refuses it itself
+    check(web.send('/', host='')[0] in (400, 421), 'an empty name')
     for host in ('localhost', 'LOCALHOST:1', '127.0.0.1:80', '[::1]:9732', 'listener.example.org'):
         equal((host, web.send('/about', host=host)[0]), (host, 200))
     for method in ('POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'BREW'):
